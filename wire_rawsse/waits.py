@@ -1,0 +1,149 @@
+"""The vocabulary between a coroutine that must wait and the host that waits for it.
+
+The life of a connection is a plain generator. It never blocks; where it has to wait it yields one of the objects below
+and is resumed with the answer. There are three, and no more:
+
+`Wait`     any of these descriptors, or this answer from another thread, at the latest at this moment of the stream's
+           own clock. Resumed with True when there is something to look at, with False when the deadline passed.
+`Receive`  the common wait: the next bytes of one socket. The host itself calls `recv`, and resumes with the bytes (b""
+           at the end of the stream), with None when the deadline passed, or by throwing the `OSError` that `recv` raised.
+`SIGNAL`   let whoever waits on the host go, with a wake; resume me when they are back.
+
+Yielding the same object again means that nothing needs arming; its deadline may have moved meanwhile. Closing is no
+wait: the host calls the generator's `close()`, and nothing that runs then may raise or yield.
+
+Time, randomness, names and sockets are the host's too (`World`), so that a host made of memory can run the shipped code.
+This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may import.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+
+READ: Final = 1
+"""Readable, or at its end. The value is poll(2)'s POLLIN and epoll(7)'s EPOLLIN, so that hosts need not translate."""
+WRITE: Final = 4
+"""Writable, or failed to connect. POLLOUT and EPOLLOUT."""
+
+T = TypeVar("T")
+
+
+class Answer(Generic[T]):
+    """One value that another thread will deliver, once. `announce` is how its host hears of it.
+
+    Delivering is safe from any thread; after the waiter has gone it is a no-op that costs nothing.
+    """
+
+    __slots__ = ("_announce", "done", "error", "value")
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self._announce = announce
+        self.value: T | None = None
+        self.error: Exception | None = None
+        self.done = False
+
+    def deliver(self, value: T | None, error: Exception | None = None) -> None:
+        self.value = value
+        self.error = error
+        self.done = True  # Last: the host reads it without a lock.
+        self._announce()
+
+
+class Wait:
+    """Any of `interest` (descriptor → READ | WRITE), or `answer`, by `deadline` (seconds on the stream's clock)."""
+
+    __slots__ = ("answer", "deadline", "interest")
+
+    def __init__(self, interest: Mapping[int, int], deadline: float, answer: Answer[Any] | None = None) -> None:
+        self.interest = interest
+        self.deadline = deadline
+        self.answer = answer
+
+
+class Receive(Wait):
+    """The next bytes of `sock`, by `deadline`.
+
+    `again` holds the exceptions by which its `recv` says that it would block, `again_write` those of them that wait
+    for writability (a TLS record that has to be sent first). `drain` is True where readiness says nothing about what a
+    layer above the descriptor still holds (TLS): then the host calls `recv` before it waits.
+
+    With `hint` on, the host looks for a line that begins with `data` in what it received, and lets its waiter go
+    *before* it resumes the coroutine; it then leaves `hinted` True, and the coroutine sets it back.
+    """
+
+    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "receive")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        deadline: float,
+        *,
+        again: tuple[type[OSError], ...] = (BlockingIOError,),
+        again_write: tuple[type[OSError], ...] = (),
+        drain: bool = False,
+    ) -> None:
+        self.fd = sock.fileno()
+        super().__init__({self.fd: READ}, deadline)
+        self.receive: Callable[[int], bytes] = sock.recv
+        self.again = again
+        self.again_write = again_write
+        self.drain = drain
+        self.hint = False
+        self.hinted = False
+
+
+class Signal:
+    """Yielded to let the host's waiter go. Wakes coalesce: there is nothing in it to tell one from another."""
+
+    __slots__ = ()
+
+
+SIGNAL: Final = Signal()
+
+Step: TypeAlias = "Wait | Signal"
+Coroutine: TypeAlias = "Generator[Step, Any, T]"
+"""What yields waits; `yield from` composes them. The value sent back is documented at each class above."""
+
+SocketAddress: TypeAlias = "tuple[Any, ...] | str"
+
+
+class Address:
+    """One place to connect to: what getaddrinfo(3) gives, or a path for a Unix-domain socket."""
+
+    __slots__ = ("family", "protocol", "sockaddr", "type")
+
+    def __init__(self, family: int, type: int, protocol: int, sockaddr: SocketAddress) -> None:
+        self.family = family
+        self.type = type
+        self.protocol = protocol
+        self.sockaddr = sockaddr
+
+    def __str__(self) -> str:
+        if isinstance(self.sockaddr, str):
+            return self.sockaddr
+        host, port = self.sockaddr[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class World(Protocol):
+    """What a coroutine may ask of its host without waiting. One per stream: the clock is the stream's own."""
+
+    def now(self) -> float:
+        """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch, for time stamps and HTTP dates only."""
+
+    def dice(self) -> float:
+        """A random number in [0, 1)."""
+
+    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+        """Start looking a name up; never blocks. The error delivered is the system's `OSError`."""
+
+    def open(self, address: Address) -> socket.socket:
+        """A new non-blocking, close-on-exec stream socket for `address`. Raises `OSError` (EMFILE, EAFNOSUPPORT, …)."""
+
+    def release(self, sock: socket.socket) -> None:
+        """Take `sock` out of the host's selector and close it. Never raises."""
