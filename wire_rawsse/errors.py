@@ -17,7 +17,7 @@ _SHORTEST_SECRET_PIECE = 4
 
 
 def excerpt(what: bytes | str, secrets: Iterable[str] = ()) -> str:
-    """At most 80 printable characters of what a peer sent, with every piece of `secrets` (4 characters or more) masked."""
+    """At most 80 printable characters of what a peer sent; every piece (4 characters on) of `secrets` is masked."""
     text = what.decode("latin-1") if isinstance(what, bytes) else what
     cut = len(text) > EXCERPT_CHARACTERS
     # Masked before it is cut and escaped, so that neither can hide a piece; the look-ahead lets a piece cross the cut.
@@ -158,7 +158,7 @@ class NotAnEventStream(WireRawSSEError, ValueError):
 
 
 class RedirectError(WireRawSSEError, ConnectionError):
-    """A redirect that leads nowhere, is one too many, or (then for good) leads from https to http or off a Unix socket."""
+    """A redirect that leads nowhere, is one too many, or (then for good) leads from https to http or off a socket."""
 
     def __init__(self, text: str, *, permanent: bool = False) -> None:
         super().__init__(text)

@@ -4,16 +4,17 @@ The life of a connection is a plain generator. It never blocks; where it has to 
 and is resumed with the answer. There are three, and no more:
 
 `Wait`     any of these descriptors, or this answer from another thread, at the latest at this moment of the stream's
-           own clock. Resumed with True when there is something to look at, with False when the deadline passed.
+           own clock. Resumed with the descriptors that are ready (none of them where the answer
+           has come), or with None when the deadline passed.
 `Receive`  the common wait: the next bytes of one socket. The host itself calls `recv`, and resumes with the bytes (b""
-           at the end of the stream), with None when the deadline passed, or by throwing the `OSError` that `recv` raised.
+           at the end of the stream), with None when the deadline passed; an `OSError` of `recv` is thrown in.
 `SIGNAL`   let whoever waits on the host go, with a wake; resume me when they are back.
 
 Yielding the same object again means that nothing needs arming; its deadline may have moved meanwhile. Closing is no
 wait: the host calls the generator's `close()`, and nothing that runs then may raise or yield.
 
-Time, randomness, names and sockets are the host's too (`World`), so that a host made of memory can run the shipped code.
-This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may import.
+Time, randomness, names and sockets are the host's too (`World`), so that a host made of memory can run the shipped
+code. This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may import.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Receive(Wait):
     for writability (a TLS record that has to be sent first). `drain` is True where readiness says nothing about what a
     layer above the descriptor still holds (TLS): then the host calls `recv` before it waits.
 
-    With `hint` on, the host looks for a line that begins with `data` in what it received, and lets its waiter go
-    *before* it resumes the coroutine; it then leaves `hinted` True, and the coroutine sets it back.
+    Where `hint` is given, the host asks it about what it received, and on True lets its waiter go *before* it resumes
+    the coroutine; it then leaves `hinted` True, and the coroutine sets it back.
     """
 
     __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "receive")
@@ -90,7 +91,7 @@ class Receive(Wait):
         self.again = again
         self.again_write = again_write
         self.drain = drain
-        self.hint = False
+        self.hint: Callable[[bytes], bool] | None = None
         self.hinted = False
 
 

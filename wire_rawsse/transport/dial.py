@@ -1,0 +1,174 @@
+"""From addresses to one connected socket: Happy Eyeballs (RFC 8305), and the options that every socket gets.
+
+The problem: a name has several addresses, some of which swallow what is sent to them. One after the other costs a
+whole time-out for each dead one; all at once is a burst on the server. RFC 8305 §5 starts them in order, a *connection
+attempt delay* of 250 ms apart, and the next at once where one fails. The first that connects wins, the others are
+closed. Families alternate, beginning with that of the first address (§4): what is dead is most often a family.
+
+What we leave out: asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once, and remembering outcomes
+over connections, as a daemon connects seldom and the next network may be another.
+
+One budget covers all attempts together: no address gets a time-out of its own, for the same reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from wire_rawsse.errors import DialError
+from wire_rawsse.policy import Keepalive
+from wire_rawsse.transport.budget import Budget
+from wire_rawsse.waits import WRITE, Address, Coroutine, Wait, World
+
+ATTEMPT_DELAY: Final = 0.25
+"""Seconds; the value that RFC 8305 §8 recommends."""
+
+_UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR, errno.EALREADY)
+_DARWIN_KEEPIDLE: Final = 0x10  # TCP_KEEPALIVE in <netinet/tcp.h>; Python has it by name from 3.10 on, where built so.
+_DARWIN_CONNECTION_DROP_TIME: Final = 0x80  # TCP_RXT_CONNDROPTIME, seconds.
+_WINDOWS_MAXIMUM_RETRANSMISSION: Final = 5  # TCP_MAXRT, seconds.
+
+
+def dial(world: World, addresses: Sequence[Address], budget: Budget, keepalive: Keepalive) -> Coroutine[socket.socket]:
+    """Race to the first connected socket, which the caller then owns (and gives back by `world.release`).
+
+    Raises `DialError` with every attempt when all have failed, `ConnectTimeout` when the budget ran out.
+    """
+    waiting = interleaved(addresses)
+    racing: dict[socket.socket, Address] = {}
+    failed: list[tuple[str, OSError]] = []
+    next_start = world.now()
+    winner: socket.socket | None = None
+    try:
+        while winner is None:
+            while waiting and (not racing or world.now() >= next_start):
+                started = len(racing)
+                winner = _start(world, waiting.pop(0), keepalive, racing, failed)
+                if winner is not None:
+                    return winner
+                if len(racing) > started:
+                    next_start = world.now() + ATTEMPT_DELAY
+            if not racing:
+                raise DialError(f"no address of {budget.place} could be connected: {_told(failed)}", failed)
+            deadline = min(budget.deadline, next_start) if waiting else budget.deadline
+            ready = yield Wait({sock.fileno(): WRITE for sock in racing}, deadline)
+            if ready is None and world.now() >= budget.deadline:
+                silent = [(str(address), TimeoutError(errno.ETIMEDOUT, "no answer")) for address in racing.values()]
+                raise budget.ran_out("connecting", f"waiting for {_told([*failed, *silent])}")
+            for sock in [sock for sock in racing if sock.fileno() in (ready or ())]:
+                winner = winner or _finish(world, sock, racing, failed)
+                if sock not in racing:
+                    next_start = world.now()  # It failed: no reason to hold the next one back.
+        return winner
+    finally:
+        for sock in racing:
+            if sock is not winner:
+                world.release(sock)
+
+
+def interleaved(addresses: Sequence[Address]) -> list[Address]:
+    """RFC 8305 §4: families in turn, the first address first, each family in its own order."""
+    families: dict[int, list[Address]] = {}
+    for address in addresses:
+        families.setdefault(address.family, []).append(address)
+    queues = list(families.values())
+    longest = max(map(len, queues), default=0)
+    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+
+
+def unix_address(path: str) -> Address:
+    """The one address of a Unix-domain socket. Raises `DialError` where the platform has none."""
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise DialError("this platform has no Unix-domain sockets; use the http:// form of the endpoint", [])
+    return Address(family, socket.SOCK_STREAM, 0, path)
+
+
+def open_socket(address: Address) -> socket.socket:
+    """A non-blocking stream socket; close-on-exec is Python's default (PEP 446). Raises `OSError`."""
+    sock = socket.socket(address.family, address.type, address.protocol)
+    sock.setblocking(False)
+    return sock
+
+
+def _start(
+    world: World,
+    address: Address,
+    keepalive: Keepalive,
+    racing: dict[socket.socket, Address],
+    failed: list[tuple[str, OSError]],
+) -> socket.socket | None:
+    """Begin one attempt; the socket if it is connected at once, as Unix-domain sockets are."""
+    try:
+        sock = world.open(address)
+    except OSError as error:
+        failed.append((str(address), error))
+        return None
+    try:
+        set_options(sock, keepalive)
+        code = sock.connect_ex(address.sockaddr)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL.
+        world.release(sock)
+        failed.append((str(address), error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))))
+        return None
+    if code in _UNDER_WAY:
+        racing[sock] = address
+        return None
+    if code:
+        world.release(sock)
+        failed.append((str(address), OSError(code, os.strerror(code))))
+        return None
+    return sock
+
+
+def _finish(
+    world: World, sock: socket.socket, racing: dict[socket.socket, Address], failed: list[tuple[str, OSError]]
+) -> socket.socket | None:
+    """A racing socket has turned writable: connected, or failed with SO_ERROR (connect(2), EINPROGRESS)."""
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if not code:
+        return sock
+    failed.append((str(racing.pop(sock)), OSError(code, os.strerror(code))))
+    world.release(sock)
+    return None
+
+
+def _told(attempts: Sequence[tuple[str, OSError]]) -> str:
+    return "; ".join(f"{place}: {error.strerror or type(error).__name__}" for place, error in attempts) or "no address"
+
+
+def set_options(sock: socket.socket, keepalive: Keepalive) -> None:
+    """Keepalive, user timeout and TCP_NODELAY (tcp(7), RFC 5482), each where the platform has it.
+
+    Set before `connect`, so that the user timeout covers the handshake too. Raises nothing: an option that the system
+    refuses is a net less, not a reason to have no stream.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for level, option, value in socket_options(keepalive):
+        try:
+            sock.setsockopt(level, option, value)
+        except OSError:
+            continue
+
+
+def socket_options(keepalive: Keepalive, platform: str = sys.platform) -> list[tuple[int, int, int]]:
+    """(level, option, value) for this platform's names of the same things."""
+    tcp = socket.IPPROTO_TCP
+    options = [(tcp, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    if platform == "darwin":
+        options.append((tcp, getattr(socket, "TCP_KEEPALIVE", _DARWIN_KEEPIDLE), int(keepalive.idle)))
+        options.append((tcp, _DARWIN_CONNECTION_DROP_TIME, int(keepalive.user_timeout)))
+    elif platform == "win32":
+        options.append((tcp, _WINDOWS_MAXIMUM_RETRANSMISSION, int(keepalive.user_timeout)))
+    named: list[tuple[str, float]] = [("TCP_KEEPINTVL", keepalive.interval), ("TCP_KEEPCNT", keepalive.count)]
+    if platform != "darwin":
+        named.append(("TCP_KEEPIDLE", keepalive.idle))
+    named.append(("TCP_USER_TIMEOUT", keepalive.user_timeout * 1000))  # Milliseconds, unlike all the others.
+    options += [(tcp, getattr(socket, name), max(1, int(value))) for name, value in named if hasattr(socket, name)]
+    return options

@@ -1,0 +1,72 @@
+"""Names to addresses, without ever blocking.
+
+getaddrinfo(3) has no deadline and cannot be interrupted: with a dead resolver it takes as long as the C library likes,
+at worst for ever. So each look-up runs in a plain daemon thread, which delivers its answer to whoever still waits, and
+is simply left behind by whoever does not. `concurrent.futures` would not do: it joins its threads at the interpreter's
+exit, which is the hang that we came to prevent.
+
+A thread that is left behind must not get company. While a look-up of a name is under way, asking for it again joins
+that look-up: one thread for each endpoint at the most, however often it is retried.
+
+Numeric hosts need no thread: with AI_NUMERICHOST nothing is asked of anybody.
+"""
+
+from __future__ import annotations
+
+import _thread
+import socket
+from collections.abc import Callable
+
+from wire_rawsse.waits import Address, Answer
+
+LookUp = Callable[[str, int], "list[Address]"]
+
+
+def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
+    """Blocking. The addresses of `host` in the order of RFC 6724, as getaddrinfo(3) gives them. Raises `OSError`."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
+    except UnicodeError as error:  # Python encodes a str by IDNA on its way to the C library.
+        raise socket.gaierror(socket.EAI_NONAME, "no valid host name") from error
+    return [Address(family, kind, protocol, place) for family, kind, protocol, _, place in found]
+
+
+class Resolver:
+    """Look-ups under way, by name. One of these serves one stream, which asks for one name at a time."""
+
+    def __init__(self, announce: Callable[[], None], look_up: LookUp = look_up) -> None:
+        self._announce = announce
+        self._look_up = look_up
+        self._lock = _thread.allocate_lock()
+        self._waiting: dict[tuple[str, int], Answer[list[Address]]] = {}
+
+    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+        answer: Answer[list[Address]] = Answer(self._announce)
+        try:
+            answer.deliver(look_up(host, port, socket.AI_NUMERICHOST))
+            return answer
+        except OSError:
+            pass  # Not numeric.
+        with self._lock:
+            under_way = (host, port) in self._waiting
+            self._waiting[host, port] = answer  # Whoever waited for it before has gone.
+        if not under_way:
+            import threading
+
+            thread = threading.Thread(target=self._run, args=(host, port), name="wire-resolve", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # The system has no thread left.
+                self._finish(host, port, None, OSError(str(error)))
+        return answer
+
+    def _run(self, host: str, port: int) -> None:
+        try:
+            self._finish(host, port, self._look_up(host, port), None)
+        except Exception as error:
+            self._finish(host, port, None, error)
+
+    def _finish(self, host: str, port: int, found: list[Address] | None, error: Exception | None) -> None:
+        with self._lock:
+            answer = self._waiting.pop((host, port))
+        answer.deliver(found, error)

@@ -1,0 +1,175 @@
+"""TLS on a non-blocking socket: what is trusted, the handshake, and what its failures mean.
+
+`ssl` and `certifi` are loaded by the first https connection and by nothing before: a daemon on a local relay never pays
+for them. Building trust costs tens of milliseconds and megabytes, so a context is made once for each trust setting and
+kept, over reconnects and over subscribers.
+
+Trusted are, by default, the roots that certifi brings and those of the system, as the original client has it: the first
+for systems that have none, the second for a company's own. Either may fail as long as the other holds.
+
+Two traps of non-blocking TLS shape this module and the hosts. A socket may be readable without bringing data (TLS 1.3
+sends session tickets whenever it likes), and may hold data without being readable (one record can be larger than one
+read). And a read may have to wait for *writability*, a write for readability, since TLS speaks in both directions.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from wire_rawsse.errors import CertificateError, HandshakeError, TrustError
+from wire_rawsse.transport.budget import Budget
+from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Unverified:
+    """The trust setting that checks no certificate. There is one, `UNVERIFIED`."""
+
+    def __repr__(self) -> str:
+        return "UNVERIFIED"
+
+
+UNVERIFIED: Final = Unverified()
+
+Trust: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | Unverified | None"
+"""None for the default roots, the path of a CA file (PEM) that is trusted instead, a context used as it is."""
+
+_contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
+_lock = _thread.allocate_lock()
+
+
+def context_for(trust: Trust) -> ssl.SSLContext:
+    """The context for a trust setting, kept between calls; a CA file that was replaced on disk is read again.
+
+    Raises `TrustError` for a CA file that cannot be used.
+    """
+    import ssl
+
+    if isinstance(trust, ssl.SSLContext):
+        return trust
+    key: object = trust if trust is None or isinstance(trust, Unverified) else os.fspath(trust)
+    version = _version_of(key) if isinstance(key, str) else None
+    with _lock:
+        known = _contexts.get(key)
+        if known is None or known[0] != version:
+            known = _contexts[key] = version, _build(key)
+    return known[1]
+
+
+def _version_of(path: str) -> object:
+    try:
+        facts = os.stat(path)
+    except OSError as error:
+        raise TrustError(f"the CA file {path} cannot be read: {error.strerror}") from error
+    return facts.st_mtime_ns, facts.st_ino, facts.st_size
+
+
+def _build(trust: object) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # RFC 7301: say that we speak HTTP/1.1, or a server may choose HTTP/2.
+    context.set_alpn_protocols(["http/1.1"])
+    if isinstance(trust, Unverified):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif isinstance(trust, str):
+        try:
+            context.load_verify_locations(cafile=trust)
+        except (OSError, ValueError) as error:
+            detail = (
+                "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", "")
+            )
+            raise TrustError(f"the CA file {trust} cannot be used: {detail}") from error
+    else:
+        _load_default_roots(context)
+    return context
+
+
+def _load_default_roots(context: ssl.SSLContext) -> None:
+    try:
+        import certifi
+
+        context.load_verify_locations(cafile=certifi.where())
+    except (ImportError, OSError):
+        pass  # The system's own store, below, may do.
+    try:
+        context.load_default_certs()
+    except OSError:
+        pass
+
+
+def secure(
+    world: World, sock: socket.socket, context: ssl.SSLContext, host: str, budget: Budget
+) -> Coroutine[ssl.SSLSocket]:
+    """The TLS handshake on a connected socket, which this takes over: it is released if this raises.
+
+    The certificate is checked against `host`, a name (RFC 6125; sent as SNI, RFC 6066 §3) or an address.
+    Raises `CertificateError`, `HandshakeError`, `ConnectTimeout`.
+    """
+    import ssl
+
+    owned: socket.socket = sock
+    try:
+        owned = secured = context.wrap_socket(
+            sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+        interest = 0
+        while True:
+            try:
+                secured.do_handshake()
+                return secured
+            except ssl.SSLWantReadError:
+                interest = READ
+            except ssl.SSLWantWriteError:
+                interest = WRITE
+            if (yield Wait({secured.fileno(): interest}, budget.deadline)) is None:
+                raise budget.ran_out("handshake", "waiting for the peer's part of the TLS handshake")
+    except ssl.SSLCertVerificationError as error:
+        world.release(owned)
+        raise CertificateError(
+            f"the certificate of {budget.place} does not verify: {error.verify_message.rstrip('.')}"
+        ) from error
+    except (OSError, ValueError) as error:
+        world.release(owned)
+        if isinstance(error, TimeoutError):
+            raise
+        raise HandshakeError(f"no TLS with {budget.place}: {_told(error)}") from error
+    except BaseException:
+        world.release(owned)
+        raise
+
+
+def _told(error: OSError | ValueError) -> str:
+    import ssl
+
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError)):
+        how = "reset" if isinstance(error, ConnectionResetError) else "closed"
+        return f"the peer {how} the connection during the handshake"
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "").lower().replace("_", " ")
+        if reason in ("wrong version number", "http request", "record layer failure", "packet length too long"):
+            return "the peer does not speak TLS there; is it an http:// URL?"
+        return f"the handshake failed ({reason or type(error).__name__})"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def would_block() -> tuple[tuple[type[OSError], ...], tuple[type[OSError], ...]]:
+    """What `recv` and `send` of a TLS socket raise where they would block, and those of them that want writability."""
+    import ssl
+
+    return (ssl.SSLWantReadError, ssl.SSLWantWriteError), (ssl.SSLWantWriteError,)
+
+
+def say_goodbye(sock: Any) -> None:
+    """Send close_notify (RFC 8446 §6.1) if that is possible without waiting. Never raises."""
+    try:
+        sock.unwrap()
+    except (OSError, ValueError):
+        pass
