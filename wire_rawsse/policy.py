@@ -10,8 +10,8 @@ answers probes for ever on behalf of a program that hangs.
 daemons in the same instant.
 
 Healthy means "stayed up and spoke", not "connected": only a stream that lived `healthy_after` resets the backoff.
-What a backoff alone cannot promise is a rate (a stream that is healthy and broken in turn would reset it for ever), so `Pace`
-keeps the number of connections below a bound, whatever happens.
+What a backoff alone cannot promise is a rate (a stream that is healthy and broken in turn would reset it for ever), so
+`Pace` keeps the number of connections below a bound, whatever happens.
 """
 
 from __future__ import annotations

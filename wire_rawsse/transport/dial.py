@@ -5,8 +5,8 @@ whole time-out for each dead one; all at once is a burst on the server. RFC 8305
 attempt delay* of 250 ms apart, and the next at once where one fails. The first that connects wins, the others are
 closed. Families alternate, beginning with that of the first address (§4): what is dead is most often a family.
 
-What we leave out: asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once, and remembering outcomes
-over connections, as a daemon connects seldom and the next network may be another.
+What we leave out: asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once, and remembering
+outcomes over connections, as a daemon connects seldom and the next network may be another.
 
 One budget covers all attempts together: no address gets a time-out of its own, for the same reason.
 """

@@ -1,0 +1,118 @@
+"""Waiting for descriptors: epoll (Linux), kqueue (macOS, BSD), poll or select (the rest) behind five methods.
+
+The standard library's `selectors` does the same; it is not used because what a wake costs is the lines of Python
+between `epoll_wait` and the return, and because it hides the epoll's own descriptor, which is what we hand out.
+All are level-triggered, so whatever is left unread is reported again.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import Final, Protocol
+
+from wire_rawsse.waits import READ, WRITE
+
+MOST_EVENTS: Final = 16
+"""Events taken in one go; the rest are reported by the next. (Without it, epoll.poll allocates room for 1023.)"""
+
+
+class Poller(Protocol):
+    """`timeout` in seconds, None for ever. Events are pairs of a descriptor and a mask that means nothing to us."""
+
+    def register(self, fd: int, interest: int) -> None: ...
+    def modify(self, fd: int, interest: int) -> None: ...
+    def unregister(self, fd: int) -> None: ...
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]: ...
+    def close(self) -> None: ...
+    def fileno(self) -> int: ...
+
+
+if sys.platform == "linux":
+
+    class EpollPoller:
+        """epoll(7). READ and WRITE are its own EPOLLIN and EPOLLOUT."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+            self.register = self._epoll.register
+            self.modify = self._epoll.modify
+            self.unregister = self._epoll.unregister
+            self.close = self._epoll.close
+            self.fileno = self._epoll.fileno
+
+        def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+            return self._epoll.poll(timeout, MOST_EVENTS)
+
+
+if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
+
+    class KqueuePoller:
+        """kqueue(2): readability and writability are filters of their own, so the interest has to be remembered."""
+
+        def __init__(self) -> None:
+            self._kqueue = select.kqueue()
+            self._interest: dict[int, int] = {}
+            self.close = self._kqueue.close
+            self.fileno = self._kqueue.fileno
+
+        def register(self, fd: int, interest: int) -> None:
+            self._interest[fd] = 0
+            self.modify(fd, interest)
+
+        def modify(self, fd: int, interest: int) -> None:
+            before = self._interest[fd]
+            changes = [
+                select.kevent(fd, kind, select.KQ_EV_ADD if interest & bit else select.KQ_EV_DELETE)
+                for bit, kind in ((READ, select.KQ_FILTER_READ), (WRITE, select.KQ_FILTER_WRITE))
+                if (before ^ interest) & bit
+            ]
+            if changes:
+                self._kqueue.control(changes, 0)
+            self._interest[fd] = interest
+
+        def unregister(self, fd: int) -> None:
+            self.modify(fd, 0)
+            del self._interest[fd]
+
+        def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+            return [(event.ident, event.filter) for event in self._kqueue.control(None, MOST_EVENTS, timeout)]
+
+
+class SelectPoller:
+    """select(2), for Windows: it has no descriptor of its own, so a host's own loop cannot wait on it."""
+
+    def __init__(self) -> None:
+        self._interest: dict[int, int] = {}
+
+    def register(self, fd: int, interest: int) -> None:
+        self._interest[fd] = interest
+
+    def modify(self, fd: int, interest: int) -> None:
+        self._interest[fd] = interest
+
+    def unregister(self, fd: int) -> None:
+        del self._interest[fd]
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        reading = [fd for fd, interest in self._interest.items() if interest & READ]
+        writing = [fd for fd, interest in self._interest.items() if interest & WRITE]
+        # A connection that failed shows up as exceptional on Windows, and only there.
+        readable, writable, failed = select.select(reading, writing, writing, timeout)
+        return [(fd, 0) for fd in {*readable, *writable, *failed}]
+
+    def close(self) -> None:
+        self._interest.clear()
+
+    def fileno(self) -> int:
+        return -1
+
+
+def new_poller() -> Poller:
+    """The best that this platform has."""
+    best: type[Poller] = SelectPoller
+    if sys.platform == "linux":
+        best = EpollPoller
+    elif sys.platform != "win32" and hasattr(select, "kqueue"):
+        best = KqueuePoller
+    return best()

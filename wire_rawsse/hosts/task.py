@@ -1,0 +1,125 @@
+"""One coroutine in the care of a loop, and the clock that it lives by.
+
+A stream's clock is the system's monotonic clock, less the time for which its host was away without asking. A host may
+come back late, and must not take its own absence for the peer's silence. So a coroutine is resumed with:
+
+* the moment it is, where the host was on time;
+* the moment at which the host last looked, where it came after the deadline and found the answer waiting: nobody can
+  know when it came, and the benefit of the doubt is the stream's;
+* the deadline itself, where it came after the deadline and found nothing.
+
+What was left out this way stays left out (`_lag`), so the clock never jumps. A host that is busy for an hour keeps a
+healthy stream, drops a dead one at once, and one that looks in every 1.5 s can still connect within a budget of 1 s.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from wire_rawsse.transport.dial import open_socket
+from wire_rawsse.transport.resolve import Resolver
+from wire_rawsse.waits import Address, Answer, Coroutine, Receive, Wait
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.inline import Loop
+
+
+class Task:
+    """A coroutine with the wait it stands in. It is also the `World` of that coroutine."""
+
+    __slots__ = (
+        "_lag",
+        "_loop",
+        "_now",
+        "_resolver",
+        "coroutine",
+        "due",
+        "error",
+        "given",
+        "looked",
+        "name",
+        "receive",
+        "start",
+        "started",
+        "throw",
+        "wait",
+    )
+
+    def __init__(self, loop: Loop, start: Callable[[Task], Coroutine[None]], name: str = "") -> None:
+        self._loop = loop
+        self._resolver: Resolver | None = None
+        self._lag = 0.0
+        self._now = self.looked = time.monotonic()
+        self.name = name
+        self.wait: Wait | None = None
+        self.receive: Receive | None = None
+        """The wait, where it is the common one."""
+        self.given: Any = None
+        """What the coroutine is resumed with once `due`."""
+        self.throw: BaseException | None = None
+        """What is thrown into it instead."""
+        self.due = True
+        """There is something to resume it with. At first: its start."""
+        self.error: BaseException | None = None
+        """What ended it, if it did not return."""
+        self.started = False
+        self.start = start
+        self.coroutine: Coroutine[None] | None = start(self)
+
+    def begin(self) -> None:
+        """Start over with a new coroutine, which begins at the next step."""
+        self.coroutine = self.start(self)
+        self.started = False
+        self.due = True
+
+    # What the coroutine asks of its host: see `World`.
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return time.time()
+
+    def dice(self) -> float:
+        return random.random()
+
+    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+        if self._resolver is None:
+            self._resolver = Resolver(self._loop.announce)
+        return self._resolver.resolve(host, port)
+
+    def open(self, address: Address) -> socket.socket:
+        return open_socket(address)
+
+    def release(self, sock: socket.socket) -> None:
+        self._loop.forget(sock.fileno())
+        try:
+            sock.close()
+        except OSError:
+            pass  # close(2) frees the descriptor whatever it reports.
+
+    # What the loop does with the clock; all arguments are the system's monotonic time.
+
+    def deadline(self) -> float:
+        """When the present wait ends."""
+        return self._now if self.wait is None else self.wait.deadline + self._lag
+
+    def found(self, real: float, looked: float) -> None:
+        """Set the clock for an answer that was found at `real`, where the loop had last looked in vain at `looked`."""
+        now = real - self._lag
+        if self.wait is not None and now > self.wait.deadline:
+            now = min(max(self.looked, looked) - self._lag, self.wait.deadline)
+            self._lag = real - now
+        self._now = now
+        self.looked = real
+
+    def expired(self, real: float) -> None:
+        """Set the clock for a deadline that has passed by `real` with no answer."""
+        assert self.wait is not None
+        self._now = self.wait.deadline
+        self._lag = real - self._now
+        self.looked = real

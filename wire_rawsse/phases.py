@@ -1,0 +1,42 @@
+"""The phases of a connection's life, as data: state names, log words and the README's picture are made from this table.
+
+Each phase says what is being done, which clock bounds it, what wire calls it, and where it may lead. Nothing decides by
+this table; it is the map that what happens can be held against, and the tests do.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from wire_rawsse.state import State
+
+
+class Phase(NamedTuple):
+    """`state` is None where wire's word depends on what came before: see `Record.state`."""
+
+    name: str
+    doing: str
+    clock: str
+    state: State | None
+    then: tuple[str, ...]
+
+
+_ANY_TIME: Final = ("backing off", "closed")
+
+PHASES: Final[dict[str, Phase]] = {
+    phase.name: phase
+    for phase in (
+        Phase("idle", "not started", "", "connecting", ("resolving", "connecting", *_ANY_TIME)),
+        Phase("resolving", "looking up the name", "connect", None, ("connecting", *_ANY_TIME)),
+        Phase("connecting", "connecting", "connect", None, ("tunnel", "handshake", "head", *_ANY_TIME)),
+        Phase("tunnel", "asking the proxy for a tunnel", "connect", None, ("handshake", *_ANY_TIME)),
+        Phase("handshake", "agreeing on TLS", "connect", None, ("head", *_ANY_TIME)),
+        Phase(
+            "head", "waiting for the response", "response", None, ("streaming", "resolving", "connecting", *_ANY_TIME)
+        ),
+        Phase("streaming", "listening", "read, min_rate", "connected", _ANY_TIME),
+        Phase("backing off", "waiting to try again", "backoff", None, ("resolving", "connecting", "closed")),
+        Phase("closed", "closed", "", "error", ()),
+    )
+}
+"""By name, in the order of a life. A redirect leads from `head` back to `resolving`; a numeric host skips nothing."""

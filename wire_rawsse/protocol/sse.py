@@ -1,0 +1,351 @@
+"""The event-stream parser: bytes in, events out. It knows no socket, no clock and no HTTP.
+
+The rules are the WHATWG HTML standard's, §9.2.5 "Parsing an event stream" and §9.2.6 "Interpreting an event stream",
+with the UTF-8 decoder of the Encoding standard. What comes out never depends on how the bytes were cut into feeds, and
+comes out of the feed that held the byte which completes it. Four things make that both simple and fast.
+
+Bytes are cut into lines before they are decoded. CR, LF, colon and space are never part of a longer UTF-8 sequence, so
+decoding a field by itself gives what decoding the whole stream would have given. `errors="replace"` is the standard's
+decoder: one U+FFFD for each maximal subpart. `str.splitlines` would also cut at U+2028, NEL, VT and FF, and is not used.
+
+CR and CRLF become LF first, one piece of the input at a time. A CR ends its line at once; when an LF comes next, in the
+same feed or a later one, it is dropped. Everything behind that step sees one kind of line end.
+
+No byte is looked at again when more arrive. A feed is worked through in pieces of at most 64 KiB, each by a fixed number
+of linear passes. Between feeds there is only a line of unsettled name, the data buffer, which takes the value of an
+unfinished `data` line as it comes, and the three short buffers of the standard.
+
+There are two ways through a piece. Where it holds whole events of one `data: ` line each, as relays send them, it is
+decoded once and cut at the line ends and field names between two values. All else goes through a loop over lines, which
+is the one place of `EventParser` where fields are interpreted.
+
+An unfinished event at the end of the stream is dropped (§9.2.6): there is nothing to flush, just drop the parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Final, NamedTuple
+
+from wire_rawsse.errors import EventTooLarge, InvalidRequest
+
+MAX_RETRY_MS: Final = (1 << 53) - 1
+"""The largest `retry_ms`, in milliseconds; a larger `retry` counts as this. A float holds it exactly."""
+LONGEST_KEPT_LINE: Final = 4096
+"""Bytes of an `id` or `retry` line, without its line end, beyond which `WakeParser` ignores it."""
+
+_PIECE: Final = 1 << 16
+_CHUNK: Final = 28_000  # str.split is slower on more: from 30,000 characters CPython prepares for each separator anew.
+_BOM: Final = b"\xef\xbb\xbf"
+_OUTSIDE, _AFTER_COLON, _INSIDE = 0, 1, 2  # Where the open line stands in the value of a `data` field.
+_METADATA: Final = re.compile(rb"\n(?:id|retry)[:\n]")
+
+_new = tuple.__new__  # A named tuple's own constructor is a Python function, and this is twice as fast.
+
+
+class Event(NamedTuple):
+    """One dispatched event. Immutable, hashable, equal by value.
+
+    `type` is "message" unless the event named one, `data` its lines joined by LF, `id` the last event ID at that moment
+    (which an earlier event may have set; "" for none).
+    """
+
+    type: str
+    data: str
+    id: str
+
+
+class Comment(NamedTuple):
+    """One comment line: `text` is what follows the colon, without one leading space (as in the value of a field)."""
+
+    text: str
+
+
+class _Stream:
+    """What both parsers keep of a stream, and how both prepare its bytes."""
+
+    __slots__ = ("_after_cr", "_beginning", "_id", "_line", "_value", "data_line", "last_event_id", "retry_ms")
+
+    def __init__(self, last_event_id: str) -> None:
+        self.last_event_id = last_event_id
+        """The last event ID: commits at the blank line, with data or without. Hand it to the next stream's parser."""
+        self.retry_ms: int | None = None
+        """The last valid `retry`, in milliseconds, at most `MAX_RETRY_MS`; holds as soon as its line ends."""
+        self.data_line = False
+        """True if the last feed completed the name of a `data` field, so if it held the colon or the line end (CR or
+        LF) after a line's first four letters `data`. A name cut over two feeds counts in the second, and only there."""
+        self._id = last_event_id  # The standard's last event ID buffer.
+        self._beginning: bytes | None = b""  # What may still become a BOM; None once that is settled.
+        self._after_cr = False
+        self._line = bytearray()  # The open line, while it is not known to be a `data` field.
+        self._value = _OUTSIDE
+
+    @property
+    def line_open(self) -> bool:
+        """True while the bytes fed so far end inside a line. A CR at the end of a feed has ended its line."""
+        return bool(self._line or self._value or self._beginning)
+
+    def _pieces(self, data: bytes | bytearray | memoryview, size: int) -> Iterable[bytes]:
+        """`data` without the stream's BOM, in pieces of at most `size` bytes."""
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))  # Not bytes(data), which takes a number for a length.
+        if self._beginning is not None:
+            data = self._beginning + data
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._beginning = data
+                return ()
+            self._beginning = None
+            data = data.removeprefix(_BOM)
+        if len(data) <= size:
+            return (data,)
+        return (data[start : start + size] for start in range(0, len(data), size))
+
+    def _as_lf(self, piece: bytes) -> bytes:
+        """`piece` with LF for each of its line ends."""
+        if self._after_cr and piece:
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
+        if b"\r" in piece:
+            self._after_cr = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return piece
+
+    def _set_id(self, value: bytes) -> None:
+        if b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+
+    def _set_retry(self, value: bytes) -> None:
+        if value.isdigit():  # Of bytes: ASCII digits only, and at least one.
+            digits = value.lstrip(b"0")
+            # int() refuses thousands of digits, and 16 are beyond the maximum or just at it.
+            self.retry_ms = min(int(digits or b"0"), MAX_RETRY_MS) if len(digits) <= 16 else MAX_RETRY_MS
+
+
+class EventParser(_Stream):
+    """An incremental parser of one event stream. A new stream needs a new parser, begun with the last one's id.
+
+    `comments`: hand out `Comment`s too, each as soon as its line ends. `last_event_id`: where the stream's last event ID
+    buffer starts. `max_event_bytes`: the most that the block of one event may hold. A block is every line since the
+    last blank line: `data`, comments, ids, unknown fields. Each line counts with its bytes and one more for its line
+    end, whichever it is. A block of exactly `max_event_bytes` is fine; the blank line that closes it is not counted.
+    Neither is a BOM. Comment lines that come before the first field of a block are no part of it: each is only
+    measured by itself, so that a stream may send nothing else for ever. Raises `InvalidRequest` for a limit below 1.
+
+    Memory is bounded by a small multiple of `max_event_bytes` (decoded text may need more room than its bytes), time
+    is linear in what is fed.
+    """
+
+    __slots__ = ("_comments", "_data", "_limit", "_piece", "_size", "_type", "failed")
+
+    def __init__(self, *, comments: bool = False, max_event_bytes: int = 1 << 20, last_event_id: str = "") -> None:
+        if max_event_bytes < 1:
+            raise InvalidRequest(f"max_event_bytes must be 1 or more, not {max_event_bytes}")
+        super().__init__(last_event_id)
+        self._comments = comments
+        self._limit = max_event_bytes
+        self._piece = min(max_event_bytes, _PIECE)
+        self.failed = False
+        self._size = 0  # Bytes of the block so far, the open line's too. Zero: nothing of an event is pending.
+        self._data = bytearray()
+        self._type = ""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Event | Comment]:
+        """The events that `data` completes, and the comments if they were asked for, in their order.
+
+        What comes before an event that is too large is still returned; what comes after it is never looked at. The
+        next call, with b"" too, and each later one raises `EventTooLarge`. Raises `TypeError` for what is no bytes.
+        """
+        if self.failed:
+            raise EventTooLarge(self._limit)
+        self.data_line = False
+        items: list[Event | Comment] = []
+        try:
+            if type(data) is bytes and self._beginning is None and len(data) <= self._piece:
+                self._read(data, items)
+            else:
+                for piece in self._pieces(data, self._piece):
+                    self._read(piece, items)
+        except EventTooLarge:
+            self.failed = True
+            self._line.clear()
+            self._data.clear()
+            self._value = _OUTSIDE
+        return items
+
+    def _read(self, piece: bytes, items: list[Event | Comment]) -> None:
+        if self._after_cr or b"\r" in piece:
+            piece = self._as_lf(piece)
+        start = 0
+        if self._size:
+            # Up to the end of the block that is pending, or at the worst of the next one.
+            start = piece.find(b"\n\n") + 2
+            if start == 1:
+                start = len(piece)
+            self._interpret(piece[:start], items)
+        while start < len(piece):
+            # A block begins here. None that ends in `piece` is over the limit, because no piece is longer than that.
+            end = piece.rfind(b"\n\n", start, start + _CHUNK) + 2
+            if end == 1:
+                self._interpret(piece[start:], items)
+                return
+            if piece.startswith(b"data: ", start):
+                values = piece[start + 6 : end - 2].decode("utf-8", "replace").split("\n\ndata: ")
+                if "\n" not in "".join(values):
+                    self._dispatch(values, items)
+                    start = end
+                    continue
+            self._interpret(piece[start:end], items)
+            start = end
+
+    def _dispatch(self, values: list[str], items: list[Event | Comment]) -> None:
+        """One event for each value, of the default type, with the last event ID as it is."""
+        self.data_line = True
+        if len(values) == 1:
+            items.append(_new(Event, ("message", values[0], self.last_event_id)))
+        else:  # No Python between two events, at the price of setting this up.
+            items += map(_new, repeat(Event), zip(repeat("message"), values, repeat(self.last_event_id)))
+
+    def _interpret(self, piece: bytes, items: list[Event | Comment]) -> None:
+        """WHATWG HTML §9.2.6, line by line, for a piece in which every line end is an LF."""
+        lines = piece.split(b"\n")
+        rest = lines.pop()
+        data = self._data
+        limit = self._limit
+        size = self._size
+        if lines and self._value:
+            # Ends the open `data` line.
+            value = lines.pop(0)
+            size += len(value) + 1
+            if size > limit:
+                raise EventTooLarge(limit)
+            self._open(value)
+            data += b"\n"
+            self._value = _OUTSIDE
+        elif lines and self._line:
+            size -= len(self._line)  # Counted again with the whole line.
+            lines[0] = bytes(self._line) + lines[0]
+            self._line.clear()
+        for line in lines:
+            if not line:
+                self.last_event_id = self._id
+                if data:
+                    del data[-1]
+                    text = data.decode("utf-8", "replace")
+                    items.append(_new(Event, (self._type or "message", text, self._id)))
+                    data.clear()
+                self._type = ""
+                size = 0
+                continue
+            size += len(line) + 1
+            if size > limit:
+                raise EventTooLarge(limit)
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"data":
+                self.data_line = True
+                data += value
+                data += b"\n"
+            elif name == b"event":
+                self._type = value.decode("utf-8", "replace")
+            elif name == b"id":
+                self._set_id(value)
+            elif not name:
+                if self._comments:
+                    items.append(Comment(value.decode("utf-8", "replace")))
+                if size == len(line) + 1:
+                    size = 0  # Nothing of an event precedes it.
+            elif name == b"retry":
+                self._set_retry(value)
+        size += len(rest)
+        if size > limit:
+            raise EventTooLarge(limit)
+        self._size = size
+        if rest:
+            self._open(rest)
+
+    def _open(self, rest: bytes) -> None:
+        """Keep `rest`, which has no line end: the beginning of a line, or more of the open one."""
+        if not self._value:
+            self._line += rest
+            if not self._line.startswith(b"data:"):
+                return
+            self.data_line = True
+            self._value = _AFTER_COLON
+            rest = bytes(self._line[5:])
+            self._line.clear()
+        if self._value == _AFTER_COLON and rest:
+            self._value = _INSIDE
+            rest = rest.removeprefix(b" ")
+        self._data += rest
+
+
+class WakeParser(_Stream):
+    """Follows one event stream only to hear that something came: it keeps no bodies, and nothing is too large for it.
+
+    The attributes are those of `EventParser`, byte for byte, but that an `id` or `retry` line longer than
+    `LONGEST_KEPT_LINE` bytes is ignored. An event of any size and a line of any length cost no memory beyond that, and
+    time is linear in what is fed.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, *, last_event_id: str = "") -> None:
+        super().__init__(last_event_id)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> bool:
+        """Whether `data` held a data line: `data_line`, which see. Raises `TypeError` for what is no bytes."""
+        self.data_line = False
+        if type(data) is bytes and self._beginning is None and len(data) <= _PIECE:
+            self._read(data)
+        else:
+            for piece in self._pieces(data, _PIECE):
+                self._read(piece)
+        return self.data_line
+
+    def _read(self, piece: bytes) -> None:
+        if self._after_cr or b"\r" in piece:
+            piece = self._as_lf(piece)
+        first = piece.find(b"\n")
+        if first < 0:
+            self._open(piece)
+            return
+        self._open(piece[:first])
+        if not self._value:
+            self._interpret(bytes(self._line))
+        self._line.clear()
+        self._value = _OUTSIDE
+        end = piece.rfind(b"\n") + 1
+        # Every line behind the first has an LF before it. What is found in the open one is true of it too, or harmless.
+        if self._id != self.last_event_id or _METADATA.search(piece):
+            for line in piece[first + 1 : end].split(b"\n")[:-1]:
+                self._interpret(line)
+        elif not self.data_line:
+            self.data_line = b"\ndata:" in piece or b"\ndata\n" in piece
+        if end < len(piece):
+            self._open(piece[end:])
+
+    def _interpret(self, line: bytes) -> None:
+        """One whole line. Of a line that was too long to be kept, `line` is the beginning."""
+        if not line:
+            self.last_event_id = self._id
+            return
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            self.data_line = True
+        elif len(line) <= LONGEST_KEPT_LINE:
+            if name == b"id":
+                self._set_id(value.removeprefix(b" "))
+            elif name == b"retry":
+                self._set_retry(value.removeprefix(b" "))
+
+    def _open(self, rest: bytes) -> None:
+        """Keep of the open line what may still matter: one byte too many says that it was too long."""
+        if not self._value:
+            line = self._line
+            line += rest[: LONGEST_KEPT_LINE + 1 - len(line)]
+            if line.startswith(b"data:"):
+                self.data_line = True
+                self._value = _INSIDE
+                line.clear()

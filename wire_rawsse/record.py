@@ -1,0 +1,99 @@
+"""What one stream knows of itself while it lives: the one mutable thing that outlasts its connections.
+
+The coroutine writes, in the thread of its host. Whoever asks for `snapshot` may be another thread: each field is one
+assignment, so at worst a snapshot mixes two moments a microsecond apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.phases import PHASES
+from wire_rawsse.policy import Backoff, Pace
+from wire_rawsse.state import EndpointState, State
+
+
+class Record:
+    """The facts of one stream over all its connections. Moments in `*_at` are seconds since the epoch."""
+
+    def __init__(self, url: str, backoff: Backoff, changed: Callable[[], None] = lambda: None) -> None:
+        self.url = url
+        self.phase = "idle"
+        self.since = time.time()
+        self.last_byte_at: float | None = None
+        self.last_wake_at: float | None = None
+        self.last_event_at: float | None = None
+        self.last_error: WireRawSSEError | None = None
+        self.next_attempt_at: float | None = None
+        self.reconnect_count = 0
+        self.attempt = 0
+        """For `policy.decide`: connections in a row that ended before they were healthy."""
+        self.pace = Pace(backoff)
+        self._changed = changed
+        self._failed = False
+        self._accepted = 0.0
+        self._last_body = 0.0
+
+    @property
+    def state(self) -> State:
+        """The present phase in wire's four words."""
+        known = PHASES[self.phase].state
+        if known is not None:
+            return known
+        if self.phase == "backing off" and self._failed:
+            return "error"
+        return "reconnecting" if self.reconnect_count else "connecting"
+
+    @property
+    def healthy(self) -> float:
+        """Seconds from the accepted head to the last body byte of the present connection, on the stream's clock."""
+        return self._last_body - self._accepted
+
+    def enter(self, phase: str, wall: float) -> None:
+        self.phase = phase
+        self.since = wall
+        self._changed()
+
+    def begin(self, now: float) -> None:
+        """A new connection is attempted."""
+        self.next_attempt_at = None
+        self._accepted = self._last_body = now
+
+    def accepted(self, now: float, wall: float) -> None:
+        """The head has been accepted: the stream is live."""
+        self._accepted = self._last_body = now
+        self.enter("streaming", wall)
+
+    def heard(self, now: float, wall: float) -> None:
+        """Body bytes came."""
+        self._last_body = now
+        self.last_byte_at = wall
+
+    def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
+        """The connection is over; the next comes after `delay` seconds, or never."""
+        self._failed = error is not None
+        if error is not None:
+            self.last_error = error
+        if delay is None:
+            self.enter("closed", wall)
+            return
+        self.reconnect_count += 1
+        self.next_attempt_at = wall + delay
+        self.enter("backing off", wall)
+
+    def snapshot(self, wall: float) -> EndpointState:
+        next_attempt_at = self.next_attempt_at
+        return EndpointState(
+            url=self.url,
+            phase=self.phase,
+            state=self.state,
+            since=self.since,
+            last_byte_at=self.last_byte_at,
+            last_wake_at=self.last_wake_at,
+            last_event_at=self.last_event_at,
+            last_error=None if self.last_error is None else str(self.last_error),
+            next_attempt_in=None if next_attempt_at is None else max(0.0, next_attempt_at - wall),
+            reconnect_count=self.reconnect_count,
+        )

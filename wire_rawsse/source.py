@@ -1,0 +1,344 @@
+"""`EventSource`, and the loop that keeps any stream alive: connect, listen, back off, again.
+
+The loop holds no state of its own: what outlasts a connection is in the `Record` (attempts, pace) and in the sink (the
+last event id), so it may be begun anew at any moment, as happens when a signal handler of the host's raises inside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import NamedTuple, Protocol, TypeAlias
+
+from wire_rawsse.errors import ClosedError, StatusError, WireRawSSEError
+from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.log import tell, warn
+from wire_rawsse.policy import Backoff, Keepalive, Timeouts, decide
+from wire_rawsse.protocol.http import Headers, HeaderSource, Response, check_headers, check_method
+from wire_rawsse.protocol.sse import Comment, Event, EventParser
+from wire_rawsse.protocol.url import parse_url
+from wire_rawsse.record import Record
+from wire_rawsse.stream import Plan, Sink, one_stream
+from wire_rawsse.transport.tls import Trust
+from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
+
+
+class Restart(Exception):
+    """Thrown into a stream's coroutine by `restart()`: drop the connection and make a new one at once."""
+
+
+class Opened(NamedTuple):
+    """A response head has been accepted. `headers` are pairs of lower-case name and value, and not in the repr.
+
+    `id_left_out`: there is a last event id that HTTP cannot carry (a control character), so the server was not told.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    id_left_out: bool = False
+
+    def __repr__(self) -> str:
+        return f"Opened(status={self.status}, id_left_out={self.id_left_out})"
+
+
+class Closed(NamedTuple):
+    """A connection is over. `error` is None for a clean close; `retry_in` is in seconds, None where it is for good."""
+
+    error: WireRawSSEError | None
+    retry_in: float | None
+
+
+Item: TypeAlias = "Opened | Event | Comment | Closed"
+
+
+class OwnedSink(Sink, Protocol):
+    """A sink that is told of ends, too."""
+
+    retry_ms: int | None
+
+    def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
+        """The connection is over. True: signal."""
+
+
+def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, persistent: bool) -> Coroutine[None]:
+    """One stream after another, for ever; with `persistent` false, until an end that is for good.
+
+    Whatever goes wrong in here is an end to be told to the sink; only what the host throws in passes through.
+    """
+    if record.phase == "closed":
+        record.enter("idle", world.wall())  # Begun anew.
+    try:
+        yield from _one_after_another(world, plan, record, sink, persistent)
+    except GeneratorExit:
+        record.ended(None, None, world.wall())
+        raise
+
+
+def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink, persistent: bool) -> Coroutine[None]:
+    pause = record.pace.delay(world.now())
+    while True:
+        if pause:
+            try:
+                yield Wait({}, world.now() + pause)
+            except Restart:
+                pass
+        record.begin(world.now())
+        error: WireRawSSEError | None = None
+        try:
+            yield from one_stream(world, plan, record, sink)
+        except Restart:
+            record.attempt = 0
+            record.ended(None, 0, world.wall())
+            if sink.closed(None, 0):
+                yield SIGNAL
+            pause = 0
+            continue
+        except WireRawSSEError as caught:
+            error = caught
+        except Exception as caught:
+            # A fault of ours. It must not end what "cannot wedge"; it is told, and tried again.
+            error = WireRawSSEError(f"internal error ({type(caught).__name__}); please report it")
+            error.__cause__ = caught
+        healthy = record.healthy
+        record.pace.ended(healthy)
+        decision = decide(
+            error,
+            attempt=record.attempt,
+            healthy=healthy,
+            retry_ms=sink.retry_ms,
+            wall=world.wall(),
+            dice=world.dice(),
+            backoff=plan.backoff,
+            persistent=persistent,
+        )
+        record.attempt = decision.attempt
+        if decision.delay is None:
+            record.ended(error, None, world.wall())
+            sink.closed(error, None)
+            yield SIGNAL
+            return
+        pause = max(decision.delay, record.pace.delay(world.now()))
+        record.ended(error, pause, world.wall())
+        if error is None:
+            tell(f"{plan.url.shown} ended the stream; connecting again in {pause:.1f} s")
+        else:
+            warn(f"{error}; trying again in {pause:.1f} s")
+        if sink.closed(error, pause):
+            yield SIGNAL
+
+
+def make_plan(
+    url: str,
+    *,
+    headers: HeaderSource,
+    method: str,
+    body: bytes | None,
+    bearer_token: str | Callable[[], str] | None,
+    timeouts: Timeouts,
+    keepalive: Keepalive,
+    backoff: Backoff,
+    tls: Trust,
+) -> Plan:
+    """Check what a caller gave, before anything is opened. Raises `InvalidRequest`."""
+    fixed: HeaderSource = headers
+    if headers is not None and not callable(headers):
+        # Copied: a caller's mapping must not change under us, nor an iterator be used up by the first connection.
+        pairs = list(headers.items() if hasattr(headers, "items") else headers)
+        check_headers(pairs)
+        fixed = pairs
+    return Plan(
+        url=parse_url(url),
+        method=check_method(method),
+        body=body,
+        headers=fixed,
+        bearer_token=bearer_token,
+        timeouts=timeouts,
+        keepalive=keepalive,
+        backoff=backoff,
+        trust=tls,
+    )
+
+
+class EventSink:
+    """Parses events into a queue."""
+
+    def __init__(self, last_event_id: str, max_event_bytes: int) -> None:
+        self.items: deque[Item] = deque()
+        self.hint: Callable[[bytes], bool] | None = None  # A signal needs the parsed event.
+        self.last_event_id = last_event_id
+        self.retry_ms: int | None = None
+        self.ended: Closed | None = None
+        self._max_event_bytes = max_event_bytes
+        self._parser = self._new_parser()
+
+    @property
+    def line_open(self) -> bool:
+        return self._parser.line_open
+
+    def opened(self, response: Response, id_left_out: bool) -> bool:
+        self._parser = self._new_parser()
+        self.items.append(Opened(response.status, response.headers, id_left_out))
+        return True
+
+    def feed(self, piece: bytes) -> bool:
+        parser = self._parser
+        try:
+            items = parser.feed(piece)
+            self.items.extend(items)
+            if parser.failed:
+                parser.feed(b"")  # Raises what it found after the items that it has just returned.
+        finally:
+            self.last_event_id = parser.last_event_id
+            if parser.retry_ms is not None:
+                self.retry_ms = parser.retry_ms
+        return bool(items)
+
+    def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
+        item = Closed(error, retry_in)
+        self.items.append(item)
+        if retry_in is None:
+            self.ended = item
+        return True
+
+    def _new_parser(self) -> EventParser:
+        return EventParser(comments=True, max_event_bytes=self._max_event_bytes, last_event_id=self.last_event_id)
+
+
+class EventSource:
+    """An event stream (WHATWG HTML, "server-sent events") that is reconnected for ever.
+
+    Nothing runs until it is iterated, and nothing runs between two iterations: it lives in the thread of whoever asks
+    for the next event. Its clocks stand still meanwhile, so a slow consumer is not mistaken for a dead server.
+
+    url:             http://, https:// or unix:///path.sock?path=/target.
+    headers:         a mapping, pairs, or a callable that returns either, asked at each connect. They override ours.
+    method, body:    for servers that want a POST; `body` in bytes.
+    last_event_id:   where to resume; kept up to date by the stream's own ids.
+    tls:             None for the default roots, an `ssl.SSLContext`, or the path of a CA file that is trusted instead.
+    max_event_bytes: the largest event; a larger one ends the source for good.
+
+    Raises `InvalidRequest` (a `ValueError`) for arguments that cannot be sent. Iterating raises the `WireRawSSEError`
+    that ends the source for good: a certificate that does not verify, a 4xx other than 408, 425 and 429, a 200 that is
+    no event stream, an event that is too large, a redirect from https to http. Everything else is retried.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Headers | Callable[[], Headers] | None = None,
+        method: str = "GET",
+        body: bytes | None = None,
+        bearer_token: str | Callable[[], str] | None = None,
+        last_event_id: str = "",
+        timeouts: Timeouts = Timeouts(),
+        keepalive: Keepalive = Keepalive(),
+        backoff: Backoff = Backoff(),
+        tls: Trust = None,
+        max_event_bytes: int = 1 << 20,
+    ) -> None:
+        plan = make_plan(
+            url,
+            headers=headers,
+            method=method,
+            body=body,
+            bearer_token=bearer_token,
+            timeouts=timeouts,
+            keepalive=keepalive,
+            backoff=backoff,
+            tls=tls,
+        )
+        self._sink = sink = EventSink(last_event_id, max_event_bytes)
+        self._record = record = Record(plan.url.shown, backoff)
+        self._loop = Loop()
+        self._task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=False))
+
+    def __repr__(self) -> str:
+        return f"<EventSource {self._record.url} {self._record.phase}>"
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """The next event, or None when `timeout` seconds are up (None: wait for ever).
+
+        Raises what ended the source for good, `ClosedError` after `close()` or a 204, and `BusyError` where another
+        thread is in here.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            item = self._next_item(until)
+            if item is None or isinstance(item, Event):
+                return item
+
+    def items(self) -> Iterator[Item]:
+        """Everything that happens, in order: `Opened`, `Event`, `Comment`, `Closed`.
+
+        Ends after `close()` and after a 204; raises what else ends the source for good, after its `Closed`.
+        """
+        return self._until_closed(None)
+
+    def __iter__(self) -> Iterator[Event]:
+        """The events. Ends after `close()` and after a 204, raises as `next` does otherwise."""
+        for item in self._until_closed(Event):
+            assert isinstance(item, Event)
+            yield item
+
+    def restart(self) -> None:
+        """Drop the connection and make a new one at once, in any phase. From any thread; twice is fine."""
+        self._loop.interrupt(self._task, Restart())
+
+    def close(self) -> None:
+        """End it, in any phase, and give everything back. From any thread or signal handler; twice is fine."""
+        self._loop.close()
+
+    def __enter__(self) -> EventSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def last_event_id(self) -> str:
+        """The id that a reconnect would send as `Last-Event-ID`."""
+        return self._sink.last_event_id
+
+    @property
+    def retry_ms(self) -> int | None:
+        """The reconnection time that the stream has asked for, in milliseconds, or None."""
+        return self._sink.retry_ms
+
+    def _until_closed(self, wanted: type[Event] | None) -> Iterator[Item]:
+        self._check_usable()
+        while True:
+            try:
+                item = self._next_item(None)
+            except ClosedError:
+                return
+            if item is not None and (wanted is None or isinstance(item, wanted)):
+                yield item
+
+    def _next_item(self, until: float | None) -> Item | None:
+        sink, loop = self._sink, self._loop
+        while True:
+            if sink.ended is None and loop.closing:
+                raise ClosedError("this stream is closed; make another one")
+            if sink.items:
+                return sink.items.popleft()
+            self._check_usable()
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not loop.run(left) and left == 0 and not sink.items and not loop.closing:
+                return None
+
+    def _check_usable(self) -> None:
+        """Raise what ended this source, if anything has and everything before it was handed out."""
+        ended = self._sink.ended
+        if ended is not None and not self._sink.items:
+            self._loop.close()
+            error = ended.error
+            if error is None or (isinstance(error, StatusError) and error.status == 204):
+                raise ClosedError("the server answered 204: it wants no further connection") from error
+            raise error
+        if ended is None and self._loop.closing:
+            raise ClosedError("this stream is closed; make another one")

@@ -1,0 +1,124 @@
+"""What a subscriber knows of itself: plain frozen values, and the one rule that makes one state out of several.
+
+A `StreamSubscriber` shows these values as its `state`; wire's file, the `status` command and the log are made from
+the same ones, so they cannot disagree. There is a value for each endpoint and one above them.
+
+The state above is the best of them, because wire asks one question: does anything still wake me? Best means nearest
+to working: `connected` works; `reconnecting` has worked and is on its way back; `connecting` has yet to be seen
+working; `error` has failed. Who wants to know whether *all* of them work looks at `endpoints`.
+
+Endpoints come and go when a slot is rotated, but what has been counted stays counted: `summarise` takes the summary
+of those that are gone, so that a count never falls and the last event is not forgotten.
+
+All moments are seconds since the epoch, for people and files; no deadline is ever computed from them. No text in here
+may hold a secret: whoever makes an `EndpointState` gives it a URL and an error that may be shown. This module imports
+nothing of ours and nothing heavy (h11 has loaded `dataclasses` already).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+State: TypeAlias = Literal["connecting", "connected", "reconnecting", "error"]
+"""The four words of wire's `stream_state.json`, version 1."""
+
+NEAREST_FIRST: Final[tuple[State, ...]] = ("connected", "reconnecting", "connecting", "error")
+"""The states, from the one that works to the one furthest from working."""
+
+NO_ENDPOINT: Final = "no endpoint"
+"""The phase of a subscriber that has nothing to subscribe to."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """One endpoint. Moments in seconds since the epoch, or None where it has not happened yet.
+
+    url:             as it may be shown: no userinfo, no query.
+    phase:           where in its life the connection is, in the words of the phase table.
+    state:           the same, in wire's four words.
+    since:           when the phase began.
+    last_byte_at:    the last byte of a body; heartbeats count.
+    last_wake_at:    the last wake given, the one for each (re)connect included.
+    last_event_at:   the last reception that held a data line: what wire calls the last event.
+    last_error:      why the connection last ended, redacted; it stays after a reconnect.
+    next_attempt_in: seconds until the next attempt, None when none is scheduled.
+    reconnect_count: attempts after the first.
+    """
+
+    url: str
+    phase: str
+    state: State
+    since: float
+    last_byte_at: float | None
+    last_wake_at: float | None
+    last_event_at: float | None
+    last_error: str | None
+    next_attempt_in: float | None
+    reconnect_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberState:
+    """The subscriber as a whole, see `summarise`; the same units as in `EndpointState`."""
+
+    phase: str
+    state: State
+    since: float
+    last_byte_at: float | None
+    last_wake_at: float | None
+    last_event_at: float | None
+    last_error: str | None
+    next_attempt_in: float | None
+    reconnect_count: int
+    endpoints: tuple[EndpointState, ...]
+
+
+def summarise(
+    endpoints: Iterable[EndpointState],
+    *,
+    gone: SubscriberState | None = None,
+    problem: str | None = None,
+    since: float = 0.0,
+) -> SubscriberState:
+    """One state out of those of `endpoints`.
+
+    `state`, `phase` and `since` are those of the best endpoint (of several equals the one that has been there longest),
+    `last_error` that of the worst that has one (of several the first), `next_attempt_in` the soonest, the moments the
+    latest, `reconnect_count` the sum.
+
+    `gone` is the summary of the endpoints that no longer exist: its count and its moments still count. `problem` is
+    what is wrong with the subscriber rather than with an endpoint (a relay.json that cannot be read); it comes before
+    any endpoint's error. Without endpoints the state is `error`, since `since`.
+    """
+    found = tuple(endpoints)
+    counted: list[EndpointState | SubscriberState] = [*found, gone] if gone is not None else [*found]
+    last_error = problem
+    if last_error is None:
+        failed = [one for one in found if one.last_error is not None]
+        if failed:
+            last_error = max(failed, key=_distance).last_error
+        elif not found:
+            last_error = "there is no endpoint to subscribe to"
+    best = min(found, key=lambda one: (_distance(one), one.since), default=None)
+    return SubscriberState(
+        phase=NO_ENDPOINT if best is None else best.phase,
+        state="error" if best is None else best.state,
+        since=since if best is None else best.since,
+        last_byte_at=_latest(one.last_byte_at for one in counted),
+        last_wake_at=_latest(one.last_wake_at for one in counted),
+        last_event_at=_latest(one.last_event_at for one in counted),
+        last_error=last_error,
+        next_attempt_in=min((one.next_attempt_in for one in found if one.next_attempt_in is not None), default=None),
+        reconnect_count=sum(one.reconnect_count for one in counted),
+        endpoints=found,
+    )
+
+
+def _distance(endpoint: EndpointState) -> int:
+    return NEAREST_FIRST.index(endpoint.state)
+
+
+def _latest(moments: Iterable[float | None]) -> float | None:
+    return max((moment for moment in moments if moment is not None), default=None)

@@ -1,0 +1,328 @@
+"""One stream's life: resolve, connect, handshake, ask, read, and the reason why it ended.
+
+This is the linear generator that everything else exists for. It reads from top to bottom as things happen on the wire.
+Where it has to wait it yields (see `waits`); each wait carries the deadline of the clock that covers it:
+
+* `connect`, one budget for name, TCP, proxy and TLS of one hop;
+* `response`, from the first byte of the request to the last of the head;
+* `read`, silence: restarted by body bytes and by nothing else, so neither a dripping chunk extension nor a peer's
+  kernel that answers keepalive probes can pass for life;
+* `min_rate`, only while a line is unfinished: one byte each minute would satisfy `read` for ever.
+
+It decides nothing about trying again; that is `source`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from wire_rawsse.errors import (
+    ConnectionBroken,
+    MalformedResponse,
+    ProxyError,
+    RateTimeout,
+    ReadTimeout,
+    RedirectError,
+    ResolveError,
+    ResponseTimeout,
+    Truncated,
+    WireRawSSEError,
+    excerpt,
+)
+from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.http import (
+    REDIRECTS,
+    Exchange,
+    HeaderSource,
+    Hop,
+    Request,
+    Response,
+    ask_bearer,
+    ask_headers,
+    can_carry,
+    check_event_stream,
+    compose,
+    compose_connect,
+    follow,
+    without_credentials,
+)
+from wire_rawsse.protocol.proxy import Proxy, proxy_for
+from wire_rawsse.protocol.url import Url
+from wire_rawsse.record import Record
+from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.connection import Connection
+from wire_rawsse.transport.dial import dial, unix_address
+from wire_rawsse.transport.tls import Trust, context_for, secure
+from wire_rawsse.waits import SIGNAL, Address, Coroutine, Wait, World
+
+MOST_REDIRECTS: Final = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the caller asked for, checked. Its repr shows no header, token or body."""
+
+    url: Url
+    method: bytes = b"GET"
+    body: bytes | None = field(default=None, repr=False)
+    headers: HeaderSource = field(default=None, repr=False)
+    bearer_token: str | Callable[[], str] | None = field(default=None, repr=False)
+    timeouts: Timeouts = Timeouts()
+    keepalive: Keepalive = Keepalive()
+    backoff: Backoff = Backoff()
+    trust: Trust = None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+
+class Sink(Protocol):
+    """Where a stream's bytes go: to events, or only to wakes."""
+
+    last_event_id: str
+    hint: Callable[[bytes], bool] | None
+    """Asked of raw bytes, to signal before they are parsed; None where a signal needs the parsed event."""
+
+    @property
+    def line_open(self) -> bool:
+        """Whether the last piece ended inside a line."""
+
+    def opened(self, response: Response, id_left_out: bool) -> bool:
+        """A stream begins. True: signal."""
+
+    def feed(self, piece: bytes) -> bool:
+        """Body bytes. True: signal. Raises `EventTooLarge`."""
+
+
+def one_stream(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
+    """From the first look-up to the end of the stream. Returns where the peer ended it cleanly.
+
+    Raises one `WireRawSSEError` for every other end.
+    """
+    try:
+        yield from _follow_redirects(world, plan, record, sink)
+    except WireRawSSEError:
+        raise
+    except OSError as error:
+        place = f"{plan.url.shown} ({record.phase})"
+        if error.errno is None or "EOF" in type(error).__name__:
+            # OpenSSL's word for a TCP end without close_notify (RFC 8446 §6.1): it may have been cut by anybody.
+            raise Truncated(f"{place}: the peer closed the connection without ending TLS first") from error
+        raise ConnectionBroken(f"{place}: {error.strerror or type(error).__name__}") from error
+
+
+def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
+    given = ask_headers(plan.headers)
+    if not any(name.lower() == b"authorization" for name, _ in given):
+        given += ask_bearer(plan.bearer_token)
+    hop = Hop(plan.url, plan.method, plan.body, credentials=True)
+    for _ in range(MOST_REDIRECTS + 1):
+        place = hop.url.shown
+        proxy = proxy_for(hop.url, plan.environ)
+        connection = yield from _connect(world, plan, record, hop.url, proxy)
+        try:
+            request = compose(
+                hop.url,
+                method=hop.method,
+                body=hop.body,
+                headers=given if hop.credentials else without_credentials(given),
+                last_event_id=sink.last_event_id,
+                absolute_form=proxy is not None and hop.url.scheme == "http",
+                proxy_authorization=proxy.url.authorization if proxy and hop.url.scheme == "http" else None,
+            )
+            exchange, response = yield from _ask(world, plan, record, connection, request, place)
+            if response.status not in REDIRECTS:
+                check_event_stream(response, request, place)
+                news = sink.opened(response, not can_carry(sink.last_event_id))
+                yield from _read(world, plan, record, sink, connection, exchange, place, news)
+                return
+            hop = follow(response, hop, place)
+        finally:
+            connection.end(world)
+    raise RedirectError(f"{plan.url.shown} redirects more than {MOST_REDIRECTS} times")
+
+
+def _connect(world: World, plan: Plan, record: Record, url: Url, proxy: Proxy | None) -> Coroutine[Connection]:
+    context = context_for(plan.trust) if url.scheme == "https" else None
+    first = proxy.url if proxy else url
+    place = f"{url.shown} through the proxy {proxy}" if proxy else url.shown
+    budget = Budget(world.now(), plan.timeouts.connect, place)
+    if first.scheme == "unix":
+        addresses = [unix_address(first.socket_path)]
+    else:
+        record.enter("resolving", world.wall())
+        addresses = yield from _resolve(world, first, budget)
+    record.enter("connecting", world.wall())
+    sock = yield from dial(world, addresses, budget, plan.keepalive)
+    if proxy is not None and context is not None:
+        record.enter("tunnel", world.wall())
+        try:
+            yield from _open_tunnel(world, Connection(sock), url, proxy, budget)
+        except BaseException:
+            world.release(sock)
+            raise
+    if context is None:
+        return Connection(sock)
+    record.enter("handshake", world.wall())
+    secured = yield from secure(world, sock, context, url.host, budget)
+    return Connection(secured, tls=True)
+
+
+def _resolve(world: World, url: Url, budget: Budget) -> Coroutine[list[Address]]:
+    answer = world.resolve(url.host, url.port)
+    if not answer.done and (yield Wait({}, budget.deadline, answer)) is None:
+        raise budget.ran_out("resolving", f"looking up {url.host}")
+    if answer.error is not None:
+        reason = getattr(answer.error, "strerror", None) or type(answer.error).__name__
+        raise ResolveError(f"the name {url.host} cannot be resolved: {reason}") from answer.error
+    return answer.value or []
+
+
+def _open_tunnel(world: World, connection: Connection, url: Url, proxy: Proxy, budget: Budget) -> Coroutine[None]:
+    """CONNECT (RFC 9110 §9.3.6): afterwards the connection is the origin's."""
+    request = compose_connect(url, proxy.url.authorization)
+    exchange = Exchange(request)
+    late = "waiting for the proxy's answer to CONNECT"
+    if not (yield from connection.send(exchange.to_send, budget.deadline)):
+        raise budget.ran_out("tunnel", late)
+    receive = connection.receive(budget.deadline)
+    response: Response | None = None
+    try:
+        while response is None:
+            data = yield receive
+            if data is None:
+                raise budget.ran_out("tunnel", late)
+            response = exchange.head(data)
+    except (MalformedResponse, Truncated) as error:
+        raise ProxyError(f"the proxy {proxy} did not answer CONNECT properly: {error}") from error
+    if not 200 <= response.status < 300:
+        reason = excerpt(response.reason, request.secrets)
+        wanted = "; it wants credentials, as in http://user:password@proxy" if response.status == 407 else ""
+        raise ProxyError(
+            f"the proxy {proxy} refused a tunnel to {url.host_and_port}: {response.status} {reason}{wanted}",
+            status=response.status,
+        )
+    if exchange.rest():
+        # The client speaks first in TLS (RFC 8446 §2), so this is the proxy's own, and would corrupt the handshake.
+        raise ProxyError(f"the proxy {proxy} sent data of its own into the tunnel")
+
+
+def _ask(
+    world: World, plan: Plan, record: Record, connection: Connection, request: Request, place: str
+) -> Coroutine[tuple[Exchange, Response]]:
+    """Send the request and receive the head of the final response."""
+    record.enter("head", world.wall())
+    seconds = plan.timeouts.response
+    deadline = world.now() + seconds
+    late = f"{place} sent no complete response head within response={seconds:g} s of the request"
+    exchange = Exchange(request)
+    if not (yield from connection.send(exchange.to_send, deadline)):
+        raise ResponseTimeout("response", seconds, "head", late)
+    receive = connection.receive(deadline)
+    while True:
+        data = yield receive
+        if data is None:
+            raise ResponseTimeout("response", seconds, "head", late)
+        response = exchange.head(data)
+        if response is not None:
+            return exchange, response
+
+
+def _read(
+    world: World,
+    plan: Plan,
+    record: Record,
+    sink: Sink,
+    connection: Connection,
+    exchange: Exchange,
+    place: str,
+    news: bool,
+) -> Coroutine[None]:
+    """The stream itself. `news`: the opening is to be signalled, with whatever came with the head."""
+    record.accepted(world.now(), world.wall())
+    silence = Silence(world.now(), plan.timeouts, place)
+    receive = connection.receive(silence.deadline)
+    receive.hint = sink.hint
+    data: bytes | None = None  # What came with the head.
+    while True:
+        size = 0
+        failure: WireRawSSEError | None = None
+        event = False
+        try:
+            for piece in exchange.body(data):
+                size += len(piece)
+                silence.line(piece)
+                event = sink.feed(piece) or event
+        except WireRawSSEError as error:
+            failure = error  # After the signal that is owed for what came before it.
+        if size:
+            wall = world.wall()
+            record.heard(world.now(), wall)
+            receive.deadline = silence.heard(world.now(), size, sink.line_open)
+            if event:
+                record.last_event_at = wall
+        news = news or event
+        if news or receive.hinted:
+            record.last_wake_at = world.wall()
+        if news and not receive.hinted:
+            yield SIGNAL
+        news = receive.hinted = False
+        if failure is not None:
+            raise failure
+        if exchange.ended:
+            return
+        while (data := (yield receive)) is None:
+            receive.deadline = silence.passed(world.now())
+
+
+class Silence:
+    """The clocks of a live stream: `read`, and `min_rate` while a line is unfinished. Times on the stream's clock."""
+
+    def __init__(self, now: float, timeouts: Timeouts, place: str) -> None:
+        self._timeouts = timeouts
+        self._place = place
+        self._silent_at = now + timeouts.read
+        self._window_ends: float | None = None
+        self._window_bytes = 0
+        self._line_ended = False
+
+    @property
+    def deadline(self) -> float:
+        ends = self._window_ends
+        return self._silent_at if ends is None or ends > self._silent_at else ends
+
+    def line(self, piece: bytes) -> None:
+        """Note whether a line ended in this piece of the body: the next is a new one, with a window of its own."""
+        if b"\n" in piece or b"\r" in piece:
+            self._line_ended = True
+
+    def heard(self, now: float, size: int, line_open: bool) -> float:
+        """Body bytes came; the new deadline."""
+        self._silent_at = now + self._timeouts.read
+        if self._line_ended or not line_open:
+            self._window_ends = None
+            self._line_ended = False
+        if self._window_ends is not None:
+            self._window_bytes += size
+        elif line_open and self._timeouts.min_rate:
+            self._window_ends = now + self._timeouts.read
+            self._window_bytes = 0
+        return self.deadline
+
+    def passed(self, now: float) -> float:
+        """The deadline passed without a byte: the next one, or `ReadTimeout` or `RateTimeout`."""
+        read = self._timeouts.read
+        if now >= self._silent_at:
+            raise ReadTimeout("read", read, "streaming", f"{self._place} was silent for read={read:g} s")
+        if self._window_bytes < self._timeouts.min_rate * read:
+            raise RateTimeout(
+                "min_rate",
+                self._timeouts.min_rate,
+                "streaming",
+                f"{self._place} sent {self._window_bytes} bytes of an unfinished line in {read:g} s, "
+                f"expected {self._timeouts.min_rate:g} bytes a second",
+            )
+        self._window_ends = now + read
+        self._window_bytes = 0
+        return self.deadline

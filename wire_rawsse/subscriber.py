@@ -1,0 +1,195 @@
+"""`StreamSubscriber`: nothing but wakes, over one endpoint or several, and it never gives up.
+
+`wait` is the sleep of a daemon that embeds it. A wake is a hint to pull the truth, so one pending wake is as good as
+many; what was posted between two connections is never replayed, so every connection that comes about is a wake.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.task import Task
+from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.hint import holds_data_line
+from wire_rawsse.protocol.http import Headers, Response
+from wire_rawsse.protocol.sse import WakeParser
+from wire_rawsse.record import Record
+from wire_rawsse.source import Restart, keep_alive, make_plan
+from wire_rawsse.state import SubscriberState, summarise
+from wire_rawsse.stream import Plan
+from wire_rawsse.transport.tls import Trust
+
+if TYPE_CHECKING:
+    from wire_rawsse.wire.follow import Follower
+
+
+class WakeSink:
+    """Keeps no bodies: only whether there was a `data` line, and the fields that outlive a connection."""
+
+    def __init__(self, last_event_id: str) -> None:
+        self.hint: Callable[[bytes], bool] | None = holds_data_line
+        self.last_event_id = last_event_id
+        self.retry_ms: int | None = None
+        self._parser = WakeParser(last_event_id=last_event_id)
+
+    @property
+    def line_open(self) -> bool:
+        return self._parser.line_open
+
+    def opened(self, response: Response, id_left_out: bool) -> bool:
+        self._parser = WakeParser(last_event_id=self.last_event_id)
+        return True  # What was posted meanwhile is never replayed: go and look.
+
+    def feed(self, piece: bytes) -> bool:
+        parser = self._parser
+        news = parser.feed(piece)
+        self.last_event_id = parser.last_event_id
+        if parser.retry_ms is not None:
+            self.retry_ms = parser.retry_ms
+        return news
+
+    def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
+        return False
+
+
+class StreamSubscriber:
+    """Sleeps on an event stream: `wait(timeout)` returns True at once on a wake.
+
+    Nothing runs and nothing is opened until it is waited on, and nothing runs between two waits. Use it from one thread
+    at a time; `close`, `restart` and `state` are for any thread.
+
+    url:          http://, https:// or unix:///path.sock?path=/target.
+    bearer_token: sent as `Authorization: Bearer …`; a str, or a callable that is asked at each connect.
+
+    The other keywords are `EventSource`'s. Raises `InvalidRequest` (a `ValueError`) for arguments that cannot be sent.
+    Nothing that a network, a server or a file does is ever raised from here: it is in `state` and in the log, and the
+    stream is tried again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        bearer_token: str | Callable[[], str] | None = None,
+        headers: Headers | Callable[[], Headers] | None = None,
+        method: str = "GET",
+        body: bytes | None = None,
+        last_event_id: str = "",
+        timeouts: Timeouts = Timeouts(),
+        keepalive: Keepalive = Keepalive(),
+        backoff: Backoff = Backoff(),
+        tls: Trust = None,
+    ) -> None:
+        self._prepare()
+        plan = make_plan(
+            url,
+            headers=headers,
+            method=method,
+            body=body,
+            bearer_token=bearer_token,
+            timeouts=timeouts,
+            keepalive=keepalive,
+            backoff=backoff,
+            tls=tls,
+        )
+        self._add(plan, last_event_id)
+
+    def _prepare(self) -> None:
+        self._loop = Loop()
+        self._streams: list[tuple[Task, Record]] = []
+        self._follower: Follower | None = None
+
+    @classmethod
+    def from_wire(
+        cls,
+        *,
+        timeouts: Timeouts = Timeouts(),
+        keepalive: Keepalive = Keepalive(),
+        backoff: Backoff = Backoff(),
+        tls: Trust = None,
+    ) -> StreamSubscriber:
+        """Every endpoint in wire's relay.json, followed while it changes; its state in wire's stream_state.json.
+
+        This, and nothing else here, reads wire's files and environment. A file that is missing or broken is a state and
+        a log line, never an error.
+        """
+        from wire_rawsse.wire.follow import Follower
+
+        subscriber = cls.__new__(cls)
+        subscriber._prepare()
+        subscriber._follower = Follower(subscriber, timeouts=timeouts, keepalive=keepalive, backoff=backoff, trust=tls)
+        subscriber._loop.chore = subscriber._follower
+        return subscriber
+
+    def __repr__(self) -> str:
+        return f"<StreamSubscriber {self.state.state} {', '.join(record.url for _, record in self._streams)}>"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until there is a wake (True) or `timeout` seconds have passed (False); None: for ever.
+
+        Returns False at once when another thread calls `close`. Raises `ClosedError` after that, `BusyError` where
+        another thread waits in here.
+        """
+        return self._loop.run(timeout)
+
+    def fileno(self) -> int:
+        """One descriptor for a select loop of the host's own, the same over all reconnects.
+
+        Whenever it is readable, or `deadline()` has come, call `wait(0)`. It stays open and readable after `close`
+        until that call. Raises `OSError` where the platform has neither epoll nor kqueue: use `WakeChannel.fileno()`.
+        """
+        fd = self._loop.fileno()
+        if fd < 0:
+            raise OSError("this platform has neither epoll nor kqueue; use a WakeChannel and its fileno()")
+        return fd
+
+    def deadline(self) -> float:
+        """When `wait(0)` is due at the latest, as an absolute `time.monotonic()`; may be `math.inf`.
+
+        It lies in the past while received bytes are unparsed, and before the first wait.
+        """
+        return self._loop.deadline()
+
+    @property
+    def state(self) -> SubscriberState:
+        """A frozen value: phase, since when, last byte, last wake, last error, next attempt, for each endpoint too."""
+        if self._follower is not None:
+            return self._follower.state()
+        wall = time.time()
+        return summarise([record.snapshot(wall) for _, record in self._streams])
+
+    def restart(self) -> None:
+        """Drop every connection and make new ones at once, in any phase. It interrupts no `wait`. From any thread."""
+        for task, _ in self._streams:
+            self._loop.interrupt(task, Restart())
+
+    def close(self) -> None:
+        """End it, in any phase, and give everything back. From any thread or signal handler; twice is fine."""
+        self._loop.close()
+
+    def __enter__(self) -> StreamSubscriber:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(
+        self, plan: Plan, last_event_id: str = "", changed: Callable[[], None] = lambda: None
+    ) -> tuple[Task, Record]:
+        sink = WakeSink(last_event_id)
+        record = Record(plan.url.shown, plan.backoff, changed)
+        task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=True))
+        # A new list: another thread may be reading the old one.
+        self._streams = [*self._streams, (task, record)]
+        return task, record
+
+    def _remove(self, task: Task) -> None:
+        self._streams = [stream for stream in self._streams if stream[0] is not task]
+        self._loop.remove(task)

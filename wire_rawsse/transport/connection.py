@@ -1,0 +1,44 @@
+"""One established connection, plain or TLS, as its coroutine sees it: bytes out, and a wait that brings bytes in."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from wire_rawsse.transport.tls import say_goodbye, would_block
+from wire_rawsse.waits import READ, WRITE, Coroutine, Receive, Wait, World
+
+_PLAIN: Final[tuple[type[OSError], ...]] = (BlockingIOError,)
+
+
+class Connection:
+    """Owns `sock` until `end`."""
+
+    __slots__ = ("_again", "_again_write", "sock", "tls")
+
+    def __init__(self, sock: socket.socket, *, tls: bool = False) -> None:
+        self.sock = sock
+        self.tls = tls
+        self._again, self._again_write = would_block() if tls else (_PLAIN, ())
+
+    def receive(self, deadline: float) -> Receive:
+        """The wait for its next bytes; yield the same one again and again."""
+        return Receive(self.sock, deadline, again=self._again, again_write=self._again_write, drain=self.tls)
+
+    def send(self, data: bytes, deadline: float) -> Coroutine[bool]:
+        """Send all of `data`; False if that was not possible by `deadline`. Raises `OSError`."""
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self.sock.send(left) :]
+            except self._again as reason:
+                interest = WRITE if not self.tls or isinstance(reason, self._again_write) else READ
+                if (yield Wait({self.sock.fileno(): interest}, deadline)) is None:
+                    return False
+        return True
+
+    def end(self, world: World) -> None:
+        """Say goodbye where that is possible at once, and give the socket back. Never raises."""
+        if self.tls:
+            say_goodbye(self.sock)
+        world.release(self.sock)

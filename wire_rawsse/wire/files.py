@@ -1,0 +1,124 @@
+"""Reading a small file whole, and replacing one whole. Knows nothing of what is in them.
+
+Reading: what stands at the path may be anything (a pipe, /dev/zero, something of 40 GiB), and a daemon must neither
+block on it nor fill its memory with it. So it is opened without blocking, must be a regular file, and its size is
+looked at before it is read; it may still grow while it is read, so the reading is limited too.
+
+Replacing: a new file is written beside the old one and renamed over it (rename(2) is atomic), so that a reader sees
+the old content or the new one and never a half, and a crash leaves the old one. The new file is made with O_EXCL and
+O_NOFOLLOW: a link that somebody planted at its name is removed, never followed. Where the final name is a link, the
+link is replaced, not what it points to.
+
+No fsync, on purpose. What we write says how a *process* is doing, and after a power loss that process is gone: its
+pid says so, whatever is left of the file. An fsync would buy a sharper picture of a dead process with a flush of the
+flash chip's cache for each write, and would block the daemon for as long. The worst that is left is an empty file,
+and every reader takes that for "unknown".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def read_whole(path: str, limit: int) -> bytes:
+    """The bytes of the regular file at `path`, if they are at most `limit`.
+
+    Raises `OSError`, also for what is no regular file or too large; its `strerror` says which. Raises
+    `FileNotFoundError` where there is nothing.
+    """
+    descriptor = _open(path, os.O_RDONLY | _NO_WAIT)
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            kind = next((name for test, name in _KINDS if test(about.st_mode)), "something else")
+            raise OSError(errno.EINVAL, f"expected a regular file, found {kind}")
+        pieces: list[bytes] = []
+        room = limit + 1  # One byte more than allowed tells a full file from one that has grown.
+        while about.st_size <= limit and room and (piece := os.read(descriptor, min(room, 65536))):
+            pieces.append(piece)
+            room -= len(piece)
+        if about.st_size > limit or not room:
+            raise OSError(errno.EFBIG, f"expected at most {limit} bytes, found more")
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+def replace_whole(path: str, temporary: str, content: bytes) -> None:
+    """Put `content` at `path` in one step, by way of `temporary` in the same folder; mode 0600.
+
+    Missing folders are made, each with mode 0700 (XDG Base Directory Specification). What stands at `temporary` is
+    taken for the leftover of a crash. Raises `OSError`, and leaves nothing at `temporary` then.
+
+    On Windows a reader that holds `path` open makes this fail (the caller tries again later).
+    """
+    descriptor = _create(temporary)
+    try:
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)  # May itself say that the disk is full (NFS, quotas).
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def remove(path: str) -> None:
+    """Remove a file or link, if that is possible."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def shown(path: str) -> str:
+    """A path for a one-line text, whatever characters it is made of."""
+    return path if path.isprintable() else ascii(path)
+
+
+def reason(error: OSError) -> str:
+    """What the system says is wrong, without the path, which the caller has already named."""
+    return error.strerror or type(error).__name__
+
+
+def _open(path: str, flags: int, mode: int = 0) -> int:
+    try:
+        return os.open(path, flags | _PLAIN, mode)
+    except ValueError as error:  # A NUL, or a character that the file system's encoding lacks.
+        raise OSError(errno.EINVAL, "the path holds a character that no path may have") from error
+
+
+def _create(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+    try:
+        return _open(path, flags, 0o600)
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(path))
+    except FileExistsError:
+        os.unlink(path)
+    return _open(path, flags, 0o600)
+
+
+def _make_folder(path: str) -> None:
+    missing: list[str] = []
+    while path and not os.path.isdir(path) and path != os.path.dirname(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # Made by somebody else; no folder at all shows at the next open.
+            os.mkdir(folder, 0o700)

@@ -1,0 +1,46 @@
+"""Is the process that wrote a file still there? Asked by whoever reads the file, and by whoever clears up after it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def alive(pid: int) -> bool:
+    """True if a process `pid` exists, whoever owns it; a zombie counts, since it is one until it is waited for.
+
+    Never raises. Only for processes of the same PID namespace: another container's are not seen.
+    """
+    return pid > 0 and _exists(pid)  # To kill(2), 0 and less mean a whole group, or everybody.
+
+
+if sys.platform == "win32":
+
+    def _exists(pid: int) -> bool:
+        """`os.kill(pid, 0)` would end the process here: Windows takes the 0 for CTRL_C_EVENT or for an exit status."""
+        import ctypes
+
+        query_limited_information, access_denied, still_active = 0x1000, 5, 259
+        if pid > 0xFFFFFFFF:
+            return False
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = ctypes.c_void_p(kernel.OpenProcess(query_limited_information, False, ctypes.c_ulong(pid)))
+        if not handle:
+            return ctypes.get_last_error() == access_denied
+        try:
+            status = ctypes.c_ulong()
+            return bool(kernel.GetExitCodeProcess(handle, ctypes.byref(status))) and status.value == still_active
+        finally:
+            kernel.CloseHandle(handle)
+
+else:
+
+    def _exists(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True  # Somebody else's, but there.
+        except (OSError, OverflowError):
+            return False
+        return True

@@ -1,0 +1,202 @@
+"""wire's `stream_state.json`, version 1: what it holds, and when it is worth writing.
+
+wire's own subscriber wrote this file at transitions only, in place. So a killed daemon stays "connected" in it for
+ever, and a reader can meet half a file. Ours is replaced whole, bears the writer's pid, and is refreshed while the
+writer lives, so that a reader can tell news from an obituary (see `status`).
+
+When: at each transition, but at most one write a second, with the last state of that second never lost; and every 300
+s otherwise. A transition is a change of what a person would act on: a state, the list of endpoints, an error, a count
+of reconnects, and the phase of what is not connected (a connect that hangs should be seen to hang where it does).
+Neither events nor heartbeats are one: their moments ride along with the next write. So a quiet day costs 288 writes
+and a busy one no more, and a flash chip survives both.
+
+Everything here is synchronous and for one thread, which owns the clock: `due()` goes into its next deadline,
+`flush(now)` is called when that has come. A folder that cannot be written is a line in the log, once, and changes
+nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from wire_rawsse.state import EndpointState, SubscriberState
+from wire_rawsse.wire import files, process
+
+SCHEMA: Final = "wire-daemon-stream-state-v1"
+REFRESH: Final = 300.0
+"""Seconds between writes without news: 288 a day. A reader calls what is older than two of them stale."""
+RETRY: Final = 30.0
+"""Seconds until a write that failed is tried again without news."""
+
+_LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
+_instances = itertools.count(1)
+
+
+def rfc3339(moment: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds; what it cannot say becomes the nearest it can."""
+    milliseconds = int(min(max(0.0, moment), _LAST_SECOND) * 1000)
+    day = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
+    return f"{day}.{milliseconds % 1000:03d}Z"
+
+
+def document(snapshot: SubscriberState, *, pid: int, wall: float, elapsed: float = 0.0) -> dict[str, Any]:
+    """The file's content, ready for JSON. The first five keys are wire's, in wire's meaning; the others are ours.
+
+    `wall` is now, in seconds since the epoch; `elapsed` how many seconds ago `snapshot` was taken.
+    """
+    return {
+        "schema": SCHEMA,
+        "ts": rfc3339(wall),
+        "state": snapshot.state,
+        "last_event_at": _moment(snapshot.last_event_at),
+        "reconnect_count": snapshot.reconnect_count,
+        "pid": pid,
+        **_ours(snapshot, elapsed),
+        "endpoints": [
+            {
+                "relay": one.url,
+                "state": one.state,
+                "last_event_at": _moment(one.last_event_at),
+                "reconnect_count": one.reconnect_count,
+                **_ours(one, elapsed),
+            }
+            for one in snapshot.endpoints
+        ],
+    }
+
+
+class StateFile:
+    """Keeps `stream_state.json` true at a bounded rate. Moments are seconds on the caller's monotonic clock.
+
+    No call raises because of the file system, and none touches it but `flush` and `close`. For one thread.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        pid: int,
+        minimum_interval: float = 1.0,
+        refresh: float = REFRESH,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Intervals in seconds: the least between two writes, and the longest. `wall`: seconds since the epoch."""
+        self._path = os.fspath(path)
+        # With the pid, so that what a crash leaves can be told from what is being written; with a number, so that two
+        # subscribers of one process, each in its own thread, cannot write into each other's.
+        self._temporary = f"{self._path}.{pid}-{next(_instances)}.tmp"
+        self._pid = pid
+        self._minimum_interval = minimum_interval
+        self._refresh = refresh
+        self._retry = min(refresh, RETRY)
+        self._wall = wall
+        self._snapshot: SubscriberState | None = None
+        self._offered_at = 0.0
+        self._news: object = None
+        self._tried_news: object = None
+        self._tried_at: float | None = None
+        self._failing = False
+        self._swept = False
+        self._closed = False
+
+    def offer(self, snapshot: SubscriberState, now: float) -> None:
+        """Remember the latest state. Cheap: it may be called for each event."""
+        if self._closed:
+            return
+        self._snapshot = snapshot
+        self._offered_at = now
+        self._news = _news(snapshot)
+
+    def due(self) -> float | None:
+        """When `flush` will have something to write, or None while nothing was offered and after `close`."""
+        if self._closed or self._snapshot is None:
+            return None
+        if self._tried_at is None:
+            return self._offered_at
+        if self._news != self._tried_news:
+            return self._tried_at + self._minimum_interval
+        return self._tried_at + (self._retry if self._failing else self._refresh)
+
+    def flush(self, now: float) -> bool:
+        """Write if something is due; True if something was written."""
+        due = self.due()
+        return due is not None and due <= now and self._write(now)
+
+    def close(self, now: float) -> bool:
+        """Write the last state offered, due or not, and nothing ever again; True if it was written."""
+        written = not self._closed and self._write(now)
+        self._closed = True
+        return written
+
+    def _write(self, now: float) -> bool:
+        if self._snapshot is None:
+            return False
+        import json
+
+        self._tried_at = now
+        self._tried_news = self._news
+        facts = document(self._snapshot, pid=self._pid, wall=self._wall(), elapsed=now - self._offered_at)
+        try:
+            files.replace_whole(self._path, self._temporary, json.dumps(facts, indent=1).encode() + b"\n")
+        except OSError as error:
+            if not self._failing:
+                self._failing = True
+                _say(
+                    f"{files.shown(self._path)} cannot be written: {files.reason(error)}; "
+                    "streams go on, but `wire status` will not hear of them until this is mended"
+                )
+            return False
+        self._failing = False
+        if not self._swept:
+            self._swept = True
+            self._sweep()
+        return True
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed in the middle have left behind."""
+        folder, name = os.path.split(self._path)
+        leftover = re.compile(re.escape(name) + r"\.([0-9]{1,10})-[0-9]+\.tmp")
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            return
+        for found in map(leftover.fullmatch, names):
+            if found and not process.alive(int(found[1])):
+                files.remove(os.path.join(folder, found[0]))
+
+
+def _ours(one: EndpointState | SubscriberState, elapsed: float) -> dict[str, Any]:
+    """The extra facts that an endpoint and the whole have in common."""
+    wait = one.next_attempt_in
+    return {
+        "phase": one.phase,
+        "last_byte_at": _moment(one.last_byte_at),
+        "last_error": one.last_error,
+        # JSON has no infinity, and a file that holds one is no JSON at all to wire.
+        "reconnect_in": round(max(0.0, wait - elapsed), 3) if wait is not None and math.isfinite(wait) else None,
+    }
+
+
+def _moment(moment: float | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
+
+
+def _news(snapshot: SubscriberState) -> object:
+    """What must have changed for a state to be written before the refresh is due."""
+    return _facts(snapshot), [(one.url, _facts(one)) for one in snapshot.endpoints]
+
+
+def _facts(one: EndpointState | SubscriberState) -> object:
+    return one.state, one.last_error, one.reconnect_count, None if one.state == "connected" else one.phase
+
+
+def _say(text: str) -> None:
+    import logging
+
+    logging.getLogger("wire_rawsse").warning(text)

@@ -1,0 +1,231 @@
+"""What `stream_state.json` says, judged by somebody who may not believe it: the `status` command's answer.
+
+A file says what was true when it was written. It is believed only while its writer can still correct it: the process
+that it names exists, and its `ts` is no older than two of the writer's refreshes (one may be late, two are not).
+Everything else is exit status 2, the one answer that makes nobody feel safe: no file, half a file, another shape,
+another schema, a writer that is gone, a stamp from the past or from the future (a clock that was set back).
+
+A file that wire's own subscriber wrote is understood too. It names no process and is not refreshed, so that after ten
+minutes without a transition it counts as stale; that is the truth about it.
+
+`assess` is pure. What it puts into its one line comes from a file that anybody may have written, so nothing
+unprintable gets from there to a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wire_rawsse.state import NEAREST_FIRST
+from wire_rawsse.wire import files, process
+from wire_rawsse.wire.state_file import REFRESH, SCHEMA
+
+CONNECTED: Final = 0
+DEGRADED: Final = 1
+UNKNOWN: Final = 2
+
+STALE_AFTER: Final = 2 * REFRESH
+"""Seconds. A `ts` as far in the future is as little use."""
+
+LARGEST: Final = 1 << 20
+"""Bytes: a thousand endpoints and more."""
+
+_RFC3339: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d{1,30})?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_MISSING: Final = "there is no stream_state.json"
+_LONGEST_TEXT: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`exit_code` 0 connected, 1 degraded, 2 unknown or stale; `line` for people; `facts` for programs (plain JSON).
+
+    The facts: `verdict` (`connected`, `degraded`, `stale`, `unknown`), `reason` (None unless stale or unknown), `age`
+    of the file's `ts` in seconds, `pid_alive`, and the `document` itself; None where there is none.
+    """
+
+    exit_code: int
+    line: str
+    facts: dict[str, Any]
+
+
+def check(path: str | os.PathLike[str], now: float | None = None) -> Status:
+    """The status according to the file at `path`; `now` in seconds since the epoch. Never raises for what a file is."""
+    document, reason = read(path)
+    return assess(document, time.time() if now is None else now, process.alive, reason)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
+    """The JSON in the file at `path`, or None and the reason why there is none."""
+    import json
+
+    name = files.shown(os.fspath(path))
+    try:
+        content = files.read_whole(os.fspath(path), LARGEST)
+    except FileNotFoundError:
+        return None, f"there is no {name}: no subscriber has run here yet"
+    except OSError as error:
+        return None, f"{name} cannot be read: {files.reason(error)}"
+    try:
+        document = json.loads(content, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return None, f"{name} is not JSON, or not all of it is there"
+    return document, f"{name} holds null, expected an object"
+
+
+def assess(document: Any, now: float, pid_alive: Callable[[int], bool], reason: str = _MISSING) -> Status:
+    """Judge a parsed `document` (None: there is none, and `reason` says why) at `now`, seconds since the epoch.
+
+    `pid_alive` tells whether a process exists, like `wire_rawsse.wire.process.alive`.
+    """
+    wrong = reason if document is None else _wrong_shape(document)
+    if wrong:
+        nothing = {"age": None, "pid_alive": None, "document": None}
+        return Status(UNKNOWN, f"stream: unknown ({wrong})", {"verdict": "unknown", "reason": wrong, **nothing})
+    written = _seconds(document["ts"])
+    assert written is not None  # The shape was right.
+    age = now - written
+    pid = document.get("pid")
+    there = None if pid is None else pid_alive(pid)
+    stale = _stale(age, pid, there)
+    # wire's own subscriber has one endpoint and no list: there the document itself is the endpoint.
+    down = [one for one in document.get("endpoints") or [document] if one["state"] != "connected"]
+    if stale:
+        code, verdict, shown = UNKNOWN, "stale", "stale"
+        details = f"it was {document['state']}, but {stale}"
+    else:
+        well = document["state"] == "connected" and not down
+        code, verdict = (CONNECTED, "connected") if well else (DEGRADED, "degraded")
+        shown = document["state"]
+        details = "; ".join(_details(document, down, now, age))
+    last_event = _printable(document.get("last_event_at") or "never")
+    return Status(
+        code,
+        f"stream: {shown} (last event {last_event}, reconnects {document['reconnect_count']}); {details}",
+        {"verdict": verdict, "reason": stale, "age": round(age, 3), "pid_alive": there, "document": document},
+    )
+
+
+def _stale(age: float, pid: int | None, there: bool | None) -> str | None:
+    """Why the document is not to be believed, or None."""
+    if there is False:
+        return f"process {pid}, which wrote that {_ago(age)}, is gone"
+    if age > STALE_AFTER:
+        return f"that was written {_ago(age)}, and a living subscriber writes every {REFRESH:.0f} s"
+    if age < -STALE_AFTER:
+        return f"that was written {_span(-age)} in the future: a clock was set back"
+    return None
+
+
+def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, age: float) -> Iterator[str]:
+    """What is worth knowing after the words that wire prints too."""
+    endpoints = len(document.get("endpoints") or ())
+    if endpoints > 1:
+        yield f"{len(down)} of {endpoints} endpoints down" if down else f"all {endpoints} endpoints"
+    for one in down:
+        words = [f"{_printable(one['relay'])} {one['state']}"] if "relay" in one else []
+        if one.get("phase"):
+            words.append(_printable(one["phase"]))
+        if one.get("reconnect_in") is not None:
+            words.append(f"next attempt in {_span(max(0.0, one['reconnect_in'] - age))}")
+        if one.get("last_error"):
+            words.append(f"last error: {_printable(one['last_error'])}")
+        if words:
+            yield ", ".join(words)
+    if not down and document.get("phase"):
+        yield _printable(document["phase"])
+    last_byte = _seconds(document.get("last_byte_at"))
+    if last_byte is not None:
+        yield f"last byte {_ago(now - last_byte)}"
+    yield f"written {_ago(age)}" + (f" by process {document['pid']}" if document.get("pid") else "")
+
+
+def _wrong_shape(document: Any) -> str | None:
+    """What in `document` is not as version 1 has it, or None. Names keys, quotes nothing."""
+    if not isinstance(document, dict):
+        return "expected an object in stream_state.json, found something else"
+    if document.get("schema") != SCHEMA:
+        return f"expected the schema {SCHEMA}, found another or none"
+    endpoints = document.get("endpoints")
+    if endpoints is not None and not (isinstance(endpoints, list) and all(isinstance(one, dict) for one in endpoints)):
+        return "expected an array of objects as endpoints, found something else"
+    wrong = [key for key, good in _WHOLE.items() if not good(document.get(key))]
+    for index, one in enumerate(endpoints or ()):
+        wrong += [f"endpoints[{index}].{key}" for key, good in _EACH.items() if not good(one.get(key))]
+    return f"these keys are missing or wrong: {', '.join(wrong[:5])}" if wrong else None
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, str) and value in NEAREST_FIRST
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0  # type(), because True is an int too.
+
+
+def _is_text_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_EACH: Final[dict[str, Callable[[Any], bool]]] = {
+    "state": _is_state,
+    "reconnect_count": _is_count,
+    "last_event_at": _is_text_or_null,
+    "last_byte_at": _is_text_or_null,
+    "last_error": _is_text_or_null,
+    "phase": _is_text_or_null,
+    "reconnect_in": lambda value: value is None or (type(value) in (int, float) and 0 <= value < 1e9),
+    "relay": lambda value: isinstance(value, str),
+}
+_WHOLE: Final[dict[str, Callable[[Any], bool]]] = {
+    **_EACH,
+    "ts": lambda value: _seconds(value) is not None,
+    "pid": lambda value: value is None or (_is_count(value) and value > 0),
+    "relay": _is_text_or_null,
+}
+
+
+def _seconds(text: Any) -> float | None:
+    """RFC 3339 §5.6 as seconds since the epoch, with any number of decimals; None for anything else."""
+    import datetime
+
+    match = _RFC3339.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    fraction, sign, east_hours, east_minutes = match.groups()[6:]
+    try:
+        # A leap second is told as the one before it.
+        moment = datetime.datetime(
+            year, month, day, hour, minute, 59 if second == 60 else second, tzinfo=datetime.timezone.utc
+        )
+    except ValueError:
+        return None
+    east = int(east_hours) * 3600 + int(east_minutes) * 60 if sign else 0
+    return moment.timestamp() + float(fraction or 0) - (east if sign == "+" else -east)
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")  # Python's parser knows NaN and Infinity, RFC 8259 §6 does not.
+
+
+def _printable(text: str) -> str:
+    cut = text[:_LONGEST_TEXT] + ("…" if len(text) > _LONGEST_TEXT else "")
+    return "".join(character if character.isprintable() else "." for character in cut)
+
+
+def _ago(seconds: float) -> str:
+    return f"{_span(max(0.0, seconds))} ago"
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < 120 * size or (unit == "h" and seconds < 48 * size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
