@@ -1,60 +1,24 @@
 """`StreamSubscriber`: nothing but wakes, over one endpoint or several, and it never gives up.
 
-`wait` is the sleep of a daemon that embeds it. A wake is a hint to pull the truth, so one pending wake is as good as
-many; what was posted between two connections is never replayed, so every connection that comes about is a wake.
+`wait` is the sleep of a daemon that embeds it: see `hosts.inline` for what happens in there, `streams` for what a wake
+is, and `wire.follow` for what `from_wire` adds.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from wire_rawsse.errors import WireRawSSEError
-from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.task import Task
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.protocol.hint import holds_data_line
-from wire_rawsse.protocol.http import Headers, Response
-from wire_rawsse.protocol.sse import WakeParser
-from wire_rawsse.record import Record
-from wire_rawsse.source import Restart, keep_alive, make_plan
+from wire_rawsse.protocol.http import Headers
+from wire_rawsse.source import make_plan
 from wire_rawsse.state import SubscriberState, summarise
-from wire_rawsse.stream import Plan
+from wire_rawsse.streams import Streams
 from wire_rawsse.transport.tls import Trust
 
 if TYPE_CHECKING:
     from wire_rawsse.wire.follow import Follower
-
-
-class WakeSink:
-    """Keeps no bodies: only whether there was a `data` line, and the fields that outlive a connection."""
-
-    def __init__(self, last_event_id: str) -> None:
-        self.hint: Callable[[bytes], bool] | None = holds_data_line
-        self.last_event_id = last_event_id
-        self.retry_ms: int | None = None
-        self._parser = WakeParser(last_event_id=last_event_id)
-
-    @property
-    def line_open(self) -> bool:
-        return self._parser.line_open
-
-    def opened(self, response: Response, id_left_out: bool) -> bool:
-        self._parser = WakeParser(last_event_id=self.last_event_id)
-        return True  # What was posted meanwhile is never replayed: go and look.
-
-    def feed(self, piece: bytes) -> bool:
-        parser = self._parser
-        news = parser.feed(piece)
-        self.last_event_id = parser.last_event_id
-        if parser.retry_ms is not None:
-            self.retry_ms = parser.retry_ms
-        return news
-
-    def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
-        return False
 
 
 class StreamSubscriber:
@@ -97,11 +61,11 @@ class StreamSubscriber:
             backoff=backoff,
             tls=tls,
         )
-        self._add(plan, last_event_id)
+        self._streams.add(plan, last_event_id=last_event_id)
 
     def _prepare(self) -> None:
-        self._loop = Loop()
-        self._streams: list[tuple[Task, Record]] = []
+        self._streams = Streams()
+        self._loop = self._streams.loop
         self._follower: Follower | None = None
 
     @classmethod
@@ -122,12 +86,13 @@ class StreamSubscriber:
 
         subscriber = cls.__new__(cls)
         subscriber._prepare()
-        subscriber._follower = Follower(subscriber, timeouts=timeouts, keepalive=keepalive, backoff=backoff, trust=tls)
-        subscriber._loop.chore = subscriber._follower
+        subscriber._loop.chore = subscriber._follower = Follower(
+            subscriber._streams, timeouts=timeouts, keepalive=keepalive, backoff=backoff, trust=tls
+        )
         return subscriber
 
     def __repr__(self) -> str:
-        return f"<StreamSubscriber {self.state.state} {', '.join(record.url for _, record in self._streams)}>"
+        return f"<StreamSubscriber {self.state.state} {', '.join(one.url for one in self.state.endpoints)}>"
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until there is a wake (True) or `timeout` seconds have passed (False); None: for ever.
@@ -160,13 +125,11 @@ class StreamSubscriber:
         """A frozen value: phase, since when, last byte, last wake, last error, next attempt, for each endpoint too."""
         if self._follower is not None:
             return self._follower.state()
-        wall = time.time()
-        return summarise([record.snapshot(wall) for _, record in self._streams])
+        return summarise(self._streams.snapshots())
 
     def restart(self) -> None:
         """Drop every connection and make new ones at once, in any phase. It interrupts no `wait`. From any thread."""
-        for task, _ in self._streams:
-            self._loop.interrupt(task, Restart())
+        self._streams.restart()
 
     def close(self) -> None:
         """End it, in any phase, and give everything back. From any thread or signal handler; twice is fine."""
@@ -179,17 +142,3 @@ class StreamSubscriber:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _add(
-        self, plan: Plan, last_event_id: str = "", changed: Callable[[], None] = lambda: None
-    ) -> tuple[Task, Record]:
-        sink = WakeSink(last_event_id)
-        record = Record(plan.url.shown, plan.backoff, changed)
-        task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=True))
-        # A new list: another thread may be reading the old one.
-        self._streams = [*self._streams, (task, record)]
-        return task, record
-
-    def _remove(self, task: Task) -> None:
-        self._streams = [stream for stream in self._streams if stream[0] is not task]
-        self._loop.remove(task)

@@ -47,6 +47,9 @@ class Chore(Protocol):
     def due(self) -> float:
         """The system's monotonic time at which `run` must be called; may lie in the past."""
 
+    def wanted(self) -> float:
+        """The same for when it should be called if the host is awake anyway."""
+
     def run(self, now: float) -> None:
         """Do it. May add and remove tasks. Must not raise, and must not block for long."""
 
@@ -163,7 +166,7 @@ class Loop:
             if last:
                 return signalled
             began = _monotonic()
-            if self.chore is not None and self.chore.due() <= began:
+            if self.chore is not None and self.chore.wanted() <= began:
                 self.chore.run(began)
             nearest = self.deadline()
             limit = 0 if signalled else min(nearest, until) - began

@@ -1,0 +1,142 @@
+"""Slots and their events, as wire's relay keeps them. Knows no socket, no HTTP and no clock.
+
+An event is whatever JSON value was posted under "event". It is kept as canonical JSON (sorted keys, no spaces, UTF-8),
+because that is what wire's relay hands out, and because such text never holds a line end: one event is always one
+`data:` line. Its `event_id` counts only if it is a string at the top of an object; then it is the key for duplicates and
+for `since`. An event without one is stored each time it is posted and answered with `"event_id": null`; none is made up.
+
+All limits are in bytes of that canonical text. Nothing leaves a slot: a stream is therefore no queue but a position in
+the slot's list, so that a slow or silenced reader costs no memory beyond the events themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Final, NoReturn
+
+EVENT_BYTES: Final = 256 * 1024
+SLOT_BYTES: Final = 64 * 1024 * 1024
+STREAMS_PER_SLOT: Final = 256
+PULL_DEFAULT: Final = 100
+PULL_MAXIMUM: Final = 1000
+
+
+class EventTooBig(Exception):
+    """The event alone is beyond `EVENT_BYTES`."""
+
+
+class SlotFull(Exception):
+    """The slot would grow beyond `SLOT_BYTES`."""
+
+
+def read_json(text: bytes) -> object:
+    """The value that `text` (UTF-8 JSON, RFC 8259) stands for. Raises ValueError for anything else, NaN included."""
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def canonical(value: object) -> bytes:
+    """`value` as JSON in one line: sorted keys, no spaces, UTF-8. Raises ValueError where JSON cannot hold it."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return text.encode("utf-8")  # A lone surrogate ends here, as a UnicodeEncodeError, which is a ValueError.
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+class Slot:
+    """One mailbox. `bodies`, `event_ids` and `published` run in parallel, oldest first."""
+
+    __slots__ = ("bodies", "event_ids", "positions", "published", "size", "slot_id", "slot_token")
+
+    def __init__(self, slot_id: str, slot_token: str) -> None:
+        self.slot_id = slot_id
+        self.slot_token = slot_token
+        self.bodies: list[bytes] = []
+        self.event_ids: list[str | None] = []
+        self.published: list[float] = []
+        """Seconds on CLOCK_MONOTONIC, taken by the caller just before the event is written to the first stream."""
+        self.positions: dict[str, int] = {}
+        self.size = 0
+
+    def admits(self, token: str) -> bool:
+        """True for this slot's token; takes equally long for every wrong one."""
+        return secrets.compare_digest(self.slot_token.encode(), token.encode())
+
+    def add(self, event: object) -> tuple[str | None, bool]:
+        """Store `event`: its id, and False if an event with that id is here already.
+
+        Raises `EventTooBig`, `SlotFull`, or ValueError where JSON cannot hold the event. As with wire's relay a full
+        slot refuses duplicates too.
+        """
+        body = canonical(event)
+        if len(body) > EVENT_BYTES:
+            raise EventTooBig
+        if self.size + len(body) > SLOT_BYTES:
+            raise SlotFull
+        found = event.get("event_id") if isinstance(event, dict) else None
+        event_id = found if isinstance(found, str) else None
+        if event_id is not None:
+            if event_id in self.positions:
+                return event_id, False
+            self.positions[event_id] = len(self.bodies)
+        self.bodies.append(body)
+        self.event_ids.append(event_id)
+        self.size += len(body)
+        return event_id, True
+
+    def after(self, event_id: str | None) -> int:
+        """The position of the first event after `event_id`; 0 for None and for an unknown id."""
+        found = None if event_id is None else self.positions.get(event_id)
+        return 0 if found is None else found + 1
+
+    def pull(self, since: str | None, limit: int) -> bytes:
+        """A JSON array of at most `limit` (never over `PULL_MAXIMUM`) events after `since`, oldest first."""
+        start = self.after(since)
+        return b"[" + b",".join(self.bodies[start : start + min(limit, PULL_MAXIMUM)]) + b"]"
+
+
+class Store:
+    """All slots, by id."""
+
+    __slots__ = ("slots",)
+
+    def __init__(self) -> None:
+        self.slots: dict[str, Slot] = {}
+
+    def allocate(self) -> Slot:
+        return self.adopt(secrets.token_hex(16), secrets.token_hex(32))
+
+    def adopt(self, slot_id: str, slot_token: str) -> Slot:
+        """An empty slot under a given id and token, so that a relay that was started anew is the old one to clients."""
+        slot = self.slots[slot_id] = Slot(slot_id, slot_token)
+        return slot
+
+
+class Budget:
+    """A token bucket: `rate` a second, `burst` at once. The clock is the caller's."""
+
+    __slots__ = ("_burst", "_left", "_looked", "_rate")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._left = float(burst)
+        self._looked: float | None = None
+
+    def take(self, now: float) -> float:
+        """0 if granted, else the seconds until the next one will be."""
+        if self._looked is not None:
+            self._left = min(self._burst, self._left + (now - self._looked) * self._rate)
+        self._looked = now
+        if self._left >= 1:
+            self._left -= 1
+            return 0.0
+        return (1 - self._left) / self._rate
