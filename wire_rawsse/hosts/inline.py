@@ -36,6 +36,8 @@ RECEIVE_BYTES: Final = 64 * 1024
 """Bytes asked of one `recv`."""
 
 _PAST: Final = 0.0
+_LONGEST_POLL: Final = 86400.0
+"""Seconds; epoll counts milliseconds in 31 bits."""
 _OPEN_AGAIN: Final = 0.05
 """Seconds between two attempts to get a poller from a system that has no descriptor left."""
 _monotonic = time.monotonic
@@ -112,8 +114,9 @@ class Loop:
 
     def fileno(self) -> int:
         """The poller's own descriptor: readable when `run(0)` has something to do. -1 where there is none (Windows)."""
-        self._check_open()
-        self._handed_out = True
+        if not self._handed_out or self._poller is None:
+            self._check_open()
+            self._handed_out = True
         return (self._poller or self._open()).fileno()
 
     def deadline(self) -> float:
@@ -169,8 +172,8 @@ class Loop:
             if self.chore is not None and self.chore.wanted() <= began:
                 self.chore.run(began)
             nearest = self.deadline()
-            limit = 0 if signalled else min(nearest, until) - began
-            events = poller.poll(None if limit == math.inf else max(0, limit))
+            limit = 0 if signalled else min(nearest - began, until - began, _LONGEST_POLL)
+            events = poller.poll(limit if limit > 0 else 0)
             real = _monotonic()
             for fd, _ in events:
                 owner = self._owners.get(fd)
@@ -252,7 +255,9 @@ class Loop:
     def _resume(self, task: Task) -> Step | None:
         """One step of a coroutine; None where it has ended. A fault of its own is kept in `task.error`."""
         given, task.given = task.given, None
-        reason, task.throw = task.throw, None
+        reason = task.throw
+        if reason is not None:
+            task.throw = None  # Only here: `interrupt` may set it at any moment, and must not be overlooked.
         coroutine = task.coroutine
         assert coroutine is not None
         try:
@@ -284,10 +289,13 @@ class Loop:
                 self.forget(fd)
         for fd, mask in interest.items():
             known = self._interest.get(fd)
-            if known is None:
+            try:
+                if known is None:
+                    self._poller.register(fd, mask)
+                elif known != mask:
+                    self._poller.modify(fd, mask)
+            except FileNotFoundError:  # `ssl` closed it when it could not be wrapped, and the number is in use again.
                 self._poller.register(fd, mask)
-            elif known != mask:
-                self._poller.modify(fd, mask)
             self._interest[fd] = mask
             self._owners[fd] = task
 
