@@ -1,0 +1,117 @@
+"""The house rules that a machine can check: who imports whom, what is public, and what a bare import costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wire_rawsse
+
+PACKAGE = Path(wire_rawsse.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = [
+    ["wire_rawsse._version", "wire_rawsse.errors", "wire_rawsse.waits", "wire_rawsse.state", "wire_rawsse.log"],
+    ["wire_rawsse.protocol", "wire_rawsse.policy", "wire_rawsse.phases"],
+    ["wire_rawsse.transport"],
+    ["wire_rawsse.hosts", "wire_rawsse.wake"],
+    ["wire_rawsse.record"],
+    ["wire_rawsse.stream"],
+    ["wire_rawsse.source"],
+    ["wire_rawsse.streams"],
+    ["wire_rawsse.wire"],
+    ["wire_rawsse.subscriber"],
+    ["wire_rawsse.spawn"],
+    ["wire_rawsse.relay", "wire_rawsse"],
+    ["wire_rawsse.cli", "wire_rawsse.__main__"],
+]
+"""From the ground up. A module imports from its own layer and those below."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: imports are absolute here"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(module: str) -> int:
+    best = max(
+        ((len(name), number) for number, names in enumerate(LAYERS) for name in names if within(module, name)),
+        default=None,
+    )
+    assert best is not None, f"{module} belongs to no layer: give it one"
+    return best[1]
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_layers_import_downwards_only(path: Path) -> None:
+    module = name_of(path)
+    known = {name_of(other) for other in MODULES}
+    for imported in imports_of(path):
+        if imported in known and imported != "wire_rawsse":
+            assert layer_of(imported) <= layer_of(module), f"{module} imports {imported}, which lies above it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_each_layer_knows_only_what_it_may(path: Path) -> None:
+    module, imported = name_of(path), set(imports_of(path))
+    http_libraries = {"http.client", "urllib.request", "requests", "httpx", "httpcore", "aiohttp", "urllib3", "pycurl"}
+    assert not imported & http_libraries, "no HTTP library, ever"
+    if within(module, "wire_rawsse.protocol"):
+        assert not imported & {"socket", "ssl", "select", "time"}, "the protocol knows no socket and no clock"
+    if within(module, "wire_rawsse.transport") or within(module, "wire_rawsse.hosts"):
+        assert not any(within(name, "wire_rawsse.protocol") or name == "h11" for name in imported), "knows no HTTP"
+    if not within(module, "wire_rawsse.relay"):
+        assert "asyncio" not in imported, "asyncio costs more than all of us"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_fits_in_one_head_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 450
+    assert ast.get_docstring(ast.parse(text)), f"{path.name} does not say what it is for"
+
+
+def test_the_public_names_are_those_of_the_contract() -> None:
+    assert set(wire_rawsse.__all__) == {
+        *("EventSource", "StreamSubscriber", "WakeChannel", "spawn_stream_subscriber"),
+        *("Event", "Comment", "Opened", "Closed", "EventParser", "Timeouts", "Keepalive", "Backoff"),
+        *("WireRawSSEError", "__version__"),
+    }
+    for name in wire_rawsse.__all__:
+        assert getattr(wire_rawsse, name) is not None
+
+
+def test_every_error_has_one_root_a_builtin_parent_and_a_word_on_retrying() -> None:
+    from wire_rawsse import errors
+
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    for kind in classes:
+        assert issubclass(kind, wire_rawsse.WireRawSSEError)
+        assert isinstance(kind.permanent, bool)
+        builtin = {OSError, ValueError, RuntimeError, TimeoutError, ConnectionError}
+        assert kind is wire_rawsse.WireRawSSEError or any(issubclass(kind, parent) for parent in builtin)
+
+
+def test_what_runs_is_reachable_as_a_module_and_needs_no_event_loop() -> None:
+    code = "import sys, wire_rawsse; print([m for m in ('asyncio', 'ssl', 'threading', 'json') if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
