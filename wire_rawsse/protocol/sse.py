@@ -6,18 +6,18 @@ comes out of the feed that held the byte which completes it. Four things make th
 
 Bytes are cut into lines before they are decoded. CR, LF, colon and space are never part of a longer UTF-8 sequence, so
 decoding a field by itself gives what decoding the whole stream would have given. `errors="replace"` is the standard's
-decoder: one U+FFFD for each maximal subpart. `str.splitlines` would also cut at U+2028, NEL, VT and FF, and is not used.
+decoder: one U+FFFD for each maximal subpart. `splitlines` would also cut at U+2028, NEL, VT and FF, and is not used.
 
-CR and CRLF become LF first, one piece of the input at a time. A CR ends its line at once; when an LF comes next, in the
-same feed or a later one, it is dropped. Everything behind that step sees one kind of line end.
+CR and CRLF become LF first, one piece of the input at a time. A CR ends its line at once; when an LF comes next, in
+the same feed or a later one, it is dropped. Everything behind that step sees one kind of line end.
 
-No byte is looked at again when more arrive. A feed is worked through in pieces of at most 64 KiB, each by a fixed number
-of linear passes. Between feeds there is only a line of unsettled name, the data buffer, which takes the value of an
-unfinished `data` line as it comes, and the three short buffers of the standard.
+No byte is looked at again when more arrive. A feed is worked through in pieces of at most 64 KiB, each by a fixed
+number of linear passes. Between feeds there is only the open line, or the data buffer, which takes the value of an open
+`data` line as it comes, and what the standard keeps: data, type and last event ID.
 
 There are two ways through a piece. Where it holds whole events of one `data: ` line each, as relays send them, it is
-decoded once and cut at the line ends and field names between two values. All else goes through a loop over lines, which
-is the one place of `EventParser` where fields are interpreted.
+decoded once and cut at what stands between two values. All else goes through one loop over lines, in the standard's
+words. `WakeParser` has no first way, and a loop of its own that knows `id`, `retry` and the name of `data` only.
 
 An unfinished event at the end of the stream is dropped (§9.2.6): there is nothing to flush, just drop the parser.
 """
@@ -75,7 +75,8 @@ class _Stream:
         """The last valid `retry`, in milliseconds, at most `MAX_RETRY_MS`; holds as soon as its line ends."""
         self.data_line = False
         """True if the last feed completed the name of a `data` field, so if it held the colon or the line end (CR or
-        LF) after a line's first four letters `data`. A name cut over two feeds counts in the second, and only there."""
+        LF) after a line's first four letters `data`. A name cut over two feeds counts in the second, and only there.
+        (The lines of an event that is too large may not count.)"""
         self._id = last_event_id  # The standard's last event ID buffer.
         self._beginning: bytes | None = b""  # What may still become a BOM; None once that is settled.
         self._after_cr = False
@@ -126,15 +127,16 @@ class _Stream:
 class EventParser(_Stream):
     """An incremental parser of one event stream. A new stream needs a new parser, begun with the last one's id.
 
-    `comments`: hand out `Comment`s too, each as soon as its line ends. `last_event_id`: where the stream's last event ID
-    buffer starts. `max_event_bytes`: the most that the block of one event may hold. A block is every line since the
-    last blank line: `data`, comments, ids, unknown fields. Each line counts with its bytes and one more for its line
-    end, whichever it is. A block of exactly `max_event_bytes` is fine; the blank line that closes it is not counted.
-    Neither is a BOM. Comment lines that come before the first field of a block are no part of it: each is only
-    measured by itself, so that a stream may send nothing else for ever. Raises `InvalidRequest` for a limit below 1.
+    `comments`: hand out `Comment`s too. `last_event_id`: where the stream's last event ID buffer starts.
+    `max_event_bytes`: the most that the block of one event may hold. Raises `InvalidRequest` for a limit below 1.
 
-    Memory is bounded by a small multiple of `max_event_bytes` (decoded text may need more room than its bytes), time
-    is linear in what is fed.
+    A block is every line since the last blank line: `data`, comments, ids, unknown fields. Each line counts with its
+    bytes and with one for its line end, whichever it is. A block of exactly `max_event_bytes` is fine; the blank line
+    that closes it is not counted, nor is a BOM. Comment lines before the first field are no part of the block: each is
+    only measured by itself, so that a stream may send comments and nothing else, not even a blank line, for ever.
+
+    Between feeds the memory held is at most about `max_event_bytes`, while an event is decoded a small multiple of it
+    (text may need four bytes for a character). Time is linear in what is fed, for every input and every split.
     """
 
     __slots__ = ("_comments", "_data", "_limit", "_piece", "_size", "_type", "failed")
@@ -147,6 +149,7 @@ class EventParser(_Stream):
         self._limit = max_event_bytes
         self._piece = min(max_event_bytes, _PIECE)
         self.failed = False
+        """True once an event was too large: every further `feed` raises."""
         self._size = 0  # Bytes of the block so far, the open line's too. Zero: nothing of an event is pending.
         self._data = bytearray()
         self._type = ""
@@ -227,14 +230,20 @@ class EventParser(_Stream):
             size -= len(self._line)  # Counted again with the whole line.
             lines[0] = bytes(self._line) + lines[0]
             self._line.clear()
+        values: list[bytes] = []  # Of the block's `data` lines in this piece; what earlier ones brought is in `data`.
         for line in lines:
             if not line:
                 self.last_event_id = self._id
                 if data:
+                    data += b"\n".join([*values, b""])
                     del data[-1]
-                    text = data.decode("utf-8", "replace")
-                    items.append(_new(Event, (self._type or "message", text, self._id)))
+                    items.append(_new(Event, (self._type or "message", data.decode("utf-8", "replace"), self._id)))
                     data.clear()
+                    values.clear()
+                elif values:
+                    text = b"\n".join(values).decode("utf-8", "replace")
+                    items.append(_new(Event, (self._type or "message", text, self._id)))
+                    values.clear()
                 self._type = ""
                 size = 0
                 continue
@@ -245,8 +254,7 @@ class EventParser(_Stream):
             value = value.removeprefix(b" ")
             if name == b"data":
                 self.data_line = True
-                data += value
-                data += b"\n"
+                values.append(value)
             elif name == b"event":
                 self._type = value.decode("utf-8", "replace")
             elif name == b"id":
@@ -258,6 +266,7 @@ class EventParser(_Stream):
                     size = 0  # Nothing of an event precedes it.
             elif name == b"retry":
                 self._set_retry(value)
+        data += b"\n".join([*values, b""])
         size += len(rest)
         if size > limit:
             raise EventTooLarge(limit)
