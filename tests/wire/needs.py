@@ -1,0 +1,44 @@
+"""What a test needs of the machine. Where it is missing the test is skipped, with what to install; in CI it fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import NoReturn
+
+import pytest
+
+
+def missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have it: {what}")
+    pytest.skip(what)
+
+
+def linux() -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux has it")
+
+
+def mount_namespace() -> list[str]:
+    """The words to put before a command, so that it may mount what nobody else sees."""
+    linux()
+    for flags in (["-m"], ["-Urm"]):
+        command = ["unshare", *flags]
+        if shutil.which("unshare") and shutil.which("mount"):
+            tried = subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True)
+            if tried.returncode == 0:
+                return command
+    missing("needs unshare and mount (util-linux), and root or unprivileged user namespaces")
+
+
+def wire() -> str:
+    """The path of the real wire."""
+    found = os.environ.get("WIRE_BIN") or shutil.which("wire")
+    if found:
+        told = subprocess.run([found, "--version"], capture_output=True, text=True)
+        if told.stdout.startswith("wire "):
+            return found
+    missing("needs the real wire on PATH or in WIRE_BIN: cargo install slancha-wire --locked")
