@@ -34,6 +34,8 @@ from wire_rawsse.errors import (
 )
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.http import (
+    CONTENT,
+    CREDENTIALS,
     REDIRECTS,
     Exchange,
     HeaderSource,
@@ -47,7 +49,7 @@ from wire_rawsse.protocol.http import (
     compose,
     compose_connect,
     follow,
-    without_credentials,
+    without,
 )
 from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.url import Url
@@ -118,18 +120,20 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
         given += ask_bearer(plan.bearer_token)
     hop = Hop(plan.url, plan.method, plan.body, credentials=True)
     for _ in range(MOST_REDIRECTS + 1):
-        place = hop.url.shown
+        place = hop.place
         proxy = proxy_for(hop.url, plan.environ)
-        connection = yield from _connect(world, plan, record, hop.url, proxy)
+        connection = yield from _connect(world, plan, record, hop, proxy)
         try:
+            fields = given if hop.credentials else without(given, CREDENTIALS)
             request = compose(
                 hop.url,
                 method=hop.method,
                 body=hop.body,
-                headers=given if hop.credentials else without_credentials(given),
+                headers=fields if hop.method == plan.method else without(fields, CONTENT),
                 last_event_id=sink.last_event_id,
                 absolute_form=proxy is not None and hop.url.scheme == "http",
                 proxy_authorization=proxy.url.authorization if proxy and hop.url.scheme == "http" else None,
+                secrets_before=hop.secrets,
             )
             exchange, response = yield from _ask(world, plan, record, connection, request, place)
             if response.status not in REDIRECTS:
@@ -137,28 +141,29 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 news = sink.opened(response, not can_carry(sink.last_event_id))
                 yield from _read(world, plan, record, sink, connection, exchange, place, news)
                 return
-            hop = follow(response, hop, place)
+            hop = follow(response, hop, request.secrets)
         finally:
             connection.end(world)
     raise RedirectError(f"{plan.url.shown} redirects more than {MOST_REDIRECTS} times")
 
 
-def _connect(world: World, plan: Plan, record: Record, url: Url, proxy: Proxy | None) -> Coroutine[Connection]:
+def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Connection]:
+    url = hop.url
     context = context_for(plan.trust) if url.scheme == "https" else None
     first = proxy.url if proxy else url
-    place = f"{url.shown} through the proxy {proxy}" if proxy else url.shown
+    place = f"{hop.place} through the proxy {proxy}" if proxy else hop.place
     budget = Budget(world.now(), plan.timeouts.connect, place)
     if first.scheme == "unix":
         addresses = [unix_address(first.socket_path)]
     else:
         record.enter("resolving", world.wall())
-        addresses = yield from _resolve(world, first, budget)
+        addresses = yield from _resolve(world, first, first.host if proxy else hop.shown(first.host), budget)
     record.enter("connecting", world.wall())
     sock = yield from dial(world, addresses, budget, plan.keepalive)
     if proxy is not None and context is not None:
         record.enter("tunnel", world.wall())
         try:
-            yield from _open_tunnel(world, Connection(sock), url, proxy, budget)
+            yield from _open_tunnel(world, Connection(sock), hop, proxy, budget)
         except BaseException:
             world.release(sock)
             raise
@@ -169,19 +174,19 @@ def _connect(world: World, plan: Plan, record: Record, url: Url, proxy: Proxy | 
     return Connection(secured, tls=True)
 
 
-def _resolve(world: World, url: Url, budget: Budget) -> Coroutine[list[Address]]:
+def _resolve(world: World, url: Url, shown: str, budget: Budget) -> Coroutine[list[Address]]:
     answer = world.resolve(url.host, url.port)
     if not answer.done and (yield Wait({}, budget.deadline, answer)) is None:
-        raise budget.ran_out("resolving", f"looking up {url.host}")
+        raise budget.ran_out("resolving", f"looking up {shown}")
     if answer.error is not None:
         reason = getattr(answer.error, "strerror", None) or type(answer.error).__name__
-        raise ResolveError(f"the name {url.host} cannot be resolved: {reason}") from answer.error
+        raise ResolveError(f"the name {shown} cannot be resolved: {reason}") from answer.error
     return answer.value or []
 
 
-def _open_tunnel(world: World, connection: Connection, url: Url, proxy: Proxy, budget: Budget) -> Coroutine[None]:
+def _open_tunnel(world: World, connection: Connection, hop: Hop, proxy: Proxy, budget: Budget) -> Coroutine[None]:
     """CONNECT (RFC 9110 §9.3.6): afterwards the connection is the origin's."""
-    request = compose_connect(url, proxy.url.authorization)
+    request = compose_connect(hop.url, proxy.url.authorization)
     exchange = Exchange(request)
     late = "waiting for the proxy's answer to CONNECT"
     if not (yield from connection.send(exchange.to_send, budget.deadline)):
@@ -197,10 +202,10 @@ def _open_tunnel(world: World, connection: Connection, url: Url, proxy: Proxy, b
     except (MalformedResponse, Truncated) as error:
         raise ProxyError(f"the proxy {proxy} did not answer CONNECT properly: {error}") from error
     if not 200 <= response.status < 300:
-        reason = excerpt(response.reason, request.secrets)
+        came = f"{response.status} {excerpt(response.reason, request.secrets)}"
         wanted = "; it wants credentials, as in http://user:password@proxy" if response.status == 407 else ""
         raise ProxyError(
-            f"the proxy {proxy} refused a tunnel to {url.host_and_port}: {response.status} {reason}{wanted}",
+            f"the proxy {proxy} refused a tunnel to {hop.shown(hop.url.host_and_port)}: {came}{wanted}",
             status=response.status,
         )
     if exchange.rest():

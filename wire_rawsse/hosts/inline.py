@@ -21,15 +21,14 @@ from __future__ import annotations
 import _thread
 import math
 import os
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.bell import Bell
-from wire_rawsse.hosts.poller import Poller, new_poller
-from wire_rawsse.hosts.task import Task
+from wire_rawsse.hosts.poller import Poller
+from wire_rawsse.hosts.task import SYSTEM, System, Task
 from wire_rawsse.waits import READ, SIGNAL, WRITE, Coroutine, Receive, Step, Wait
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -40,7 +39,6 @@ _LONGEST_POLL: Final = 86400.0
 """Seconds; epoll counts milliseconds in 31 bits."""
 _OPEN_AGAIN: Final = 0.05
 """Seconds between two attempts to get a poller from a system that has no descriptor left."""
-_monotonic = time.monotonic
 
 
 class Chore(Protocol):
@@ -62,7 +60,9 @@ class Chore(Protocol):
 class Loop:
     """Runs tasks in the thread that calls `run`; nothing runs, and nothing is opened, before that."""
 
-    def __init__(self) -> None:
+    def __init__(self, system: System = SYSTEM) -> None:
+        self.system = system
+        self._monotonic = system.monotonic
         self._tasks: list[Task] = []
         self._owners: dict[int, Task] = {}
         self._interest: dict[int, int] = {}
@@ -154,7 +154,8 @@ class Loop:
                 self._tear_down_if_idle()
 
     def _run(self, timeout: float | None) -> bool:
-        until = math.inf if timeout is None else _monotonic() + timeout
+        monotonic = self._monotonic
+        until = math.inf if timeout is None else monotonic() + timeout
         poller = self._poller or self._open_patiently(until)
         if poller is None:
             return False
@@ -168,13 +169,13 @@ class Loop:
                     signalled = True
             if last:
                 return signalled
-            began = _monotonic()
+            began = monotonic()
             if self.chore is not None and self.chore.wanted() <= began:
                 self.chore.run(began)
             nearest = self.deadline()
             limit = 0 if signalled else min(nearest - began, until - began, _LONGEST_POLL)
             events = poller.poll(limit if limit > 0 else 0)
-            real = _monotonic()
+            real = monotonic()
             for fd, _ in events:
                 owner = self._owners.get(fd)
                 if owner is None:
@@ -227,7 +228,7 @@ class Loop:
     def _step(self, task: Task) -> bool:
         """Resume a task once; True where it signals, or where what it waits for holds a wake already."""
         if task.wait is None and task.given is None and task.throw is None:
-            task.found(_monotonic(), self._looked)  # Its start, or its return from a signal.
+            task.found(self._monotonic(), self._looked)  # Its start, or its return from a signal.
         step = self._resume(task)
         if step is None:
             return False
@@ -249,7 +250,7 @@ class Loop:
             task.given = ()
             task.due = True
         elif task.receive is not None and task.receive.drain:
-            return self._take(task, _monotonic())
+            return self._take(task, self._monotonic())
         return False
 
     def _resume(self, task: Task) -> Step | None:
@@ -316,15 +317,15 @@ class Loop:
             try:
                 return self._open()
             except OSError:
-                pause = min(_OPEN_AGAIN, until - _monotonic())
+                pause = min(_OPEN_AGAIN, until - self._monotonic())
                 if pause <= 0:
                     break
-                time.sleep(pause)
+                self.system.sleep(pause)
         return None
 
     def _open(self) -> Poller:
-        bell = self._bell = Bell()
-        poller = new_poller()
+        bell = self._bell = self.system.bell()
+        poller = self.system.poller()
         poller.register(bell.fileno(), READ)
         self._poller = poller
         _live.add(self)

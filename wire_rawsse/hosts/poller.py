@@ -13,12 +13,14 @@ from typing import Final, Protocol
 
 from wire_rawsse.waits import READ, WRITE
 
-MOST_EVENTS: Final = 16
-"""Events taken in one go; the rest are reported by the next. (Without it, epoll.poll allocates room for 1023.)"""
+FEW_EVENTS: Final = 16
+"""Room for events at first, as epoll.poll would allocate it for 1023. A poll that fills it is made again with more:
+whoever is ready and not reported would be taken for silent."""
 
 
 class Poller(Protocol):
-    """`timeout` in seconds, None for ever. Events are pairs of a descriptor and a mask that means nothing to us."""
+    """`timeout` in seconds, None for ever. Events, of all that is ready, are pairs of a descriptor and a mask that
+    means nothing to us."""
 
     def register(self, fd: int, interest: int) -> None: ...
     def modify(self, fd: int, interest: int) -> None: ...
@@ -42,7 +44,12 @@ if sys.platform == "linux":
             self.fileno = self._epoll.fileno
 
         def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-            return self._epoll.poll(timeout, MOST_EVENTS)
+            room = FEW_EVENTS
+            events = self._epoll.poll(timeout, room)
+            while len(events) == room:
+                room *= 8
+                events = self._epoll.poll(0, room)
+            return events
 
 
 if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
@@ -76,7 +83,12 @@ if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
             del self._interest[fd]
 
         def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-            return [(event.ident, event.filter) for event in self._kqueue.control(None, MOST_EVENTS, timeout)]
+            room = FEW_EVENTS
+            events = self._kqueue.control(None, room, timeout)
+            while len(events) == room:
+                room *= 8
+                events = self._kqueue.control(None, room, 0)
+            return [(event.ident, event.filter) for event in events]
 
 
 class SelectPoller:

@@ -18,14 +18,32 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from wire_rawsse.hosts.bell import Bell
+from wire_rawsse.hosts.poller import Poller, new_poller
 from wire_rawsse.transport.dial import open_socket
 from wire_rawsse.transport.resolve import Resolver
 from wire_rawsse.waits import Address, Answer, Coroutine, Receive, Wait
 
 if TYPE_CHECKING:
     from wire_rawsse.hosts.inline import Loop
+
+
+class System(NamedTuple):
+    """What a loop and its tasks take from the operating system. A world made of memory brings its own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    dice: Callable[[], float] = random.random
+    bell: Callable[[], Bell] = Bell
+    poller: Callable[[], Poller] = new_poller
+    resolver: Callable[[Callable[[], None]], Resolver] = Resolver
+    open: Callable[[Address], socket.socket] = open_socket
+
+
+SYSTEM: Final = System()
 
 
 class Task:
@@ -53,7 +71,7 @@ class Task:
         self._loop = loop
         self._resolver: Resolver | None = None
         self._lag = 0.0
-        self._now = self.looked = time.monotonic()
+        self._now = self.looked = loop.system.monotonic()
         self.name = name
         self.wait: Wait | None = None
         self.receive: Receive | None = None
@@ -82,18 +100,18 @@ class Task:
         return self._now
 
     def wall(self) -> float:
-        return time.time()
+        return self._loop.system.wall()
 
     def dice(self) -> float:
-        return random.random()
+        return self._loop.system.dice()
 
     def resolve(self, host: str, port: int) -> Answer[list[Address]]:
         if self._resolver is None:
-            self._resolver = Resolver(self._loop.announce)
+            self._resolver = self._loop.system.resolver(self._loop.announce)
         return self._resolver.resolve(host, port)
 
     def open(self, address: Address) -> socket.socket:
-        return open_socket(address)
+        return self._loop.system.open(address)
 
     def release(self, sock: socket.socket) -> None:
         self._loop.forget(sock.fileno())

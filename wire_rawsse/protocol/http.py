@@ -45,6 +45,9 @@ HeaderSource: TypeAlias = "Headers | Callable[[], Headers] | None"
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 §5.5: visible, space, tab, obs-text
+# One element of a list (RFC 9110 §5.6.1), with the commas in its quoted strings.
+_ELEMENT: Final = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
+_ESSENCE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
 _OURS_ALONE: Final = (
     b"content-length",
     b"transfer-encoding",
@@ -171,10 +174,12 @@ def compose(
     last_event_id: str = "",
     absolute_form: bool = False,
     proxy_authorization: str | None = None,
+    secrets_before: tuple[str, ...] = (),
 ) -> Request:
     """The request for an event stream: the caller's fields override ours (names compare without case).
 
     `absolute_form` is how a proxy is asked for an http URL (RFC 9112 §3.2.2). An id that HTTP cannot carry is left out.
+    `secrets_before` are those of the requests that were redirected to here.
     """
     given = headers or []
     ours: HeaderList = [
@@ -185,6 +190,7 @@ def compose(
         (b"Cache-Control", b"no-cache"),
     ]
     secrets = [value.decode("latin-1") for _, value in given]
+    secrets.append(url.target.partition("?")[2])  # Where tokens are put that should be in a field.
     if url.authorization is not None:
         ours.append((b"Authorization", url.authorization.encode("ascii")))
         secrets.append(url.authorization)
@@ -195,10 +201,29 @@ def compose(
         ours.append((b"Last-Event-ID", last_event_id.encode("utf-8")))
     overridden = {name.lower() for name, _ in given}
     fields = [field for field in ours if field[0].lower() not in overridden] + given
-    if body is not None:
-        fields.append((b"Content-Length", str(len(body)).encode("ascii")))
+    if body is not None or method == b"POST":  # RFC 9110 §8.6: with a method that expects content, even for none.
+        fields.append((b"Content-Length", str(len(body or b"")).encode("ascii")))
     target = f"http://{url.authority}{url.target}" if absolute_form else url.target
-    return Request(method, target.encode("ascii"), fields, body or b"", tuple(secrets))
+    return Request(method, target.encode("ascii"), fields, body or b"", every_form(secrets) + secrets_before)
+
+
+def every_form(values: Iterable[str]) -> tuple[str, ...]:
+    """Every form of these values that an error must not show.
+
+    A peer may change their case, as we do with what we compare without it, and may quote the password that it took out
+    of Basic credentials (RFC 7617 §2).
+    """
+    found = [value for value in values if value]
+    for value in list(found):
+        scheme, _, encoded = value.partition(" ")
+        if scheme.lower() == "basic":
+            import binascii
+
+            try:
+                found.append(binascii.a2b_base64(encoded).decode("latin-1"))
+            except ValueError:
+                pass  # Not base64, so nobody can decode it.
+    return tuple(dict.fromkeys(form for value in found for form in (value, value.lower(), value.upper())))
 
 
 def compose_connect(url: Url, proxy_authorization: str | None) -> Request:
@@ -207,7 +232,7 @@ def compose_connect(url: Url, proxy_authorization: str | None) -> Request:
     fields: HeaderList = [(b"Host", place), (b"User-Agent", b"wire_rawsse/" + __version__.encode("ascii"))]
     if proxy_authorization is not None:
         fields.append((b"Proxy-Authorization", proxy_authorization.encode("ascii")))
-    return Request(b"CONNECT", place, fields, b"", (proxy_authorization,) if proxy_authorization else ())
+    return Request(b"CONNECT", place, fields, b"", every_form([proxy_authorization or ""]))
 
 
 class Response(NamedTuple):
@@ -237,7 +262,6 @@ class Exchange:
         self._secrets = request.secrets
         self._first = b""
         self._head_bytes = 0
-        self._tunnel = request.method == b"CONNECT"
         self.ended = False
         try:
             sent = [
@@ -332,14 +356,24 @@ def check_event_stream(response: Response, request: Request, place: str) -> None
         expected = "which tells an event stream to stop" if status == 204 else "expected 200"
         text = f"{place} answered {status}{' ' + reason if reason else ''}, {expected}"
         raise StatusError(status, text, retry_after=response.get("retry-after"))
-    essence = "".join((response.get("content-type") or "").rpartition(",")[2].partition(";")[0]).strip().lower()
-    if essence != "text/event-stream":
-        came = f"Content-Type {excerpt(essence, request.secrets)}" if essence else "no Content-Type"
+    kind = response.get("content-type") or ""
+    if _essence(kind) != "text/event-stream":
+        came = f"Content-Type {excerpt(kind, request.secrets)}" if kind else "no Content-Type"
         raise NotAnEventStream(f"{place} answered 200 with {came}, expected text/event-stream")
     coding = (response.get("content-encoding") or "identity").strip().lower()
     if coding != "identity":
         shown = excerpt(coding, request.secrets)
         raise NotAnEventStream(f"{place} sent Content-Encoding {shown}, which was not asked for")
+
+
+def _essence(content_type: str) -> str:
+    """The type that it names: of several the last that is one (Fetch, "extract a MIME type"), or ""."""
+    found = ""
+    for element in _ELEMENT.findall(content_type):
+        essence = element.partition(";")[0].strip(" \t").lower()
+        if _ESSENCE.fullmatch(essence) and essence != "*/*":
+            found = essence
+    return found
 
 
 class Hop(NamedTuple):
@@ -350,36 +384,50 @@ class Hop(NamedTuple):
     body: bytes | None
     credentials: bool
     """False once the origin has changed: the caller's credentials are not sent on."""
+    secrets: tuple[str, ...] = ()
+    """Of the requests before this one: whoever wrote the Location knew them."""
+
+    def shown(self, text: str) -> str:
+        """A piece of the URL for logs and errors. What came in a Location is a peer's text."""
+        return excerpt(text, self.secrets) if self.secrets else text
+
+    @property
+    def place(self) -> str:
+        return self.shown(self.url.shown)
 
 
-def follow(response: Response, hop: Hop, place: str) -> Hop:
-    """The next hop of a redirect (RFC 9110 §15.4). Raises `RedirectError`.
+def follow(response: Response, hop: Hop, secrets: tuple[str, ...] = ()) -> Hop:
+    """The next hop of a redirect (RFC 9110 §15.4). `secrets` are those of the request. Raises `RedirectError`.
 
     POST becomes GET on 301, 302 and 303, as every browser has it; 307 and 308 keep method and body.
     """
     location = response.get("location")
     if location is None:
-        raise RedirectError(f"{place} answered {response.status} without a Location")
+        raise RedirectError(f"{hop.place} answered {response.status} without a Location")
     try:
         # Field values are Latin-1 for us, but a Location is most often raw UTF-8 where it is not ASCII.
         url = resolve(hop.url, location.encode("latin-1").decode("utf-8", "replace"))
     except InvalidRequest as error:
-        raise RedirectError(f"{place} answered {response.status} with a bad Location: {error}") from None
-    if hop.url.scheme == "https" and url.scheme == "http":
-        raise RedirectError(f"{place} redirects from https to http ({url.shown}); refused", permanent=True)
-    if (hop.url.scheme == "unix") != (url.scheme == "unix"):
-        raise RedirectError(f"{place} redirects on or off a Unix-domain socket; refused", permanent=True)
+        raise RedirectError(f"{hop.place} answered {response.status} with a bad Location: {error}") from None
     same = url.origin == hop.url.origin
     if same and url.authorization is None:
         url = url._replace(authorization=hop.url.authorization)
-    if (response.status in (301, 302, 303) and hop.method == b"POST") or response.status == 303:
-        return Hop(url, b"GET", None, hop.credentials and same)
-    return Hop(url, hop.method, hop.body, hop.credentials and same)
+    became_get = response.status == 303 or (response.status in (301, 302) and hop.method == b"POST")
+    method, body = (b"GET", None) if became_get else (hop.method, hop.body)
+    following = Hop(url, method, body, hop.credentials and same, secrets)
+    if hop.url.scheme == "https" and url.scheme == "http":
+        raise RedirectError(f"{hop.place} redirects from https to http ({following.place}); refused", permanent=True)
+    if "unix" in (hop.url.scheme, url.scheme) and not same:
+        raise RedirectError(f"{hop.place} redirects on or off a Unix-domain socket; refused", permanent=True)
+    return following
 
 
-CREDENTIALS: Final = (b"authorization", b"cookie", b"proxy-authorization")
-"""The fields that are dropped when a redirect changes the origin (Fetch, "HTTP-redirect fetch")."""
+CREDENTIALS: Final = (b"authorization", b"cookie", b"proxy-authorization", b"host")
+"""The fields that are the origin's own: dropped when a redirect changes it (RFC 9110 §15.4)."""
+
+CONTENT: Final = (b"content-type", b"content-encoding", b"content-language", b"content-location")
+"""The fields about a body: dropped with it, when a redirect makes a GET of a POST (RFC 9110 §15.4)."""
 
 
-def without_credentials(headers: HeaderList) -> HeaderList:
-    return [(name, value) for name, value in headers if name.lower() not in CREDENTIALS]
+def without(headers: HeaderList, names: tuple[bytes, ...]) -> HeaderList:
+    return [(name, value) for name, value in headers if name.lower() not in names]

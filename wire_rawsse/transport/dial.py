@@ -28,6 +28,7 @@ from wire_rawsse.waits import WRITE, Address, Coroutine, Wait, World
 ATTEMPT_DELAY: Final = 0.25
 """Seconds; the value that RFC 8305 §8 recommends."""
 
+_INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR, errno.EALREADY)
 _DARWIN_KEEPIDLE: Final = 0x10  # TCP_KEEPALIVE in <netinet/tcp.h>; Python has it by name from 3.10 on, where built so.
 _DARWIN_CONNECTION_DROP_TIME: Final = 0x80  # TCP_RXT_CONNDROPTIME, seconds.
@@ -114,9 +115,12 @@ def _start(
         code = sock.connect_ex(address.sockaddr)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL.
         world.release(sock)
-        failed.append((str(address), error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))))
+        if not isinstance(error, OSError) or error.errno is None:  # Python's own objection: a path that is too long.
+            error = OSError(errno.EINVAL, str(error))
+        failed.append((str(address), error))
         return None
-    if code in _UNDER_WAY:
+    # To a Unix-domain socket EAGAIN says that the listener's queue is full, and nothing is under way (connect(2)).
+    if code in _UNDER_WAY and (address.family in _INTERNET or code == errno.EINPROGRESS):
         racing[sock] = address
         return None
     if code:
@@ -148,7 +152,7 @@ def set_options(sock: socket.socket, keepalive: Keepalive) -> None:
     Set before `connect`, so that the user timeout covers the handshake too. Raises nothing: an option that the system
     refuses is a net less, not a reason to have no stream.
     """
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock.family not in _INTERNET:
         return
     for level, option, value in socket_options(keepalive):
         try:
@@ -161,14 +165,18 @@ def socket_options(keepalive: Keepalive, platform: str = sys.platform) -> list[t
     """(level, option, value) for this platform's names of the same things."""
     tcp = socket.IPPROTO_TCP
     options = [(tcp, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    named: list[tuple[int | None, float]] = [
+        (getattr(socket, "TCP_KEEPINTVL", None), keepalive.interval),
+        (getattr(socket, "TCP_KEEPCNT", None), keepalive.count),
+        (getattr(socket, "TCP_USER_TIMEOUT", None), keepalive.user_timeout * 1000),  # Milliseconds, unlike all others.
+    ]
     if platform == "darwin":
-        options.append((tcp, getattr(socket, "TCP_KEEPALIVE", _DARWIN_KEEPIDLE), int(keepalive.idle)))
-        options.append((tcp, _DARWIN_CONNECTION_DROP_TIME, int(keepalive.user_timeout)))
-    elif platform == "win32":
-        options.append((tcp, _WINDOWS_MAXIMUM_RETRANSMISSION, int(keepalive.user_timeout)))
-    named: list[tuple[str, float]] = [("TCP_KEEPINTVL", keepalive.interval), ("TCP_KEEPCNT", keepalive.count)]
-    if platform != "darwin":
-        named.append(("TCP_KEEPIDLE", keepalive.idle))
-    named.append(("TCP_USER_TIMEOUT", keepalive.user_timeout * 1000))  # Milliseconds, unlike all the others.
-    options += [(tcp, getattr(socket, name), max(1, int(value))) for name, value in named if hasattr(socket, name)]
+        named.append((getattr(socket, "TCP_KEEPALIVE", _DARWIN_KEEPIDLE), keepalive.idle))
+        named.append((_DARWIN_CONNECTION_DROP_TIME, keepalive.user_timeout))
+    else:
+        named.append((getattr(socket, "TCP_KEEPIDLE", None), keepalive.idle))
+    if platform == "win32":
+        named.append((_WINDOWS_MAXIMUM_RETRANSMISSION, keepalive.user_timeout))
+    # Never 0, which turns a net off or means something else.
+    options += [(tcp, option, max(1, int(value))) for option, value in named if option is not None]
     return options

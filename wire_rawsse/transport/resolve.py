@@ -51,14 +51,17 @@ class Resolver:
             under_way = (host, port) in self._waiting
             self._waiting[host, port] = answer  # Whoever waited for it before has gone.
         if not under_way:
-            import threading
-
-            thread = threading.Thread(target=self._run, args=(host, port), name="wire-resolve", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # The system has no thread left.
-                self._finish(host, port, None, OSError(str(error)))
+            self._start(host, port)
         return answer
+
+    def _start(self, host: str, port: int) -> None:
+        import threading
+
+        thread = threading.Thread(target=self._run, args=(host, port), name="wire-resolve", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # The system has no thread left.
+            self._finish(host, port, None, OSError(str(error)))
 
     def _run(self, host: str, port: int) -> None:
         try:

@@ -1,0 +1,629 @@
+"""The response: heads and bodies under any split, limits, what is no event stream, and where redirects lead."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.listen import told
+from wire_rawsse.errors import (
+    InvalidRequest,
+    MalformedResponse,
+    NotAnEventStream,
+    RedirectError,
+    StatusError,
+    Truncated,
+    WireRawSSEError,
+)
+from wire_rawsse.protocol.http import (
+    HEAD_BYTES,
+    Exchange,
+    Hop,
+    Response,
+    check_event_stream,
+    check_headers,
+    compose,
+    compose_connect,
+    follow,
+)
+from wire_rawsse.protocol.url import parse_url
+
+URL = parse_url("http://example.com/v1")
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def exchange() -> Exchange:
+    return Exchange(compose(URL))
+
+
+def splits(data: bytes) -> Iterator[list[bytes]]:
+    """Whole, byte by byte, and at every two-way split (at 97 of them, where there are very many)."""
+    yield [data]
+    yield [data[at : at + 1] for at in range(len(data))]
+    for at in range(1, len(data), max(1, len(data) // 97)):
+        yield [data[:at], data[at:]]
+
+
+def receive(reads: list[bytes], closes: bool = False) -> tuple[Response, bytes, bool]:
+    """The response, its body, and whether it ended."""
+    one = exchange()
+    response: Response | None = None
+    body = b""
+    for read in [*reads, *([b""] if closes else [])]:
+        if response is None:
+            response = one.head(read)
+            if response is not None:
+                body += b"".join(one.body(None))
+        else:
+            body += b"".join(one.body(read))
+    assert response is not None, "no response"
+    return response, body, one.ended
+
+
+def head_of(size: int) -> bytes:
+    """A correct head of so many bytes, in lines of a usual length."""
+    head = OK
+    while len(head) + 2 < size:
+        line = b"X-Filler: " + b"x" * 80 + b"\r\n"
+        left = size - 2 - len(head)
+        if left < 2 * len(line):
+            line = b"X-Last: " + b"y" * (left - 10) + b"\r\n"
+        head += line
+    return head + b"\r\n"
+
+
+class TestHead:
+    @pytest.mark.parametrize(
+        ("data", "status", "reason"),
+        [
+            (OK + b"\r\n", 200, "OK"),
+            (b"HTTP/1.0 200 OK\r\n\r\n", 200, "OK"),
+            (b"HTTP/1.1 200 \r\n\r\n", 200, ""),
+            (b"HTTP/1.1 200\r\n\r\n", 200, ""),
+            (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 404, "Not Found"),
+            (b"HTTP/1.1 200 \xe9t\xe9\r\n\r\n", 200, "été"),
+            # Interim responses (RFC 9110 §15.2) are skipped.
+            (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"\r\n", 200, "OK"),
+            (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 \r\n\r\n" + OK + b"\r\n", 200, "OK"),
+            (b"HTTP/1.1 199 ?\r\n\r\n" + OK + b"\r\n", 200, "OK"),
+            # Bare LF is a line end to a lenient recipient (RFC 9112 §2.2).
+            (b"HTTP/1.1 200 OK\nA: b\n\n", 200, "OK"),
+        ],
+    )
+    def test_the_same_under_any_split(self, data: bytes, status: int, reason: str) -> None:
+        for reads in splits(data):
+            response, _, _ = receive(reads)
+            assert (response.status, response.reason) == (status, reason)
+
+    def test_fields(self) -> None:
+        response, _, _ = receive([OK + b"Content-TYPE:  a ;b \r\nX: 1\r\nx: \xe9\r\nEmpty:\r\n\r\n"])
+        assert response.headers == (("content-type", "a ;b"), ("x", "1"), ("x", "é"), ("empty", ""))
+        assert response.get("x") == "1, é"
+        assert response.get("missing") is None
+        assert repr(response) == "<Response 200>"
+
+    @pytest.mark.parametrize(
+        ("came", "shown"),
+        [
+            (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6.."),
+            (b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80", "..............."),  # HTTP/2 SETTINGS
+            (b"\x15\x03\x03\0\x02\x02\x46", "......F"),  # a TLS alert
+            (b"<!DOCTYPE html><title>hi</title>", "<!DOCTYPE html><title>hi</title>"),
+            (b"HTTP/2.0 200 OK\r\n\r\n", "HTTP/2.0 200 OK...."),
+            (b"ICY 200 OK\r\n\r\n", "ICY 200 OK...."),
+            (b"http/1.1 200 OK\r\n\r\n", "http/1.1 200 OK...."),
+            (b"\r\n" + OK, "..HTTP/1.1 200 OK.."),
+            (b"220 mail.example ESMTP " + b"x" * 200, "220 mail.example ESMTP " + "x" * 56 + "…"),
+            ("HTTP\u2028".encode(), "HTTP..."),
+        ],
+    )
+    def test_what_is_no_http_1_is_shown(self, came: bytes, shown: str) -> None:
+        with pytest.raises(MalformedResponse) as refused:
+            exchange().head(came)
+        assert str(refused.value) == f"expected an HTTP/1 response, got: {shown}"
+        assert str(refused.value).isprintable()
+        assert not refused.value.permanent
+        one = exchange()
+        with pytest.raises(MalformedResponse, match="expected an HTTP/1 response"):
+            for byte in came:
+                one.head(bytes([byte]))
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"HTTP/1.1 2000 OK\r\n\r\n",
+            b"HTTP/1.1 OK\r\n\r\n",
+            b"HTTP/1.1200 OK\r\n\r\n",
+            OK + b"no colon\r\n\r\n",
+            OK + b"A : b\r\n\r\n",
+            OK + b": b\r\n\r\n",
+            OK + b"A: b\0\r\n\r\n",
+            OK + b" A: b\r\n\r\n",
+            OK + b"Content-Length: x\r\n\r\n",
+            OK + b"Content-Length: -1\r\n\r\n",
+            OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",  # Which nobody asked for.
+        ],
+    )
+    def test_one_that_breaks_the_rules(self, data: bytes) -> None:
+        for reads in splits(data):
+            with pytest.raises(MalformedResponse) as refused:
+                receive(reads)
+            assert "RFC 9112" in str(refused.value)
+            assert "h11" not in told(refused.value)  # Whose text may quote a header line.
+
+    @pytest.mark.parametrize("data", [b"", b"H", b"HTTP/1.1 200 OK", OK, OK + b"A: b\r\n", b"HTTP/1.1 100 \r\n\r\n"])
+    def test_one_that_is_cut_short(self, data: bytes) -> None:
+        for reads in splits(data):
+            with pytest.raises(Truncated, match="before the response head was complete") as cut:
+                receive([read for read in reads if read], closes=True)
+            assert isinstance(cut.value, EOFError) and isinstance(cut.value, ConnectionError)
+        if not data:
+            assert str(cut.value).endswith("it sent nothing")
+
+
+class TestHeadLimit:
+    @pytest.mark.parametrize(
+        ("step", "behind"),
+        [(1, b""), (2, b"xxx"), *((step, b"x" * 100_000) for step in (1000, 65535, 65536, 65537, 10**6))],
+    )
+    def test_64_kib_is_accepted_however_it_is_split(self, step: int, behind: bytes) -> None:
+        head = head_of(HEAD_BYTES)
+        assert len(head) == HEAD_BYTES == 65536
+        data = head + behind
+        response, body, _ = receive([data[at : at + step] for at in range(0, len(data), step)])
+        assert response.status == 200
+        assert body == behind
+
+    @pytest.mark.parametrize(
+        ("step", "behind"),
+        [(1, b""), (2, b"xxx"), *((step, b"x" * 100_000) for step in (1000, 65535, 65536, 65537, 10**6))],
+    )
+    def test_one_byte_more_is_refused_however_it_is_split(self, step: int, behind: bytes) -> None:
+        data = head_of(HEAD_BYTES + 1) + behind
+        one = exchange()
+        with pytest.raises(MalformedResponse, match="the response head is longer than 65536 bytes"):
+            for at in range(0, len(data), step):
+                assert one.head(data[at : at + step]) is None
+
+    def test_interim_responses_count(self) -> None:
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+        fits = interim * 1000
+        head = fits + head_of(HEAD_BYTES - len(fits))
+        for step in (1, 4096, 10**6):
+            assert receive([head[at : at + step] for at in range(0, len(head), step)])[0].status == 200
+        with pytest.raises(MalformedResponse, match="longer than 65536"):
+            receive([fits + head_of(HEAD_BYTES - len(fits) + 1)])
+
+    @pytest.mark.parametrize("step", [1, 4096, 10**6])
+    def test_a_flood_of_interim_responses_ends(self, step: int) -> None:
+        data = b"HTTP/1.1 102 Processing\r\n\r\n" * (HEAD_BYTES // 27 + 1)
+        one = exchange()
+        with pytest.raises(MalformedResponse, match="longer than 65536"):
+            for at in range(0, len(data), step):
+                assert one.head(data[at : at + step]) is None
+
+    @pytest.mark.parametrize("line", [b"X: " + b"y" * 1000 + b"\r\n", b"y" * 1000, b"\r\n"[:1] * 1000])
+    def test_an_endless_head_is_refused_in_bounded_memory(self, line: bytes) -> None:
+        one = exchange()
+        fed = 0
+        tracemalloc.start()
+        try:
+            with pytest.raises(MalformedResponse):
+                assert one.head(OK + b"X: ") is None
+                while fed < 100 * HEAD_BYTES:
+                    fed += len(line)
+                    one.head(line)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert fed <= HEAD_BYTES + len(line)
+        assert peak < 16 * HEAD_BYTES
+
+
+class TestBody:
+    @pytest.mark.parametrize(
+        ("data", "body", "closes"),
+        [
+            (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", b"hello", False),
+            (CHUNKED + b"5\r\nhello\r\n3\r\n, w\r\n00\r\n\r\n", b"hello, w", False),
+            (CHUNKED + b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789", False),
+            (CHUNKED + b"5;x=y;z\r\nhello\r\n0;q\r\n\r\n", b"hello", False),
+            (CHUNKED + b"5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\n", b"hello", False),
+            (CHUNKED + b"0\r\n\r\n", b"", False),
+            (OK + b"Content-Length: 5\r\n\r\nhello", b"hello", False),
+            (OK + b"Content-Length: 0\r\n\r\n", b"", False),
+            (OK + b"\r\nhello", b"hello", True),
+            (OK + b"\r\n", b"", True),
+            (b"HTTP/1.0 200 OK\r\n\r\nhello", b"hello", True),
+            (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", False),
+            (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nhello", b"hello", True),
+            # RFC 9112 §6.3: Transfer-Encoding comes before Content-Length.
+            (OK + b"Content-Length: 1\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", b"hi", False),
+            # What comes behind the end is nobody's.
+            (OK + b"Content-Length: 2\r\n\r\nhi" + OK, b"hi", False),
+        ],
+    )
+    def test_the_same_under_any_split(self, data: bytes, body: bytes, closes: bool) -> None:
+        for reads in splits(data):
+            assert receive(reads, closes)[1:] == (body, True)
+
+    def test_each_byte_is_handed_on_before_its_chunk_is_complete(self) -> None:
+        one = exchange()
+        assert one.head(CHUNKED + b"ffff") is not None
+        assert list(one.body(None)) == []
+        assert list(one.body(b"\r\nda")) == [b"da"]
+        assert list(one.body(b"t")) == [b"t"]
+        assert list(one.body(b"a: x\n")) == [b"a: x\n"]
+        assert not one.ended
+
+    def test_bytes_of_two_chunks_in_one_read(self) -> None:
+        one = exchange()
+        assert one.head(CHUNKED + b"2\r\nab\r\n9\r\ncd") is not None
+        assert b"".join(one.body(None)) == b"abcd"
+
+    def test_framing_brings_nothing(self) -> None:
+        """So it restarts no clock either."""
+        one = exchange()
+        assert one.head(CHUNKED) is not None
+        for read in (b"5", b";", b"name", b"=", b"value", b"\r", b"\n"):
+            assert list(one.body(read)) == []
+        assert list(one.body(b"hello")) == [b"hello"]
+        for read in (b"\r\n", b"0\r\n", b"Trai", b"ler: x", b"\r\n"):
+            assert list(one.body(read)) == []
+        assert not one.ended
+        assert list(one.body(b"\r\n")) == []
+        assert one.ended
+
+    @pytest.mark.parametrize(
+        ("data", "before"),
+        [
+            (CHUNKED, b""),
+            (CHUNKED + b"5\r\nhel", b"hel"),
+            (CHUNKED + b"5\r\nhello", b"hello"),
+            (CHUNKED + b"5\r\nhello\r\n", b"hello"),
+            (CHUNKED + b"5\r\nhello\r\n0", b"hello"),
+            (CHUNKED + b"5\r\nhello\r\n0\r\n", b"hello"),
+            (CHUNKED + b"5\r\nhello\r\n0\r\nA: b\r\n", b"hello"),
+            (OK + b"Content-Length: 9\r\n\r\nhello", b"hello"),
+            (OK + b"Content-Length: 9\r\n\r\n", b""),
+        ],
+    )
+    def test_cut_short(self, data: bytes, before: bytes) -> None:
+        for reads in splits(data):
+            one = exchange()
+            got = b""
+            answered = False
+            for read in reads:
+                if not answered:
+                    answered = one.head(read) is not None
+                    read = b""
+                    got += b"".join(one.body(None)) if answered else b""
+                else:
+                    got += b"".join(one.body(read))
+            assert got == before
+            with pytest.raises(Truncated, match="in the middle of the response body"):
+                list(one.body(b""))
+
+    @pytest.mark.parametrize(
+        ("bad", "before"),
+        [
+            (b"x\r\n", b""),
+            (b"-1\r\n", b""),
+            (b"\r\n", b""),
+            (b"5 hello\r\n", b""),
+            (b"0x5\r\nhello\r\n", b""),
+            (b"fffffffffffffffffffff\r\n", b""),
+            (b"5\r\nhelloXX0\r\n\r\n", b"hello"),
+            (b"5\r\nhello\r\n0\r\nno colon\r\n\r\n", b"hello"),
+            (b"5\r\nhello\r\n<html>\r\n", b"hello"),
+        ],
+    )
+    def test_garbage_comes_after_what_was_good(self, bad: bytes, before: bytes) -> None:
+        one = exchange()
+        assert one.head(CHUNKED) is not None
+        got = b""
+        with pytest.raises(MalformedResponse, match="chunked coding") as refused:
+            for piece in one.body(bad):
+                got += piece
+        assert got == before
+        assert "h11" not in told(refused.value)
+        assert not refused.value.permanent
+        for reads in splits(CHUNKED + bad):
+            with pytest.raises(MalformedResponse):
+                receive(reads)
+
+    def test_an_endless_chunk_header_is_refused(self) -> None:
+        one = exchange()
+        assert one.head(CHUNKED + b"5;") is not None
+        with pytest.raises(MalformedResponse, match="too long"):
+            for _ in range(3):
+                assert list(one.body(b"x" * HEAD_BYTES)) == []
+
+    def test_time_is_linear_in_a_body_that_drips(self) -> None:
+        def seconds(count: int) -> float:
+            one = exchange()
+            assert one.head(OK + b"\r\n") is not None
+            began = time.perf_counter()
+            for _ in range(count):
+                assert list(one.body(b"x")) == [b"x"]
+            return time.perf_counter() - began
+
+        # Quadratic would take 10,000 times as long; linear takes 100 times, with luck on a busy machine.
+        assert min(seconds(10_000) for _ in range(2)) < 1000 * max(seconds(100) for _ in range(2))
+
+
+class TestTunnel:
+    def answer(self, data: bytes) -> tuple[Response | None, bytes]:
+        one = Exchange(compose_connect(parse_url("https://example.com/"), None))
+        return one.head(data), one.rest()
+
+    @pytest.mark.parametrize("fields", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+    def test_a_2xx_has_no_body(self, fields: bytes) -> None:
+        """RFC 9110 §9.3.6: the fields that say otherwise are ignored."""
+        response, rest = self.answer(b"HTTP/1.1 200 Connected\r\n" + fields + b"\r\n")
+        assert response is not None and response.status == 200
+        assert rest == b""
+
+    def test_what_comes_behind_it_is_seen(self) -> None:
+        assert self.answer(b"HTTP/1.1 200 Connected\r\n\r\n\x16\x03")[1] == b"\x16\x03"
+
+    def test_an_interim_response_is_skipped(self) -> None:
+        response, _ = self.answer(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 Connected\r\n\r\n")
+        assert response is not None and response.status == 200
+
+    def test_a_refusal(self) -> None:
+        response, _ = self.answer(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        assert response is not None and response.status == 403
+
+
+def response_with(*fields: tuple[str, str], status: int = 200, reason: str = "OK") -> Response:
+    return Response(status, reason, fields)
+
+
+class TestEventStream:
+    REQUEST = compose(URL)
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "text/event-stream",
+            "Text/EVENT-Stream",
+            "text/event-stream;",
+            "text/event-stream;charset=utf-8",
+            "text/event-stream ; charset=utf-8",
+            "text/event-stream\t;charset=utf-8",
+            'text/event-stream;charset="UTF-8"',
+            "text/event-stream;charset=iso-8859-1",  # Ignored: it is always UTF-8.
+            "text/event-stream;;;",
+            'text/event-stream;a="x,y"',
+            'text/event-stream;a="x\\",y";b=",,"',
+            'text/event-stream;a="unfinished, text/html',
+            # Fetch, "extract a MIME type": the last one that is one.
+            "text/html, text/event-stream",
+            "text/html,text/event-stream;charset=utf-8",
+            "text/event-stream, */*",
+            "text/event-stream,",
+            "text/event-stream, nothing",
+        ],
+    )
+    def test_accepted(self, kind: str) -> None:
+        check_event_stream(response_with(("content-type", kind)), self.REQUEST, "place")
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "",
+            "text/html",
+            "application/json",
+            "text/event-streams",
+            "text/event-stream+xml",
+            "xtext/event-stream",
+            "text",
+            "event-stream",
+            "text/ event-stream",
+            "text /event-stream",
+            "text/event-stream charset=utf-8",
+            "text/event-stream\u00a0",
+            "*/*",
+            "text/event-stream, text/html",
+            'text/html;a="x, text/event-stream"',
+            "multipart/mixed;boundary=text/event-stream",
+        ],
+    )
+    def test_no_event_stream(self, kind: str) -> None:
+        with pytest.raises(NotAnEventStream, match="expected text/event-stream") as refused:
+            check_event_stream(response_with(("content-type", kind)), self.REQUEST, "place")
+        assert refused.value.permanent
+        assert str(refused.value).isprintable()
+
+    def test_it_says_what_came(self) -> None:
+        with pytest.raises(
+            NotAnEventStream, match="place answered 200 with Content-Type Text/HTML; charset=x, expected"
+        ):
+            check_event_stream(response_with(("content-type", "Text/HTML; charset=x")), self.REQUEST, "place")
+        with pytest.raises(NotAnEventStream, match="place answered 200 with no Content-Type"):
+            check_event_stream(response_with(), self.REQUEST, "place")
+
+    def test_of_two_fields_the_last_counts(self) -> None:
+        html, stream = ("content-type", "text/html"), ("content-type", "text/event-stream")
+        check_event_stream(response_with(html, stream), self.REQUEST, "place")
+        with pytest.raises(NotAnEventStream):
+            check_event_stream(response_with(stream, html), self.REQUEST, "place")
+
+    @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "x", "identity, gzip", "gzip\t"])
+    def test_a_coding_that_was_not_asked_for(self, coding: str) -> None:
+        fields = ("content-type", "text/event-stream"), ("content-encoding", coding)
+        with pytest.raises(NotAnEventStream, match="Content-Encoding") as refused:
+            check_event_stream(response_with(*fields), self.REQUEST, "place")
+        assert refused.value.permanent
+
+    @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+    def test_no_coding_at_all(self, coding: str) -> None:
+        fields = ("content-type", "text/event-stream"), ("content-encoding", coding)
+        check_event_stream(response_with(*fields), self.REQUEST, "place")
+
+    @pytest.mark.parametrize(
+        ("status", "permanent"),
+        [
+            *((status, True) for status in (204, 400, 401, 403, 404, 405, 407, 410, 431)),
+            *((status, False) for status in (201, 206, 300, 304, 408, 425, 429, 500, 502, 503, 504, 511, 599, 999)),
+        ],
+    )
+    def test_other_statuses(self, status: int, permanent: bool) -> None:
+        response = response_with(("content-type", "text/event-stream"), status=status, reason="Because")
+        with pytest.raises(StatusError, match=f"place answered {status} Because") as refused:
+            check_event_stream(response, self.REQUEST, "place")
+        assert (refused.value.status, refused.value.permanent) == (status, permanent)
+
+    def test_retry_after_is_kept(self) -> None:
+        with pytest.raises(StatusError) as refused:
+            check_event_stream(response_with(("retry-after", "7"), status=503), self.REQUEST, "place")
+        assert refused.value.retry_after == "7"
+
+
+class TestRedirects:
+    def hop(self, url: str = "http://example.com/a/b?c", method: bytes = b"GET", body: bytes | None = None) -> Hop:
+        return Hop(parse_url(url), method, body, credentials=True)
+
+    def go(self, location: str | None, hop: Hop | None = None, status: int = 302) -> Hop:
+        fields = () if location is None else (("location", location),)
+        return follow(response_with(*fields, status=status), hop or self.hop())
+
+    @pytest.mark.parametrize(
+        ("location", "expected"),
+        [
+            ("http://other/x", "http://other/x"),
+            ("/x", "http://example.com/x"),
+            ("x", "http://example.com/a/x"),
+            ("?y", "http://example.com/a/b?y"),
+            ("//other:81/x", "http://other:81/x"),
+            ("https://example.com/x#fragment", "https://example.com/x"),
+            ("/straße".encode().decode("latin-1"), "http://example.com/stra%C3%9Fe"),
+        ],
+    )
+    def test_where_to(self, location: str, expected: str) -> None:
+        assert self.go(location).url == parse_url(expected)
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_get_stays_a_get(self, status: int) -> None:
+        hop = self.go("/x", status=status)
+        assert (hop.method, hop.body) == (b"GET", None)
+
+    @pytest.mark.parametrize(("status", "kept"), [(301, False), (302, False), (303, False), (307, True), (308, True)])
+    def test_a_post(self, status: int, kept: bool) -> None:
+        hop = self.go("/x", self.hop(method=b"POST", body=b"b"), status)
+        assert (hop.method, hop.body) == ((b"POST", b"b") if kept else (b"GET", None))
+
+    @pytest.mark.parametrize(("status", "kept"), [(301, True), (302, True), (303, False), (307, True), (308, True)])
+    def test_any_other_method(self, status: int, kept: bool) -> None:
+        hop = self.go("/x", self.hop(method=b"REPORT", body=b"b"), status)
+        assert (hop.method, hop.body) == ((b"REPORT", b"b") if kept else (b"GET", None))
+
+    @pytest.mark.parametrize(
+        ("location", "kept"),
+        [
+            ("/x", True),
+            ("http://EXAMPLE.com:80/x", True),
+            ("http://example.com:81/x", False),
+            ("https://example.com/x", False),
+            ("http://www.example.com/x", False),
+        ],
+    )
+    def test_credentials_stay_within_the_origin(self, location: str, kept: bool) -> None:
+        hop = self.go(location, self.hop("http://user:pw@example.com/"))
+        assert hop.credentials is kept
+        assert (hop.url.authorization is not None) is kept
+
+    def test_credentials_that_were_dropped_do_not_come_back(self) -> None:
+        there = self.go("http://other/", self.hop("http://user:pw@example.com/"))
+        back = self.go("http://example.com/", there)
+        assert back.credentials is False
+        assert back.url.authorization is None
+
+    def test_https_to_http_is_refused_for_good(self) -> None:
+        with pytest.raises(RedirectError, match="from https to http") as refused:
+            self.go("http://example.com/", self.hop("https://example.com/"))
+        assert refused.value.permanent
+
+    @pytest.mark.parametrize(
+        ("url", "location"),
+        [
+            ("unix:///run/x.sock", "http://localhost/"),
+            ("unix:///run/x.sock", "https://localhost/"),
+            ("unix:///run/x.sock", "unix:///run/y.sock"),
+            ("http://example.com/", "unix:///run/x.sock"),
+            ("https://example.com/", "unix:///run/x.sock?path=/"),
+        ],
+    )
+    def test_on_or_off_a_unix_socket_is_refused_for_good(self, url: str, location: str) -> None:
+        with pytest.raises(RedirectError, match="Unix-domain socket") as refused:
+            self.go(location, self.hop(url))
+        assert refused.value.permanent
+
+    def test_within_a_unix_socket(self) -> None:
+        hop = self.go("/x?y", self.hop("unix:///run/x.sock?path=/a"))
+        assert (hop.url.socket_path, hop.url.target, hop.credentials) == ("/run/x.sock", "/x?y", True)
+
+    @pytest.mark.parametrize("location", [None, "", "http://", "mailto:x@y", "http://x:0/", "/a\x7fb", "ftp://x/"])
+    def test_one_that_leads_nowhere_is_retried(self, location: str | None) -> None:
+        if location == "":  # The same place again: the count of hops ends that.
+            assert self.go(location).url == self.hop().url
+            return
+        with pytest.raises(RedirectError, match=r"^http://example\.com/a/b answered 302") as refused:
+            self.go(location)
+        assert not refused.value.permanent
+
+    def test_a_bad_location_is_not_quoted(self) -> None:
+        with pytest.raises(RedirectError) as refused:
+            self.go("http://seKret:seKret/")
+        assert "seKret" not in told(refused.value)
+
+
+pieces = st.sampled_from(
+    [
+        *(OK, b"HTTP/1.1 100 \r\n\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 404 x\r\n\r\n", b"\r\n", b"\n", b"x", b"\0"),
+        *(b"A: b\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"5\r\n", b"hello", b"0\r\n\r\n"),
+    ]
+)
+heads = st.lists(pieces, max_size=12).map(b"".join)
+
+
+@given(heads | st.binary(max_size=60), st.data())
+def test_any_bytes_give_the_same_under_any_split(data: bytes, draw: st.DataObject) -> None:
+    """Facts, or one documented error; of a body that breaks off, the same good bytes before it."""
+
+    def outcome(reads: list[bytes]) -> tuple[object, bytes]:
+        one = exchange()
+        response: Response | None = None
+        body = b""
+        try:
+            for read in [*reads, b""]:
+                if response is None:
+                    response = one.head(read)
+                    pieces = one.body(None) if response is not None else iter(())
+                else:
+                    pieces = one.body(read)
+                for piece in pieces:
+                    body += piece
+                if one.ended:
+                    break
+        except WireRawSSEError as error:
+            assert not isinstance(error, InvalidRequest)
+            return (response, type(error)), body
+        return (response, one.ended), body
+
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    reads = [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    assert outcome([read for read in reads if read]) == outcome([data] if data else [])
+
+
+def test_a_header_value_with_a_tab_survives() -> None:
+    assert b"X: a\tb\r\n" in Exchange(compose(URL, headers=check_headers({"X": "a\tb"}))).to_send

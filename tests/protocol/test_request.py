@@ -1,0 +1,324 @@
+"""What is sent, and what is refused before a byte is: header fields, tokens, methods, ids."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.listen import told
+from wire_rawsse._version import __version__
+from wire_rawsse.errors import CredentialsError, InvalidRequest, WireRawSSEError, excerpt
+from wire_rawsse.protocol.http import (
+    CONTENT,
+    CREDENTIALS,
+    Exchange,
+    Headers,
+    Request,
+    ask_bearer,
+    ask_headers,
+    can_carry,
+    check_headers,
+    check_method,
+    compose,
+    compose_connect,
+    without,
+)
+from wire_rawsse.protocol.url import parse_url
+
+URL = parse_url("http://example.com:8770/v1?since=7")
+CONTROLS = [*map(chr, range(0x20)), "\x7f"]
+
+
+def sent(request: Request) -> list[str]:
+    """The lines of the head that goes out."""
+    head, end, _ = Exchange(request).to_send.partition(b"\r\n\r\n")
+    assert end
+    return head.decode("latin-1").split("\r\n")
+
+
+class TestTheRequest:
+    def test_a_plain_one(self) -> None:
+        first, *fields = sent(compose(URL))
+        assert first == "GET /v1?since=7 HTTP/1.1"
+        assert sorted(fields) == [
+            "Accept-Encoding: identity",
+            "Accept: text/event-stream",
+            "Cache-Control: no-cache",
+            "Host: example.com:8770",
+            f"User-Agent: wire_rawsse/{__version__}",
+        ]
+
+    @pytest.mark.parametrize(
+        ("url", "host"),
+        [
+            ("http://example.com:80/", "example.com"),
+            ("https://example.com/", "example.com"),
+            ("https://example.com:80/", "example.com:80"),
+            ("http://[2001:db8::1]/", "[2001:db8::1]"),
+            ("http://[fe80::1%25lo]:81/", "[fe80::1]:81"),
+            ("unix:///run/x.sock", "localhost"),
+        ],
+    )
+    def test_the_host(self, url: str, host: str) -> None:
+        assert f"Host: {host}" in sent(compose(parse_url(url)))
+
+    @pytest.mark.parametrize("name", ["Accept", "accept", "HOST", "user-agent", "Cache-Control", "Accept-Encoding"])
+    def test_a_field_of_the_caller_overrides_ours(self, name: str) -> None:
+        lines = sent(compose(URL, headers=check_headers({name: "mine"})))
+        assert [line for line in lines if line.lower().startswith(name.lower() + ":")] == [f"{name}: mine"]
+
+    def test_a_field_of_the_caller_may_come_twice(self) -> None:
+        lines = sent(compose(URL, headers=check_headers([("X-A", "1"), ("x-a", "2")])))
+        assert [line for line in lines if line.lower().startswith("x-a")] == ["X-A: 1", "x-a: 2"]
+
+    def test_credentials_in_the_url(self) -> None:
+        url = parse_url("http://user:pass@example.com/")
+        assert f"Authorization: Basic {base64.b64encode(b'user:pass').decode()}" in sent(compose(url))
+        lines = sent(compose(url, headers=[(b"authorization", b"Bearer mine")]))
+        assert [line for line in lines if line.lower().startswith("authorization")] == ["authorization: Bearer mine"]
+
+    def test_the_last_event_id(self) -> None:
+        assert not [line for line in sent(compose(URL)) if line.startswith("Last")]
+        assert "Last-Event-ID: 7" in sent(compose(URL, last_event_id="7"))
+        assert "Last-Event-ID: €" in [
+            line.encode("latin-1").decode("utf-8") for line in sent(compose(URL, last_event_id="€"))
+        ]
+        assert "last-event-id: mine" in sent(
+            compose(URL, last_event_id="7", headers=check_headers({"last-event-id": "mine"}))
+        )
+
+    @pytest.mark.parametrize(
+        "last_event_id", ["", *(f"a{c}b" for c in CONTROLS if c != "\t"), " a", "a ", "\ta", "\ud800"]
+    )
+    def test_an_id_that_http_cannot_carry_is_left_out(self, last_event_id: str) -> None:
+        assert not [line for line in sent(compose(URL, last_event_id=last_event_id)) if line.startswith("Last")]
+        assert can_carry(last_event_id) is (last_event_id == "")
+
+    @pytest.mark.parametrize("last_event_id", ["7", "a b", "a\tb", "ü€😀", "\x85", "x" * 4096])
+    def test_an_id_that_http_can_carry(self, last_event_id: str) -> None:
+        assert can_carry(last_event_id)
+        expected = b"Last-Event-ID: " + last_event_id.encode() + b"\r\n"
+        assert expected in Exchange(compose(URL, last_event_id=last_event_id)).to_send
+
+    def test_a_body(self) -> None:
+        request = compose(URL, method=b"POST", body=b"x" * 1000)
+        assert "Content-Length: 1000" in sent(request)
+        assert Exchange(request).to_send.endswith(b"\r\n\r\n" + b"x" * 1000)
+        assert "Content-Length: 0" in sent(compose(URL, method=b"POST", body=b""))
+
+    def test_a_post_without_a_body_says_so(self) -> None:
+        """RFC 9110 §8.6: many a server answers 411 otherwise."""
+        assert "Content-Length: 0" in sent(compose(URL, method=b"POST"))
+        assert not [line for line in sent(compose(URL)) if line.startswith("Content")]
+
+    def test_for_a_proxy(self) -> None:
+        lines = sent(compose(URL, absolute_form=True, proxy_authorization="Basic cHc="))
+        assert lines[0] == "GET http://example.com:8770/v1?since=7 HTTP/1.1"
+        assert "Host: example.com:8770" in lines
+        assert "Proxy-Authorization: Basic cHc=" in lines
+
+    def test_for_a_tunnel(self) -> None:
+        lines = sent(compose_connect(parse_url("https://user:pw@example.com/x"), "Basic cHc="))
+        assert sorted(lines) == [
+            "CONNECT example.com:443 HTTP/1.1",
+            "Host: example.com:443",
+            "Proxy-Authorization: Basic cHc=",
+            f"User-Agent: wire_rawsse/{__version__}",
+        ]
+        assert sent(compose_connect(parse_url("https://[::1]:8443/"), None))[0] == "CONNECT [::1]:8443 HTTP/1.1"
+
+    def test_its_repr_shows_nothing(self) -> None:
+        request = compose(URL, headers=[(b"X-Secret", b"seKret")], body=b"seKret", method=b"POST")
+        assert "seKret" not in repr(request)
+        assert "since" not in repr(request)
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize("control", [c for c in CONTROLS if c != "\t"])
+    def test_a_control_in_a_header_value(self, control: str) -> None:
+        with pytest.raises(InvalidRequest, match="the header X-Token holds a line end or another control") as refused:
+            check_headers({"X-Token": f"seKret{control}seKret"})
+        assert "seKret" not in told(refused.value)
+
+    @pytest.mark.parametrize("value", [" seKret", "seKret ", "\tseKret", "seKret\t", " "])
+    def test_an_outer_space_in_a_header_value(self, value: str) -> None:
+        with pytest.raises(InvalidRequest, match="begins or ends with a space") as refused:
+            check_headers({"X-Token": value})
+        assert "seKret" not in told(refused.value)
+
+    @pytest.mark.parametrize("value", ["", "a", "a b", "a\tb", "ü", "€", '"a"', "\x80"])
+    def test_a_value_that_is_fine(self, value: str) -> None:
+        assert check_headers({"X-A": value}) == [(b"X-A", value.encode())]
+
+    @pytest.mark.parametrize("value", [None, 7, ["a"]])
+    def test_a_value_that_is_no_text(self, value: object) -> None:
+        with pytest.raises(InvalidRequest, match="must be a str"):
+            check_headers({"X-A": value})  # type: ignore[arg-type]  # what an unchecked caller may do
+
+    def test_a_value_with_a_lone_surrogate(self) -> None:
+        with pytest.raises(InvalidRequest, match="surrogate") as refused:
+            check_headers({"X-A": "seKret\ud800"})
+        assert "seKret" not in told(refused.value)
+
+    @pytest.mark.parametrize(
+        "name", ["", " ", "X Y", "X:", "X\r\nseKret", "seKret\n", "X\0", "ü", "X(", '"X"', 7, None]
+    )
+    def test_a_name_that_is_no_token(self, name: str) -> None:
+        """It is named by its number: whoever mixes up name and value has a secret in the name."""
+        with pytest.raises(InvalidRequest, match="header 2 has a name") as refused:
+            check_headers([("X-Fine", "x"), (name, "seKret")])
+        assert "seKret" not in told(refused.value)
+
+    @pytest.mark.parametrize(
+        "name", ["Content-Length", "transfer-encoding", "CONNECTION", "Upgrade", "Expect", "TE", "Trailer"]
+    )
+    def test_a_field_of_the_connection(self, name: str) -> None:
+        with pytest.raises(InvalidRequest, match=name):
+            check_headers({name: "x"})
+
+    def test_two_hosts_are_refused_without_a_cause_that_quotes_them(self) -> None:
+        request = compose(URL, headers=check_headers([("Host", "seKret.example"), ("host", "other")]))
+        with pytest.raises(InvalidRequest, match="contradict") as refused:
+            Exchange(request)
+        assert "seKret" not in told(refused.value)
+
+    @pytest.mark.parametrize(
+        "method", ["", "GET ", " GET", "GET\r\n", "GET / HTTP/1.1", "G\0", "GÉT", "CONNECT", "head"]
+    )
+    def test_a_method(self, method: str) -> None:
+        with pytest.raises(InvalidRequest, match="method"):
+            check_method(method)
+
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "REPORT", "get", "M-SEARCH"])
+    def test_a_method_that_is_fine(self, method: str) -> None:
+        assert check_method(method) == method.encode()
+
+    @pytest.mark.parametrize("token", ["a", "seKret", "a" * 4096, "~!@#$%^&*()_+-=", "a\n", "a\r\n", "a\r"])
+    def test_a_token_that_is_fine_but_for_its_line_end(self, token: str) -> None:
+        assert ask_bearer(token) == [(b"Authorization", b"Bearer " + token.rstrip().encode())]
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            *("", "\n", "seKret\n\n", "seKret\r\r\n", "\nseKret", "seK ret", " seKret", "seKret ", "seKret\t"),
+            *("seKret\r\nX: y", "seK\0ret", "seK\x7fret", "seKretü", "seKret\ud800", b"seKret", 7),
+        ],
+    )
+    def test_a_token(self, token: str) -> None:
+        with pytest.raises(InvalidRequest, match="bearer token") as refused:
+            ask_bearer(token)
+        assert "seK" not in told(refused.value)
+
+    @given(st.text(max_size=30))
+    def test_any_value_is_either_refused_or_one_field(self, value: str) -> None:
+        try:
+            fields = check_headers({"X-A": value})
+        except InvalidRequest:
+            return
+        lines = Exchange(compose(URL, headers=fields)).to_send.split(b"\r\n")
+        assert b"X-A: " + value.encode() in [line.ljust(5) for line in lines]
+        assert len(lines) == 9  # The request line, five of ours, this one, and the end of the head.
+
+    @given(st.binary(max_size=30))
+    def test_what_is_checked_is_never_refused_by_h11(self, value: bytes) -> None:
+        text = value.decode("latin-1")
+        if can_carry(text):
+            assert b"X-A:" in Exchange(compose(URL, headers=check_headers({"X-A": text}))).to_send
+
+
+class TestCallables:
+    def test_are_asked_each_time(self) -> None:
+        answers = iter(["one", "two"])
+        assert [ask_bearer(lambda: next(answers)) for _ in range(2)] == [
+            [(b"Authorization", b"Bearer one")],
+            [(b"Authorization", b"Bearer two")],
+        ]
+        count = iter("12")
+
+        def headers() -> Headers:
+            return {"X-Count": next(count)}
+
+        assert [ask_headers(headers), ask_headers(headers)] == [[(b"X-Count", b"1")], [(b"X-Count", b"2")]]
+
+    def test_may_return_pairs(self) -> None:
+        assert ask_headers(lambda: iter([("A", "1"), ("A", "2")])) == [(b"A", b"1"), (b"A", b"2")]
+
+    def test_nothing_given_is_nothing_sent(self) -> None:
+        assert ask_headers(None) == ask_headers({}) == ask_bearer(None) == []
+
+    @pytest.mark.parametrize("ask", [lambda call: ask_headers(call), lambda call: ask_bearer(call)])
+    def test_one_that_raises_is_an_error_that_is_retried(self, ask: Callable[[Callable[[], str]], object]) -> None:
+        def fail() -> str:
+            raise LookupError("no seKret here")
+
+        with pytest.raises(CredentialsError, match="raised LookupError") as failed:
+            ask(fail)
+        assert not failed.value.permanent
+        assert "seKret" not in str(failed.value) + repr(failed.value)
+        assert isinstance(failed.value.__cause__, LookupError)
+
+    @pytest.mark.parametrize("answer", ["seKret\r\nX: y", "", None, 7])
+    def test_one_that_returns_a_bad_token_is_retried(self, answer: str) -> None:
+        with pytest.raises(CredentialsError, match="returned something unusable") as failed:
+            ask_bearer(lambda: answer)
+        assert not failed.value.permanent
+        assert "seKret" not in told(failed.value)
+
+    @pytest.mark.parametrize(
+        "answer", [{"X": "seKret\n"}, {"X Y": "seKret"}, None, 7, ["seKret"], [("a", "b", "seKret")]]
+    )
+    def test_one_that_returns_bad_headers_is_retried(self, answer: Headers) -> None:
+        with pytest.raises(CredentialsError) as failed:
+            ask_headers(lambda: answer)
+        assert not failed.value.permanent
+        assert "seKret" not in str(failed.value)
+
+
+def test_what_redirects_drop() -> None:
+    kept = check_headers({"X-A": "1", "Accept": "x"})
+    origins = check_headers({"authorization": "1", "Cookie": "2", "PROXY-AUTHORIZATION": "3", "Host": "its own name"})
+    bodys = check_headers({"content-type": "1", "Content-Encoding": "2"})
+    assert without(kept + origins + bodys, CREDENTIALS) == kept + bodys
+    assert without(kept + origins + bodys, CONTENT) == kept + origins
+
+
+class TestSecrets:
+    """What an error must never show is known from the request."""
+
+    def secrets(self, request: Request) -> str:
+        return " ".join(request.secrets)
+
+    def test_every_value_that_the_caller_gave(self) -> None:
+        request = compose(URL, headers=check_headers({"Authorization": "Bearer T0ken", "X-Key": "k3y"}))
+        assert "Bearer T0ken" in request.secrets
+        assert "k3y" in request.secrets
+
+    def test_the_query_since_tokens_are_put_there_too(self) -> None:
+        assert "token=qu3ry" in compose(parse_url("http://example.com/?token=qu3ry")).secrets
+
+    def test_userinfo_encoded_and_as_a_server_would_quote_it(self) -> None:
+        secrets = self.secrets(compose(parse_url("http://user:pa%73sw0rd@example.com/")))
+        assert base64.b64encode(b"user:passw0rd").decode() in secrets
+        assert "passw0rd" in secrets
+
+    def test_the_proxys(self) -> None:
+        proxy = parse_url("http://user:passw0rd@proxy")
+        for request in (
+            compose(URL, absolute_form=True, proxy_authorization=proxy.authorization),
+            compose_connect(parse_url("https://example.com/"), proxy.authorization),
+        ):
+            assert "passw0rd" in self.secrets(request)
+
+    def test_a_server_that_changes_the_case(self) -> None:
+        request = compose(URL, headers=check_headers({"Authorization": "Bearer T0kenXYZ"}))
+        for echo in ("T0kenXYZ", "t0kenxyz", "T0KENXYZ"):
+            assert echo not in excerpt(f"you sent {echo}", request.secrets)
+
+
+def test_every_error_here_is_ours() -> None:
+    assert issubclass(InvalidRequest, WireRawSSEError) and issubclass(InvalidRequest, ValueError)
+    assert issubclass(CredentialsError, WireRawSSEError) and issubclass(CredentialsError, RuntimeError)
