@@ -4,7 +4,9 @@ limit's exact edge; time and memory. The rules' own order is that of WHATWG HTML
 
 from __future__ import annotations
 
+import gc
 import pickle
+import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -421,11 +423,19 @@ GROWING: dict[str, Callable[[int], Iterator[bytes]]] = {
 }
 
 
+# This thread's time on a processor, since the machine may be busy with others; where that is coarse, the wall clock.
+clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
+
+
 def seconds(parser: EventParser | WakeParser, feeds: list[bytes]) -> float:
-    start = time.perf_counter()
-    for feed in feeds:
-        parser.feed(feed)
-    return time.perf_counter() - start
+    gc.disable()  # What is looked at here is the parser, not what Python does about the many events that it returns.
+    try:
+        start = clock()
+        for feed in feeds:
+            parser.feed(feed)
+        return clock() - start
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("make", [lambda: EventParser(max_event_bytes=1 << 30), WakeParser], ids=["events", "wakes"])
@@ -433,12 +443,15 @@ def seconds(parser: EventParser | WakeParser, feeds: list[bytes]) -> float:
 def test_time_is_linear(name: str, make: Callable[[], EventParser | WakeParser]) -> None:
     small, large = 1 << 13, 1 << 17
     quick, slow = list(GROWING[name](small)), list(GROWING[name](large))
-    # 16 times the input takes 16 times as long, or 256 times if it is quadratic. The best of several, since others run.
-    base = min(seconds(make(), quick) for _ in range(7))
+    # 16 times the input takes 16 times as long, or 256 times where the time is quadratic. What others do to the caches
+    # makes either vary by a factor of three, so the better of some attempts counts.
+    base = max(statistics.median(seconds(make(), quick) for _ in range(7)), 50e-6)
+    ratios = []
     for _ in range(7):
-        if seconds(make(), slow) < 64 * max(base, 20e-6):
+        ratios.append(seconds(make(), slow) / base)
+        if ratios[-1] < 100:
             return
-    pytest.fail(f"{large // small} times the input took more than 64 times as long, seven times")
+    pytest.fail(f"{large // small} times the input took {min(ratios):.0f} times as long, at best")
 
 
 def test_the_sizes_that_must_work() -> None:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request and its response, on h11: what is sent, and what is made of what comes.
+"""One HTTP/1.1 request and its response, on h11 but for the chunks: what is sent, and what is made of what comes.
 
 h11 knows the grammar; this module knows what an event stream wants of it, and what must never be sent:
 
@@ -31,6 +31,7 @@ from wire_rawsse.errors import (
     Truncated,
     excerpt,
 )
+from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
 from wire_rawsse.protocol.url import Url, resolve
 
 HEAD_BYTES: Final = 64 * 1024
@@ -262,6 +263,8 @@ class Exchange:
         self._secrets = request.secrets
         self._first = b""
         self._head_bytes = 0
+        self._chunked: ChunkedBody | None = None
+        self._behind_head = b""
         self.ended = False
         try:
             sent = [
@@ -292,7 +295,9 @@ class Exchange:
         self._head_bytes += len(allowed)
         response = self._next_head(allowed)
         if response is not None:
-            if len(data) > len(allowed):
+            if self._chunked is not None:
+                self._behind_head = self.rest() + data[len(allowed) :]
+            elif len(data) > len(allowed):
                 self._h11.receive_data(data[len(allowed) :])
         elif self._head_bytes >= HEAD_BYTES:
             raise MalformedResponse(f"the response head is longer than {HEAD_BYTES} bytes")
@@ -308,6 +313,8 @@ class Exchange:
                 if not isinstance(event, h11.Response):
                     return None
                 fields = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers)
+                if any(name == "transfer-encoding" for name, _ in fields):  # h11 takes no coding but chunked.
+                    self._chunked = ChunkedBody()
                 return Response(event.status_code, event.reason.decode("latin-1"), fields)
         except h11.RemoteProtocolError:
             # h11's own text may quote a header line, and the line may echo a secret of ours.
@@ -325,6 +332,23 @@ class Exchange:
         None asks for what came with the head; b"" says that the connection ended. Raises `Truncated` or
         `MalformedResponse`, after the pieces before the fault.
         """
+        if self._chunked is None:
+            yield from self._plain_body(data)
+            return
+        read = data or b""
+        if self._behind_head:
+            read, self._behind_head = self._behind_head + read, b""
+        try:
+            yield from self._chunked.feed(read)
+        except BadChunk as error:
+            shown = excerpt(read, self._secrets)
+            raise MalformedResponse(f"{error} (chunked coding, RFC 9112 §7.1), near: {shown}") from None
+        self.ended = self._chunked.ended
+        if data == b"" and not self.ended:
+            raise Truncated(_CUT_SHORT)
+
+    def _plain_body(self, data: bytes | None) -> Iterator[bytes]:
+        """A body that ends with its Content-Length or with the connection (RFC 9112 §6.3)."""
         try:
             if data is not None:
                 self._h11.receive_data(data)
@@ -336,12 +360,11 @@ class Exchange:
                     self.ended = True
                 else:
                     return
-        except h11.RemoteProtocolError as error:
-            if data == b"":
-                raise Truncated("the peer closed the connection in the middle of the response body") from None
-            shown = excerpt(data or b"", self._secrets)
-            hint = "a chunk header is too long" if "too long" in str(error) else f"near: {shown}"
-            raise MalformedResponse(f"the response body breaks chunked coding (RFC 9112 §7.1); {hint}") from None
+        except h11.RemoteProtocolError:
+            raise Truncated(_CUT_SHORT) from None
+
+
+_CUT_SHORT: Final = "the peer closed the connection in the middle of the response body"
 
 
 def check_event_stream(response: Response, request: Request, place: str) -> None:

@@ -1,0 +1,132 @@
+"""`python -m bench COMMAND`: measure this library beside floors and peers, on this machine, now.
+
+Each command prints its table and writes `bench/results/COMMAND.json` (or to `--out`). The exit status is 0; 1 if one of
+our own clients gave no figure where it should have; 64 for a usage error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from bench import cost, parse, report, roster, wake, wedge
+
+QUICK_PARSE = 1, 10.0
+FULL_PARSE = 7, parse.CELL_SECONDS
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(64, f"{self.prog}: {message}\n")
+
+
+def _wake(arguments: argparse.Namespace, on: Console) -> int:
+    settings = wake.QUICK if arguments.quick else wake.Settings()
+    given: dict[str, Any] = {
+        name: value
+        for name in ("rounds", "passes", "bursts", "seed", "links", "schemes", "clients")
+        if (value := getattr(arguments, name, None)) is not None
+    }
+    return wake.run(dataclasses.replace(settings, **given), arguments.out, on)
+
+
+def _parse(arguments: argparse.Namespace, on: Console) -> int:
+    runs, limit = QUICK_PARSE if arguments.quick else FULL_PARSE
+    return parse.run(runs, arguments.out, on, limit)
+
+
+def _cost(arguments: argparse.Namespace, on: Console) -> int:
+    return cost.run(cost.QUICK if arguments.quick else cost.Settings(), arguments.out, on)
+
+
+def _wedge(arguments: argparse.Namespace, on: Console) -> int:
+    return wedge.run(wedge.QUICK if arguments.quick else wedge.Settings(), arguments.out, on)
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Console], int]]] = {
+    "wake": ("latency from the relay's send to the daemon's main thread", _wake),
+    "parse": ("event-stream parsers on the same bytes", _parse),
+    "cost": ("memory, threads and CPU time of one stream, idle and for each event", _cost),
+    "wedge": ("how long until a dead stream is noticed", _wedge),
+}
+
+
+def _all(arguments: argparse.Namespace, on: Console) -> int:
+    start = time.monotonic()
+    worst = 0
+    for name, (_, action) in COMMANDS.items():
+        on.rule(name)
+        worst = max(worst, action(arguments, on))
+    on.print(f"all: {time.monotonic() - start:.0f} s")
+    return worst
+
+
+def _show(arguments: argparse.Namespace, on: Console) -> int:
+    found = json.loads(arguments.file.read_text())
+    tables = {
+        "wake": lambda: wake.tables(found),
+        "parse": lambda: [parse.table(found)],
+        "cost": lambda: [cost.table(scheme, rows) for scheme, rows in found["schemes"].items()],
+        "wedge": lambda: [wedge.table(found)],
+    }[found["bench"]]()
+    for one in tables:
+        on.print(one)
+    return 0
+
+
+def _names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """An argparse type: comma-separated names out of `known`."""
+
+    def convert(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(known)}")
+        return names
+
+    return convert
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--out", type=Path, default=report.RESULTS, help="folder for JSON and pictures (default: %(default)s)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (text, action) in {**COMMANDS, "all": ("all of the above", _all)}.items():
+        one = commands.add_parser(name, help=text, description=text)
+        one.add_argument("--quick", action="store_true", help="a smoke run: figures that prove only that it runs")
+        one.set_defaults(action=action)
+        if name == "wake":
+            one.add_argument("--rounds", type=int, help="fresh processes this many times")
+            one.add_argument("--passes", type=int, help="single events for each client in a round")
+            one.add_argument("--bursts", type=int, help="bursts of ten for each client in a round")
+            one.add_argument("--seed", type=int, help="fixes the order of events")
+            one.add_argument("--links", type=_names(("loopback", "veth")), help="loopback,veth")
+            one.add_argument("--schemes", type=_names(("http", "https")), help="http,https")
+            one.add_argument("--clients", type=_names(tuple(roster.BY_NAME)), help="programs of bench/clients, by name")
+    show = commands.add_parser("show", help="print the tables of a result file again")
+    show.add_argument("file", type=Path)
+    show.set_defaults(action=_show)
+    return parser
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    # As Ctrl-C does: every client that was started is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    status: int = arguments.action(arguments, report.console())
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,265 @@
+"""One scenario of `wake`: all clients connected at once, one sender, one link, http or https. Its own process.
+
+    python -m bench.scenario '{"link": "loopback", "tls": false, "clients": […], "passes": n, "bursts": n, …}'
+
+Every client is a process of its own; the sender gives each event to ONE of them, so that nobody waits for a
+core that another client's work holds, and each is asleep, cold, when its turn comes, as a daemon is in life.
+Standard output: lines `progress DONE TOTAL`, then one JSON line with the stamps of both sides. It is a process
+so that a link of its own needs no more than `unshare` in front: for `veth` the parent puts us into a new
+network namespace, we give the sender one more, and join the two. Nothing has to be cleaned up: namespaces end
+with their last process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import roster
+
+LOOPBACK = "127.0.0.1"
+INSIDE, OUTSIDE = "10.99.0.1", "10.99.0.2"
+READY_SECONDS = 30.0
+REPORT_SECONDS = 20.0
+SETTLE_SECONDS = 0.5
+BURST = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one scenario does. A pass gives one event to each client in a new random order; `bursts` passes follow, of
+    ten events each. `warmup` passes come before both and are left out of every figure."""
+
+    link: str
+    tls: bool
+    clients: list[str]
+    passes: int
+    bursts: int
+    warmup: int
+    gap_ms: tuple[float, float]
+    burst_gap_ms: tuple[float, float]
+    seed: int
+
+    def order(self) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """The steps (client, events) of the single events, warm-up first, and of the bursts."""
+        dice = random.Random(self.seed)
+        singles: list[tuple[str, int]] = []
+        bursts: list[tuple[str, int]] = []
+        for steps, passes, events in ((singles, self.warmup + self.passes, 1), (bursts, self.bursts, BURST)):
+            for _ in range(passes):
+                names = dice.sample(self.clients, len(self.clients))
+                if steps and names[0] == steps[-1][0]:
+                    # Nobody twice in a row: its second event would find it warm.
+                    names.append(names.pop(0))
+                steps.extend((name, events) for name in names)
+        return singles, bursts
+
+
+@dataclass
+class Outcome:
+    """What one client did: its kind and stamps, what it was sent and when, or why it has no figures."""
+
+    kind: str = ""
+    reason: str = ""
+    wakes: list[tuple[int, int]] = field(default_factory=list)
+    singles: list[int] = field(default_factory=list)
+    bursts: list[list[int]] = field(default_factory=list)
+
+
+class Child:
+    """One client process, its standard output read by a thread, so that a client that hangs hangs nobody else."""
+
+    def __init__(self, client: roster.Client, argv: list[str]) -> None:
+        self.client = client
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.ready = threading.Event()
+        self.connected = False
+        self.report: dict[str, Any] = {}
+        self.complaint = ""
+        self.threads = [threading.Thread(target=t, daemon=True) for t in (self._read_report, self._read_errors)]
+        for thread in self.threads:
+            thread.start()
+
+    def _read_report(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line == "connected\n":
+                self.connected = True
+                self.ready.set()
+            elif line.startswith("{"):
+                self.report = json.loads(line)
+        self.ready.set()
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.complaint = line.strip() or self.complaint
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        if self.client.stop == "signal" and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def finish(self) -> None:
+        """Wait for the report; a client that gives none is ended."""
+        try:
+            self.process.wait(REPORT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for thread in self.threads:
+            thread.join(REPORT_SECONDS)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def reason(self) -> str:
+        """Why there are no figures: the client's own words, its last line of standard error, or its exit status."""
+        said = self.report.get("unavailable") or self.report.get("failed") or self.complaint
+        return str(said or f"gave no report (exit status {self.process.returncode})")
+
+
+def certificates(folder: Path) -> tuple[str, str, str]:
+    """Paths of a CA file, and of a certificate and key for every address that the bench uses."""
+    import trustme
+
+    authority = trustme.CA()
+    leaf = authority.issue_cert(LOOPBACK, OUTSIDE, INSIDE, "localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    for number, blob in enumerate(leaf.cert_chain_pems):
+        blob.write_to_path(folder / "certificate.pem", append=number > 0)
+    return str(folder / "ca.pem"), str(folder / "certificate.pem"), str(folder / "key.pem")
+
+
+def start_sender(plan: Plan, address: str, tls: tuple[str, str] | None) -> subprocess.Popen[str]:
+    """The sender, in a network namespace of its own for `veth`, which is joined to ours here. Raises `OSError`."""
+    argv = [sys.executable, "-m", "bench.sender", address, *(["--tls", *tls] if tls else [])]
+    if plan.link != "veth":
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # The shell waits for one line, so that the address exists before the sender binds it.
+    waiting = ["unshare", "-n", "sh", "-c", 'read -r _ && exec "$@"', "sh", *argv]
+    sender = subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ours = os.stat("/proc/self/ns/net").st_ino
+    while os.stat(f"/proc/{sender.pid}/ns/net").st_ino == ours:
+        if sender.poll() is not None:
+            raise OSError("unshare -n failed")
+    run = ["nsenter", "-t", str(sender.pid), "-n", "ip"]
+    for line in (
+        ["ip", "link", "set", "lo", "up"],
+        ["ip", "link", "add", "bench0", "type", "veth", "peer", "name", "bench1", "netns", str(sender.pid)],
+        ["ip", "address", "add", f"{INSIDE}/24", "dev", "bench0"],
+        ["ip", "link", "set", "bench0", "up"],
+        [*run, "address", "add", f"{OUTSIDE}/24", "dev", "bench1"],
+        [*run, "link", "set", "bench1", "up"],
+    ):
+        subprocess.run(line, check=True, capture_output=True)
+    assert sender.stdin is not None
+    sender.stdin.write("\n")
+    sender.stdin.flush()
+    return sender
+
+
+class Scenario:
+    """Runs one plan. `quiet` keeps its progress off standard output."""
+
+    def __init__(self, plan: Plan, *, quiet: bool = False) -> None:
+        self.plan = plan
+        self.quiet = quiet
+        self.outcomes = {name: Outcome() for name in plan.clients}
+        self.done = 0
+
+    def run(self, folder: Path) -> dict[str, Outcome]:
+        plan = self.plan
+        ca, certificate, key = certificates(folder) if plan.tls else (None, "", "")
+        address = OUTSIDE if plan.link == "veth" else LOOPBACK
+        sender = start_sender(plan, address, (certificate, key) if plan.tls else None)
+        assert sender.stdin is not None and sender.stdout is not None
+        children: list[Child] = []
+        try:
+            port = int(sender.stdout.readline().split()[1])
+            for name in plan.clients:
+                url = f"{'https' if plan.tls else 'http'}://{address}:{port}/{name}"
+                try:
+                    children.append(Child(roster.BY_NAME[name], roster.command(roster.BY_NAME[name], url, ca)))
+                except (roster.Unavailable, OSError) as error:
+                    self.outcomes[name].reason = str(error)
+            deadline = time.monotonic() + READY_SECONDS
+            for child in children:
+                child.ready.wait(max(0.0, deadline - time.monotonic()))
+            live = [child for child in children if child.connected]
+            names = {child.client.name for child in live}
+            singles, bursts = ([step for step in steps if step[0] in names] for steps in plan.order())
+            total = len(singles) + len(bursts)
+            for steps, gap in ((singles, plan.gap_ms), (bursts, plan.burst_gap_ms)):
+                for (name, events), sent in zip(steps, self.send(sender, steps, gap, total), strict=True):
+                    if events == 1:
+                        self.outcomes[name].singles.extend(sent)
+                    else:
+                        self.outcomes[name].bursts.append(sent)
+            time.sleep(SETTLE_SECONDS)
+            for child in live:
+                child.stop()
+            # One more event for a main thread that a signal alone cannot reach.
+            self.send(sender, [(child.client.name, 1) for child in live], (0, 0), total)
+        finally:
+            for child in children:
+                child.stop()
+                child.finish()
+            # It holds nothing that is still wanted, and in the middle of a plan it would not hear that its input ended.
+            sender.terminate()
+            sender.wait(REPORT_SECONDS)
+            sender.stdin.close()
+            sender.stdout.close()
+        for child in children:
+            outcome = self.outcomes[child.client.name]
+            if "wakes" in child.report:
+                outcome.kind = child.report["kind"]
+                outcome.wakes = [(n, stamp) for n, stamp in child.report["wakes"]]
+            else:
+                outcome.reason = child.reason()
+            outcome.singles = outcome.singles[plan.warmup :]
+        return self.outcomes
+
+    def send(
+        self, sender: subprocess.Popen[str], steps: list[tuple[str, int]], gap: tuple[float, float], total: int
+    ) -> list[list[int]]:
+        """Have the sender carry out `steps`; gives the stamps of each."""
+        assert sender.stdin is not None and sender.stdout is not None
+        sender.stdin.write(json.dumps({"order": steps, "gap_ms": gap, "seed": self.plan.seed}) + "\n")
+        sender.stdin.flush()
+        for line in sender.stdout:
+            word, _, rest = line.partition(" ")
+            if word == "progress" and not self.quiet:
+                print(f"progress {min(total, self.done + int(rest))} {total}", flush=True)
+            elif line.startswith("{"):
+                self.done += len(steps)
+                sent: list[list[int]] = json.loads(line)["sent"]
+                return sent
+        raise RuntimeError("the sender ended in the middle of its plan")
+
+
+def main() -> None:
+    plan = Plan(**json.loads(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = Scenario(plan).run(Path(folder))
+    print(json.dumps({name: asdict(outcome) for name, outcome in outcomes.items()}))
+
+
+if __name__ == "__main__":
+    main()

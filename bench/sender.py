@@ -1,0 +1,147 @@
+"""The relay of the bench: a minimal HTTP/1.1 event-stream server on raw sockets, one process, one thread.
+
+Its own work is no part of the figures: everything that is sent is put together beforehand, and the stamp is
+taken by `time.monotonic_ns()` right before `send`. Under TLS the record is made inside `send` and so counts,
+for everybody alike. An event looks like one of wire's relay: one chunk, `data: ` and some 200 bytes of JSON.
+TCP_NODELAY is set, else the bursts would measure Nagle's algorithm against delayed acknowledgements.
+
+    python -m bench.sender ADDRESS [--tls CERTIFICATE KEY]
+
+Standard output: `listening PORT`, then `subscribed NAME` for each connection (the path of its request is its
+name), which gets one event at once as a greeting. Each line of standard input is a plan: `{"order": [[name,
+events], …], "gap_ms": [least, most], "seed": n}`; each step sends that many events back to back to ONE client
+and then rests for a random while. The answer is one line, `{"sent": [[t_ns, …], …]}`, in the plan's order. The
+end of standard input ends the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import selectors
+import socket
+import ssl
+import sys
+import time
+
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+PROGRESS_EVERY = 50
+REQUEST_SECONDS = 10.0
+
+
+def event(sequence: int) -> bytes:
+    """One chunk that holds one event, about as wire's relay frames a small posted event."""
+    body = {
+        "event_id": f"{sequence:064x}",
+        "kind": 1,
+        "body": {"text": "x" * 60},
+        "from": "did:wire:sender",
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
+    data = b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+class Sender:
+    def __init__(self, address: str, context: ssl.SSLContext | None) -> None:
+        self.context = context
+        self.listener = socket.create_server((address, 0), backlog=128)
+        self.streams: dict[str, socket.socket] = {}
+        self.sequence: dict[str, int] = {}
+
+    def accept(self) -> None:
+        """Take one connection up to its greeting. A client that fails at it is its own report, not the sender's
+        end.
+        """
+        connection, _ = self.listener.accept()
+        connection.settimeout(REQUEST_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            if self.context is not None:
+                connection = self.context.wrap_socket(connection, server_side=True)
+            request = b""
+            while b"\r\n\r\n" not in request:
+                received = connection.recv(65536)
+                if not received:
+                    raise ConnectionError("closed before its request was complete")
+                request += received
+            name = request.split(b" ", 2)[1].decode().strip("/")
+            connection.sendall(HEAD)
+            connection.sendall(event(0))
+        except (OSError, IndexError) as error:
+            connection.close()
+            say(f"refused {error!r}")
+            return
+        connection.settimeout(None)
+        self.streams[name] = connection
+        self.sequence[name] = 0
+        say(f"subscribed {name}")
+
+    def carry_out(self, order: list[tuple[str, int]], gap: tuple[float, float], seed: int) -> list[list[int]]:
+        """Send each step's events to its one client; gives the stamps taken just before each `send`."""
+        dice = random.Random(seed)
+        sent: list[list[int]] = []
+        for number, (name, events) in enumerate(order):
+            first = self.sequence[name] + 1
+            self.sequence[name] += events
+            chunks = [event(first + n) for n in range(events)]
+            send = self.streams[name].send
+            pause = dice.uniform(*gap)
+            stamps: list[int] = []
+            if number % PROGRESS_EVERY == 0:
+                # Before the pause, so that whoever reads it has gone back to sleep when the event is sent.
+                say(f"progress {number}")
+            time.sleep(pause)
+            try:
+                for chunk in chunks:
+                    stamps.append(time.monotonic_ns())
+                    send(chunk)
+            except OSError as error:
+                say(f"lost {name} {error!r}")
+                stamps = []
+            sent.append(stamps)
+        return sent
+
+    def run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.listener, selectors.EVENT_READ, self.accept)
+            selector.register(sys.stdin, selectors.EVENT_READ, None)
+            while True:
+                for key, _ in selector.select():
+                    if key.data is not None:
+                        key.data()
+                        continue
+                    line = sys.stdin.readline()
+                    if not line:
+                        return
+                    plan = json.loads(line)
+                    order = [(str(name), int(events)) for name, events in plan["order"]]
+                    gap = (plan["gap_ms"][0] / 1000, plan["gap_ms"][1] / 1000)
+                    say(json.dumps({"sent": self.carry_out(order, gap, plan["seed"])}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.sender")
+    parser.add_argument("address")
+    parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
+    arguments = parser.parse_args()
+    context = None
+    if arguments.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*arguments.tls)
+    sender = Sender(arguments.address, context)
+    say(f"listening {sender.listener.getsockname()[1]}")
+    sender.run()
+
+
+if __name__ == "__main__":
+    main()

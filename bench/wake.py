@@ -1,0 +1,190 @@
+"""`wake`: how long from the relay's `send` until the daemon's main thread runs.
+
+Every round starts all clients anew (a process keeps the memory layout it was born with), connects all of them
+at once and gives them single events in random order and then bursts. Scenarios are http and https, over
+loopback and, where this user may make network namespaces, over a veth pair. What runs is `bench.scenario`; here
+rounds are driven and put together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import TaskID
+from rich.table import Table
+
+from bench import plot, report, roster
+from bench.scenario import Outcome, Plan
+from bench.stats import Latencies, Summary, latencies, summarise
+
+SCENARIO_SECONDS = 900
+NO_PAIR = "its connection was lost in the run, or none of its wakes could be paired with an event"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured. `links` and `schemes` name the scenarios, `clients` who takes part."""
+
+    rounds: int = 5
+    passes: int = 100
+    bursts: int = 20
+    warmup: int = 5
+    gap_ms: tuple[float, float] = (2.0, 5.0)
+    burst_gap_ms: tuple[float, float] = (8.0, 15.0)
+    seed: int = 1
+    links: tuple[str, ...] = ("loopback", "veth")
+    schemes: tuple[str, ...] = ("http", "https")
+    clients: tuple[str, ...] = tuple(client.name for client in roster.ALL)
+    quick: bool = False
+
+
+QUICK = Settings(quick=True, rounds=1, passes=20, bursts=4, warmup=3, links=("loopback",))
+
+
+def namespaces() -> list[str] | None:
+    """The command that puts a scenario into a network namespace of its own, or None where this user may not."""
+    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
+    probe = "ip link add b0 type veth peer name b1 && unshare -n true && nsenter -t $$ -n true"
+    try:
+        done = subprocess.run([*prefix, "sh", "-c", probe], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return prefix if done.returncode == 0 else None
+
+
+def run_scenario(plan: Plan, prefix: Sequence[str], advance: Callable[[int, int], None]) -> dict[str, Outcome]:
+    """One scenario in its own process. Raises `RuntimeError` with its last words if it fails."""
+    command = [*prefix, sys.executable, "-m", "bench.scenario", json.dumps(asdict(plan))]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stderr is not None
+    found: dict[str, Outcome] = {}
+    try:
+        for line in child.stdout:
+            if line.startswith("progress "):
+                done, total = line.split()[1:]
+                advance(int(done), int(total))
+            elif line.startswith("{"):
+                found = {name: Outcome(**fields) for name, fields in json.loads(line).items()}
+        last = (child.stderr.read().strip().splitlines() or ["it said nothing"])[-1]
+    finally:
+        # A scenario whose reader has gone ends its clients and itself at its next line of progress.
+        child.stdout.close()
+        child.stderr.close()
+    if child.wait(SCENARIO_SECONDS) != 0 or not found:
+        raise RuntimeError(f"the scenario {plan.link} {'https' if plan.tls else 'http'} failed: {last}")
+    return found
+
+
+def scenarios(settings: Settings, on: Console) -> list[tuple[str, bool, list[str]]]:
+    """(link, tls, command prefix) of each scenario that can run here; what cannot is said."""
+    found: list[tuple[str, bool, list[str]]] = []
+    for link in settings.links:
+        prefix: list[str] | None = []
+        if link == "veth":
+            prefix = namespaces()
+            if prefix is None:
+                on.print("veth: left out, this user may not make network namespaces")
+                continue
+        found.extend((link, scheme == "https", prefix or []) for scheme in settings.schemes)
+    return found
+
+
+def measure(settings: Settings, on: Console) -> dict[str, Any]:
+    """Run all scenarios; gives what the JSON file holds."""
+    before = report.environment()
+    left_out = roster.left_out_of_quick() if settings.quick else {}
+    taking_part = [name for name in settings.clients if name not in left_out]
+    if "reqwest" in taking_part and not roster.rust_program().exists():
+        on.print("building the Rust peer; this takes some minutes, once")
+    results: dict[str, Any] = {}
+    todo = scenarios(settings, on)
+    with report.progress(on) as bar:
+        for link, tls, prefix in todo:
+            name = f"{'https' if tls else 'http'} over {link}"
+            task = bar.add_task(name, total=1.0)
+            rounds: list[dict[str, Latencies]] = []
+            reasons = dict(left_out)
+            incomplete: list[str] = []
+            for number in range(settings.rounds):
+                plan = Plan(
+                    link=link, tls=tls, clients=taking_part, passes=settings.passes, bursts=settings.bursts,
+                    warmup=settings.warmup, gap_ms=settings.gap_ms, burst_gap_ms=settings.burst_gap_ms,
+                    seed=settings.seed + number,
+                )  # fmt: skip
+
+                def advance(done: int, total: int, number: int = number, task: TaskID = task) -> None:
+                    bar.update(task, completed=(number + done / total) / settings.rounds, refresh=True)
+
+                outcomes = run_scenario(plan, prefix, advance)
+                rounds.append({client: latencies(outcome, plan.warmup) for client, outcome in outcomes.items()})
+                incomplete += [
+                    f"{client}, round {number + 1}: {outcome.reason or NO_PAIR}"
+                    for client, outcome in outcomes.items()
+                    if not rounds[-1][client].single
+                ]
+                reasons.update({client: outcome.reason for client, outcome in outcomes.items() if outcome.reason})
+            bar.update(task, completed=1.0, refresh=True)
+            summaries = {
+                client: summarise([one[client] for one in rounds if client in one]) for client in settings.clients
+            }
+            results[name] = {
+                "incomplete": incomplete,
+                "floors": report.floors(summaries),
+                "clients": {client: asdict(found) if found else None for client, found in summaries.items()},
+                "unavailable": {
+                    client: reasons.get(client, NO_PAIR) for client, found in summaries.items() if found is None
+                },
+            }
+    return {"bench": "wake", "settings": asdict(settings), "environment": before, "load_after": os.getloadavg(),
+            "scenarios": results}  # fmt: skip
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    """The tables of what `measure` gave, or of a file that holds it."""
+    return [
+        report.wake_table(
+            f"wake, {name}",
+            {client: revive(fields) for client, fields in scenario["clients"].items()},
+            scenario["unavailable"],
+            scenario["incomplete"],
+        )
+        for name, scenario in found["scenarios"].items()
+    ]
+
+
+def revive(fields: dict[str, Any] | None) -> Summary | None:
+    """A summary as it was before JSON made its keys strings."""
+    if fields is None:
+        return None
+    return Summary(**{**fields, "percentiles": {int(p): value for p, value in fields["percentiles"].items()}})
+
+
+def run(settings: Settings, out: Path, on: Console) -> int:
+    """Measure, print, save, draw. The exit status: 1 if one of ours or a CPython floor has no figures, else 0."""
+    found = measure(settings, on)
+    if not found["scenarios"]:
+        on.print("[red]wake: none of the scenarios asked for can run here")
+        return 1
+    for table in tables(found):
+        on.print(table)
+    path = report.save("wake", found, out)
+    pictures = plot.wake(found, out)
+    on.print("written: " + ", ".join(str(p) for p in (path, *pictures)))
+    needed = [client.name for client in roster.OURS + roster.FLOORS if client.name in settings.clients]
+    missing = {
+        name: scenario["unavailable"][name]
+        for scenario in found["scenarios"].values()
+        for name in needed
+        if name in scenario["unavailable"] and name != "floor_c"
+    }
+    for name, why in missing.items():
+        on.print(f"[red]no figures for {roster.BY_NAME[name].label}: {why}")
+    return 1 if missing else 0

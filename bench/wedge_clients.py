@@ -1,0 +1,222 @@
+"""The programs that `wedge` wedges: each library as its documentation shows it, and once more with its own setting
+against silence, where it has one. `python -m bench.wedge_clients NAME URL READ` runs one; READ is that setting
+in seconds.
+
+Nothing is added to a library here: no loop that tries again, no watchdog. A program whose library gives up ends
+with one line that says how; one whose library tries again goes on until it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def drain(events: Iterable[object]) -> None:
+    for _ in events:
+        pass
+
+
+def ours_default(url: str, read: float) -> None:
+    from wire_rawsse import StreamSubscriber
+
+    with StreamSubscriber(url) as subscriber:
+        while True:
+            subscriber.wait(timeout=5.0)
+
+
+def ours_read(url: str, read: float) -> None:
+    from wire_rawsse import StreamSubscriber, Timeouts
+
+    with StreamSubscriber(url, timeouts=Timeouts(read=read)) as subscriber:
+        while True:
+            subscriber.wait(timeout=5.0)
+
+
+def ours_source_read(url: str, read: float) -> None:
+    from wire_rawsse import EventSource, Timeouts
+
+    with EventSource(url, timeouts=Timeouts(read=read)) as source:
+        drain(source)
+
+
+def requests_default(url: str, read: float) -> None:
+    import requests
+
+    with requests.get(url, stream=True) as response:
+        drain(response.iter_lines())
+
+
+def requests_read(url: str, read: float) -> None:
+    import requests
+
+    with requests.get(url, stream=True, timeout=(10.0, read)) as response:
+        drain(response.iter_lines())
+
+
+def requests_sse_default(url: str, read: float) -> None:
+    from requests_sse import EventSource
+
+    with EventSource(url) as source:
+        drain(source)
+
+
+def requests_sse_read(url: str, read: float) -> None:
+    from requests_sse import EventSource
+
+    with EventSource(url, timeout=read) as source:
+        drain(source)
+
+
+def sseclient_default(url: str, read: float) -> None:
+    import requests
+    import sseclient
+
+    with requests.get(url, stream=True) as response:
+        drain(sseclient.SSEClient(iter(response)).events())
+
+
+def sseclient_read(url: str, read: float) -> None:
+    import requests
+    import sseclient
+
+    with requests.get(url, stream=True, timeout=(10.0, read)) as response:
+        drain(sseclient.SSEClient(iter(response)).events())
+
+
+def launchdarkly_default(url: str, read: float) -> None:
+    from ld_eventsource import SSEClient
+
+    with SSEClient(url) as client:
+        drain(client.events)
+
+
+def launchdarkly_read(url: str, read: float) -> None:
+    import urllib3
+    from ld_eventsource import SSEClient
+    from ld_eventsource.config import ConnectStrategy, ErrorStrategy
+
+    options = {"timeout": urllib3.Timeout(connect=10.0, read=read)}
+    strategy = ConnectStrategy.http(url, urllib3_request_options=options)
+    with SSEClient(strategy, error_strategy=ErrorStrategy.always_continue()) as client:
+        drain(client.events)
+
+
+def httpx_sse_default(url: str, read: float) -> None:
+    import httpx
+    from httpx_sse import connect_sse
+
+    with httpx.Client() as client, connect_sse(client, "GET", url) as source:
+        drain(source.iter_sse())
+
+
+def httpx_sse_read(url: str, read: float) -> None:
+    import httpx
+    from httpx_sse import connect_sse
+
+    timeout = httpx.Timeout(10.0, read=read)
+    with httpx.Client(timeout=timeout) as client, connect_sse(client, "GET", url) as source:
+        drain(source.iter_sse())
+
+
+def aiohttp_default(url: str, read: float) -> None:
+    import aiohttp
+
+    asyncio.run(_aiohttp(url, aiohttp.ClientTimeout(total=5 * 60, sock_connect=30)))
+
+
+def aiohttp_read(url: str, read: float) -> None:
+    import aiohttp
+
+    asyncio.run(_aiohttp(url, aiohttp.ClientTimeout(total=None, sock_read=read)))
+
+
+async def _aiohttp(url: str, timeout: Any) -> None:
+    import aiohttp
+
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+        async for _ in response.content:
+            pass
+
+
+def aiohttp_sse_default(url: str, read: float) -> None:
+    asyncio.run(_aiohttp_sse(url, None))
+
+
+def aiohttp_sse_read(url: str, read: float) -> None:
+    asyncio.run(_aiohttp_sse(url, read))
+
+
+async def _aiohttp_sse(url: str, read: float | None) -> None:
+    import aiohttp
+    from aiohttp_sse_client2.client import EventSource
+
+    timeout = aiohttp.ClientTimeout(total=5 * 60 if read is None else None, sock_read=read)
+    async with aiohttp.ClientSession(timeout=timeout) as session, EventSource(url, session=session) as source:
+        async for _ in source:
+            pass
+
+
+def pycurl_default(url: str, read: float) -> None:
+    _pycurl(url, None)
+
+
+def pycurl_read(url: str, read: float) -> None:
+    _pycurl(url, read)
+
+
+def _pycurl(url: str, read: float | None) -> None:
+    import pycurl
+
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, url)
+    curl.setopt(pycurl.WRITEFUNCTION, len)
+    if read is not None:
+        # libcurl's own word for a stalled transfer; the limit is as low as it goes, else quiet streams would end.
+        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(read)))
+    curl.perform()
+
+
+REQWEST = "reqwest"
+"""The Rust peer of `wake`, which is a program of its own: wire's first subscriber, with the keepalive that it had."""
+
+SUBJECTS: dict[str, tuple[str, Callable[[str, float], None]]] = {
+    "ours_default": ("wire_rawsse StreamSubscriber, default", ours_default),
+    "ours_read": ("wire_rawsse StreamSubscriber, Timeouts(read=)", ours_read),
+    "ours_source_read": ("wire_rawsse EventSource, Timeouts(read=)", ours_source_read),
+    REQWEST: ("Rust: reqwest, keepalive 30 s", lambda url, read: None),
+    "pycurl_default": ("pycurl, default", pycurl_default),
+    "pycurl_read": ("pycurl, LOW_SPEED_TIME", pycurl_read),
+    "requests_default": ("requests, default", requests_default),
+    "requests_read": ("requests, timeout=", requests_read),
+    "requests_sse_default": ("requests-sse, default", requests_sse_default),
+    "requests_sse_read": ("requests-sse, timeout=", requests_sse_read),
+    "sseclient_default": ("sseclient-py, default", sseclient_default),
+    "sseclient_read": ("sseclient-py, requests' timeout=", sseclient_read),
+    "launchdarkly_default": ("launchdarkly, default", launchdarkly_default),
+    "launchdarkly_read": ("launchdarkly, urllib3 timeout, always_continue", launchdarkly_read),
+    "httpx_sse_default": ("httpx-sse, default", httpx_sse_default),
+    "httpx_sse_read": ("httpx-sse, Timeout(read=)", httpx_sse_read),
+    "aiohttp_default": ("aiohttp, default", aiohttp_default),
+    "aiohttp_read": ("aiohttp, sock_read=", aiohttp_read),
+    "aiohttp_sse_default": ("aiohttp-sse-client2, default", aiohttp_sse_default),
+    "aiohttp_sse_read": ("aiohttp-sse-client2, sock_read=", aiohttp_sse_read),
+}
+
+
+def main() -> None:
+    name, url, read = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    try:
+        SUBJECTS[name][1](url, read)
+        print("ended: the library returned")
+    except ImportError as error:
+        print(f"unavailable: {error}")
+    except Exception as error:
+        print(f"ended: {type(error).__name__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Our chunked decoder, held against h11's over every split, and against RFC 9112 §7.1 by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire_rawsse.protocol.chunked import LONGEST_LINE, LONGEST_TRAILERS, BadChunk, ChunkedBody
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def ours(reads: list[bytes]) -> tuple[bytes, bool, bool]:
+    """(body, ended, refused)."""
+    decoder, body = ChunkedBody(), b""
+    try:
+        for read in reads:
+            for piece in decoder.feed(read):
+                assert piece
+                body += piece
+    except BadChunk:
+        return body, False, True
+    return body, decoder.ended, False
+
+
+def theirs(stream: bytes) -> tuple[bytes, bool, bool]:
+    connection, body = h11.Connection(h11.CLIENT), b""
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "h")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(HEAD + stream)
+    try:
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                return body, True, False
+            elif event is h11.NEED_DATA:
+                return body, False, False
+    except h11.RemoteProtocolError:
+        return body, False, True
+
+
+def chunk(data: bytes, extension: bytes = b"", upper: bool = False, zeros: int = 0) -> bytes:
+    size = b"%x" % len(data)
+    return b"0" * zeros + (size.upper() if upper else size) + extension + b"\r\n" + data + b"\r\n"
+
+
+chunks = st.builds(
+    chunk,
+    st.binary(min_size=1, max_size=40),
+    st.sampled_from([b"", b";", b";a=b", b';x="y"', b";" + b"z" * 40]),
+    st.booleans(),
+    st.integers(0, 3),
+)
+endings = st.sampled_from([b"", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"000;x\r\nA: b\r\nC: d\r\n\r\n", b"0\r\n\r\nrest"])
+streams = st.builds(lambda parts, end: b"".join(parts) + end, st.lists(chunks, max_size=6), endings)
+
+
+def split(stream: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    return [stream[start:end] for start, end in pairwise(edges)]
+
+
+@given(streams, st.lists(st.integers(0, 400), max_size=8))
+def test_it_gives_what_h11_gives_however_the_stream_is_cut(stream: bytes, cuts: list[int]) -> None:
+    assert ours(split(stream, cuts)) == theirs(stream)
+
+
+@given(streams, st.integers(0, 300), st.binary(max_size=3), st.lists(st.integers(0, 400), max_size=4))
+def test_damage_is_read_alike_under_every_split_and_what_h11_takes_is_taken_alike(
+    stream: bytes, place: int, damage: bytes, cuts: list[int]
+) -> None:
+    place %= len(stream) + 1
+    damaged = stream[:place] + damage + stream[place + len(damage) :]
+    body, ended, refused = ours([damaged])
+    for reads in (split(damaged, cuts), [damaged[n : n + 1] for n in range(len(damaged))]):
+        assert ours(reads) == (body, ended, refused)
+    h11_body, h11_ended, h11_refused = theirs(damaged)
+    if not h11_refused:
+        assert h11_body.startswith(body)
+        assert refused or (body, ended) == (h11_body, h11_ended)
+
+
+def test_a_piece_is_given_before_its_chunk_is_complete() -> None:
+    decoder = ChunkedBody()
+    assert list(decoder.feed(b"10\r\nabc")) == [b"abc"]
+    assert list(decoder.feed(b"def")) == [b"def"]
+    assert list(decoder.feed(b"0123456789\r\n3\r\nxy")) == [b"0123456789", b"xy"]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"<html>",
+        b"-1\r\n",
+        b"+3\r\nabc\r\n",
+        b"0x3\r\nabc\r\n",
+        b"1_0\r\n",
+        b" 3\r\nabc\r\n",
+        b"3\nabc\n",
+        b"3\r\nabcd\r\n",
+        b"3\r\nabc\n",
+        b"\r\n3\r\nabc\r\n",
+        b"11111111111111111\r\n",
+        b"3;\x00\r\nabc\r\n",
+        b"3;" + b"x" * LONGEST_LINE,
+        b"0\r\n" + b"A: b\r\n" * (LONGEST_TRAILERS // 6 + 2),
+        b"0\r\nA: b\n\r\n",
+    ],
+    ids=repr,
+)
+def test_what_is_no_chunk_is_refused_whole_and_byte_by_byte(stream: bytes) -> None:
+    assert ours([stream])[2]
+    assert ours([stream[n : n + 1] for n in range(len(stream))])[2]
+
+
+def test_garbage_is_refused_at_its_first_byte_and_not_at_its_first_line_end() -> None:
+    with pytest.raises(BadChunk):
+        list(ChunkedBody().feed(b"S"))
+
+
+def test_a_size_beyond_all_memory_is_read_as_it_comes() -> None:
+    decoder = ChunkedBody()
+    assert list(decoder.feed(b"ffffffffffffffff\r\nabc")) == [b"abc"]
