@@ -1,4 +1,8 @@
-"""The logger `wire_rawsse`. `logging` is loaded only when there is something to say: it is larger than we are."""
+"""The logger `wire_rawsse`. `logging` is loaded only when there is something to say: it is larger than we are.
+
+Nothing is raised from here. A program whose descriptors are used up cannot load `logging` just when a connection fails
+for the same reason, and a filter of the program's may raise: a line is lost then, and no stream with it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,20 @@ import sys
 
 def warn(text: str) -> None:
     """Something went wrong, and what is done about it. `text` holds no secret."""
-    import logging
+    try:
+        import logging
 
-    logging.getLogger("wire_rawsse").warning("%s", text)
+        logging.getLogger("wire_rawsse").warning("%s", text)
+    except Exception:
+        pass
 
 
 def tell(text: str) -> None:
     """Something went as it should: said only where the program has loaded `logging` for itself."""
     if "logging" in sys.modules:
-        import logging
+        try:
+            import logging
 
-        logging.getLogger("wire_rawsse").info("%s", text)
+            logging.getLogger("wire_rawsse").info("%s", text)
+        except Exception:
+            pass

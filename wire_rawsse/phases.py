@@ -35,8 +35,8 @@ PHASES: Final[dict[str, Phase]] = {
             "head", "waiting for the response", "response", None, ("streaming", "resolving", "connecting", *_ANY_TIME)
         ),
         Phase("streaming", "listening", "read, min_rate", "connected", _ANY_TIME),
-        Phase("backing off", "waiting to try again", "backoff", None, ("resolving", "connecting", "closed")),
-        Phase("closed", "closed", "", "error", ()),
+        Phase("backing off", "waiting to try again", "backoff", None, ("resolving", "connecting", *_ANY_TIME)),
+        Phase("closed", "closed", "", "error", ("idle",)),
     )
 }
 """By name, in the order of a life. A redirect leads from `head` back to `resolving`; a numeric host skips nothing."""

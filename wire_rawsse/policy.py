@@ -193,6 +193,7 @@ class Pace:
 
     def delay(self, now: float) -> float:
         """Seconds from `now` until the next connection may start; it is taken as started then."""
-        self._tokens = min(self.BURST, self._tokens + (now - self._since) / self._slow) - 1
+        # Never in debt by more than one: interruptions, which wait for no token, must not hold up what comes after.
+        self._tokens = max(0.0, min(self.BURST, self._tokens + (now - self._since) / self._slow)) - 1
         self._since = now
         return max(0.0, -self._tokens * self._slow)

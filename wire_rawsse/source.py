@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Protocol, TypeAlias
 
-from wire_rawsse.errors import ClosedError, StatusError, WireRawSSEError
+from wire_rawsse.errors import ClosedError, InvalidRequest, StatusError, WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.log import tell, warn
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts, decide
-from wire_rawsse.protocol.http import Headers, HeaderSource, Response, check_headers, check_method
+from wire_rawsse.protocol.http import Headers, HeaderSource, Response, ask_bearer, check_headers, check_method
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
 from wire_rawsse.stream import Plan, Sink, one_stream
-from wire_rawsse.transport.tls import Trust
+from wire_rawsse.transport.tls import Trust, check_trust
 from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
 
 
@@ -71,7 +71,7 @@ def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, per
         record.enter("idle", world.wall())  # Begun anew.
     try:
         yield from _one_after_another(world, plan, record, sink, persistent)
-    except GeneratorExit:
+    except BaseException:  # Closed, or a signal handler of the host's raised in here.
         record.ended(None, None, world.wall())
         raise
 
@@ -91,8 +91,7 @@ def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink
         except Restart:
             record.attempt = 0
             record.ended(None, 0, world.wall())
-            if sink.closed(None, 0):
-                yield SIGNAL
+            yield from _tell_end(sink, None, 0)
             pause = 0
             continue
         except WireRawSSEError as caught:
@@ -116,8 +115,7 @@ def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink
         record.attempt = decision.attempt
         if decision.delay is None:
             record.ended(error, None, world.wall())
-            sink.closed(error, None)
-            yield SIGNAL
+            yield from _tell_end(sink, error, None)
             return
         pause = max(decision.delay, record.pace.delay(world.now()))
         record.ended(error, pause, world.wall())
@@ -125,8 +123,18 @@ def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink
             tell(f"{plan.url.shown} ended the stream; connecting again in {pause:.1f} s")
         else:
             warn(f"{error}; trying again in {pause:.1f} s")
-        if sink.closed(error, pause):
+        if (yield from _tell_end(sink, error, pause)):
+            pause = 0
+
+
+def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:
+    """True where whoever was told has asked for a restart."""
+    if sink.closed(error, retry_in):
+        try:
             yield SIGNAL
+        except Restart:
+            return True
+    return False
 
 
 def make_plan(
@@ -148,6 +156,11 @@ def make_plan(
         pairs = list(headers.items() if hasattr(headers, "items") else headers)
         check_headers(pairs)
         fixed = pairs
+    check_trust(tls)
+    if not callable(bearer_token):
+        ask_bearer(bearer_token)
+    if body is not None and not isinstance(body, bytes):
+        raise InvalidRequest(f"the body must be bytes, not {type(body).__name__}")
     return Plan(
         url=parse_url(url),
         method=check_method(method),
@@ -269,6 +282,8 @@ class EventSource:
             item = self._next_item(until)
             if item is None or isinstance(item, Event):
                 return item
+            if until is not None and not self._sink.items and time.monotonic() >= until:
+                return None  # Comments without end are not to hold the caller up.
 
     def items(self) -> Iterator[Item]:
         """Everything that happens, in order: `Opened`, `Event`, `Comment`, `Closed`.

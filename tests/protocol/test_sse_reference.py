@@ -83,7 +83,7 @@ def feed_by_feed(feeds: list[bytes], facts: list[Fact]) -> Iterator[tuple[bytes,
         yield feed, fed, [f for f in facts if before <= f.at < len(fed)], [f for f in facts if f.at < len(fed)]
 
 
-@settings(max_examples=400)
+@settings(max_examples=300, deadline=None)
 @given(split_streams(), st.booleans(), st.sampled_from(["", "before"]))
 @example([b"\r", b"\n", b"data: x\r", b"\n", b"\r", b"\n"], True, "")
 @example([b"\xef", b"\xbb", b"\xbf\xef\xbb\xbfdata: x\n\n"], True, "")
@@ -105,7 +105,7 @@ def check_events(feeds: list[bytes], comments: bool, start: str) -> None:
         assert parser.line_open == line_open(fed)
 
 
-@settings(max_examples=400)
+@settings(max_examples=300, deadline=None)
 @given(split_streams(), st.sampled_from(["", "before"]))
 @example([b"id: 1\n", b"x", b"\n", b"\n"], "")
 @example([b"dat", b"a", b"\r", b"\n"], "")
@@ -126,7 +126,7 @@ def check_wakes(feeds: list[bytes], start: str) -> None:
         assert parser.line_open == line_open(fed)
 
 
-@settings(max_examples=400)
+@settings(max_examples=300, deadline=None)
 @given(streams, st.integers(1, 40), st.integers(2, 20))
 def test_large_feeds_are_worked_through_in_pieces(stream: bytes, piece: int, chunk: int) -> None:
     # Streams as large as the real pieces would take the reference too long; so the pieces are made small.
@@ -137,7 +137,7 @@ def test_large_feeds_are_worked_through_in_pieces(stream: bytes, piece: int, chu
         check_wakes([stream], "")
 
 
-@settings(max_examples=400)
+@settings(max_examples=300, deadline=None)
 @given(split_streams(), st.integers(2, 40))
 @example([b"data: x\n", b"\n"], 8)
 @example([b"data: x", b"\n\n"], 7)
@@ -158,6 +158,7 @@ def test_the_limit_falls_on_the_same_byte_under_any_split(feeds: list[bytes], li
     parser.feed(b"")
 
 
+@settings(deadline=None)
 @given(split_streams(), st.sampled_from([bytearray, memoryview]))
 def test_any_bytes_like_object_is_the_same(feeds: list[bytes], kind: Callable[[bytes], bytearray | memoryview]) -> None:
     wakes, parser = WakeParser(), EventParser(comments=True)
@@ -167,6 +168,7 @@ def test_any_bytes_like_object_is_the_same(feeds: list[bytes], kind: Callable[[b
         assert same_wakes.feed(kind(feed)) == wakes.feed(feed)
 
 
+@settings(deadline=None)
 @given(streams)
 def test_pythons_replacement_is_the_encoding_standards(stream: bytes) -> None:
     assert "".join(character for character, _ in utf8_decode(BOM + stream)) == stream.decode("utf-8", "replace")

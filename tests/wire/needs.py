@@ -6,15 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from tests.conftest import missing
 
-def missing(what: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must have it: {what}")
-    pytest.skip(what)
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For property tests, which judge what is answered and not how fast.
+
+Without hypothesis's cache (a fresh clone, CI) the first text drawn waits some seconds for a table of all characters.
+"""
 
 
 def linux() -> None:
@@ -31,7 +33,7 @@ def mount_namespace() -> list[str]:
             tried = subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True)
             if tried.returncode == 0:
                 return command
-    missing("needs unshare and mount (util-linux), and root or unprivileged user namespaces")
+    return missing("needs unshare and mount (util-linux), and root or unprivileged user namespaces")
 
 
 def wire() -> str:
@@ -41,4 +43,4 @@ def wire() -> str:
         told = subprocess.run([found, "--version"], capture_output=True, text=True)
         if told.stdout.startswith("wire "):
             return found
-    missing("needs the real wire on PATH or in WIRE_BIN: cargo install slancha-wire --locked")
+    return missing("needs the real wire on PATH or in WIRE_BIN: cargo install slancha-wire --locked")

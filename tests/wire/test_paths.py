@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.conftest import missing
 from tests.wire import needs
 from wire_rawsse.errors import RelayFileError
 from wire_rawsse.wire import paths
@@ -82,7 +83,7 @@ def test_a_user_without_any_home_is_told_what_to_set() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if told.returncode == 77:
-        needs.missing("needs root, to become a user that does not exist")
+        missing("needs root, to become a user that does not exist")
     assert told.stderr == ""
     assert told.stdout.count("\n") == 1
     assert "HOME is not set" in told.stdout

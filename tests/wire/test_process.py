@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.conftest import missing
 from tests.wire import needs
 from wire_rawsse.wire import process
 
@@ -37,5 +38,5 @@ def test_a_process_that_we_may_not_signal_is_there() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if told.returncode == 77:
-        needs.missing("needs a first process that belongs to somebody else")
+        missing("needs a first process that belongs to somebody else")
     assert told.stdout == "True\n", told.stderr

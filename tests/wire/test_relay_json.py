@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import pprint
-import socket
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from hypothesis.vendor import pretty
 
-from tests.wire import needs
-from wire_rawsse.errors import InvalidRequest, RelayFileError
+from tests.wire.needs import patient
+from tests.wire.relay_files import FIRST, FLAT, ONE, SECOND, TOKEN, TWO, file_of
+from wire_rawsse.errors import RelayFileError
 from wire_rawsse.protocol.url import parse_url
-from wire_rawsse.wire.relay_json import LARGEST, Endpoint, RelayFile, parse, read_endpoints, stream_url
-
-TOKEN = "s3cr3t-0123456789abcdef"
-FLAT = {"relay_url": "https://flat.example", "slot_id": "f1", "slot_token": TOKEN}
-ONE = {"relay_url": "https://relay.example", "slot_id": "a1", "slot_token": TOKEN, "scope": "federation"}
-TWO = {"relay_url": "http://127.0.0.1:8770", "slot_id": "b2", "slot_token": TOKEN + "2", "scope": "local"}
-FIRST = Endpoint("https://relay.example", "a1", TOKEN, "federation")
-SECOND = Endpoint("http://127.0.0.1:8770", "b2", TOKEN + "2", "local")
-
-
-def file_of(own: object) -> bytes:
-    return json.dumps({"self": own, "peers": {"x": {"slot_token": "peer-s3cr3t"}}}).encode()
+from wire_rawsse.wire.relay_json import Endpoint, RelayFile, parse, read_endpoints, stream_url
 
 
 def refused(content: bytes) -> str:
@@ -215,223 +198,9 @@ def test_every_half_of_a_file_is_refused_or_a_state() -> None:
         refused(whole[:cut])
 
 
-# --- what stands at the path ----------------------------------------------------------------------------------------
-
-
-def test_a_whole_file_with_its_path_in_front(tmp_path: Path) -> None:
-    path = tmp_path / "relay.json"
-    path.write_bytes(file_of({"endpoints": [ONE, 5]}))
-    found = read_endpoints(path)
-    assert found.endpoints == (FIRST,)
-    assert found.problems == (f"{path}: self.endpoints[1]: expected an object, found a number",)
-    assert read_endpoints(str(path)) == found
-    path.write_bytes(b"{")
-    with pytest.raises(RelayFileError, match="is not JSON") as caught:
-        read_endpoints(path)
-    assert str(caught.value).startswith(str(path))
-    assert not caught.value.permanent
-
-
-def test_ten_mebibytes_are_read_and_a_byte_more_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "relay.json"
-    content = file_of({"endpoints": [ONE]})
-    path.write_bytes(content + b" " * (LARGEST - len(content)))
-    assert read_endpoints(path).endpoints == (FIRST,)
-    with path.open("ab") as file:
-        file.write(b" ")
-    with pytest.raises(RelayFileError, match=r"expected at most 10485760 bytes, found more"):
-        read_endpoints(path)
-
-
-def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "relay.json"
-    with path.open("wb") as file:
-        file.truncate(1 << 40)  # A TiB of nothing: reading it would take minutes, holding it would end the process.
-
-    def read(descriptor: int, size: int) -> bytes:
-        raise AssertionError("it was read")
-
-    with monkeypatch.context() as patched, pytest.raises(RelayFileError, match="found more"):
-        patched.setattr(os, "read", read)
-        read_endpoints(path)
-
-
-def test_a_file_that_is_larger_than_it_says() -> None:
-    needs.linux()
-    assert os.stat("/proc/self/maps").st_size == 0
-    with pytest.raises(RelayFileError, match="expected at most 100 bytes, found more"):
-        read_endpoints("/proc/self/maps", limit=100)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX file types")
-def test_what_is_no_file_neither_blocks_nor_fills_the_memory(tmp_path: Path) -> None:
-    pipe, folder, link, door = (tmp_path / name for name in ("pipe", "folder", "link", "door"))
-    os.mkfifo(pipe)
-    folder.mkdir()
-    link.symlink_to(link)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(door))
-        told = {
-            str(pipe): "expected a regular file, found a named pipe",
-            str(folder): "expected a regular file, found a folder",
-            "/dev/zero": "expected a regular file, found a device",
-            str(link): "Too many levels of symbolic links",
-            str(door): "cannot be read",
-            str(folder / ("x" * 300)): "File name too long",
-            str(tmp_path / "a\0b"): "no path may have",
-        }
-        for path, words in told.items():
-            with pytest.raises(RelayFileError, match=words) as caught:
-                read_endpoints(path)
-            assert "\n" not in str(caught.value)
-
-
-def test_a_path_cannot_break_the_line(tmp_path: Path) -> None:
-    path = tmp_path / "a\nb\x1b[31m"
-    path.mkdir()
-    with pytest.raises(RelayFileError) as caught:
-        read_endpoints(path)
-    assert str(caught.value).isprintable()
-
-
-def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
-    needs.linux()
-    path = tmp_path / "relay.json"
-    path.write_bytes(file_of({"endpoints": [ONE]}))
-    path.chmod(0)
-    code = (
-        "import os, sys\n"
-        "from wire_rawsse.wire.relay_json import read_endpoints\n"
-        "from wire_rawsse.errors import RelayFileError\n"
-        "if os.getuid() == 0:\n"  # Root may read anything, so whoever asks must be somebody else.
-        "    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "try: read_endpoints(sys.argv[1])\n"
-        "except RelayFileError as error: print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-    assert done.stdout == f"{path} cannot be read: Permission denied\n", done.stderr
-
-
-def test_a_reader_never_sees_a_half_when_wire_replaces_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "relay.json"
-    path.write_bytes(file_of({"endpoints": [ONE]}))
-    over = threading.Event()
-
-    def replace() -> None:
-        for turn in range(300):
-            beside = tmp_path / "relay.json.tmp"
-            beside.write_bytes(file_of({"endpoints": [ONE, TWO][: 1 + turn % 2] * (1 + turn % 50)}))
-            beside.replace(path)
-        over.set()
-
-    writer = threading.Thread(target=replace)
-    writer.start()
-    while not over.is_set():
-        assert read_endpoints(path).endpoints in ((FIRST,), (FIRST, SECOND))
-    writer.join()
-
-
-# --- the endpoint ---------------------------------------------------------------------------------------------------
-
-
-def test_a_rotated_token_is_another_endpoint() -> None:
-    rotated = Endpoint(FIRST.relay_url, FIRST.slot_id, TOKEN + "new", FIRST.scope)
-    assert rotated != FIRST
-    assert len({FIRST, rotated, Endpoint(FIRST.relay_url, FIRST.slot_id, TOKEN, FIRST.scope)}) == 2
-    assert Endpoint(FIRST.relay_url, FIRST.slot_id, TOKEN, "lan") != FIRST
-    assert FIRST != "https://relay.example"
-
-
-def test_no_text_shows_the_token() -> None:
-    for text in (repr(FIRST), str(FIRST), f"{FIRST}", pprint.pformat([FIRST]), pretty.pretty([FIRST])):
-        assert "s3cr3t" not in text
-        assert "relay.example" in text
-
-
-def test_an_explained_difference_does_not_show_the_token(tmp_path: Path) -> None:
-    (tmp_path / "test_differences.py").write_text(
-        "import unittest\n"
-        "from wire_rawsse.wire.relay_json import Endpoint, RelayFile\n"
-        "a, b = (Endpoint('https://r', 'a1', token) for token in ('s3cr' + '3t-old', 's3cr' + '3t-new'))\n"
-        "def test_equal(): assert a == b\n"
-        "def test_tuples(): assert (a,) == (b,)\n"
-        "def test_files(): assert RelayFile((a,)) == RelayFile((b,))\n"
-        "class Case(unittest.TestCase):\n"
-        "    def test(self): self.assertEqual([a], [b])\n"
-    )
-    options = ["-vv", "--showlocals", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-c", os.devnull]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert "4 failed" in done.stdout
-    assert "s3cr3t" not in done.stdout
-
-
-@pytest.mark.parametrize("name", ["relay_url", "slot_token"])
-def test_an_endpoint_is_frozen(name: str) -> None:
-    with pytest.raises(AttributeError):
-        setattr(FIRST, name, "x")
-    assert not hasattr(FIRST, "__dict__")
-
-
-@pytest.mark.parametrize(
-    ("relay_url", "slot_id", "url"),
-    [
-        ("https://r", "a1", "https://r/v1/events/a1/stream"),
-        ("https://r/", "a1", "https://r/v1/events/a1/stream"),
-        ("https://r///", "a1", "https://r/v1/events/a1/stream"),
-        ("http://[::1]:8770/wire/", "a1", "http://[::1]:8770/wire/v1/events/a1/stream"),
-        ("https://r", "a/b", "https://r/v1/events/a%2Fb/stream"),
-        ("https://r", "a?b#c", "https://r/v1/events/a%3Fb%23c/stream"),
-        ("https://r", "../../x", "https://r/v1/events/..%2F..%2Fx/stream"),
-        ("https://r", "...", "https://r/v1/events/.../stream"),
-        ("https://r", "%2e%2e", "https://r/v1/events/%252e%252e/stream"),
-        ("https://r", "a b\r\n", "https://r/v1/events/a%20b%0D%0A/stream"),
-        ("https://r", "ä", "https://r/v1/events/%C3%A4/stream"),
-        ("unix:///run/w.sock", "a1", "unix:///run/w.sock?path=/v1/events/a1/stream"),
-        ("UNIX:///run/w.sock/", "a1", "unix:///run/w.sock?path=/v1/events/a1/stream"),
-        ("unix:///run/w?.sock", "a&b", "unix:///run/w%3F.sock?path=/v1/events/a%2526b/stream"),
-    ],
-)
-def test_stream_urls(relay_url: str, slot_id: str, url: str) -> None:
-    assert stream_url(Endpoint(relay_url, slot_id, TOKEN)) == url
-
-
-@pytest.mark.parametrize("slot_id", ["", ".", "..", "\udfff"])
-def test_a_slot_id_that_no_path_can_hold(slot_id: str) -> None:
-    with pytest.raises(InvalidRequest):
-        stream_url(Endpoint("https://r", slot_id, TOKEN))
-
-
-slot_ids = st.text(min_size=1, max_size=12) | st.text("./?#%&=\\ ab\n", min_size=1, max_size=8)
-
-
-@given(slot_ids.filter(lambda text: text not in (".", "..")))
-def test_no_slot_id_changes_the_path(slot_id: str) -> None:
-    from urllib.parse import unquote
-
-    for relay_url, socket_path in (("https://r/base", ""), ("unix:///run/w.sock", "/run/w.sock")):
-        url = parse_url(stream_url(Endpoint(relay_url, slot_id, TOKEN)))
-        prefix = "" if socket_path else "/base"
-        assert url.socket_path == socket_path
-        assert url.target.startswith(f"{prefix}/v1/events/")
-        assert url.target.endswith("/stream")
-        segment = url.target.removeprefix(f"{prefix}/v1/events/").removesuffix("/stream")
-        assert not set(segment) & set("/?#& ")
-        assert unquote(segment) == slot_id
-
-
-@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: text.strip("/")))
-def test_a_socket_path_comes_through(name: str) -> None:
-    path = "/run/" + name
-    assert parse_url(stream_url(Endpoint("unix://" + path, "a", TOKEN))).socket_path == path.rstrip("/")
-
-
 # --- anything at all ------------------------------------------------------------------------------------------------
 
+slot_ids = st.text(max_size=8) | st.text("./?#%&=\\ ab\n", max_size=8)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(TOKEN)
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
@@ -491,6 +260,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("anything") / "relay.json"
 
 
+@patient
 @given(document=documents)
 @example(document={"self": {**FLAT, "endpoints": [ONE, TWO]}})
 def test_any_json_value(document: Any, scratch: Path) -> None:
@@ -500,11 +270,13 @@ def test_any_json_value(document: Any, scratch: Path) -> None:
     judge(json.dumps(document).encode(), scratch)
 
 
+@patient
 @given(st.binary(max_size=200))
 def test_any_bytes(scratch: Path, content: bytes) -> None:
     judge(content, scratch)
 
 
+@patient
 @given(document=documents, data=st.data())
 def test_any_json_that_was_damaged(document: Any, data: st.DataObject, scratch: Path) -> None:
     if "s3cr3t" in json.dumps(_without_tokens(document)):

@@ -133,7 +133,7 @@ def test_a_young_file_is_told_once_more_when_its_stamps_are_final(path: Path) ->
     assert not watch.changed()
 
 
-def test_stamps_from_the_future_raise_no_doubt(path: Path) -> None:
+def test_stamps_from_the_future_raise_no_alarm(path: Path) -> None:
     clock = Clock()
     clock.now = path.stat().st_ctime - 3600
     watch = Watch(path, clock)

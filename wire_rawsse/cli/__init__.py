@@ -1,0 +1,115 @@
+"""The command `wire-rawsse`: from the first argument to the exit status.
+
+What every subcommand may rely on is made true here, before its module is loaded:
+
+* SIGINT and SIGTERM end the process at once, in whatever it is doing (a write into a full pipe, a slow import), without
+  a traceback. A subcommand that has something to give back first replaces that by an end of its own.
+* Descriptors 0, 1 and 2 are open. Where one was closed, the first socket would get its number, and events or error
+  texts would be written into a connection.
+* A closed standard output is no error, and nothing else ends in a traceback: what a user can cause is a `Failure`, one
+  line on standard error and its exit status; anything else is a fault of ours, told in one line too.
+
+Each subcommand is a module with a `run`, loaded when it is asked for: `status` in a shell prompt must not pay for the
+relay's asyncio. This module imports nothing that is not loaded anyway.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from wire_rawsse.cli.ending import INTERNAL, OK, USAGE, Failure, end_on_signals
+
+COMMANDS: Final = {
+    "demo": "watch wakes arrive, a wedge being found, and the stream mended; about 10 s, nothing to configure",
+    "listen": "print any event stream, reconnecting for ever: curl -N that cannot wedge",
+    "daemon": "run a command the moment an event arrives at one of wire's endpoints, and every few seconds",
+    "status": "say in one line how wire's event stream is, according to stream_state.json",
+    "relay": "run the embedded development relay, which can be told to misbehave",
+}
+
+SERVICES: Final = ("daemon", "relay")
+"""They run until they are told to stop: for them a signal is no failure."""
+
+HELP: Final = """\
+usage: wire-rawsse COMMAND [OPTIONS]
+
+An HTTP event stream that cannot wedge, and wakes a daemon the moment something arrives.
+
+commands:
+{commands}
+
+  wire-rawsse COMMAND --help   the options, an example and the exit statuses of one of them
+  wire-rawsse --version
+
+example:
+  wire-rawsse demo
+
+exit statuses of every command: 64 for wrong usage, 70 for a fault of the program itself, 74 where standard output
+cannot be written; a closed standard output is no error.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one subcommand and return its exit status. Never raises `Exception`; a signal may end the process."""
+    from wire_rawsse.cli import stdio
+
+    stdio.ensure_open()
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    command = name if name in COMMANDS else ""
+    end_on_signals(status=OK if command in SERVICES else None)
+    try:
+        status = _run(command, rest) if command else _without_command(name)
+        stdio.flush()
+    except Failure as failure:
+        stdio.say(command, failure.text)
+        return failure.status
+    except stdio.OutputClosed:
+        return OK
+    except Exception as error:
+        stdio.say(command, f"internal error ({_where(error)}); please report it")
+        return INTERNAL
+    return status
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    # Not importlib: five lines that a reader, a type checker and a packager can follow.
+    if command == "demo":
+        from wire_rawsse.cli.demo import run
+    elif command == "listen":
+        from wire_rawsse.cli.listen import run
+    elif command == "daemon":
+        from wire_rawsse.cli.daemon import run
+    elif command == "status":
+        from wire_rawsse.cli.status import run
+    else:
+        from wire_rawsse.cli.relay import run
+    return run(arguments)
+
+
+def _without_command(name: str) -> int:
+    from wire_rawsse.cli import stdio
+
+    if name in ("-h", "--help"):
+        commands = "\n".join(f"  {command:8}{summary}" for command, summary in COMMANDS.items())
+        stdio.write(HELP.format(commands=commands))
+        return OK
+    if name in ("-V", "--version"):
+        from wire_rawsse import __version__
+
+        stdio.write(f"wire-rawsse {__version__}\n")
+        return OK
+    came = "nothing" if not name else "an option" if name.startswith("-") else "something else"
+    raise Failure(f"expected a command ({', '.join(COMMANDS)}), got {came}; see: wire-rawsse --help", USAGE)
+
+
+def _where(error: Exception) -> str:
+    """The kind of error and the line it came from: enough for a report, and no text that may hold a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    import os
+
+    return f"{type(error).__name__} at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"

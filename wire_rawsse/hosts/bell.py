@@ -94,4 +94,5 @@ class Bell:
         self._shut()
 
     def __del__(self) -> None:
-        self._shut()
+        if hasattr(self, "_pair"):  # Else a signal handler raised before there was anything to close.
+            self._shut()

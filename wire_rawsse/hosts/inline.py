@@ -35,6 +35,7 @@ RECEIVE_BYTES: Final = 64 * 1024
 """Bytes asked of one `recv`."""
 
 _PAST: Final = 0.0
+_AT_ONCE: Final = (False,)
 _LONGEST_POLL: Final = 86400.0
 """Seconds; epoll counts milliseconds in 31 bits."""
 _OPEN_AGAIN: Final = 0.05
@@ -76,6 +77,9 @@ class Loop:
         self._closed = False
         self._forked = False
         self._started = False
+        self._in_hand = False
+        """A run holds what nobody else knows of. Where a signal handler's exception ends it then, between a `recv` and
+        the use of what it gave for instance, all tasks begin anew; where it strikes in the sleep, nothing happens."""
         self.chore: Chore | None = None
 
     # From any thread, and from signal handlers.
@@ -121,8 +125,9 @@ class Loop:
 
     def deadline(self) -> float:
         """The system's monotonic time at which `run(0)` is due; in the past where there is something to do."""
-        if not self._started or self.closing:
-            return _PAST
+        return self._nearest() if self._started and not (self.closing or self._in_hand) else _PAST
+
+    def _nearest(self) -> float:
         nearest = math.inf
         for task in self._tasks:
             if task.due or task.throw is not None:
@@ -139,19 +144,22 @@ class Loop:
         """
         if self.closing:
             self._check_open()
-        if not self._busy.acquire(False):
-            raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
+        taken: list[bool] = []
         try:
-            return self._run(timeout)
-        except BaseException:
-            # A signal handler of the host's raised in here, and may have struck between a `recv` and its use.
-            for task in self._tasks:
-                self._begin_anew(task)
-            raise
+            # Taken and noted in one call into C: between two, a signal handler of the host's may raise.
+            taken.extend(map(self._busy.acquire, _AT_ONCE))
+            if not taken[0]:
+                raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
+            if self._in_hand:
+                self._begin_anew()
+            woken = self._run(timeout)
         finally:
-            self._busy.release()
-            if self.closing:
-                self._tear_down_if_idle()
+            if True in taken:
+                self._busy.release()
+                if self.closing:
+                    self._tear_down_if_idle()
+        self._in_hand = False
+        return woken
 
     def _run(self, timeout: float | None) -> bool:
         monotonic = self._monotonic
@@ -159,7 +167,7 @@ class Loop:
         poller = self._poller or self._open_patiently(until)
         if poller is None:
             return False
-        self._started = True
+        self._started = self._in_hand = True
         signalled = last = False
         while not self.closing:
             # What a task has been given is handed over before the next sleep, one step at a time, so that a stream
@@ -172,10 +180,13 @@ class Loop:
             began = monotonic()
             if self.chore is not None and self.chore.wanted() <= began:
                 self.chore.run(began)
-            nearest = self.deadline()
+            nearest = self._nearest()
             limit = 0 if signalled else min(nearest - began, until - began, _LONGEST_POLL)
+            self._in_hand = signalled
             events = poller.poll(limit if limit > 0 else 0)
+            self._in_hand = True
             real = monotonic()
+            overdue = self._overdue(began, real) if nearest <= began else ()
             for fd, _ in events:
                 owner = self._owners.get(fd)
                 if owner is None:
@@ -187,19 +198,24 @@ class Loop:
                     owner.found(real, self._looked)
                     owner.given = (fd,)
                     owner.due = True
-                elif self._take(owner, real):
+                elif owner.throw is None and self._take(owner, real):  # TLS tells its fault once only.
                     signalled = True
-            if nearest <= began:
-                for task in self._tasks:
-                    if not task.due and task.throw is None and task.deadline() <= began:
-                        task.expired(real)
-                        task.given = None
-                        task.due = True
+            for task in overdue:
+                if not task.due and task.throw is None:
+                    task.expired(real)
             self._looked = real
             if signalled:
                 return True  # Whoever has signalled is resumed when the caller is back.
             last = real >= until
         return False
+
+    def _overdue(self, began: float, real: float) -> list[Task]:
+        """Whose deadline had passed when the poll began. Who has had all benefit of the doubt is judged unheard."""
+        overdue = [task for task in self._tasks if not task.due and task.throw is None and task.deadline() <= began]
+        for task in overdue:
+            if task.beyond_doubt:
+                task.expired(real)
+        return overdue
 
     def _take(self, task: Task, real: float) -> bool:
         """Receive for a task; True where its bytes hold a wake. Afterwards the task is due, unless nothing came."""
@@ -214,7 +230,7 @@ class Loop:
             return False
         except OSError as error:
             task.found(real, self._looked)
-            task.throw = error
+            task.throw = task.throw or error  # An interruption comes first: it is somebody's wish.
             return False
         task.found(real, self._looked)
         task.given = data
@@ -227,8 +243,8 @@ class Loop:
 
     def _step(self, task: Task) -> bool:
         """Resume a task once; True where it signals, or where what it waits for holds a wake already."""
-        if task.wait is None and task.given is None and task.throw is None:
-            task.found(self._monotonic(), self._looked)  # Its start, or its return from a signal.
+        if task.throw is not None or (task.wait is None and task.given is None):
+            task.found(self._monotonic(), self._looked)  # Its start, its return from a signal, or an interruption.
         step = self._resume(task)
         if step is None:
             return False
@@ -346,9 +362,10 @@ class Loop:
             if owner is task:
                 self.forget(fd)
 
-    def _begin_anew(self, task: Task) -> None:
-        self._end(task)
-        task.begin()
+    def _begin_anew(self) -> None:
+        for task in self._tasks:
+            self._end(task)
+            task.begin()
 
     def _check_open(self) -> None:
         if self._forked:
@@ -369,7 +386,10 @@ class Loop:
                 if chore is not None:
                     chore.close()
                 if self._handed_out:
-                    return  # Open and readable until the host looks once more, or its loop would poll a stranger.
+                    # Open and readable until the host looks once more, or its loop would poll a stranger. Rung again,
+                    # as a `run` under way has silenced what `close` rang.
+                    self.announce()
+                    return
                 self._closed = True
                 _live.discard(self)
                 if self._poller is not None:

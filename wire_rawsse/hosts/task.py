@@ -14,7 +14,7 @@ healthy stream, drops a dead one at once, and one that looks in every 1.5 s can 
 
 from __future__ import annotations
 
-import random
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -30,13 +30,18 @@ if TYPE_CHECKING:
     from wire_rawsse.hosts.inline import Loop
 
 
+def _dice() -> float:
+    """A random number in [0, 1). The module `random` would bring four more, and copies of its state into forks."""
+    return (int.from_bytes(os.urandom(7), "big") >> 3) / (1 << 53)
+
+
 class System(NamedTuple):
     """What a loop and its tasks take from the operating system. A world made of memory brings its own."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    dice: Callable[[], float] = random.random
+    dice: Callable[[], float] = _dice
     bell: Callable[[], Bell] = Bell
     poller: Callable[[], Poller] = new_poller
     resolver: Callable[[Callable[[], None]], Resolver] = Resolver
@@ -45,11 +50,17 @@ class System(NamedTuple):
 
 SYSTEM: Final = System()
 
+MOST_DOUBTS: Final = 16
+"""How often one deadline gives a late host's stream the benefit of the doubt: more than a connection has steps. A peer
+that drips has something to be found each time, and would stop the clock for ever. Afterwards it is judged unheard."""
+
 
 class Task:
     """A coroutine with the wait it stands in. It is also the `World` of that coroutine."""
 
     __slots__ = (
+        "_doubted",
+        "_doubts",
         "_lag",
         "_loop",
         "_now",
@@ -71,6 +82,8 @@ class Task:
         self._loop = loop
         self._resolver: Resolver | None = None
         self._lag = 0.0
+        self._doubted = 0.0
+        self._doubts = 0
         self._now = self.looked = loop.system.monotonic()
         self.name = name
         self.wait: Wait | None = None
@@ -130,7 +143,10 @@ class Task:
         """Set the clock for an answer that was found at `real`, where the loop had last looked in vain at `looked`."""
         now = real - self._lag
         if self.wait is not None and now > self.wait.deadline:
-            now = min(max(self.looked, looked) - self._lag, self.wait.deadline)
+            deadline = self.wait.deadline
+            self._doubts = self._doubts + 1 if deadline == self._doubted else 1
+            self._doubted = deadline
+            now = min(max(self.looked, looked) - self._lag, deadline)
             self._lag = real - now
         self._now = now
         self.looked = real
@@ -141,3 +157,10 @@ class Task:
         self._now = self.wait.deadline
         self._lag = real - self._now
         self.looked = real
+        self.given = None
+        self.due = True
+
+    @property
+    def beyond_doubt(self) -> bool:
+        """The present deadline has been given the benefit of the doubt as often as any."""
+        return self._doubts >= MOST_DOUBTS and self.wait is not None and self.wait.deadline == self._doubted

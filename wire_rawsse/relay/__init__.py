@@ -12,13 +12,15 @@ The rooms, each importing only from those above it:
 `facts`      what happened and when, for the control report
 `tls`        TLS between two byte strings
 `http`       one server connection: h11 on an asyncio transport
+`answers`    whole answers, and JSON requests
 `stream`     one live event stream
-`app`        wire's routes
 `misbehave`  how each fault is done to a connection
+`app`        wire's routes
 `control`    the local control call
-`server`     listeners, options, the life of the process
-`client`     a small blocking client (imports `faults` alone)
-`process`    the relay in a process of its own, as a context manager (imports `client` alone)
+`listeners`  sockets that listen, refuse, and listen again
+`server`     options, and the life of the process
+`client`     a small blocking client (of these it imports `faults` alone)
+`process`    the relay in a process of its own, as a context manager (of these it imports `client` alone)
 
 This is the one place of the package where asyncio is used: a server of many connections is what it is for, and nothing
 that a user embeds ever imports this room. `client` and `process` stay free of it, for those who measure.

@@ -15,8 +15,8 @@ A fault is an *action* at a *place* in the life of a connection:
 
 and the actions are
 
-    silent     sends nothing more; connections stay open, the kernel goes on answering. What would have been sent is sent
-               once things are back to normal, as after SIGSTOP and SIGCONT
+    silent     sends nothing more; connections stay open, the kernel goes on answering. What is owed is sent once things
+               are back to normal, as after SIGSTOP and SIGCONT
     cut        FIN (with TLS no close_notify before it, except at `end`)
     reset      RST
     drip       one byte every `seconds`, of a line, head, extension or trailer that never ends, or of the next event
@@ -24,8 +24,8 @@ and the actions are
     answer     answers a request with `status`, `retry_after`, `location`, `content_type` and `text`
     refuse     closes the listening sockets: connections are refused by the kernel. Those that exist live on
 
-So "accept, never answer" is silent at accept; "stall the handshake" is silent at handshake; "the head that drips" is drip
-at head. `PLACES` says which pairs exist, the default place first.
+So "accept, never answer" is silent at accept; "stall the handshake" is silent at handshake; "the head that drips" is
+drip at head. `PLACES` says which pairs exist, the default place first.
 
 Whom it strikes is the *scope*: `new` is what comes after, `live` the event streams open now, `both` is both. By default
 what is about streams or requests strikes both, and what is about connections, heads and answers the new ones. On a live
@@ -39,9 +39,22 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final, Literal, TypeAlias
 
+from wire_rawsse.errors import InvalidRequest
+
 Action: TypeAlias = Literal["silent", "cut", "reset", "drip", "garbage", "answer", "refuse"]
 Place: TypeAlias = Literal[
-    "accept", "handshake", "request", "head", "stream", "event", "chunk", "record", "end", "line", "extension", "trailer"
+    "accept",
+    "handshake",
+    "request",
+    "head",
+    "stream",
+    "event",
+    "chunk",
+    "record",
+    "end",
+    "line",
+    "extension",
+    "trailer",
 ]
 Scope: TypeAlias = Literal["new", "live", "both"]
 
@@ -62,7 +75,7 @@ _NEVER_LIVE: Final = (*ON_CONNECTION, "head")
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """One fault, checked. Raises ValueError, saying what is allowed, for a combination that does not exist.
+    """One fault, checked. Raises `InvalidRequest`, saying what is allowed, for a combination that does not exist.
 
     `count` None: until things are back to normal. `after`: seconds from the opening of a stream (for a live one from
     now) until a fault at `stream`, `end`, `line`, `extension` or `trailer` strikes. `flights`: how many flights of the
@@ -88,30 +101,33 @@ class Fault:
     def __post_init__(self) -> None:
         places = PLACES.get(self.action)
         if places is None:
-            raise ValueError(f"action must be one of {', '.join(PLACES)}")
+            raise InvalidRequest(f"action must be one of {', '.join(PLACES)}")
         place = self.at or places[0]
         if place not in places:
-            raise ValueError(f"{self.action} must be at one of {', '.join(places)}")
+            raise InvalidRequest(f"{self.action} must be at one of {', '.join(places)}")
         live = self.action not in ("answer", "refuse") and place not in _NEVER_LIVE
         scope = self.scope or ("both" if live else "new")
         if scope not in ("new", "live", "both"):
-            raise ValueError("scope must be new, live or both")
+            raise InvalidRequest("scope must be new, live or both")
         if scope != "new" and not live:
-            raise ValueError(f"{self.action} at {place} cannot strike a live stream: scope must be new")
+            raise InvalidRequest(f"{self.action} at {place} cannot strike a live stream: scope must be new")
         if self.only not in ("all", "stream"):
-            raise ValueError("only must be all or stream")
+            raise InvalidRequest("only must be all or stream")
         if self.only == "stream" and place in ON_CONNECTION:
-            raise ValueError(f"what a connection asks for is not known yet at {place}: only must be all")
+            raise InvalidRequest(f"what a connection asks for is not known yet at {place}: only must be all")
         if self.count is not None and (self.count < 1 or self.action == "refuse"):
-            raise ValueError("count must be 1 or more, and refuse has none: the kernel refuses, and does not count")
+            raise InvalidRequest("count must be 1 or more, and refuse has none: the kernel refuses, and does not count")
         if self.seconds <= 0 or self.size < 1 or self.after < 0 or self.flights < 0:
-            raise ValueError("seconds and size must be above 0, after and flights not below it")
+            raise InvalidRequest("seconds and size must be above 0, after and flights not below it")
         if not 200 <= self.status <= 599:
-            raise ValueError("status must be 200 to 599")
+            raise InvalidRequest("status must be 200 to 599")
         for value in (self.retry_after, self.location, self.content_type):
             if value is not None and not (value.isascii() and value.isprintable() and value == value.strip()):
-                raise ValueError("retry_after, location and content_type must be printable ASCII without outer spaces")
-        self.text.encode("latin-1")
+                raise InvalidRequest(
+                    "retry_after, location and content_type must be printable ASCII without outer spaces"
+                )
+        if any(character > "\xff" for character in self.text):
+            raise InvalidRequest("text must be Latin-1: each character stands for one byte")
         object.__setattr__(self, "at", place)
         object.__setattr__(self, "scope", scope)
 
@@ -134,13 +150,13 @@ class Fault:
 
 
 def read_fault(value: object) -> Fault:
-    """A fault from its JSON object. Raises ValueError saying what is wrong with it."""
+    """A fault from its JSON object. Raises `InvalidRequest` saying what is wrong with it."""
     if not isinstance(value, dict):
-        raise ValueError("a fault must be a JSON object")
+        raise InvalidRequest("a fault must be a JSON object")
     kinds = {field.name: field.type for field in dataclasses.fields(Fault)}
     for name, given in value.items():
         if name not in kinds:
-            raise ValueError(f"a fault has no field {name[:40]!r}; it has {', '.join(kinds)}")
+            raise InvalidRequest(f"a fault has the fields {', '.join(kinds)}, and no others")
         kind = kinds[name]
         right: bool
         if kind == "float":
@@ -150,7 +166,7 @@ def read_fault(value: object) -> Fault:
         else:
             right = isinstance(given, str)
         if not right and not (given is None and "None" in str(kind)):
-            raise ValueError(f"{name} must be of type {kind}")
+            raise InvalidRequest(f"{name} must be of type {kind}")
     if "action" not in value:
-        raise ValueError(f"a fault needs an action: one of {', '.join(PLACES)}")
+        raise InvalidRequest(f"a fault needs an action: one of {', '.join(PLACES)}")
     return Fault(**value)

@@ -2,8 +2,9 @@
 
 An event is whatever JSON value was posted under "event". It is kept as canonical JSON (sorted keys, no spaces, UTF-8),
 because that is what wire's relay hands out, and because such text never holds a line end: one event is always one
-`data:` line. Its `event_id` counts only if it is a string at the top of an object; then it is the key for duplicates and
-for `since`. An event without one is stored each time it is posted and answered with `"event_id": null`; none is made up.
+`data:` line. Its `event_id` counts only if it is a string at the top of an object; then it is the key for duplicates
+and for `since`. An event without one is stored each time it is posted and answered with `"event_id": null`; none is
+made up.
 
 All limits are in bytes of that canonical text. Nothing leaves a slot: a stream is therefore no queue but a position in
 the slot's list, so that a slow or silenced reader costs no memory beyond the events themselves.
@@ -61,8 +62,8 @@ class Slot:
         self.slot_token = slot_token
         self.bodies: list[bytes] = []
         self.event_ids: list[str | None] = []
-        self.published: list[float] = []
-        """Seconds on CLOCK_MONOTONIC, taken by the caller just before the event is written to the first stream."""
+        self.published: list[float | None] = []
+        """Seconds on CLOCK_MONOTONIC, just before the event was written to the first of the streams; see `stamp`."""
         self.positions: dict[str, int] = {}
         self.size = 0
 
@@ -89,8 +90,14 @@ class Slot:
             self.positions[event_id] = len(self.bodies)
         self.bodies.append(body)
         self.event_ids.append(event_id)
+        self.published.append(None)
         self.size += len(body)
         return event_id, True
+
+    def stamp(self, position: int, now: float) -> None:
+        """Note when the event was published. Only the first stamp counts."""
+        if self.published[position] is None:
+            self.published[position] = now
 
     def after(self, event_id: str | None) -> int:
         """The position of the first event after `event_id`; 0 for None and for an unknown id."""

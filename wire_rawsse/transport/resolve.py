@@ -47,11 +47,16 @@ class Resolver:
             return answer
         except OSError:
             pass  # Not numeric.
-        with self._lock:
-            under_way = (host, port) in self._waiting
-            self._waiting[host, port] = answer  # Whoever waited for it before has gone.
-        if not under_way:
-            self._start(host, port)
+        try:
+            with self._lock:
+                under_way = (host, port) in self._waiting
+                self._waiting[host, port] = answer  # Whoever waited for it before has gone.
+            if not under_way:
+                self._start(host, port)
+        except BaseException:
+            # A signal handler raised: a look-up that never began would be joined for ever.
+            self._waiting.pop((host, port), None)
+            raise
         return answer
 
     def _start(self, host: str, port: int) -> None:
@@ -71,5 +76,6 @@ class Resolver:
 
     def _finish(self, host: str, port: int, found: list[Address] | None, error: Exception | None) -> None:
         with self._lock:
-            answer = self._waiting.pop((host, port))
-        answer.deliver(found, error)
+            answer = self._waiting.pop((host, port), None)
+        if answer is not None:
+            answer.deliver(found, error)

@@ -15,11 +15,13 @@ read). And a read may have to wait for *writability*, a write for readability, s
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from wire_rawsse.errors import CertificateError, HandshakeError, TrustError
+from wire_rawsse.errors import CertificateError, HandshakeError, InvalidRequest, TrustError
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World
 
@@ -39,8 +41,29 @@ UNVERIFIED: Final = Unverified()
 Trust: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | Unverified | None"
 """None for the default roots, the path of a CA file (PEM) that is trusted instead, a context used as it is."""
 
+_FOR_WANT_OF_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
 _contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
 _lock = _thread.allocate_lock()
+
+
+def _renew_lock() -> None:
+    """In a forked child, where whoever held the lock does not exist."""
+    global _lock
+    _lock = _thread.allocate_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def check_trust(trust: Trust) -> None:
+    """Raises `InvalidRequest` for what is no trust setting, and does not load `ssl` to find out."""
+    if trust is None or isinstance(trust, (str, bytes, os.PathLike, Unverified)):
+        return
+    known: Any = sys.modules.get("ssl")
+    if known is None or not isinstance(trust, known.SSLContext):
+        raise InvalidRequest(f"tls must be None, an SSLContext or the path of a CA file, not {type(trust).__name__}")
 
 
 def context_for(trust: Trust) -> ssl.SSLContext:
@@ -52,7 +75,7 @@ def context_for(trust: Trust) -> ssl.SSLContext:
 
     if isinstance(trust, ssl.SSLContext):
         return trust
-    key: object = trust if trust is None or isinstance(trust, Unverified) else os.fspath(trust)
+    key: object = trust if trust is None or isinstance(trust, Unverified) else os.fsdecode(trust)
     version = _version_of(key) if isinstance(key, str) else None
     with _lock:
         known = _contexts.get(key)
@@ -97,8 +120,11 @@ def _load_default_roots(context: ssl.SSLContext) -> None:
         import certifi
 
         context.load_verify_locations(cafile=certifi.where())
-    except (ImportError, OSError):
-        pass  # The system's own store, below, may do.
+    except (ImportError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _FOR_WANT_OF_ROOM:
+            # It passes, and a context without these roots would be kept for ever.
+            raise TrustError(f"certifi's roots cannot be read: {error.strerror}") from error
+        # The system's own store, below, may do.
     try:
         context.load_default_certs()
     except OSError:
@@ -117,9 +143,13 @@ def secure(
 
     owned: socket.socket = sock
     try:
-        owned = secured = context.wrap_socket(
-            sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
-        )
+        try:
+            owned = secured = context.wrap_socket(
+                sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+            )
+        except BaseException as error:
+            owned = _taken_over(error) or sock
+            raise
         interest = 0
         while True:
             try:
@@ -146,11 +176,29 @@ def secure(
         raise
 
 
+def _taken_over(error: BaseException) -> socket.socket | None:
+    """The socket that `wrap_socket` has taken the descriptor to, where it raised `error` behind that.
+
+    It closes that socket in some cases and forgets it in others (the peer has reset already), so that the descriptor
+    would live as long as the error does. Nothing but the frames of the error knows it.
+    """
+    import ssl
+
+    trace = error.__traceback__
+    while trace is not None:
+        found = trace.tb_frame.f_locals.get("self")
+        if isinstance(found, ssl.SSLSocket):
+            return found
+        trace = trace.tb_next
+    return None
+
+
 def _told(error: OSError | ValueError) -> str:
     import ssl
 
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError)):
-        how = "reset" if isinstance(error, ConnectionResetError) else "closed"
+    gone = isinstance(error, ConnectionResetError) or getattr(error, "errno", None) == errno.ENOTCONN
+    if gone or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, BrokenPipeError)):
+        how = "reset" if gone else "closed"
         return f"the peer {how} the connection during the handshake"
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "").lower().replace("_", " ")

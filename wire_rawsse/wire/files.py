@@ -96,9 +96,9 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _open(path: str, flags: int, mode: int = 0) -> int:
+def _open(path: str, flags: int) -> int:
     try:
-        return os.open(path, flags | _PLAIN, mode)
+        return os.open(path, flags | _PLAIN, 0o600)
     except ValueError as error:  # A NUL, or a character that the file system's encoding lacks.
         raise OSError(errno.EINVAL, "the path holds a character that no path may have") from error
 
@@ -106,12 +106,12 @@ def _open(path: str, flags: int, mode: int = 0) -> int:
 def _create(path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
     try:
-        return _open(path, flags, 0o600)
+        return _open(path, flags)
     except FileNotFoundError:
         _make_folder(os.path.dirname(path))
     except FileExistsError:
         os.unlink(path)
-    return _open(path, flags, 0o600)
+    return _open(path, flags)
 
 
 def _make_folder(path: str) -> None:

@@ -187,7 +187,7 @@ class Watch:
 
     def _young(self) -> bool:
         now = self._wall()
-        return len(self._seen) > 1 and any(0 <= now - stamp / 1e9 < GRANULE for stamp in self._seen[:2])
+        return len(self._seen) > 1 and any(now - stamp / 1e9 < GRANULE for stamp in self._seen[:2])
 
 
 class _WrongShape(ValueError):

@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from wire_rawsse.log import warn
 from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire import files, process
 
@@ -147,7 +148,7 @@ class StateFile:
         except OSError as error:
             if not self._failing:
                 self._failing = True
-                _say(
+                warn(
                     f"{files.shown(self._path)} cannot be written: {files.reason(error)}; "
                     "streams go on, but `wire status` will not hear of them until this is mended"
                 )
@@ -194,9 +195,3 @@ def _news(snapshot: SubscriberState) -> object:
 
 def _facts(one: EndpointState | SubscriberState) -> object:
     return one.state, one.last_error, one.reconnect_count, None if one.state == "connected" else one.phase
-
-
-def _say(text: str) -> None:
-    import logging
-
-    logging.getLogger("wire_rawsse").warning(text)

@@ -1,0 +1,132 @@
+"""`wire-rawsse demo`: it ends by itself, keeps its promises or says which it did not, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Command, assert_one_line, environment, run
+from wire_rawsse.cli.demo.play import tcp_state
+from wire_rawsse.cli.demo.stage import Actor
+from wire_rawsse.cli.ending import Failure
+
+BARE = {"TERM": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+"""No terminal to speak of, and no character beyond ASCII."""
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+def test_it_keeps_its_promises_in_the_barest_environment(home: Path, temporary: Path) -> None:
+    # A proxy that is set must not come between processes of one machine.
+    environ = {**BARE, "TMPDIR": str(temporary), "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    for _ in range(3):  # Its figures are of this machine, which may have had other things to do.
+        began = time.monotonic()
+        done = run("demo", home=home, environ=environ)
+        assert time.monotonic() - began < 20
+        assert done.stderr == "" and done.stdout.isascii() and "\x1b" not in done.stdout
+        assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+        assert list(temporary.iterdir()) == []
+        kept = re.findall(r"^(\S.*?)  .*?(yes|NO)$", done.stdout, re.MULTILINE)
+        assert [name for name, _ in kept] == [
+            "each event wakes the daemon",
+            "wake latency, median",
+            "silence until the wedge is found",
+            "connected again after",
+            "the catch-up wake brings",
+            "pulled in the end, none lost or twice",
+            "the whole demo",
+        ]
+        assert done.returncode == (0 if all(word == "yes" for _, word in kept) else 1)
+        if done.returncode == 0:
+            break
+    else:
+        pytest.fail(f"three times a promise was not kept:\n{done.stdout}")
+    assert len(set(re.findall(r"^  (?:relay|sender|daemon) +process (\d+)", done.stdout, re.MULTILINE))) == 3
+    assert len(re.findall(r"^  event-\d\d  woke after +[\d.]+ (?:us|ms)", done.stdout, re.MULTILINE)) == 26
+    assert "was silent for read=2 s" in done.stdout and "it pulls the 3 events" in done.stdout
+    if sys.platform == "linux":
+        assert "the daemon's connection: ESTABLISHED" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_broken_promise_is_shown_and_is_the_exit_status(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.cli import terminal
+
+    hasty = (
+        "import sys, wire_rawsse.cli as cli, wire_rawsse.cli.demo.play as play\n"
+        "play._BEFORE = play._AFTER = 3\n"
+        "play._LATE = -1.5\n"
+        "sys.exit(cli.main(['demo']))"
+    )
+    monkeypatch.setattr(terminal, "WORDS", [sys.executable, "-c", hasty])
+    with terminal.Terminal(home=home) as screen:
+        assert screen.end() == 1
+        assert "\x1b[1;31mNO\x1b[0m" in screen.written and "\x1b[32myes\x1b[0m" in screen.written
+        assert "of them was not kept on this machine, this time." in screen.screen
+        assert "silence until the wedge is found" in screen.screen
+
+
+def test_a_reader_that_goes_ends_it_quietly(home: Path, temporary: Path) -> None:
+    with Command("demo", home=home, environ={"TMPDIR": str(temporary)}) as command:
+        command.line()
+        assert command.process.stdout is not None
+        command.process.stdout.close()
+        assert command.process.wait(20) == 0
+        assert command.rest("stderr") == ""
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_process_that_fails_is_one_line(home: Path, temporary: Path) -> None:
+    broken = (
+        "import sys, wire_rawsse.cli as cli, wire_rawsse.cli.demo.stage as stage\n"
+        "class Relay(stage.RelayProcess):\n"
+        "    def __init__(self, heartbeat): super().__init__(bind=['192.0.2.1:1'])\n"
+        "stage.RelayProcess = Relay\n"
+        "sys.exit(cli.main(['demo']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", broken],
+        env=environment(home, {"TMPDIR": str(temporary)}),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 1
+    *_, last = done.stderr.splitlines(keepends=True)  # Before it stands what the relay itself has said.
+    assert_one_line(last, "demo")
+    assert "Traceback" not in done.stderr
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_actor_that_ends_says_why(tmp_path: Path) -> None:
+    actor = Actor("daemon", "wire_rawsse.no_such_module", dict(os.environ), str(tmp_path / "errors"))
+    try:
+        with pytest.raises(Failure, match=r"the demo's daemon ended with exit status 1: .*No module named"):
+            actor.hear(time.monotonic() + 20)
+    finally:
+        actor.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/net/tcp")
+def test_tcp_state_is_what_the_kernel_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
+        near.connect(listener.getsockname())
+        with listener.accept()[0] as far:
+            host, port = near.getsockname()
+            assert tcp_state(f"{host}:{port}") == "ESTABLISHED"
+            far.close()
+            assert tcp_state(f"{host}:{port}") == "state 08"  # CLOSE_WAIT
+    assert tcp_state("127.0.0.1:1") is None

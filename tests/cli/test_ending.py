@@ -1,0 +1,150 @@
+"""SIGTERM and SIGINT end every command, wherever it is, at once, quietly, with its documented status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Command, ends_within, environment, wait_until, write_relay_json
+from tests.support.fixtures import Serve
+from tests.support.server import OPEN, request, send, stall
+from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.relay.process import RelayProcess
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+
+AT_ONCE = 0.2
+BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+
+
+@BOTH
+def test_listen_while_it_listens(number: int, serve: Serve, home: Path) -> None:
+    server = serve([request, send(OPEN + b"data: a\n\n"), stall])
+
+    def start() -> Command:
+        command = Command("listen", server.url, home=home)
+        assert command.line() == "a"
+        return command
+
+    ends_within(AT_ONCE, start, number, 128 + number)
+
+
+@BOTH
+def test_listen_between_two_attempts(number: int, home: Path) -> None:
+    def start() -> Command:
+        command = Command("listen", "http://127.83.1.7:9/", home=home)
+        assert "trying again in" in command.line("stderr")
+        return command
+
+    ends_within(AT_ONCE, start, number, 128 + number)
+
+
+@BOTH
+def test_daemon(number: int, relay: RelayProcess, client: RelayClient, slot: Slot, home: Path) -> None:
+    write_relay_json(home, (relay.url, slot))
+
+    def start() -> Command:
+        command = Command("daemon", "--exec", "true", home=home)
+        client.wait_until("streams", 1, slot=slot, seconds=9)
+        return command
+
+    ends_within(AT_ONCE, start, number, 0)
+
+
+@BOTH
+def test_relay(number: int, home: Path) -> None:
+    def start() -> Command:
+        command = Command("relay", "--bind", "127.0.0.1:0", home=home)
+        assert command.line().startswith("relay listening on http://127.0.0.1:")
+        return command
+
+    ends_within(AT_ONCE, start, number, 0)
+
+
+@BOTH
+def test_while_it_reads_a_file_that_never_comes(number: int, home: Path) -> None:
+    """A named pipe that nobody has anything to say through: the signal finds the command in the middle of a read."""
+    fifo = home / "fifo"
+    os.mkfifo(fifo)
+    writers: list[int] = []
+
+    def start() -> Command:
+        command = Command("listen", "--token-file", str(fifo), "http://127.0.0.1:9/", home=home)
+        writers.append(os.open(fifo, os.O_WRONLY))  # Waits until the command has opened the other end.
+        return command
+
+    try:
+        ends_within(AT_ONCE, start, number, 128 + number)
+    finally:
+        for writer in writers:
+            os.close(writer)
+
+
+@BOTH
+def test_demo(number: int, home: Path) -> None:
+    """And it takes its processes and its folder with it."""
+    temporary = home / "tmp"
+    temporary.mkdir()
+
+    def start() -> Command:
+        command = Command("demo", home=home, environ={"TMPDIR": str(temporary)})
+        while "event-02" not in (line := command.line()):
+            if "process" in line:
+                pids.append(int(line.partition("process")[2].split()[0]))
+        return command
+
+    pids: list[int] = []
+    ends_within(AT_ONCE, start, number, 128 + number)
+    assert len(pids) % 3 == 0 and len(pids) >= 3
+    for pid in pids:
+        gone(pid)
+    assert list(temporary.iterdir()) == []
+
+
+def gone(pid: int) -> None:
+    def there() -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        # An orphan that has ended is a zombie until init has looked.
+        return Path(f"/proc/{pid}/stat").exists() and " Z " in Path(f"/proc/{pid}/stat").read_text()
+
+    wait_until(there)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("listen", 130), ("status", 130), ("demo", 130), ("daemon", 0), ("relay", 0)]
+)
+def test_nothing_is_said_when_ctrl_c_comes_early(command: str, status: int, home: Path) -> None:
+    """From the moment that `main` has been entered there is no traceback to be had."""
+    script = (
+        "import os, signal, sys, wire_rawsse.cli as cli\n"
+        "inner = cli.end_on_signals\n"
+        "def end_on_signals(**options):\n"
+        "    inner(**options)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli.end_on_signals = end_on_signals\n"
+        f"sys.exit(cli.main([{command!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
+
+
+def test_an_ignored_sigint_still_ends_it(serve: Serve, home: Path) -> None:
+    """As for a job that a shell script put into the background."""
+    server = serve([request, send(OPEN + b"data: a\n\n"), stall])
+    script = f"trap '' INT; exec {sys.executable} -m wire_rawsse listen {server.url}"
+    process = subprocess.Popen(["/bin/sh", "-c", script], env=environment(home), stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == b"a\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    finally:
+        process.kill()
+        process.communicate()

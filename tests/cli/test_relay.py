@@ -1,0 +1,46 @@
+"""`wire-rawsse relay`: it says where it listens, and does what its help says. The relay itself has its own tests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shlex
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.cli.command import Command, run
+from wire_rawsse.relay.client import RelayClient
+
+
+def test_it_says_where_it_listens_and_serves(home: Path, socket_path: str) -> None:
+    with Command("relay", "--bind", "127.0.0.1:0", "--uds", socket_path, home=home) as command:
+        urls = [command.line().removeprefix("relay listening on ") for _ in range(2)]
+        for url in urls:
+            with RelayClient(url) as client:
+                slot = client.allocate()
+                client.post(slot, {"event_id": "1"})
+                assert client.pull(slot) == [{"event_id": "1"}]
+        assert command.end(signal.SIGTERM)[0] == 0
+        assert command.rest("stdout") == command.rest("stderr") == ""
+    assert not Path(socket_path).exists()
+
+
+def test_the_examples_of_its_help_work(home: Path) -> None:
+    text = run("relay", "--help", home=home).stdout.partition("\nexamples:\n")[2].replace("\\\n", " ")
+    calls = [shlex.split(line) for line in re.findall(r"^  (curl .*)$", text, re.MULTILINE)]
+    assert len(calls) == 2
+    with Command("relay", "--bind", "127.0.0.1:0", "--control", home=home) as command:
+        url = command.line().removeprefix("relay listening on ")
+        control = command.line().removeprefix("control port on ")
+        with RelayClient(url, control=control) as client:
+            for words, faults in zip(calls, (1, 0), strict=True):
+                place = urlsplit(words[1].replace("CONTROL_URL", control))
+                name, _, value = words[words.index("-H") + 1].partition(": ")
+                connection = http.client.HTTPConnection(place.netloc, timeout=10)
+                connection.request("POST", place.path, words[words.index("-d") + 1], {name: value})
+                response = connection.getresponse()
+                assert (response.status, json.loads(response.read())) == (200, {})
+                connection.close()
+                assert len(client.report()["faults"]) == faults

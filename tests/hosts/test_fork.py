@@ -1,0 +1,320 @@
+"""A fork while connected: the child closes its copies and touches nothing else, and the parent's stream lives on.
+
+The epoll and the eventfd are shared with the child, not copied, so an `unregister` there would deafen the parent, and a
+byte that the child writes on the TLS connection would end it. A child's verdict is what it writes into a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+from tests.hosts.conftest import Serve
+from tests.hosts.support import (
+    NEVER,
+    PATIENCE,
+    HungResolver,
+    InThread,
+    embedded,
+    phase_of,
+    until,
+    watched_by,
+)
+from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
+from wire_rawsse.errors import ClosedError
+from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.transport import tls as tls_module
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+
+class Child:
+    """A forked copy of this process, which runs `what` and ends."""
+
+    def __init__(self, what: Callable[[], object]) -> None:
+        self._verdict, verdict = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # From 3.12 on: the servers' threads are no reason here.
+            self.pid = os.fork()
+        if self.pid == 0:
+            text = "fine"
+            try:
+                what()
+            except BaseException:
+                text = traceback.format_exc()
+            finally:
+                os.write(verdict, text.encode())
+                os._exit(0)
+        os.close(verdict)
+
+    def check(self) -> None:
+        """Wait for its end and raise what it raised."""
+        told = b""
+        with os.fdopen(self._verdict, "rb") as pipe:
+            told = pipe.read()
+        os.waitpid(self.pid, 0)
+        assert told.decode() == "fine", told.decode()
+
+
+def links(loop: Loop) -> set[str]:
+    """What the kernel calls the stream's sockets."""
+    assert loop._poller is not None
+    names = {os.readlink(f"/proc/self/fd/{fd}") for fd in watched_by(loop._poller.fileno())}
+    return {name for name in names if name.startswith("socket:")}
+
+
+def own_links() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+    return found
+
+
+def raises_closed(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except ClosedError as error:
+        assert "fork" in str(error) or "closed" in str(error)
+    else:
+        raise AssertionError("the child may use the parent's stream")
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a descriptor stands for")
+
+
+@linux
+@pytest.mark.parametrize("handed_out", [False, True], ids=["", "handed out"])
+def test_the_child_only_closes_its_copies(serve: Serve, ca_file: str, tls: bool, handed_out: bool) -> None:
+    server = serve(tls=tls)
+    with embedded(server.url, tls=ca_file, backoff=NEVER) as subscriber:
+        descriptor = subscriber.fileno() if handed_out else -1
+        assert subscriber.wait(PATIENCE)
+        assert not subscriber.wait(0)
+        peer = server.peer()
+        sockets = links(subscriber._loop)
+        assert len(sockets) == 1
+        epoll = own_links()[subscriber._loop._poller.fileno()]  # type: ignore[union-attr]  # it waits, so it has one
+        assert epoll == "anon_inode:[eventpoll]"
+
+        def in_child() -> None:
+            left = own_links()
+            assert not sockets & set(left.values())
+            assert epoll not in left.values()
+            raises_closed(lambda: subscriber.wait(0))
+            raises_closed(subscriber.fileno)
+            subscriber.restart()
+            subscriber.close()
+            subscriber.close()
+            raises_closed(lambda: subscriber.wait(0))
+            after = own_links()
+            assert after == left, "the child has closed numbers that are not its own"
+
+        Child(in_child).check()
+        peer.sock.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            peer.sock.recv(1)  # Not even a close_notify.
+        peer.sock.settimeout(None)
+        for _ in range(2):
+            peer.say()
+            assert subscriber.wait(PATIENCE), "the fork has deafened the parent"
+            assert not subscriber.wait(0)
+        assert subscriber.state.reconnect_count == 0
+        assert descriptor in (-1, subscriber.fileno())
+
+
+@pytest.mark.parametrize("phase", ["resolving", "handshake", "head", "backing off"])
+def test_in_every_phase(serve: Serve, ca_file: str, phase: str, hung_resolver: HungResolver) -> None:
+    server = serve(tls=phase == "handshake", stage={"handshake": "accepted", "head": "asked"}.get(phase, "streaming"))
+    url = server.url.replace("127.0.0.1", "relay.test") if phase == "resolving" else server.url
+    with StreamSubscriber(url, tls=ca_file, backoff=NEVER) as subscriber:
+        if phase == "backing off":
+            assert subscriber.wait(PATIENCE)
+            server.peer().reset()
+        until(lambda: subscriber.wait(0.001) or phase_of(subscriber) == phase)
+
+        def in_child() -> None:
+            raises_closed(lambda: subscriber.wait(0))
+            subscriber.close()
+
+        Child(in_child).check()
+        assert not subscriber.wait(0.01)
+        assert phase_of(subscriber) == phase
+        if phase == "resolving":
+            hung_resolver.release(server.port)
+            assert subscriber.wait(PATIENCE)
+        if phase == "backing off":
+            subscriber.restart()
+            assert subscriber.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("handed_out", [False, True], ids=["", "handed out"])
+def test_before_the_first_wait_both_may_use_it(serve: Serve, ca_file: str, tls: bool, handed_out: bool) -> None:
+    """Nothing has been opened yet but what the child opens anew."""
+    server = serve(tls=tls)
+    with embedded(server.url, tls=ca_file) as subscriber:
+        descriptor = subscriber.fileno() if handed_out else -1
+
+        def in_child() -> None:
+            assert subscriber.wait(PATIENCE)
+            subscriber.close()
+            raises_closed(lambda: subscriber.wait(0))
+
+        Child(in_child).check()
+        server.peer()
+        assert subscriber.wait(PATIENCE)
+        assert not subscriber.wait(0)
+        server.peer().say()
+        assert subscriber.wait(PATIENCE)
+        assert descriptor in (-1, subscriber.fileno())
+
+
+@linux
+def test_several_streams_at_once(serve: Serve, ca_file: str) -> None:
+    """Those that run are abandoned, those that do not are the child's too, and what is closed stays closed."""
+    one, other, third = serve(tls=True), serve(), serve()
+    closed = StreamSubscriber(third.url)
+    assert closed.wait(PATIENCE)
+    closed.close()
+    with (
+        StreamSubscriber(one.url, tls=ca_file) as running,
+        EventSource(other.url) as source,
+        StreamSubscriber(third.url) as fresh,
+    ):
+        assert running.wait(PATIENCE)
+        assert source.next(0.05) is None
+
+        def in_child() -> None:
+            raises_closed(lambda: running.wait(0))
+            raises_closed(lambda: source.next(0))
+            raises_closed(lambda: next(iter(source)))
+            raises_closed(lambda: closed.wait(0))
+            assert fresh.wait(PATIENCE)
+            fresh.close()
+
+        Child(in_child).check()
+        other.peer().say()
+        assert source.next(PATIENCE) is not None
+        one.peer().say()
+        assert running.wait(PATIENCE)
+
+
+def test_while_the_thread_host_runs(serve: Serve, ca_file: str, tls: bool) -> None:
+    """A fork from another thread, at any moment of the subscriber's."""
+    server = serve(tls=tls)
+    wake = WakeChannel()
+    thread = spawn_stream_subscriber(wake, StreamSubscriber(server.url, tls=ca_file, backoff=NEVER))
+    try:
+        assert wake.wait(PATIENCE)
+        peer = server.peer()
+        talking = threading.Event()
+
+        def talk() -> None:
+            while not talking.wait(0.001):
+                peer.say()
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+
+        def in_child() -> None:
+            assert not thread.is_alive()
+            raises_closed(lambda: thread.subscriber.wait(0))
+            thread.stop()
+            fresh = WakeChannel()
+            another = spawn_stream_subscriber(fresh, StreamSubscriber(server.url, tls=ca_file))
+            assert fresh.wait(PATIENCE)
+            another.stop()
+            assert not another.is_alive()
+
+        for _ in range(5):
+            Child(in_child).check()
+        talking.set()
+        talker.join()
+        wake.wait(0.1)
+        wake.wait(0.1)
+        peer.say()
+        assert wake.wait(PATIENCE)
+        subscriber = thread.subscriber
+        assert isinstance(subscriber, StreamSubscriber)
+        assert subscriber.state.reconnect_count == 0
+    finally:
+        thread.stop()
+
+
+def test_while_another_thread_builds_its_trust(serve: Serve, ca_file: str) -> None:
+    """What it holds at that moment nobody lets go in the child, which needs it for its own first connection."""
+    server = serve(tls=True)
+    over = threading.Event()
+    held = threading.Event()
+
+    def hold() -> None:
+        with tls_module._lock:
+            held.set()
+            assert over.wait(PATIENCE)
+
+    thread = InThread(hold)
+    assert held.wait(PATIENCE)
+
+    def in_child() -> None:
+        with StreamSubscriber(server.url, tls=ca_file) as subscriber:
+            assert subscriber.wait(5)
+
+    child = Child(lambda: _within(10, in_child))
+    over.set()
+    thread.result()
+    child.check()
+
+
+def _within(seconds: float, call: Callable[[], object]) -> None:
+    """In a child: end it where the call hangs."""
+    threading.Thread(target=lambda: (time.sleep(seconds), os._exit(1)), daemon=True).start()
+    call()
+
+
+def test_a_signal_of_the_child_reaches_nobody_else(serve: Serve) -> None:
+    """The child of a fork has its own channel; closing, setting and waiting there leave the parent's alone."""
+    wake = WakeChannel()
+
+    def in_child() -> None:
+        wake.set()
+        assert wake.wait(0)
+
+    Child(in_child).check()
+    assert not wake.wait(0.02)
+
+
+def test_a_fork_between_two_reads_of_a_record(serve: Serve, ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the TLS layer holds is the parent's: the child's copy of it is dropped without a word."""
+    from wire_rawsse.hosts import inline
+
+    monkeypatch.setattr(inline, "RECEIVE_BYTES", 1000)
+    server = serve(tls=True)
+    with StreamSubscriber(server.url, tls=ca_file, backoff=NEVER) as subscriber:
+        assert subscriber.wait(PATIENCE)
+        server.peer().say(b"data: x\n\n" + b":" + b"x" * 4000 + b"\n\ndata: y\n\n")
+        assert subscriber.wait(PATIENCE)
+        Child(lambda: raises_closed(lambda: subscriber.wait(0))).check()
+        assert subscriber.wait(PATIENCE)
+        assert subscriber.state.reconnect_count == 0
+
+
+def test_sockets_are_not_inherited_by_a_program(serve: Serve, ca_file: str) -> None:
+    """Close-on-exec (PEP 446), the epoll and the bell included."""
+    server = serve(tls=True)
+    with embedded(server.url, tls=ca_file) as subscriber:
+        assert subscriber.wait(PATIENCE)
+        epoll = subscriber.fileno()
+        descriptors = {epoll, *watched_by(epoll)} if sys.platform == "linux" else {epoll}
+        assert len(descriptors) == 3 or sys.platform != "linux"
+        assert not any(os.get_inheritable(fd) for fd in descriptors)
+        assert isinstance(server.peer().sock, socket.socket)

@@ -1,0 +1,302 @@
+"""A signal handler of the host's that raises inside `wait`: no wake is lost by it, and the subscriber lives on.
+
+CPython runs handlers between two bytecodes: after a call into C has returned, where a function begins, where a loop
+turns. So an exception may strike between a `recv` and the use of what it gave, or after a lock was taken and before
+anybody knows. `Striker` raises at each such point in turn; the last tests do it with real signals, at random moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import count
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import wire_rawsse
+from tests.hosts.conftest import Serve
+from tests.hosts.support import PATIENCE, InThread, Peer, Server, on_signal, strike_main_thread
+from wire_rawsse import Backoff, EventSource, StreamSubscriber
+
+ENDLESS = Backoff(initial=0.001, maximum=0.001, healthy_after=0.001)
+"""Interrupted streams are connected anew, and here nothing slows that down."""
+PACKAGE = os.path.dirname(wire_rawsse.__file__) + os.sep
+
+
+EVENTFD = getattr(os, "eventfd", None)
+
+
+class Struck(BaseException):
+    """What the handler raises. Like KeyboardInterrupt it is no `Exception`, so nobody takes it for a fault of ours."""
+
+
+class Striker:
+    """Raises `Struck` at the n-th point, in the frames of the library, at which CPython may run a handler.
+
+    `within` restricts it to the functions of that name.
+    """
+
+    def __init__(self, point: int, within: str = "") -> None:
+        self._left = point
+        self._within = within
+        self.struck = ""
+        """Where that was."""
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(PACKAGE):
+            return
+        if self._within not in ("", frame.f_code.co_name):
+            return
+        if argument is EVENTFD:
+            return  # It gives a bare number, which is lost here: one descriptor, once in a lifetime.
+        self._left -= 1
+        if self._left == 0:
+            sys.setprofile(None)
+            self.struck = f"{frame.f_code.co_filename}:{frame.f_lineno}, {event} {getattr(argument, '__name__', '')}"
+            raise Struck
+
+    def strikes(self, call: Callable[[], object]) -> bool:
+        """Whether the point was reached before `call` returned."""
+        hook = sys.unraisablehook
+        sys.unraisablehook = lambda _: None  # A strike in a destructor is heard of by nobody, and changes nothing.
+        try:
+            sys.setprofile(self)
+            try:
+                call()
+            finally:
+                sys.setprofile(None)
+        except Struck:
+            pass
+        finally:
+            sys.unraisablehook = hook
+        return bool(self.struck)
+
+
+@pytest.fixture(autouse=True)
+def unclosed_sockets_are_no_fault() -> Iterator[None]:
+    """A socket that is struck before anybody has noted it is closed by its own destructor, which says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+
+
+_numbers = count(1)
+
+
+class Stream:
+    """A subscriber whose connections are numbered, so that the server's end of the present one can be told."""
+
+    def __init__(self, server: Server, ca_file: str, host: str = "127.0.0.1") -> None:
+        self.number = 0
+        self._server = server
+        self._peer: Peer | None = None
+        self.subscriber = StreamSubscriber(
+            server.url.replace("127.0.0.1", host), bearer_token=self._token, tls=ca_file, backoff=ENDLESS
+        )
+
+    def _token(self) -> str:
+        self.number = next(_numbers)
+        return str(self.number)
+
+    def peer(self) -> Peer:
+        mine = f"Bearer {self.number}\r\n".encode()
+        while self._peer is None or mine not in self._peer.request:
+            self._peer = self._server.peer()
+        return self._peer
+
+    def settle(self) -> None:
+        while self.subscriber.wait(0):
+            pass
+
+
+def test_no_wake_is_lost_wherever_it_strikes(serve: Serve, ca_file: str, tls: bool) -> None:
+    """Three events one after the other; a wait for one is struck; whatever the point, the next wait has the wake."""
+    server = serve(tls=tls)
+    for point in count(1):
+        stream = Stream(server, ca_file)
+        said = heard = 0
+        with stream.subscriber as subscriber:
+            assert subscriber.wait(PATIENCE)
+            stream.settle()
+            peer = stream.peer()
+
+            def host() -> None:
+                nonlocal said, heard
+                for _ in range(3):
+                    said += 1
+                    peer.say()  # noqa: B023  # called before the loop goes on
+                    heard += subscriber.wait(PATIENCE)  # noqa: B023  # as above
+
+            striker = Striker(point)
+            if not striker.strikes(host):
+                break
+            assert heard == said or subscriber.wait(5), f"a wake was lost at point {point}: {striker.struck}"
+    assert point > 100, "there were next to no points, so nothing is tested"
+    print(f"{point} points")
+
+
+def test_it_connects_wherever_it_strikes(serve: Serve, ca_file: str, tls: bool) -> None:
+    """From the look-up to the head, each point in turn; and what it connects to is heard."""
+    server = serve(tls=tls)
+    for point in count(1):
+        stream = Stream(server, ca_file, "localhost")
+        with stream.subscriber as subscriber:
+            striker = Striker(point)
+            connected: list[bool] = []
+            if not striker.strikes(lambda: connected.append(subscriber.wait(PATIENCE))):  # noqa: B023  # called at once
+                break
+            assert connected or subscriber.wait(5), f"it does not connect after point {point}: {striker.struck}"
+            if point % 20 == 0:
+                stream.settle()
+                stream.peer().say()
+                assert subscriber.wait(5), f"it is deaf after point {point}: {striker.struck}"
+    assert point > 100, "there were next to no points, so nothing is tested"
+    print(f"{point} points")
+
+
+def test_it_may_strike_twice(serve: Serve, ca_file: str, tls: bool) -> None:
+    """The second exception strikes while the first is being mended: at every fifth point of that."""
+    server = serve(tls=tls)
+    for point in count(1, 5):
+        stream = Stream(server, ca_file)
+        with stream.subscriber as subscriber:
+            assert subscriber.wait(PATIENCE)
+            stream.settle()
+            stream.peer().say()
+            in_hand = Striker(1, within="_take")
+            assert in_hand.strikes(lambda: subscriber.wait(PATIENCE))  # noqa: B023  # called before the loop goes on
+            assert subscriber._loop._in_hand, in_hand.struck
+            assert subscriber.deadline() <= time.monotonic()
+            striker = Striker(point)
+            mended: list[bool] = []
+            if not striker.strikes(lambda: mended.append(subscriber.wait(PATIENCE))):  # noqa: B023  # as above
+                break
+            assert mended or subscriber.wait(5), f"a wake was lost at point {point}: {striker.struck}"
+    assert point > 100, "there were next to no points, so nothing is tested"
+    print(f"{point} points")
+
+
+needs_signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no signals between threads")
+
+
+class Handler:
+    """Raises while it is armed."""
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.strikes: list[float] = []
+
+    def __call__(self) -> None:
+        if self.armed:
+            self.armed = False
+            self.strikes.append(time.monotonic())
+            raise Struck
+
+    def strikes_in(self, call: Callable[[], bool]) -> bool:
+        """`call`, again each time it was struck."""
+        while True:
+            try:
+                self.armed = True
+                try:
+                    return call()
+                finally:
+                    self.armed = False
+            except Struck:
+                continue
+
+
+@needs_signals
+def test_a_strike_in_the_sleep_costs_no_connection(serve: Serve, ca_file: str, tls: bool) -> None:
+    server = serve(tls=tls)
+    handler = Handler()
+    stream = Stream(server, ca_file)
+    with stream.subscriber as subscriber, on_signal(handler):
+        assert subscriber.wait(PATIENCE)
+        stream.settle()
+        for _ in range(5):
+            del handler.strikes[:]
+            helper = InThread(lambda: strike_main_thread(handler.strikes))
+            handler.armed = True
+            with pytest.raises(Struck):
+                subscriber.wait(PATIENCE)
+            helper.result()
+            stream.peer().say()
+            assert subscriber.wait(PATIENCE)
+            stream.settle()
+        assert subscriber.state.reconnect_count == 0
+        assert server.nobody(0)
+
+
+@needs_signals
+def test_signals_at_random_moments(serve: Serve, ca_file: str, tls: bool) -> None:
+    """Real signals, for a second: each event that is said is heard of, however often the wait for it was struck."""
+    server = serve(tls=tls)
+    handler = Handler()
+    over = threading.Event()
+    dice = random.Random(20)
+    main = threading.get_ident()
+
+    def strike() -> None:
+        while not over.wait(dice.uniform(0, 0.002)):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    stream = Stream(server, ca_file)
+    heard = 0
+    with stream.subscriber as subscriber, on_signal(handler):
+        assert subscriber.wait(PATIENCE)
+        helper = InThread(strike)
+        try:
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                stream.peer().say()
+                assert handler.strikes_in(lambda: subscriber.wait(5)), "a wake was lost"
+                heard += 1
+        finally:
+            over.set()
+            helper.result()
+        stream.settle()
+        stream.peer().say()
+        assert subscriber.wait(PATIENCE)
+        print(f"{heard} wakes, {len(handler.strikes)} strikes, up to connection {stream.number}")
+        assert handler.strikes
+
+
+@needs_signals
+def test_a_source_lives_on(serve: Serve, ca_file: str, tls: bool) -> None:
+    """Struck in its sleep, `next` and a loop over events go on where they were."""
+    server = serve(tls=tls)
+    handler = Handler()
+    with EventSource(server.url, tls=ca_file, backoff=ENDLESS) as source, on_signal(handler):
+        assert source.next(0.1) is None
+        helper = InThread(lambda: strike_main_thread(handler.strikes))
+        handler.armed = True
+        with pytest.raises(Struck):
+            source.next(PATIENCE)
+        helper.result()
+        server.peer().say(b"data: after\n\n")
+        event = source.next(PATIENCE)
+        assert event is not None and event.data == "after"
+
+
+@needs_signals
+def test_a_handler_that_returns_changes_nothing(serve: Serve) -> None:
+    """The sleep goes on (PEP 475), and lasts as long as it was to last."""
+    server = serve()
+    handled: list[float] = []
+    with StreamSubscriber(server.url) as subscriber, on_signal(lambda: handled.append(time.monotonic())):
+        assert subscriber.wait(PATIENCE)
+        assert not subscriber.wait(0)
+        helper = InThread(lambda: strike_main_thread(handled))
+        began = time.monotonic()
+        assert not subscriber.wait(0.3)
+        assert time.monotonic() - began >= 0.3
+        helper.result()
+        assert handled

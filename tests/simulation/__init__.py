@@ -1,0 +1,20 @@
+"""Years of bad weather in minutes: the shipped code against a network, names, relays, a clock and dice in memory.
+
+The room next door (`tests/support/virtual.py`) scripts a single coroutine. Here the whole of what runs in production
+runs: `Loop` with its rules for late hosts, `Task`, the resolver, the race of addresses, TLS's read and write wants,
+h11, the parsers, backoff and pace. Only what `hosts.task.System` names is replaced, and the sockets that come with it.
+
+`kernel`     time, descriptors, the poller, and what may never happen in them
+`network`    addresses, paths, and connections that keep TCP's promises and no others
+`tls`        a stand-in for `ssl` that has its traps: records, tickets, both kinds of want
+`names`      the resolver's thread, without a thread
+`relay`      a server that behaves, or does not
+`watch`      the invariants, checked whenever the host goes to sleep
+`host`       the daemons that embed the library, on time or not
+`weather`    every fault, in any order, overlapping
+`life`       one stretch of simulated time, from a seed
+`planted`    bugs put in on purpose, to see them found
+`__main__`   `python -m tests.simulation`
+
+Everything is deterministic from one seed: no wall time, no thread, no hash order is read.
+"""

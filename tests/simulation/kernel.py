@@ -1,0 +1,305 @@
+"""The machine: virtual time, descriptors, a poller and a bell, with the promises of the real ones and a sharper eye.
+
+Time is a heap of happenings. It moves only while somebody sleeps: in `MemoryPoller.poll`, or in `advance`, which is the
+host being busy elsewhere. A poll that finds nothing jumps to the next happening, so an idle hour costs nothing.
+
+What a real kernel forgives is an error here: closing a descriptor that a poller still watches, and polling again and
+again while neither time nor bytes move. `before_sleep` is where the invariants hang: the host is about to wait, so
+whatever there was to do must have been done.
+
+What is real on purpose: descriptors are the lowest free number (so a stale one is soon somebody else's), a poll's
+time-out is rounded up to `granularity` (epoll: 1 ms), and `tick` lets every reading of the clock be later than the
+last. Tests of exact times turn the last two off.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import math
+import os
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, Protocol
+
+from wire_rawsse.hosts.bell import Bell
+from wire_rawsse.waits import READ
+
+FIRST_DESCRIPTOR: Final = 3
+MOST_IDLE_TURNS: Final = 12
+"""Polls in a row that moved nothing. A deadline costs two (it is judged by a poll of its own), a signal one."""
+_SAME_TIME: Final = 1e-4
+_LINES_KEPT: Final = 400
+
+
+class Violation(BaseException):
+    """A promise was broken. No `Exception`: what keeps a stream alive for ever must not swallow it."""
+
+
+class Descriptor(Protocol):
+    """What a descriptor stands for."""
+
+    def mask(self) -> int:
+        """READ and WRITE, as they are now."""
+
+
+def trouble(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+class Kernel:
+    """`start`: what the monotonic clock shows at first; `wall`: the same for the other one."""
+
+    def __init__(
+        self, seed: str, *, start: float = 1000.0, wall: float = 1.8e9, granularity: float = 0.0, tick: float = 0.0
+    ) -> None:
+        self.seed = seed
+        self.random = random.Random(f"{seed}/world")
+        self.dice = random.Random(f"{seed}/dice").random
+        self.now = self.start = start
+        self.wall_ahead = wall - start
+        self.granularity = granularity
+        self.tick = tick
+        self.moved = 0
+        """Bytes and other effects, counted, so that a turn without any can be told."""
+        self.dirty = False
+        """Something may have become ready."""
+        self.most_descriptors = 1 << 16
+        self.most_watched = 1 << 16
+        self.descriptors: dict[int, Descriptor] = {}
+        self.pollers: list[MemoryPoller] = []
+        self.threads = 0
+        self.away = 0.0
+        """Seconds for which the host has been elsewhere, in total."""
+        self.longest_away = 0.0
+        self.stops = 0
+        """How often a sleeper was stopped past its time-out (SIGSTOP)."""
+        self.sleeping = False
+        self.sleeps = 0
+        self.before_sleep: list[Callable[[], None]] = []
+        self.lines: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=_LINES_KEPT)
+        self.listener: Callable[[str], None] | None = None
+        self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
+        self._count = 0
+        self._free: list[int] = []
+        self._next = FIRST_DESCRIPTOR
+
+    # Clocks, and what is to happen.
+
+    def monotonic(self) -> float:
+        self.now += self.tick
+        return self.now
+
+    def wall(self) -> float:
+        return self.now + self.wall_ahead
+
+    def at(self, when: float, call: Callable[..., object], *args: Any) -> None:
+        """`call(*args)` at `when`, or at once if that has passed; in the order of asking where two are equal."""
+        self._count += 1
+        heapq.heappush(self._heap, (when, self._count, call, args))
+
+    def after(self, seconds: float, call: Callable[..., object], *args: Any) -> None:
+        self.at(self.now + seconds, call, *args)
+
+    def advance(self, seconds: float) -> None:
+        """The host is elsewhere: the world goes on without it."""
+        before = self.now
+        self.run_until(before + seconds)
+        self.away += self.now - before
+        self.longest_away = max(self.longest_away, self.now - before)
+
+    def run_until(self, until: float) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= until:
+            when, _, call, args = heapq.heappop(heap)
+            if when > self.now:
+                self.now = when
+            call(*args)
+        self.now = max(self.now, until)
+
+    def stop(self, seconds: float) -> None:
+        """SIGSTOP for so long: whoever sleeps goes on sleeping, whatever its time-out says."""
+        self.stops += 1
+        self.advance(seconds)
+
+    def sleep(self, until: float, poller: MemoryPoller) -> list[tuple[int, int]]:
+        """Let time pass until something in `poller` is ready, or `until`."""
+        heap = self._heap
+        stops = self.stops
+        self.sleeping = True
+        self.sleeps += 1
+        try:
+            while True:
+                if not heap or heap[0][0] > until:
+                    if until == math.inf:
+                        self.fail("the host sleeps for ever: nothing will ever happen again")
+                    self.now = max(self.now, until)
+                    return []
+                when, _, call, args = heapq.heappop(heap)
+                if when > self.now:
+                    self.now = when
+                call(*args)
+                if stops != self.stops and self.now >= until and self.random.random() < 0.5:
+                    return []  # The time-out came while we were stopped; what came after it is for the next poll.
+                if self.dirty:
+                    self.dirty = False
+                    events = poller.ready()
+                    if events:
+                        return events
+        finally:
+            self.sleeping = False
+
+    # Descriptors.
+
+    def allocate(self, what: Descriptor) -> int:
+        if len(self.descriptors) >= self.most_descriptors:
+            raise trouble(errno.EMFILE)
+        if self._free:
+            fd = heapq.heappop(self._free)
+        else:
+            fd = self._next
+            self._next += 1
+        self.descriptors[fd] = what
+        self.moved += 1
+        return fd
+
+    def close(self, fd: int) -> None:
+        for poller in self.pollers:
+            if fd in poller.interest:
+                self.fail(f"descriptor {fd} was closed while a poller still watches it")
+        del self.descriptors[fd]
+        heapq.heappush(self._free, fd)
+        self.moved += 1
+
+    # What happened.
+
+    def tell(self, text: str, *args: object) -> None:
+        """One line of the trace, made only if somebody reads it."""
+        self.lines.append((self.now, text, args))
+        if self.listener is not None:
+            self.listener(self.line(self.now, text, args))
+
+    def line(self, now: float, text: str, args: tuple[object, ...]) -> str:
+        passed = now - self.start
+        minutes, seconds = divmod(passed, 60)
+        hours, minutes = divmod(int(minutes), 60)
+        days, hours = divmod(hours, 24)
+        return f"{days:3}d {hours:02}:{minutes:02}:{seconds:09.6f}  {text % args if args else text}"
+
+    def fail(self, text: str) -> NoReturn:
+        self.tell("VIOLATION: %s", text)
+        raise Violation(text)
+
+
+class MemoryPoller:
+    """Level-triggered, like all of ours, and as strict as epoll(7) about what it knows."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.interest: dict[int, int] = {}
+        self._fd = kernel.allocate(self)
+        self._idle_turns = 0
+        self._last = (0.0, 0)
+        kernel.pollers.append(self)
+
+    def register(self, fd: int, interest: int) -> None:
+        if fd not in self.kernel.descriptors:
+            raise trouble(errno.EBADF)
+        if fd in self.interest:
+            raise trouble(errno.EEXIST)
+        if len(self.interest) >= self.kernel.most_watched:
+            raise trouble(errno.ENOSPC)
+        self.interest[fd] = interest
+
+    def modify(self, fd: int, interest: int) -> None:
+        if fd not in self.interest:
+            raise trouble(errno.ENOENT)
+        self.interest[fd] = interest
+
+    def unregister(self, fd: int) -> None:
+        if self.interest.pop(fd, None) is None:
+            raise trouble(errno.ENOENT)
+
+    def mask(self) -> int:
+        return READ if self.ready() else 0
+
+    def ready(self) -> list[tuple[int, int]]:
+        descriptors = self.kernel.descriptors
+        events = []
+        for fd, interest in self.interest.items():
+            mask = descriptors[fd].mask() & interest
+            if mask:
+                events.append((fd, mask))
+        return events
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        kernel = self.kernel
+        self._count_turn()
+        kernel.now += kernel.tick
+        kernel.dirty = False
+        events = self.ready()
+        if events or timeout == 0:
+            return events
+        if timeout is None:
+            until = math.inf
+        else:
+            if kernel.granularity:
+                timeout = math.ceil(timeout / kernel.granularity) * kernel.granularity
+            until = max(kernel.now + timeout, math.nextafter(kernel.now, math.inf))
+        for check in kernel.before_sleep:
+            check()
+        return kernel.sleep(until, self)
+
+    def _count_turn(self) -> None:
+        kernel = self.kernel
+        then, moved = self._last
+        self._last = kernel.now, kernel.moved
+        if moved != kernel.moved or kernel.now - then > _SAME_TIME:
+            self._idle_turns = 0
+            return
+        self._idle_turns += 1
+        if self._idle_turns > MOST_IDLE_TURNS:
+            kernel.fail(f"busy loop: {self._idle_turns} polls in a row moved neither time nor bytes")
+
+    def close(self) -> None:
+        self.kernel.pollers.remove(self)
+        self.kernel.close(self._fd)
+
+    def fileno(self) -> int:
+        return self._fd
+
+
+class MemoryBell(Bell):
+    """The shipped bell with its rules for ringing and closing, around a descriptor in memory."""
+
+    __slots__ = ("_kernel", "_readable")
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        super()._shut()  # Its own descriptor is a real one.
+        self._kernel = kernel
+        self._readable = False
+        self._event = kernel.allocate(self)
+
+    def mask(self) -> int:
+        return READ if self._readable else 0
+
+    def fileno(self) -> int:
+        return self._event
+
+    def silence(self) -> None:
+        self._kernel.moved += self._readable
+        self._readable = False
+
+    def _write(self) -> None:
+        self._readable = self._kernel.dirty = True
+
+    def _shut(self) -> None:
+        event, self._event = self._event, -1
+        if event >= 0:
+            self._kernel.close(event)
+
+    def __del__(self) -> None:
+        if not any(self._event in poller.interest for poller in self._kernel.pollers):
+            self._shut()  # Else the whole machine is thrown away.

@@ -1,0 +1,83 @@
+"""Names: the shipped `Resolver`, whose thread is a happening in virtual time instead.
+
+getaddrinfo(3) blocks for as long as the C library likes, so a look-up here takes as long as its name says, and one that
+is caught in a silence ends only when the library gives up. Each counts as a thread until it ends.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tests.simulation.kernel import Kernel
+from wire_rawsse.transport.resolve import Resolver
+from wire_rawsse.waits import Address
+
+GIVES_UP: Final = 40.0
+"""Seconds after which the C library gives up on silent servers: resolv.conf(5)'s 5 s × 2 attempts × a few servers."""
+
+
+def address(host: str, port: int) -> Address:
+    if ":" in host:
+        return Address(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, (host, port, 0, 0))
+    return Address(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, (host, port))
+
+
+class Name:
+    """What is known of one name. The counters say how many faults hold it at present."""
+
+    def __init__(self, hosts: Sequence[str], delay: float = 0.005) -> None:
+        self.hosts = list(hosts)
+        self.wrong: list[str] = []
+        """Addresses of somebody else, given instead."""
+        self.delay = delay
+        self.silent = 0
+        self.unknown = 0
+
+
+class Names:
+    """The name servers. `resolver` is `System.resolver`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.known: dict[str, Name] = {}
+        self.no_threads = 0
+        """While positive, the system has no thread left."""
+        self.under_way: dict[str, int] = {}
+
+    def resolver(self, announce: Callable[[], None]) -> Resolver:
+        return MemoryResolver(self, announce)
+
+    def look_up(self, host: str, port: int) -> list[Address]:
+        """What the C library says at the end."""
+        name = self.known.get(host)
+        if name is None or name.unknown:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if name.silent:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [address(one, port) for one in name.wrong or name.hosts]
+
+
+class MemoryResolver(Resolver):
+    def __init__(self, names: Names, announce: Callable[[], None]) -> None:
+        super().__init__(announce, names.look_up)
+        self._names = names
+
+    def _start(self, host: str, port: int) -> None:
+        names, kernel = self._names, self._names.kernel
+        if names.no_threads:
+            self._finish(host, port, None, OSError("can't start new thread"))
+            return
+        kernel.threads += 1
+        kernel.moved += 1
+        names.under_way[host] = names.under_way.get(host, 0) + 1
+        name = names.known.get(host)
+        kernel.after(0.005 if name is None else GIVES_UP if name.silent else name.delay, self._end, host, port)
+
+    def _end(self, host: str, port: int) -> None:
+        names, kernel = self._names, self._names.kernel
+        kernel.threads -= 1
+        kernel.moved += 1
+        names.under_way[host] -= 1
+        self._run(host, port)

@@ -1,0 +1,441 @@
+"""Addresses, paths and connections: TCP's promises (in order, intact, or an error some time) and nothing more.
+
+Packets are not simulated; what becomes of them is. A `Path` says how long a segment takes and whether it arrives at
+all, a `Pipe` is one direction of one connection: a queue of what is under way. What a path swallows is sent again at
+doubling intervals (RFC 6298 §5.5), so a short blackhole is a delay and a long one a silence. Loss, reordering,
+duplication and corruption end as delay too, because that is all that TCP lets through.
+
+The peer's kernel answers for its program: it acknowledges, completes handshakes and answers keepalive probes, even
+where the program hangs. What the two kernels disagree on (a forgotten connection) is answered with a reset.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from tests.simulation.kernel import Kernel, trouble
+from wire_rawsse.waits import READ, WRITE, Address
+
+FIRST_RETRANSMISSION: Final = 0.2
+LONGEST_RETRANSMISSION: Final = 120.0
+SYN_RETRIES: Final = 7
+ROOM: Final = 64 * 1024
+"""Bytes that a socket's send buffer holds."""
+
+
+class Path:
+    """The way to one address and back. The counters say how many faults block it at present."""
+
+    def __init__(self, kernel: Kernel, latency: float = 0.01) -> None:
+        self._kernel = kernel
+        self.latency = latency
+        """Seconds, one way."""
+        self.jitter = 0.0
+        self.loss = 0.0
+        self.bandwidth = 0.0
+        """Bytes a second; 0: no limit."""
+        self.mtu_hole = 0
+        """While positive, segments above 1,400 bytes vanish."""
+        self.blocked = [0, 0]
+        """Towards the relay, towards the client."""
+        self.stalled: deque[Pipe] = deque()
+
+    def open(self) -> bool:
+        return not (self.blocked[0] or self.blocked[1])
+
+    def block(self, direction: int) -> None:
+        self.blocked[direction] += 1
+
+    def unblock(self, direction: int) -> None:
+        self.blocked[direction] -= 1
+        self.resume()
+
+    def resume(self) -> None:
+        """What was swallowed is sent again, each at its own next time."""
+        for _ in range(len(self.stalled)):
+            self.stalled.popleft().retransmit()
+
+    def delay(self, size: int) -> float:
+        seconds = self.latency
+        if self.jitter:
+            seconds += self._kernel.random.random() * self.jitter
+        if self.loss:
+            again = FIRST_RETRANSMISSION
+            while self._kernel.random.random() < self.loss and again < LONGEST_RETRANSMISSION:
+                seconds += again
+                again *= 2
+        if self.bandwidth:
+            seconds += size / self.bandwidth
+        return seconds
+
+
+class Pipe:
+    """One direction: bytes, b"" for FIN, None for RST, each delivered in its turn."""
+
+    __slots__ = ("_deliver", "_direction", "_due", "_kernel", "_path", "_queue", "_since", "cut", "queued")
+
+    def __init__(self, kernel: Kernel, path: Path, direction: int, deliver: Callable[[bytes | None], None]) -> None:
+        self._kernel = kernel
+        self._path = path
+        self._direction = direction
+        self._deliver = deliver
+        self._queue: deque[tuple[float, bytes | None]] = deque()
+        self._due = 0.0
+        self._since: float | None = None
+        self.queued = 0
+        """Bytes under way."""
+        self.cut = False
+        """For ever: nothing arrives any more."""
+
+    def put(self, item: bytes | None) -> None:
+        kernel = self._kernel
+        size = len(item) if item else 0
+        due = kernel.now + self._path.delay(size)
+        if due < self._due:
+            due = self._due
+        self._due = due
+        self._queue.append((due, item))
+        self.queued += size
+        if len(self._queue) == 1:
+            kernel.at(due, self._arrive)
+
+    def _arrive(self) -> None:
+        queue, kernel, path = self._queue, self._kernel, self._path
+        while queue:
+            due, item = queue[0]
+            if due > kernel.now:
+                kernel.at(due, self._arrive)
+                return
+            if self.cut:
+                queue.clear()
+                return
+            if path.blocked[self._direction] or (path.mtu_hole and item and len(item) > 1400):
+                if self._since is None:
+                    self._since = kernel.now
+                path.stalled.append(self)
+                return
+            self._since = None
+            queue.popleft()
+            if item:
+                self.queued -= len(item)
+            self._deliver(item)
+
+    def retransmit(self) -> None:
+        """The path may be open again: at the next time that the sender tries."""
+        assert self._since is not None
+        step, when = FIRST_RETRANSMISSION, self._since + FIRST_RETRANSMISSION
+        while when < self._kernel.now:
+            step = min(step * 2, LONGEST_RETRANSMISSION)
+            when += step
+        self._kernel.at(when, self._arrive)
+
+
+class Program(Protocol):
+    """What runs on a host. `accepted` comes once the handshake is through, whether or not the program looks."""
+
+    def accepted(self, connection: Connection) -> None: ...
+    def received(self, connection: Connection, data: bytes) -> None: ...
+    def ended(self, connection: Connection) -> None: ...
+
+
+class Connection:
+    """The server's end. Offsets count the raw bytes sent to the client."""
+
+    def __init__(self, kernel: Kernel, sock: Socket, path: Path, program: Program) -> None:
+        self._kernel = kernel
+        self.client = sock
+        self.path = path
+        self.program = program
+        self.up = Pipe(kernel, path, 0, self._arrived)
+        self.down = Pipe(kernel, path, 1, sock.deliver)
+        self.closed = False
+        """By the server."""
+        self.forgotten = False
+        """The server's kernel, or a NAT, knows nothing of it any more: answers with a reset."""
+        self.sent = 0
+        self.life: deque[tuple[int, int]] = deque()
+        """From where to where the bytes are those of a body, not yet received."""
+        self.events: deque[tuple[int, int]] = deque()
+        """The offset behind an event, and its number, not yet delivered."""
+
+    def send(self, data: bytes) -> None:
+        if data and not self.closed:
+            self.sent += len(data)
+            self.down.put(data)
+
+    def finish(self) -> None:
+        """FIN."""
+        if not self.closed:
+            self.closed = True
+            self.down.put(b"")
+
+    def reset(self) -> None:
+        """RST, at once; it may be lost, and is not sent again."""
+        self.forgotten = True
+        if not self.closed:
+            self.closed = True
+        if not self.path.blocked[1]:
+            self._kernel.after(self.path.latency, self.client.deliver, None)
+
+    def forget(self) -> None:
+        """Without a word: power lost."""
+        self.forgotten = self.closed = True
+        self.down.cut = True
+
+    def _arrived(self, item: bytes | None) -> None:
+        self.client.heard_at = self._kernel.now
+        if self.forgotten:
+            if item is not None:
+                self.reset()
+        elif item:
+            self.program.received(self, item)
+        else:
+            if item is None:
+                self.closed = self.forgotten = True
+            self.program.ended(self)
+
+
+class Socket:
+    """As much of a non-blocking socket as the shipped code uses; `cast` it where a `socket.socket` is wanted."""
+
+    def __init__(self, network: Network, family: int) -> None:
+        self.network = network
+        self.kernel = network.kernel
+        self.family = family
+        self.fd = self.kernel.allocate(self)
+        self.connection: Connection | None = None
+        self.options: dict[tuple[int, int], int] = {}
+        self.inbox = b""
+        self.delivered = 0
+        self.received = 0
+        self.ended = False
+        self.error = 0
+        self.unread = 0
+        """What lay there unread when it was closed."""
+        self.owner: object = None
+        self.write_blocked = False
+        self.heard_at = 0.0
+        self.last_life = 0.0
+        """When the last byte of a body was received."""
+        self.dialled = False
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def mask(self) -> int:
+        if self.connection is None:
+            return READ | WRITE if self.error else 0
+        mask = READ if self.inbox or self.ended or self.error else 0
+        if self.error or self.room() > 0:
+            mask |= WRITE
+        return mask
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.options[level, option] = value
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
+        error, self.error = self.error, 0
+        return error
+
+    def connect_ex(self, place: Any) -> int:
+        self.kernel.moved += 1
+        self.dialled = True
+        return self.network.connect(self, place)
+
+    def established(self, connection: Connection) -> None:
+        self.connection = connection
+        self.heard_at = self.kernel.now
+        self.kernel.dirty = True
+        idle = self.options.get((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+        if idle is not None and self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
+            self.kernel.after(idle, self._probe, idle)
+
+    def fail(self, code: int) -> None:
+        if self.fd >= 0 and not self.error:
+            self.error = code
+            self.kernel.dirty = True
+
+    def deliver(self, item: bytes | None) -> None:
+        if self.fd < 0:
+            return
+        self.heard_at = self.kernel.now
+        self.kernel.dirty = True
+        if item:
+            self.inbox = self.inbox + item if self.inbox else item
+            self.delivered += len(item)
+        elif item is None:
+            self.fail(errno.ECONNRESET)
+        else:
+            self.ended = True
+
+    def recv(self, size: int) -> bytes:
+        if self.inbox:
+            if len(self.inbox) <= size:
+                data, self.inbox = self.inbox, b""
+            else:
+                data, self.inbox = self.inbox[:size], self.inbox[size:]
+            self.kernel.moved += len(data)
+            self.received += len(data)
+            self._note_life()
+            return data
+        if self.error:
+            self.kernel.moved += 1
+            code, self.error = self.error, 0
+            self.ended = True
+            raise trouble(code)
+        if self.ended:
+            self.kernel.moved += 1
+            return b""
+        raise BlockingIOError(errno.EAGAIN, "would block")
+
+    def _note_life(self) -> None:
+        connection = self.connection
+        assert connection is not None
+        life, received = connection.life, self.received
+        while life and life[0][0] < received:
+            self.last_life = self.kernel.now
+            if life[0][1] > received:
+                life[0] = received, life[0][1]
+                break
+            life.popleft()
+
+    def room(self) -> int:
+        return 0 if self.write_blocked or self.connection is None else ROOM - self.connection.up.queued
+
+    def send(self, data: bytes | memoryview) -> int:
+        connection = self.connection
+        if self.error:
+            code, self.error = self.error, 0
+            raise trouble(code)
+        if connection is None:
+            raise trouble(errno.ENOTCONN)
+        room = self.room()
+        if room <= 0:
+            raise BlockingIOError(errno.EAGAIN, "would block")
+        sent = bytes(data[:room])
+        self.kernel.moved += len(sent)
+        connection.up.put(sent)
+        return len(sent)
+
+    def close(self) -> None:
+        if self.fd < 0:
+            return
+        self.unread = len(self.inbox)
+        fd, self.fd = self.fd, -1
+        self.kernel.close(fd)
+        self.network.closed(self)
+        if self.connection is not None:
+            self.connection.up.put(None if self.inbox else b"")
+
+    def lose(self) -> None:
+        """Closed behind the back of whoever watches it, as a wrapper does that fails half-way."""
+        for poller in self.kernel.pollers:
+            poller.interest.pop(self.fd, None)
+        self.close()
+
+    def _probe(self, idle: int) -> None:
+        """TCP keepalive (RFC 9293 §3.8.4): the peer's kernel answers, where it can be reached."""
+        connection, kernel = self.connection, self.kernel
+        if self.fd < 0 or self.error or self.ended or connection is None:
+            return
+        interval = self.options[socket.IPPROTO_TCP, socket.TCP_KEEPINTVL]
+        if kernel.now < self.heard_at + idle:
+            kernel.at(self.heard_at + idle, self._probe, idle)
+        elif kernel.now >= self.heard_at + self.options[socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT] / 1000:
+            self.fail(errno.ETIMEDOUT)
+        elif not connection.path.open() or (connection.down.cut and not connection.forgotten):
+            kernel.after(interval, self._probe, idle)
+        elif connection.forgotten:
+            connection.reset()
+            kernel.after(interval, self._probe, idle)
+        else:
+            self.heard_at = kernel.now
+            kernel.after(idle, self._probe, idle)
+
+
+class Place:
+    """One address and port, or one path of a Unix-domain socket."""
+
+    def __init__(self, path: Path, program: Program) -> None:
+        self.path = path
+        self.program = program
+        self.refuses = 0
+        """While positive: nobody listens."""
+        self.there = True
+        """Whether there is a host at all that could refuse."""
+
+
+class Network:
+    """All places, and the sockets that were opened to reach them."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.places: dict[tuple[str, int] | str, Place] = {}
+        self.down = 0
+        """While positive: our own link is down, and says so."""
+        self.open_sockets: dict[Socket, None] = {}
+        self.dialled: list[tuple[float, str]] = []
+        """When which address was tried; kept only where `keep_dialled`."""
+        self.keep_dialled = False
+        self.owners: dict[tuple[str, int] | str, object] = {}
+        """Which stream it is that goes to a place."""
+
+    def open(self, address: Address) -> socket.socket:
+        """`System.open`."""
+        made = Socket(self, address.family)
+        self.open_sockets[made] = None
+        return cast(socket.socket, made)
+
+    def closed(self, sock: Socket) -> None:
+        del self.open_sockets[sock]
+
+    def connect(self, sock: Socket, place: Any) -> int:
+        name = place if isinstance(place, str) else (str(place[0]), int(place[1]))
+        if self.keep_dialled:
+            self.dialled.append((self.kernel.now, name if isinstance(name, str) else name[0]))
+        sock.owner = self.owners.get(name)
+        found = self.places.get(name)
+        if isinstance(name, str):
+            if found is None:
+                return errno.ENOENT
+            if found.refuses:
+                return errno.ECONNREFUSED
+            self._establish(sock, found)
+            return 0
+        if self.down:
+            return errno.ENETUNREACH
+        self._knock(sock, found, 0)
+        return errno.EINPROGRESS
+
+    def _knock(self, sock: Socket, place: Place | None, tries: int) -> None:
+        """One SYN. Where it or its answer is swallowed, another follows after 1, 2, 4 … seconds (RFC 6298 §2)."""
+        if sock.fd < 0:
+            return
+        path = None if place is None or not place.there else place.path
+        if path is None or not path.open() or (path.loss and self.kernel.random.random() < path.loss):
+            if tries >= SYN_RETRIES:
+                sock.fail(errno.ETIMEDOUT)
+            else:
+                self.kernel.after(2.0**tries, self._knock, sock, place, tries + 1)
+            return
+        assert place is not None
+        answered = self.kernel.now + path.delay(0) + path.delay(0)
+        if place.refuses:
+            self.kernel.at(answered, sock.fail, errno.ECONNREFUSED)
+        else:
+            self.kernel.at(answered, self._establish, sock, place)
+
+    def _establish(self, sock: Socket, place: Place) -> None:
+        if sock.fd < 0:
+            return
+        if place.refuses:
+            sock.fail(errno.ECONNREFUSED)
+            return
+        connection = Connection(self.kernel, sock, place.path, place.program)
+        sock.established(connection)
+        place.program.accepted(connection)

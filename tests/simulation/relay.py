@@ -1,0 +1,278 @@
+"""A relay: one slot, what was posted to it, and the streams that are open on it.
+
+It speaks just enough HTTP to be believed. What it answers, and what it does to its streams afterwards, is `answer`'s
+business, which a fault replaces: see `answers` and `weather`.
+
+It tags what it sends, so that the watch knows the truth: which bytes are those of a body (the only ones that may pass
+for life), and behind which byte an event is complete.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from tests.simulation.kernel import Kernel
+from tests.simulation.network import Connection, Program
+from tests.simulation.tls import DATA, GOODBYE, RECORD, record
+
+CHUNKED, CLOSE, LENGTH = range(3)
+"""How a body is framed: in chunks, by the end of the connection, by a Content-Length beyond all reach."""
+_LAST_ID: Final = re.compile(rb"\r\nlast-event-id: *(\d+)", re.IGNORECASE)
+_LONG: Final = 1 << 40
+HELD: Final = 4096
+"""Bytes that a buffering proxy waits for."""
+
+Answer = Callable[["Visit", bytes], None]
+
+
+class Visit:
+    """One connection to the relay, from its acceptance on."""
+
+    def __init__(self, relay: Relay, connection: Connection) -> None:
+        self.relay = relay
+        self.connection = connection
+        self.asked = b""
+        self.framing = CHUNKED
+        self.streaming = False
+        self.over = False
+        self.pointer = 0
+        """The last event that was sent here."""
+        self.mid_line = False
+        """The body ends inside a line, so nothing else may be said."""
+        self.drip_from: int | None = None
+        """The offset at which a line began that is not meant to end."""
+        self.last_sent = 0.0
+        self._held: list[tuple[bytes, int]] = []
+
+    def raw(self, data: bytes, life: bool = False) -> None:
+        """Bytes as they are, under TLS in records of their own."""
+        connection = self.connection
+        if not self.relay.tls:
+            connection.send(data)
+            return
+        flag = b"!" if life else b" "
+        for start in range(0, len(data), RECORD - 1):
+            connection.send(record(DATA, flag + data[start : start + RECORD - 1]))
+
+    def write(self, body: bytes, event: int = 0) -> None:
+        """Body bytes, framed; `event` is complete behind them."""
+        if self.over or not body:
+            return
+        self.mid_line = body[-1] not in b"\r\n"
+        self.last_sent = self.relay.kernel.now
+        if self.relay.buffers:
+            self._held.append((body, event))
+            if sum(len(held) for held, _ in self._held) >= HELD:
+                self.flush()
+            return
+        self._frame(body, event)
+
+    def flush(self) -> None:
+        held, self._held = self._held, []
+        for body, event in held:
+            self._frame(body, event)
+
+    def _frame(self, body: bytes, event: int) -> None:
+        connection = self.connection
+        if self.framing == CHUNKED:
+            head = b"%x\r\n" % len(body)
+            data = head + body + b"\r\n"
+        else:
+            head = b""
+            data = body
+        if not self.relay.tls:
+            start = connection.sent + len(head)
+            connection.life.append((start, start + len(body)))
+        self.raw(data, life=True)
+        if event:
+            connection.events.append((connection.sent, event))
+
+    def finish(self) -> None:
+        """A clean end, as far as the framing has one."""
+        if self.over:
+            return
+        self.flush()
+        if self.framing == CHUNKED and self.streaming:
+            self.raw(b"0\r\n\r\n")
+        self.end()
+
+    def end(self) -> None:
+        """Close the connection in good order, wherever the body stands."""
+        if self.relay.tls:
+            self.connection.send(record(GOODBYE))
+        self.cut()
+
+    def cut(self) -> None:
+        """FIN, and under TLS no word before it."""
+        self.over = True
+        self.relay.visits.pop(self.connection, None)
+        self.connection.finish()
+
+    def reset(self) -> None:
+        self.over = True
+        self.relay.visits.pop(self.connection, None)
+        self.connection.reset()
+
+    def lose(self) -> None:
+        """The relay's machine has lost its power."""
+        self.over = True
+        self.relay.visits.pop(self.connection, None)
+        self.connection.forget()
+
+
+class Relay:
+    """`heartbeat` in seconds. `replays`: events carry ids, and what came behind `Last-Event-ID` is sent again."""
+
+    def __init__(self, kernel: Kernel, answer: Answer, *, heartbeat: float = 30.0, tls: bool = False) -> None:
+        self.kernel = kernel
+        self.answer = answer
+        self.heartbeat = heartbeat
+        self.tls = tls
+        self.replays = False
+        self.compose: Callable[[int], bytes] = compose
+        self.posted = 0
+        self.visits: dict[Connection, Visit] = {}
+        self.dead = 0
+        self.buffers = 0
+        self.greets = b""
+        """Said at once to whoever connects, as by a program of another kind."""
+        self.gate = Gate()
+        self._unposted = 0
+
+    # What the network calls.
+
+    def accepted(self, connection: Connection) -> None:
+        self.visits[connection] = Visit(self, connection)
+        if self.greets:
+            connection.send(self.greets)
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        visit = self.visits.get(connection)
+        if visit is None or visit.over:
+            return
+        visit.asked += data
+        if b"\r\n\r\n" in visit.asked:
+            asked, visit.asked = visit.asked, b""
+            self.answer(visit, asked)
+
+    def ended(self, connection: Connection) -> None:
+        visit = self.visits.pop(connection, None)
+        if visit is not None:
+            visit.over = True
+            if not connection.closed:
+                connection.finish()
+
+    # What the world does.
+
+    def post(self, count: int = 1) -> None:
+        """Store so many events, and tell every stream that is open. A relay that is dead stores nothing."""
+        if self.dead:
+            return
+        if self.gate.stopped:
+            self._unposted += count  # It lies in a socket's buffer until the program goes on.
+            return
+        if not count:
+            return
+        self.posted += count
+        self.kernel.tell("relay: %d posted, the last is %d", count, self.posted)
+        for visit in list(self.visits.values()):
+            self.bring(visit)
+
+    def bring(self, visit: Visit) -> None:
+        """What this stream has not been sent yet, unless it stands in the middle of a line."""
+        if visit.streaming and not visit.mid_line and not self.gate.stopped:
+            while visit.pointer < self.posted and not visit.over:
+                visit.pointer += 1
+                visit.write(self.compose(visit.pointer), visit.pointer)
+
+    def open(self, visit: Visit, asked: bytes, framing: int = CHUNKED, head: bytes = b"") -> None:
+        """Accept a subscription and begin to stream."""
+        self.begin(visit, asked, framing)
+        visit.raw(head or opening(framing))
+        self.keep(visit)
+
+    def begin(self, visit: Visit, asked: bytes, framing: int) -> None:
+        visit.framing = framing
+        visit.streaming = True
+        visit.pointer = self.posted
+        last = _LAST_ID.search(asked)
+        if self.replays:
+            visit.pointer = 0 if last is None else int(last[1])
+
+    def keep(self, visit: Visit) -> None:
+        """Replay what is owed, and go on with heartbeats."""
+        visit.last_sent = self.kernel.now
+        self.bring(visit)
+        self.kernel.after(self.heartbeat, self._beat, visit)
+
+    def _beat(self, visit: Visit) -> None:
+        if visit.over:
+            return
+        kernel = self.kernel
+        due = visit.last_sent + self.heartbeat
+        if self.gate.stopped or visit.mid_line:
+            kernel.after(self.heartbeat, self._beat, visit)
+        elif due > kernel.now:
+            kernel.at(due, self._beat, visit)
+        else:
+            visit.write(b": phyllis: still on the line\n\n")
+            kernel.after(self.heartbeat, self._beat, visit)
+
+    def go_on(self) -> None:
+        """SIGCONT: everything that has piled up."""
+        self.gate.go_on()
+        if not self.gate.stopped:
+            unposted, self._unposted = self._unposted, 0
+            self.post(unposted)
+
+
+class Gate:
+    """Where a program begins, so that it can be stopped: its kernel goes on accepting and acknowledging for it."""
+
+    def __init__(self) -> None:
+        self.program: Program | None = None
+        self.stopped = 0
+        self._waiting: list[tuple[Connection, bytes | None]] = []
+
+    def accepted(self, connection: Connection) -> None:
+        assert self.program is not None
+        self.program.accepted(connection)
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        assert self.program is not None
+        if self.stopped:
+            self._waiting.append((connection, data))
+        else:
+            self.program.received(connection, data)
+
+    def ended(self, connection: Connection) -> None:
+        assert self.program is not None
+        if self.stopped:
+            self._waiting.append((connection, None))
+        else:
+            self.program.ended(connection)
+
+    def go_on(self) -> None:
+        self.stopped -= 1
+        if self.stopped:
+            return
+        waiting, self._waiting = self._waiting, []
+        for connection, data in waiting:
+            if data is None:
+                self.ended(connection)
+            else:
+                self.received(connection, data)
+
+
+def opening(framing: int) -> bytes:
+    coding = b"Transfer-Encoding: chunked\r\n" if framing == CHUNKED else b""
+    if framing == LENGTH:
+        coding = b"Content-Length: %d\r\n" % _LONG
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + coding + b"\r\n"
+
+
+def compose(number: int) -> bytes:
+    """As wire's relay sends it."""
+    return b'data: {"event_id": %d}\n\n' % number

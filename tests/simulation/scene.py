@@ -1,0 +1,123 @@
+"""A machine with a network, names and one shipped `Loop`: the stage on which tests and simulated years play.
+
+Nothing of the library is replaced but what `System` names. A stream is put together as `Streams.add` and `EventSource`
+do it: a plan, a record, a sink, and `keep_alive` in a task of the loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from tests.simulation.kernel import Kernel, MemoryBell, MemoryPoller
+from tests.simulation.names import Name, Names
+from tests.simulation.network import Network, Path, Place, Program
+from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.task import System, Task
+from wire_rawsse.policy import Backoff
+from wire_rawsse.record import Record
+from wire_rawsse.source import EventSink, OwnedSink, Restart, keep_alive, make_plan
+from wire_rawsse.stream import Plan
+from wire_rawsse.streams import WakeSink
+
+SinkT = TypeVar("SinkT", WakeSink, EventSink)
+
+
+class Journal(Record):
+    """A record that is overheard. The three are called after the fact."""
+
+    def __init__(self, url: str, backoff: Backoff) -> None:
+        super().__init__(url, backoff)
+        self.on_enter: Callable[[str, str], None] = lambda before, phase: None
+        self.on_begin: Callable[[], None] = lambda: None
+        self.on_end: Callable[[WireRawSSEError | None, float | None], None] = lambda error, delay: None
+
+    def enter(self, phase: str, wall: float) -> None:
+        before = self.phase
+        super().enter(phase, wall)
+        self.on_enter(before, phase)
+
+    def begin(self, now: float) -> None:
+        super().begin(now)
+        self.on_begin()
+
+    def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
+        super().ended(error, delay, wall)
+        self.on_end(error, delay)
+
+
+class Stream:
+    """A stream in a scene. `phases`: when which began; `ends`: when, why, and how long until the next."""
+
+    def __init__(self, scene: Scene, plan: Plan, sink: OwnedSink, persistent: bool) -> None:
+        self.scene = scene
+        self.plan = plan
+        self.sink = sink
+        self.persistent = persistent
+        self.record = Journal(plan.url.shown, plan.backoff)
+        self.phases: list[tuple[float, str]] = []
+        self.ends: list[tuple[float, WireRawSSEError | None, float | None]] = []
+        self.task: Task = scene.loop.add(self._begin)
+
+    def keep_journal(self) -> None:
+        """For a scene that is short: `phases` and `ends` are kept from now on."""
+        kernel = self.scene.kernel
+        self.record.on_enter = lambda before, phase: self.phases.append((kernel.now, phase))
+        self.record.on_end = lambda error, delay: self.ends.append((kernel.now, error, delay))
+
+    def restart(self) -> None:
+        self.scene.loop.interrupt(self.task, Restart())
+
+    @property
+    def phase(self) -> str:
+        return self.record.phase
+
+    def _begin(self, world: Task) -> Any:
+        return keep_alive(world, self.plan, self.record, self.sink, persistent=self.persistent)
+
+
+class Scene:
+    """`settings` are the kernel's."""
+
+    def __init__(self, seed: str = "0", **settings: float) -> None:
+        self.kernel = kernel = Kernel(seed, **settings)
+        self.network = Network(kernel)
+        self.names = Names(kernel)
+        self.system = System(
+            monotonic=kernel.monotonic,
+            wall=kernel.wall,
+            sleep=kernel.advance,
+            dice=lambda: kernel.dice(),  # Looked up at each throw, so that a test may load the dice.
+            bell=lambda: MemoryBell(kernel),
+            poller=lambda: MemoryPoller(kernel),
+            resolver=self.names.resolver,
+            open=self.network.open,
+        )
+        self.loop = Loop(self.system)
+
+    def place(self, host: str, port: int, program: Program, latency: float = 0.0) -> Place:
+        """Somebody who listens."""
+        place = Place(Path(self.kernel, latency), program)
+        self.network.places[host, port] = place
+        return place
+
+    def name(self, name: str, *hosts: str, delay: float = 0.0) -> Name:
+        self.names.known[name] = made = Name(hosts, delay)
+        return made
+
+    def stream(
+        self,
+        url: str,
+        sink: OwnedSink | None = None,
+        *,
+        persistent: bool = True,
+        environ: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> Stream:
+        """`settings` are those of `make_plan`: timeouts, keepalive, backoff, tls, headers …"""
+        defaults: dict[str, Any] = {"headers": None, "method": "GET", "body": None, "bearer_token": None, "tls": None}
+        defaults |= {"timeouts": Plan.timeouts, "keepalive": Plan.keepalive, "backoff": Plan.backoff}
+        plan = dataclasses.replace(make_plan(url, **(defaults | settings)), environ=environ or {})
+        return Stream(self, plan, sink or WakeSink(), persistent)

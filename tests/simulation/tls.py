@@ -1,0 +1,212 @@
+"""TLS as its traps: records, tickets, a handshake in flights, and reads that wait for writability.
+
+`MemoryContext` is an `ssl.SSLContext`, so the shipped code takes it as it is. Its sockets raise what `ssl` raises where
+it raises it. On the wire a record is one byte of kind, three bytes of length and its payload, in clear.
+
+The traps: a ticket makes a socket readable and brings nothing; with `read_ahead` everything that the socket has goes
+into the TLS layer at once, one record of it is handed out for each `recv`, and the rest makes nothing readable; a key
+update must be answered before reading on, so `recv` may wait for room to write.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from tests.simulation.kernel import trouble
+from tests.simulation.network import Connection, Program, Socket
+
+GOODBYE, HELLO, DATA, TICKET, UPDATE = range(21, 26)
+RECORD: Final = 16384
+"""The most that one record carries (RFC 8446 §5.1)."""
+
+
+def record(kind: int, payload: bytes = b"") -> bytes:
+    return b"%c%c%c%c" % (kind, len(payload) >> 16, len(payload) >> 8 & 255, len(payload) & 255) + payload
+
+
+def broken(reason: str) -> ssl.SSLError:
+    """As OpenSSL's own come: with a reason."""
+    error = ssl.SSLError(1, f"[SSL: {reason}] {reason.lower().replace('_', ' ')}")
+    error.reason = reason
+    return error
+
+
+def first_record(raw: bytes) -> tuple[int, bytes, bytes] | None:
+    """Kind, payload, and what follows; None while it is not all there. Raises `SSLError` for what is no record."""
+    if raw and raw[0] not in (HELLO, DATA, TICKET, UPDATE, GOODBYE):
+        raise broken("WRONG_VERSION_NUMBER")
+    if len(raw) < 4:
+        return None
+    end = 4 + (raw[1] << 16 | raw[2] << 8 | raw[3])
+    if len(raw) < end:
+        return None
+    return raw[0], raw[4:end], raw[end:]
+
+
+class MemoryContext(ssl.SSLContext):
+    """`read_ahead` is decided for each connection by `choose`."""
+
+    choose: Callable[[], bool]
+
+    def __new__(cls, choose: Callable[[], bool] = lambda: True) -> MemoryContext:
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+        made.choose = choose
+        return made
+
+    def __init__(self, choose: Callable[[], bool] = lambda: True) -> None:
+        super().__init__()
+
+    def wrap_socket(self, sock: Any, *args: Any, **settings: Any) -> ssl.SSLSocket:
+        assert not settings["suppress_ragged_eofs"] and not settings["do_handshake_on_connect"]
+        if sock.error:
+            # The peer was faster: `ssl` takes the descriptor over, finds no peer, and closes it.
+            code = sock.error
+            sock.lose()
+            raise trouble(code)
+        return cast(ssl.SSLSocket, Secured(sock, self.choose()))
+
+
+class Secured:
+    """A client's socket behind TLS."""
+
+    def __init__(self, sock: Socket, read_ahead: bool) -> None:
+        self.inner = sock
+        self.read_ahead = read_ahead
+        self._raw = b""
+        self._plain = b""
+        self._greeted = False
+        self._done = False
+        self._goodbye = False
+        self._owes = False
+
+    def fileno(self) -> int:
+        return self.inner.fileno()
+
+    def do_handshake(self) -> None:
+        if not self._greeted:
+            self.inner.send(record(HELLO, b"client"))
+            self._greeted = True
+        while not self._done:
+            kind, payload = self._next()
+            if kind != HELLO:
+                raise broken("UNEXPECTED_MESSAGE")
+            if payload == b"certificate of another":
+                failed = ssl.SSLCertVerificationError(1, "certificate verify failed")
+                failed.verify_message = "Hostname mismatch"
+                raise failed
+            if payload == b"more":
+                self.inner.send(record(HELLO, b"client again"))
+            else:
+                self._done = True
+                self.inner.send(record(HELLO, b"finished"))
+
+    def recv(self, size: int) -> bytes:
+        while not self._plain:
+            if self._goodbye:
+                return b""
+            if self._owes:
+                self._send(record(UPDATE))
+                self._owes = False
+            kind, payload = self._next()
+            if kind == DATA:
+                self._plain = payload[1:]
+                if payload[:1] == b"!":
+                    self.inner.last_life = self.inner.kernel.now
+            elif kind == GOODBYE:
+                self._goodbye = True
+            elif kind == UPDATE:
+                self._owes = True
+        data, self._plain = self._plain[:size], self._plain[size:]
+        self.inner.kernel.moved += len(data)
+        return data
+
+    def send(self, data: bytes | memoryview) -> int:
+        piece = bytes(data[:RECORD])
+        self._send(record(DATA, b"!" + piece))
+        return len(piece)
+
+    def unwrap(self) -> None:
+        self.inner.send(record(GOODBYE))
+        raise ssl.SSLWantReadError(2, "The operation did not complete (read)")
+
+    def close(self) -> None:
+        pending = len(self._plain) + sum(1 for byte in self._raw[:1] if byte == DATA)
+        self.inner.close()
+        self.inner.unread += pending
+
+    def _send(self, whole: bytes) -> None:
+        if not self.inner.error and self.inner.room() < len(whole):
+            raise ssl.SSLWantWriteError(3, "The operation did not complete (write)")
+        self.inner.send(whole)
+
+    def _next(self) -> tuple[int, bytes]:
+        while True:
+            found = first_record(self._raw)
+            if found is not None:
+                kind, payload, self._raw = found
+                return kind, payload
+            try:
+                more = self.inner.recv(1 << 20 if self.read_ahead else self._missing())
+            except BlockingIOError:
+                raise ssl.SSLWantReadError(2, "The operation did not complete (read)") from None
+            if not more:
+                raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+            self._raw += more
+
+    def _missing(self) -> int:
+        """Bytes of the present record that are not here yet: OpenSSL takes no more than it needs."""
+        raw = self._raw
+        if len(raw) < 4:
+            return 4 - len(raw)
+        return 4 + (raw[1] << 16 | raw[2] << 8 | raw[3]) - len(raw)
+
+
+class Endpoint:
+    """The server's TLS between a connection and the program behind it. It looks like both to the other."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.flights: list[bytes] = [b"done"]
+        """What is sent in the handshake, one for each of the client's flights; "more" asks for another."""
+        self.stalls_at: int | None = None
+        """The flight that is never sent."""
+        self.tickets = 2
+        self._raw: dict[Connection, bytes] = {}
+        self._flight: dict[Connection, int] = {}
+
+    def accepted(self, connection: Connection) -> None:
+        self._raw[connection] = b""
+        self._flight[connection] = 0
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        self._raw[connection] += data
+        while connection in self._raw:
+            try:
+                found = first_record(self._raw[connection])
+            except ssl.SSLError:
+                connection.reset()
+                return
+            if found is None:
+                return
+            kind, payload, self._raw[connection] = found
+            if kind == HELLO:
+                self._answer(connection)
+            elif kind == DATA:
+                self.program.received(connection, payload[1:])
+
+    def ended(self, connection: Connection) -> None:
+        if self._raw.pop(connection, None) is not None and self._flight.pop(connection) > len(self.flights):
+            self.program.ended(connection)
+
+    def _answer(self, connection: Connection) -> None:
+        number = self._flight[connection]
+        self._flight[connection] = number + 1
+        if number == self.stalls_at:
+            return
+        if number < len(self.flights):
+            connection.send(record(HELLO, self.flights[number]))
+        else:
+            self.program.accepted(connection)
+            connection.send(record(TICKET, b"a session ticket") * self.tickets)

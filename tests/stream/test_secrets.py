@@ -1,0 +1,246 @@
+"""A server that echoes what we sent, wherever it can: not four characters of a secret may show in anything we say.
+
+Looked through are the text and repr of every error, its traceback with every cause, every log record, the reprs of the
+objects that a program holds, and a subscriber's state.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.fixtures import Serve
+from tests.support.listen import first, source, subscriber, told
+from tests.support.server import Asked, Peer, Step, byte_by_byte, request, send, stall, tls
+from tests.support.trust import Authority
+from wire_rawsse import Closed, Opened
+from wire_rawsse.errors import WireRawSSEError
+
+TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
+PASSWORD = "Lu5dXe0QsHw3"
+"""Nothing that we say of ourselves has four characters in common with either, in upper or lower case."""
+
+Echo = Callable[[str], bytes]
+
+STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+
+ECHOES: dict[str, Echo] = {
+    "reason": lambda s: f"HTTP/1.1 403 no {s}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "reason of a retried status": lambda s: f"HTTP/1.1 503 {s} {s}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "reason behind the cut": lambda s: f"HTTP/1.1 403 {'x' * 70}{s}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "reason across the cut": lambda s: f"HTTP/1.1 403 {'x' * 77}{s}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "reason with controls between": lambda s: f"HTTP/1.1 403 \t{s}\t\r\nContent-Length: 0\r\n\r\n".encode(),
+    "reason in another case": lambda s: f"HTTP/1.1 403 {s.lower()} {s.upper()}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "retry-after": lambda s: f"HTTP/1.1 503 x\r\nRetry-After: {s}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "status line": lambda s: f"HTTP/1.1 {s} OK\r\n\r\n".encode(),
+    "instead of http": lambda s: f"{s}\r\n".encode(),
+    "http with a version": lambda s: f"HTTP/1.{s} 200 OK\r\n\r\n".encode(),
+    "content-type": lambda s: f"HTTP/1.1 200 OK\r\nContent-Type: text/{s}\r\n\r\n".encode(),
+    "content-type parameter": lambda s: f"HTTP/1.1 200 OK\r\nContent-Type: text/html;x={s}\r\n\r\n".encode(),
+    "content-encoding": lambda s: (STREAM + f"Content-Encoding: {s}\r\n\r\n").encode(),
+    "field name": lambda s: (STREAM + f"{s}\r\n\r\n").encode(),
+    "field value with a control": lambda s: (STREAM + f"X: {s}\0\r\n\r\n").encode(),
+    "content-length": lambda s: f"HTTP/1.1 200 OK\r\nContent-Length: {s}\r\n\r\n".encode(),
+    "transfer-encoding": lambda s: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {s}\r\n\r\n".encode(),
+    "chunk header": lambda s: (STREAM + f"\r\n{s}\r\n").encode(),
+    "chunk behind data": lambda s: (STREAM + f"\r\n2\r\n: \r\n{s}\r\n").encode(),
+    "behind a chunk": lambda s: (STREAM + f"\r\n2\r\n: {s}\r\n").encode(),
+    "trailer": lambda s: (STREAM + "\r\n0\r\n" + s.replace(":", "-") + "\r\n\r\n").encode(),
+    "endless chunk header": lambda s: (STREAM + f"\r\n5;{s * 4000}").encode(),
+    "endless head": lambda s: (STREAM + f"X: {s * 4000}").encode(),
+    "bad location": lambda s: f"HTTP/1.1 302 x\r\nLocation: http://{s}:{s}/\r\n\r\n".encode(),
+    "location of another scheme": lambda s: f"HTTP/1.1 302 x\r\nLocation: {s}://x/\r\n\r\n".encode(),
+    "location off to a socket": lambda s: f"HTTP/1.1 302 x\r\nLocation: unix:///run/{s}\r\n\r\n".encode(),
+}
+"""What a server may do with a secret, so that it ends as an error of ours."""
+
+
+@pytest.fixture(autouse=True)
+def every_record(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+
+def pieces(secret: str) -> Iterator[str]:
+    for start in range(len(secret) - 3):
+        yield secret[start : start + 4].lower()
+
+
+def check(texts: list[str], caplog: pytest.LogCaptureFixture, *secrets: str) -> None:
+    for record in caplog.records:
+        texts += [record.getMessage(), repr(record), repr(record.args)]
+        if record.exc_info and record.exc_info[1]:
+            texts += traceback.format_exception(record.exc_info[1])
+    whole = "\n".join(texts).lower()
+    assert whole
+    for secret in secrets:
+        for piece in pieces(secret):
+            assert piece not in whole
+
+
+def echo(how: Echo, what: Callable[[Asked], str], way: Callable[[bytes], Step] = send) -> Step:
+    def step(peer: Peer) -> None:
+        way(how(what(peer.asked[-1])))(peer)
+
+    return step
+
+
+def authorization(asked: Asked) -> str:
+    value = asked.get("Authorization")
+    assert value is not None
+    return value
+
+
+def errors(url: str, **settings: object) -> list[str]:
+    """What is told of the first end of a source, whether it is for good or not."""
+    texts: list[str] = []
+    with source(url, **settings) as listening:
+        try:
+            for item in listening.items():
+                texts.append(repr(item))
+                if isinstance(item, Closed):
+                    assert item.error is not None, "there was nothing wrong"
+                    texts.append(told(item.error))
+                    if item.retry_in is not None:
+                        break
+        except WireRawSSEError as error:
+            texts.append(told(error))
+        texts.append(repr(listening))
+    return texts
+
+
+def test_the_secrets_are_their_own_only() -> None:
+    """Or a test here could fail by chance."""
+    assert len(set(pieces(TOKEN))) == len(TOKEN) - 3
+
+
+@pytest.mark.parametrize("way", [send, byte_by_byte])
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_a_bearer_token(
+    how: Echo, way: Callable[[bytes], Step], serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    if way is byte_by_byte and how in (ECHOES["endless chunk header"], ECHOES["endless head"]):
+        way = send  # 100,000 segments show nothing new.
+    server = serve([request, echo(how, authorization, way), stall])
+    check(errors(server.url, bearer_token=TOKEN), caplog, TOKEN)
+
+
+@pytest.mark.parametrize("part", [slice(0, 9), slice(5, 13), slice(-9, None), slice(3, 7)])
+@pytest.mark.parametrize("name", ["reason", "instead of http", "content-type", "chunk header"])
+def test_a_part_of_one(name: str, part: slice, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve([request, echo(ECHOES[name], lambda _: TOKEN[part]), stall])
+    check(errors(server.url, bearer_token=TOKEN), caplog, TOKEN)
+
+
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_any_header_of_the_callers(how: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve([request, echo(how, lambda asked: asked.get("X-Api-Key") or ""), stall])
+    check(errors(server.url, headers={"X-Api-Key": TOKEN}), caplog, TOKEN)
+
+
+@pytest.mark.parametrize("name", ["reason", "instead of http", "content-type", "chunk header", "bad location"])
+def test_one_that_a_callable_gave(name: str, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve([request, echo(ECHOES[name], authorization), stall])
+    check(errors(server.url, bearer_token=lambda: TOKEN), caplog, TOKEN)
+
+
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_userinfo_encoded_and_decoded(how: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    def decoded(asked: Asked) -> str:
+        encoded = authorization(asked).removeprefix("Basic ")
+        return f"{encoded}-{base64.b64decode(encoded).decode()}"
+
+    server = serve([request, echo(how, decoded), stall])
+    encoded = base64.b64encode(f"{PASSWORD}:{TOKEN}".encode()).decode()
+    check(errors(f"http://{PASSWORD}:{TOKEN}@{server.place}/"), caplog, PASSWORD, TOKEN, encoded)
+
+
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_a_token_in_the_query(how: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve([request, echo(how, lambda asked: asked.target), stall])
+    check(errors(f"http://{server.place}/x?access_token={TOKEN}"), caplog, TOKEN)
+
+
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_over_tls(how: Echo, serve: Serve, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve([tls(authority.server()), request, echo(how, authorization), stall])
+    url = f"https://localhost:{server.port}/"
+    check(errors(url, bearer_token=TOKEN, tls=authority.file), caplog, TOKEN)
+
+
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_behind_a_redirect_that_hands_it_on(how: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """The second server was never sent the token, and has it from the first one's Location."""
+    there = serve([request, echo(how, lambda asked: asked.target), stall])
+    location = lambda s: f"HTTP/1.1 302 x\r\nLocation: http://{there.place}/{s}?{s}\r\n\r\n".encode()  # noqa: E731  # a row like those above
+    here = serve([request, echo(location, lambda asked: TOKEN), stall])
+    check(errors(here.url, bearer_token=TOKEN), caplog, TOKEN)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.1:1/{}",
+        "http://{}.invalid/",
+        "http://user:{}@127.0.0.1:1/",
+        "http://127.0.0.1:1/?{}",
+        "https://127.0.0.1:1/{}#{}",
+    ],
+)
+def test_a_redirect_that_leads_nowhere(location: str, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    answer = f"HTTP/1.1 302 x\r\nLocation: {location.format(TOKEN, TOKEN)}\r\n\r\n".encode()
+    server = serve([request, send(answer), stall])
+    check(errors(server.url, bearer_token=TOKEN), caplog, TOKEN)
+
+
+def test_a_redirect_from_https_to_http(serve: Serve, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    answer = f"HTTP/1.1 302 x\r\nLocation: http://{TOKEN}.invalid/{TOKEN}\r\n\r\n".encode()
+    server = serve([tls(authority.server()), request, send(answer), stall])
+    check(errors(f"https://localhost:{server.port}/", bearer_token=TOKEN, tls=authority.file), caplog, TOKEN)
+
+
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_a_proxys_credentials(
+    how: Echo, serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(asked: Asked) -> str:
+        encoded = (asked.get("Proxy-Authorization") or "").removeprefix("Basic ")
+        return f"{encoded}-{base64.b64decode(encoded).decode()}"
+
+    server = serve([request, echo(how, decoded), stall])
+    monkeypatch.setenv("ALL_PROXY", f"http://{PASSWORD}:{TOKEN}@{server.place}")
+    encoded = base64.b64encode(f"{PASSWORD}:{TOKEN}".encode()).decode()
+    check(errors("http://example.invalid/"), caplog, PASSWORD, TOKEN, encoded)
+    status_is_2xx = how(".").startswith(b"HTTP/1.1 2")
+    if not status_is_2xx:  # Then it is a tunnel, and what follows is none of HTTP's.
+        check(errors("https://example.invalid/"), caplog, PASSWORD, TOKEN, encoded)
+
+
+def test_two_hosts_are_not_quoted(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve([request, stall])
+    check(errors(server.url, headers=[("Host", TOKEN), ("Host", PASSWORD)]), caplog, TOKEN, PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["reason", "instead of http", "content-type", "chunk header", "bad location"])
+def test_a_subscriber(name: str, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve([request, echo(ECHOES[name], authorization), stall])
+    with subscriber(f"http://{PASSWORD}@{server.place}/?{TOKEN}", bearer_token=TOKEN) as listening:
+        for _ in range(1000):
+            listening.wait(0.01)
+            if listening.state.last_error is not None and len(caplog.records) > 1:
+                break
+        texts = [repr(listening), repr(listening.state), str(listening.state.last_error)]
+    assert len(caplog.records) > 1
+    check(texts, caplog, TOKEN, PASSWORD)
+
+
+def test_an_accepted_head_is_not_in_the_repr(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    answer = STREAM + "X-Echo: {}\r\n\r\n"
+    server = serve([request, echo(lambda s: answer.format(s).encode(), authorization), stall])
+    with source(server.url, bearer_token=TOKEN) as listening:
+        opened = first(listening, Opened)
+    check([repr(opened), str(opened)], caplog, TOKEN)
+    assert TOKEN in str(opened.headers), "it was not even echoed"

@@ -1,0 +1,99 @@
+"""What an import costs, measured in fresh interpreters: modules, and memory that is nobody else's (USS)."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.fixtures import Serve
+from tests.support.server import OPEN, request, send, stall
+
+BASE = "import socket, h11"
+OURS = 'import socket, h11, wire_rawsse; s = wire_rawsse.StreamSubscriber("http://127.0.0.1:9/", bearer_token="t")'
+FORBIDDEN = (
+    *("asyncio", "ssl", "_ssl", "certifi", "http", "http.client", "urllib", "urllib.request", "urllib.parse", "email"),
+    *("logging", "argparse", "threading", "concurrent", "json", "selectors", "tempfile", "subprocess", "ipaddress"),
+)
+"""What a daemon on a local relay never pays for: the largest of them cost more than all of us."""
+
+MODULES = "import sys; print(*sorted(sys.modules))"
+USS = r"""
+import re
+text = open("/proc/self/smaps_rollup").read()
+print(sum(int(kib) for kib in re.findall(r"^Private_(?:Clean|Dirty):\s*(\d+) kB$", text, re.MULTILINE)))
+"""
+
+
+def run(code: str, **environ: str) -> str:
+    """Isolated from the tests' own environment (coverage, the current folder), so that only the code is measured."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**{name: value for name, value in os.environ.items() if not name.startswith("COV")}, **environ},
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def modules(code: str) -> set[str]:
+    return set(run(f"{code}\n{MODULES}").split())
+
+
+def test_what_is_loaded_for_an_http_url() -> None:
+    base, ours = modules(BASE), modules(OURS)
+    assert not [name for name in FORBIDDEN if name in ours - base]
+    added = ours - base
+    assert len(added) <= 35, sorted(added)
+    foreign = {name for name in added if not name.startswith("wire_rawsse")}
+    assert len(foreign) <= 5, sorted(foreign)
+
+
+def test_what_is_loaded_by_the_import_alone() -> None:
+    assert modules("import socket, h11, wire_rawsse") == modules(OURS)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="only Linux tells USS so easily")
+def test_the_memory_that_it_adds() -> None:
+    """1.5 MiB at most; the median of several, since the allocator's rounding moves single runs."""
+
+    def median(code: str) -> float:
+        return statistics.median(int(run(f"{code}\n{USS}")) for _ in range(5))
+
+    run(OURS)  # So that bytecode is compiled and in the page cache.
+    added = median(OURS) - median(BASE)
+    assert added <= 1.5 * 1024, f"{added} KiB"
+
+
+def test_a_whole_http_stream_loads_no_tls(serve: Serve) -> None:
+    """Connected, woken, truncated and connected again."""
+    server = serve([request, send(OPEN + b"data: x\n\n")], [request, send(OPEN), stall])
+    code = f"""
+import sys, wire_rawsse
+with wire_rawsse.StreamSubscriber({server.url!r}, backoff=wire_rawsse.Backoff(initial=0.01, healthy_after=0)) as s:
+    assert s.wait(20) and s.wait(20)
+    assert s.state.reconnect_count == 1
+print(*sorted(sys.modules))
+"""
+    loaded = set(run(code).split())
+    assert not loaded & {"ssl", "_ssl", "certifi", "asyncio", "threading", "http", "email"}
+    assert "logging" not in loaded, "a clean end is nothing to warn of"
+
+
+def test_a_name_costs_a_thread_and_nothing_more(serve: Serve) -> None:
+    server = serve([request, send(OPEN), stall])
+    code = f"""
+import sys, wire_rawsse
+with wire_rawsse.StreamSubscriber("http://localhost:{server.port}/") as s:
+    assert s.wait(20)
+print(*sorted(sys.modules))
+"""
+    loaded = set(run(code).split())
+    assert "threading" in loaded
+    assert not loaded & {"ssl", "_ssl", "certifi", "asyncio", "logging", "concurrent", "concurrent.futures"}

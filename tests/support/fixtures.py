@@ -1,0 +1,55 @@
+"""The fixtures that the folders' conftest.py files import: servers, authorities, a place for a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.support.server import Script, Server
+from tests.support.trust import Authority
+
+
+class Serve(Protocol):
+    """Starts a scripted server, which the fixture ends: see `tests.support.server`."""
+
+    def __call__(self, *scripts: Script, host: str = "127.0.0.1", path: str | None = None) -> Server: ...
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def start(*scripts: Script, host: str = "127.0.0.1", path: str | None = None) -> Server:
+        server = Server(*scripts, host=host, path=path)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+    for server in servers:
+        for fault in server.faults:
+            raise fault
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that no client here trusts."""
+    return Authority(tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture
+def socket_path(tmp_path: Path) -> str:
+    """Short enough for sockaddr_un, or the test is skipped."""
+    path = str(tmp_path / "s")
+    if len(path) > 100:
+        pytest.skip("the temporary folder's path is too long for a Unix-domain socket")
+    return path

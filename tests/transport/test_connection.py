@@ -1,0 +1,144 @@
+"""One established connection: all is sent, however little the kernel takes at a time, or the deadline says no."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from tests.support.drive import drive
+from tests.support.fixtures import Serve
+from tests.support.server import PATIENCE, Peer, stall, tls
+from tests.support.trust import Authority
+from wire_rawsse.policy import Keepalive
+from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.connection import Connection
+from wire_rawsse.transport.dial import dial
+from wire_rawsse.transport.tls import context_for, secure
+from wire_rawsse.waits import Address, Coroutine, World
+
+MUCH = bytes(range(256)) * (1 << 14)  # 4 MiB: more than the kernel's buffers on both sides take.
+
+
+def connected(world: World, port: int, context: ssl.SSLContext | None) -> Coroutine[Connection]:
+    address = Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", port))
+    budget = Budget(world.now(), PATIENCE, "the server")
+    sock = yield from dial(world, [address], budget, Keepalive())
+    if context is None:
+        return Connection(sock)
+    return Connection((yield from secure(world, sock, context, "localhost", budget)), tls=True)
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_all_of_it_arrives(secured: bool, serve: Serve, authority: Authority) -> None:
+    got: list[bytes] = []
+
+    def slowly(peer: Peer) -> None:
+        time.sleep(0.05)  # Let the kernel's buffers fill first.
+        peer.server.keep(got, peer.receive_exactly(len(MUCH)))
+
+    server = serve([*([tls(authority.server())] if secured else []), slowly])
+    context = context_for(authority.file) if secured else None
+
+    def start(world: World) -> Coroutine[bool]:
+        connection = yield from connected(world, server.port, context)
+        sent = yield from connection.send(MUCH, world.now() + PATIENCE)
+        connection.end(world)
+        return sent
+
+    assert drive(start) is True
+    server.until(lambda: bool(got))
+    assert got == [MUCH]
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_a_peer_that_takes_nothing_ends_it_at_the_deadline(secured: bool, serve: Serve, authority: Authority) -> None:
+    over = threading.Event()
+
+    def idle(peer: Peer) -> None:
+        over.wait(PATIENCE)
+
+    server = serve([*([tls(authority.server())] if secured else []), idle])
+    context = context_for(authority.file) if secured else None
+
+    def start(world: World) -> Coroutine[tuple[bool, float]]:
+        connection = yield from connected(world, server.port, context)
+        began = world.now()
+        sent = yield from connection.send(MUCH, began + 0.2)
+        passed = world.now() - began
+        connection.end(world)
+        return sent, passed
+
+    sent, passed = drive(start)
+    over.set()
+    assert not sent
+    assert passed == pytest.approx(0.2)  # The stream's clock never runs past its deadline.
+
+
+def test_a_peer_that_is_gone_is_an_error(serve: Serve) -> None:
+    server = serve([lambda peer: peer.close()])
+
+    def start(world: World) -> Coroutine[None]:
+        connection = yield from connected(world, server.port, None)
+        try:
+            yield from connection.send(MUCH, world.now() + PATIENCE)
+        finally:
+            connection.end(world)
+
+    with pytest.raises(ConnectionError):
+        drive(start)
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_receiving(secured: bool, serve: Serve, authority: Authority) -> None:
+    def speak(peer: Peer) -> None:
+        peer.sock.sendall(MUCH)
+
+    server = serve([*([tls(authority.server())] if secured else []), speak])
+    context = context_for(authority.file) if secured else None
+
+    def start(world: World) -> Coroutine[bytes]:
+        connection = yield from connected(world, server.port, context)
+        receive = connection.receive(world.now() + PATIENCE)
+        received = bytearray()
+        while data := (yield receive):
+            received += data
+        connection.end(world)
+        return bytes(received)
+
+    assert drive(start) == MUCH
+
+
+def test_it_says_goodbye_where_tls_can(serve: Serve, authority: Authority) -> None:
+    """close_notify (RFC 8446 §6.1): the peer sees an end, and no truncation."""
+    ends: list[bytes] = []
+
+    def listen(peer: Peer) -> None:
+        peer.server.keep(ends, peer.sock.recv(1))  # It raises where close_notify is missing.
+
+    server = serve([tls(authority.server()), listen])
+
+    def start(world: World) -> Coroutine[None]:
+        connection = yield from connected(world, server.port, context_for(authority.file))
+        connection.end(world)
+
+    drive(start)
+    server.until(lambda: bool(ends) or bool(server.errors))
+    assert ends == [b""]
+
+
+def test_the_end_waits_for_nobody(serve: Serve, authority: Authority) -> None:
+    """Not even for a peer that takes nothing more: what cannot be said at once is not said."""
+    server = serve([tls(authority.server()), stall])
+
+    def start(world: World) -> Coroutine[float]:
+        connection = yield from connected(world, server.port, context_for(authority.file))
+        began = time.monotonic()
+        connection.end(world)
+        connection.end(world)  # Twice is fine.
+        return time.monotonic() - began
+
+    assert drive(start) < PATIENCE / 2

@@ -1,0 +1,183 @@
+"""Happy Eyeballs (RFC 8305) in virtual time, where a pace of 250 ms can be asserted to the last digit."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from tests.support.virtual import NEVER, Place, VirtualWorld
+from wire_rawsse.errors import ConnectTimeout, DialError
+from wire_rawsse.policy import Keepalive
+from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.dial import dial, interleaved
+from wire_rawsse.waits import Address, Coroutine
+
+DEAD = Place(after=NEVER)
+REFUSED = Place(after=0.01, code=errno.ECONNREFUSED)
+
+
+def v4(number: int) -> Address:
+    return Address(socket.AF_INET, socket.SOCK_STREAM, 6, (f"10.0.0.{number}", 80))
+
+
+def v6(number: int) -> Address:
+    return Address(socket.AF_INET6, socket.SOCK_STREAM, 6, (f"fd00::{number}", 80, 0, 0))
+
+
+def race(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualWorld, str]:
+    """The world after dialling these addresses, and which of them won."""
+    world = VirtualWorld({str(address): place for address, place in places.items()})
+
+    def start(world: VirtualWorld) -> Coroutine[socket.socket]:
+        return dial(world, list(places), Budget(world.now(), connect, "the relay"), Keepalive())
+
+    try:
+        winner = world.run(start)
+    except BaseException:
+        assert world.held() == []
+        raise
+    held = world.held()
+    assert len(held) == 1, "a loser of the race was not given back"
+    assert winner.fileno() >= 0
+    return world, held[0]
+
+
+def fails(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualWorld, Exception]:
+    world = VirtualWorld({str(address): place for address, place in places.items()})
+    with pytest.raises((DialError, ConnectTimeout)) as failed:
+        world.run(lambda world: dial(world, list(places), Budget(world.now(), connect, "the relay"), Keepalive()))
+    assert world.held() == []
+    return world, failed.value
+
+
+def started(world: VirtualWorld) -> list[tuple[float, str]]:
+    return [(round(moment - 1000, 6), place) for moment, place in world.dialled]
+
+
+class TestOrder:
+    def test_families_take_turns(self) -> None:
+        """RFC 8305 §4, beginning with the family of the first address, each family in its own order."""
+        addresses = [v6(1), v6(2), v6(3), v4(1), v4(2)]
+        assert [str(one) for one in interleaved(addresses)] == [
+            *("[fd00::1]:80", "10.0.0.1:80", "[fd00::2]:80", "10.0.0.2:80", "[fd00::3]:80")
+        ]
+        assert [str(one) for one in interleaved([v4(1), v4(2), v6(1)])] == [
+            "10.0.0.1:80",
+            "[fd00::1]:80",
+            "10.0.0.2:80",
+        ]
+        assert interleaved([]) == []
+
+    def test_one_address_that_answers_is_the_only_one_tried(self) -> None:
+        world, winner = race({v6(1): Place(after=0.1), v4(1): Place()})
+        assert winner == "[fd00::1]:80"
+        assert started(world) == [(0.0, "[fd00::1]:80")]
+        assert world.clock == 1000.1
+
+    def test_an_address_that_connects_at_once(self) -> None:
+        world, winner = race({v4(1): Place()})
+        assert (winner, world.clock) == ("10.0.0.1:80", 1000.0)
+
+
+class TestPace:
+    def test_the_next_starts_after_250_ms_of_silence(self) -> None:
+        world, winner = race({v6(1): DEAD, v4(1): Place(after=0.05)})
+        assert winner == "10.0.0.1:80"
+        assert started(world) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80")]
+        assert world.clock == pytest.approx(1000.3)
+
+    def test_one_after_the_other_and_all_at_the_same_time(self) -> None:
+        world, winner = race({v6(1): DEAD, v6(2): DEAD, v4(1): DEAD, v4(2): Place(after=0.1)})
+        assert winner == "10.0.0.2:80"
+        assert started(world) == [
+            *((0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80"), (0.5, "[fd00::2]:80"), (0.75, "10.0.0.2:80"))
+        ]
+        assert world.clock == pytest.approx(1000.85)
+
+    def test_one_that_is_slow_may_still_win(self) -> None:
+        world, winner = race({v6(1): Place(after=0.4), v4(1): Place(after=0.3)})
+        assert winner == "[fd00::1]:80"
+        assert started(world) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80")]
+        assert world.clock == 1000.4
+
+    def test_the_next_starts_at_once_where_one_fails(self) -> None:
+        world, winner = race({v6(1): REFUSED, v4(1): Place(after=0.05)})
+        assert winner == "10.0.0.1:80"
+        assert started(world) == [(0.0, "[fd00::1]:80"), (0.01, "10.0.0.1:80")]
+
+    def test_the_next_starts_at_once_where_one_fails_at_once(self) -> None:
+        world, winner = race({v6(1): Place(code=errno.ENETUNREACH), v4(1): Place(code=errno.EACCES), v4(2): Place()})
+        assert winner == "10.0.0.2:80"
+        assert [moment for moment, _ in started(world)] == [0.0, 0.0, 0.0]
+
+    def test_a_late_failure_holds_nothing_back(self) -> None:
+        """The one that fails is not the last that was started; the next need not wait for its turn."""
+        places = {v6(1): Place(after=0.3, code=errno.ECONNREFUSED), v4(1): DEAD, v6(2): Place(after=0.1)}
+        world, winner = race(places)
+        assert winner == "[fd00::2]:80"
+        assert started(world) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80"), (0.3, "[fd00::2]:80")]
+
+
+class TestFailure:
+    def test_every_attempt_is_told_in_its_order(self) -> None:
+        world, error = fails({v6(1): REFUSED, v4(1): Place(after=0.01, code=errno.EHOSTUNREACH), v6(2): REFUSED})
+        assert isinstance(error, DialError)
+        assert [(place, cause.errno) for place, cause in error.attempts] == [
+            ("[fd00::1]:80", errno.ECONNREFUSED),
+            ("10.0.0.1:80", errno.EHOSTUNREACH),
+            ("[fd00::2]:80", errno.ECONNREFUSED),
+        ]
+        for place, cause in error.attempts:
+            assert place in str(error) and str(cause.strerror) in str(error)
+        assert "the relay" in str(error)
+        assert world.clock == pytest.approx(1000.03)
+        assert isinstance(error, ConnectionError) and not error.permanent
+
+    def test_no_address_at_all(self) -> None:
+        _, error = fails({})
+        assert isinstance(error, DialError) and error.attempts == ()
+        assert "no address" in str(error)
+
+    def test_the_budget_covers_all_attempts_together(self) -> None:
+        world, error = fails({v6(1): DEAD, v4(1): DEAD, v6(2): REFUSED, v4(2): DEAD}, connect=3.0)
+        assert isinstance(error, ConnectTimeout)
+        assert world.clock == 1003.0
+        assert (error.clock, error.seconds, error.phase) == ("connect", 3.0, "connecting")
+        for place in ("[fd00::1]:80", "10.0.0.1:80", "[fd00::2]:80", "10.0.0.2:80"):
+            assert place in str(error)
+        assert "connect=3 s" in str(error)
+
+    def test_a_budget_shorter_than_the_pace(self) -> None:
+        world, error = fails({v6(1): DEAD, v4(1): Place()}, connect=0.1)
+        assert isinstance(error, ConnectTimeout)
+        assert (world.clock, len(world.dialled)) == (1000.1, 1)
+
+    def test_a_budget_that_is_used_up_already_tries_once(self) -> None:
+        _, winner = race({v4(1): Place()}, connect=0.0)
+        assert winner == "10.0.0.1:80"
+
+    def test_a_socket_that_cannot_be_had(self) -> None:
+        """EMFILE, or a family that the system lacks: an attempt that failed, like any other."""
+
+        class Short(VirtualWorld):
+            def open(self, address: Address) -> socket.socket:
+                if address.family == socket.AF_INET6:
+                    raise OSError(errno.EAFNOSUPPORT, "no such family")
+                return super().open(address)
+
+        world = Short({"10.0.0.1:80": Place()})
+        world.run(lambda world: dial(world, [v6(1), v4(1)], Budget(world.now(), 1, "x"), Keepalive()))
+        assert world.held() == ["10.0.0.1:80"]
+
+
+def test_closing_in_the_middle_gives_every_socket_back() -> None:
+    world = VirtualWorld({str(v6(1)): DEAD, str(v4(1)): DEAD})
+    racing = dial(world, [v6(1), v4(1)], Budget(world.now(), 10, "x"), Keepalive())
+    racing.send(None)
+    world.clock += 0.25
+    racing.send(None)
+    assert len(world.held()) == 2
+    racing.close()
+    assert world.held() == []

@@ -1,0 +1,142 @@
+"""Options, on argparse, with the manners that the command promises.
+
+argparse would exit with 2, print its usage above the error, and quote what it does not know: `--token s3cr3t` would be
+answered with the token. Here every wrong usage is a `Failure` with status 64 and one line, in which nothing is quoted
+but what failed to be a number. Abbreviations are off: an option added later must not change what a script means.
+
+Each parser's help ends with an example and the exit statuses, which have to be given to make one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from wire_rawsse.cli import stdio
+from wire_rawsse.cli.ending import COMMON_STATUSES, USAGE, Failure
+from wire_rawsse.errors import excerpt
+from wire_rawsse.policy import Timeouts
+
+_WIDTH: Final = 100
+_TOKEN_LIKE: Final = ("--token", "--bearer", "--bearer-token", "--auth", "--user", "--password", "--cookie")
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of `wire-rawsse COMMAND`. `statuses`: exit status to meaning, beside the common ones."""
+
+    def __init__(
+        self,
+        command: str,
+        description: str,
+        *,
+        operand: str = "",
+        examples: Sequence[str],
+        statuses: Mapping[int, str],
+    ) -> None:
+        rows = {**statuses, **COMMON_STATUSES}
+        epilog = ["examples:" if len(examples) > 1 else "example:", *(f"  {example}" for example in examples)]
+        epilog += ["", "exit statuses:", *(f"  {number:<4} {rows[number]}" for number in sorted(rows))]
+        super().__init__(
+            prog=f"wire-rawsse {command}",
+            usage=f"wire-rawsse {command} [OPTIONS] {operand}".rstrip(),
+            description=description,
+            epilog="\n".join(epilog),
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+        self.command = command
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Raises `Failure` for wrong usage. `--help` prints, and ends as `argparse` has it, with `SystemExit(0)`."""
+        namespace, unknown = self.parse_known_args(list(arguments))
+        if unknown:
+            self.error(self._about(unknown))
+        return namespace
+
+    def error(self, message: str) -> NoReturn:
+        raise Failure(f"{message.removeprefix('argument ')}; see: {self.prog} --help", USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            stdio.write(stdio.plain(message, sys.stdout))
+
+    def _about(self, unknown: list[str]) -> str:
+        """What is wrong with arguments that nobody knows. Names options, quotes nothing else: it may be a secret."""
+        option = next((argument.partition("=")[0] for argument in unknown if argument.startswith("-")), None)
+        if option is None:
+            return f"{len(unknown)} argument{'s' if len(unknown) > 1 else ''} too many"
+        known = [name for action in self._actions for name in action.option_strings]
+        if option.startswith(_TOKEN_LIKE) and "--token-file" in known:
+            return "a secret is never an argument (others can read it); use --token-file, --token-env or --headers-file"
+        if not option.startswith("--"):
+            return f"there is no option {option[:2]}"
+        import difflib
+
+        near = difflib.get_close_matches(option, known, n=1)
+        return f"there is no option {excerpt(option)}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Keeps the lines of the examples; a fixed width, so that help reads the same everywhere."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{**options, "width": _WIDTH, "max_help_position": 30})
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
+def seconds(*, zero: bool = False) -> Callable[[str], float]:
+    """A type for argparse: a positive number of seconds (or 0)."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+            least = "0 or more" if zero else "more than 0"
+            raise argparse.ArgumentTypeError(f"expected a number of seconds, {least}, got {shown(text)}")
+        return value
+
+    return convert
+
+
+def whole(text: str) -> int:
+    """A type for argparse: a whole number from 1."""
+    if text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {shown(text)}")
+
+
+def shown(text: str) -> str:
+    """What came where a number was expected."""
+    return f"'{excerpt(text)}'" if text else "nothing"
+
+
+def add_limits(options: Parser) -> None:
+    """The clocks of a stream and its trust, for every command that holds one."""
+    defaults = Timeouts()
+    limits = options.add_argument_group("limits")
+    for name, default, meaning in (
+        ("read", defaults.read, "seconds of silence after which the stream is taken for dead"),
+        ("connect", defaults.connect, "seconds for name, TCP, proxy and TLS together"),
+        ("response", defaults.response, "seconds from the request to the end of the response head"),
+    ):
+        limits.add_argument(
+            f"--{name}-timeout",
+            metavar="S",
+            type=seconds(),
+            default=default,
+            help=f"{meaning} (default %(default)g)",
+        )
+    limits.add_argument("--cacert", metavar="FILE", help="trust these certificates (PEM) instead of the default ones")
+
+
+def timeouts(options: argparse.Namespace) -> Timeouts:
+    """What `add_limits` asked for."""
+    return Timeouts(connect=options.connect_timeout, response=options.response_timeout, read=options.read_timeout)

@@ -1,0 +1,156 @@
+"""One command, run again and again, never twice at once, and never for longer than it may. Knows no stream.
+
+The command is started in a session of its own (setsid(2)), so that it and whatever it starts can be told to end
+together, and a Ctrl-C at the terminal reaches us alone: it is passed on like any other end. A run that takes too long
+gets SIGTERM, and what is left of its group a little later SIGKILL.
+
+A group is signalled only while its leader has not been waited for: until then its number cannot belong to anybody else.
+That is why an ended leader is looked at with waitid(2) and WNOWAIT first, where the platform has it.
+
+The command is not given to a shell. Its words are split as a shell would (quotes and backslashes), and that is all: no
+variable, no pipe, nothing that an odd character could turn into another command, and one process fewer to end. Who
+wants a shell writes `sh -c '…'`. Standard input is empty; output and errors go where ours go.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from typing import Final
+
+from wire_rawsse.cli.ending import USAGE, Failure
+from wire_rawsse.errors import excerpt
+
+KILL_AFTER: Final = 2.0
+"""Seconds from SIGTERM to SIGKILL."""
+
+
+def split(text: str) -> list[str]:
+    """The words of `--exec`. Raises `Failure`."""
+    try:
+        # Windows programs split their command line themselves; there it is handed on as it is.
+        words = shlex.split(text) if sys.platform != "win32" else [text] if text.strip() else []
+    except ValueError as error:
+        raise Failure(f"--exec: expected a command as a shell would read it, got: {error}", USAGE) from None
+    if not words:
+        raise Failure("--exec: expected a command, got nothing", USAGE)
+    return words
+
+
+class Result:
+    """How a run ended. `failure` is None, or what was wrong, in words."""
+
+    __slots__ = ("failure", "seconds")
+
+    def __init__(self, failure: str | None, seconds: float) -> None:
+        self.failure = failure
+        self.seconds = seconds
+
+
+class Child:
+    """Runs of `words`, each for at most `timeout` seconds. Moments are monotonic. For one thread."""
+
+    def __init__(self, words: list[str], timeout: float) -> None:
+        self.words = words
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
+        self._overdue = False
+        self.deadline = math.inf
+        """When `look` is due at the latest. An end is announced by SIGCHLD; where there is none, look often."""
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Begin a run. Raises `OSError` where the program cannot be started."""
+        assert self._process is None
+        self._process = subprocess.Popen(
+            self.words if sys.platform != "win32" else self.words[0],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._began = time.monotonic()
+        self._overdue = False
+        self.deadline = self._began + self._timeout
+
+    def look(self) -> Result | None:
+        """The result, once the run has ended; until then see that it does not take too long."""
+        process = self._process
+        if process is None:
+            return None
+        if not _ended(process):
+            if time.monotonic() >= self.deadline:
+                self.deadline = math.inf if self._overdue else time.monotonic() + KILL_AFTER
+                _signal(process, "SIGKILL" if self._overdue else "SIGTERM")
+                self._overdue = True
+            return None
+        if self._overdue:
+            _signal(process, "SIGKILL")  # What its leader has left behind.
+        status = process.wait()
+        self._process = None
+        self.deadline = math.inf
+        return Result(self._failure(status), time.monotonic() - self._began)
+
+    def pass_on_end(self) -> None:
+        """Tell a run under way, and all that it has started, to end (SIGTERM)."""
+        if self._process is not None:
+            _signal(self._process, "SIGTERM")
+
+    def _failure(self, status: int) -> str | None:
+        if self._overdue:
+            return f"was still running after {self._timeout:g} s (--exec-timeout) and was ended"
+        if status < 0:
+            return f"was ended by {_signal_name(-status)}"
+        return f"ended with exit status {status}" if status else None
+
+
+def cannot_start(words: list[str], error: OSError) -> str:
+    """What is wrong where `start` raised. Quotes the program's name, unless it is no name but a shell's assignment."""
+    name = f"'{excerpt(words[0])}' " if "=" not in words[0] else ""
+    return (
+        f"--exec: expected a program, {name}cannot be started: {error.strerror}; "
+        "variables, pipes and the like need a shell: --exec \"sh -c '…'\""
+    )
+
+
+if sys.platform != "win32":
+
+    def _ended(process: subprocess.Popen[bytes]) -> bool:
+        if not hasattr(os, "waitid"):
+            return process.poll() is not None
+        try:
+            return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True  # Somebody else in this process has waited for it.
+
+    def _signal(process: subprocess.Popen[bytes], name: str) -> None:
+        try:
+            os.killpg(process.pid, getattr(signal, name))
+        except (ProcessLookupError, PermissionError):
+            pass  # Nothing is left of it; macOS says EPERM where only a zombie is.
+
+else:
+
+    def _ended(process: subprocess.Popen[bytes]) -> bool:
+        return process.poll() is not None
+
+    def _signal(process: subprocess.Popen[bytes], name: str) -> None:
+        process.terminate()  # Windows knows one way to end a process.
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

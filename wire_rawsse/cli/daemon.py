@@ -1,0 +1,264 @@
+"""`daemon`: run a command the moment an event arrives, and every few seconds for safety. The original's daemon loop.
+
+One thread and one wait. The subscriber's descriptor and a socket that signals write to (`signal.set_wakeup_fd`:
+SIGTERM, SIGINT, and SIGCHLD for the end of a run) stand in one selector. So the stream is attended while the command
+runs: a wake is noticed and means one more run afterwards, and a wedge is found when it is due. Nothing here blocks for
+longer than it takes to start a process. SIGCHLD rather than a pidfd, because macOS has it too and it costs nothing.
+
+Where there is neither epoll nor kqueue (Windows) the subscriber has no descriptor; there it runs in its thread, and a
+`WakeChannel` stands in the selector. There is no SIGCHLD either, so a running command is looked at ten times a second.
+
+The command runs at the start, on each wake, and when `--interval` seconds have passed since the last run ended: counted
+from its end, as the original does, so that a slow command is not run without a pause.
+"""
+
+from __future__ import annotations
+
+import math
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import Final, Protocol
+
+from wire_rawsse.cli import arguments as options_of
+from wire_rawsse.cli import given, logs, stdio
+from wire_rawsse.cli.arguments import Parser, seconds
+from wire_rawsse.cli.child import Child, cannot_start, split
+from wire_rawsse.cli.ending import OK, USAGE, Failure
+from wire_rawsse.spawn import spawn_stream_subscriber
+from wire_rawsse.subscriber import StreamSubscriber
+from wire_rawsse.wake import WakeChannel
+
+_TO_END: Final = 0.1
+"""Seconds that a run under way has to end after our own SIGTERM; we are gone after 0.2 s, with it or without."""
+_LOOK_EVERY: Final = 0.1
+"""Seconds between two looks at a running command where its end is not signalled."""
+_ENDING: Final = ("SIGTERM", "SIGINT", "SIGHUP")
+
+
+def parser() -> Parser:
+    options = Parser(
+        "daemon",
+        "Listen to every endpoint of wire's relay.json, keep stream_state.json up to date, and run a command at the "
+        "start, on each wake, and every few seconds as the safety net. It never runs twice at once: a wake during a "
+        "run means one more run after it. relay.json may be missing or broken, and may change: it is read again.",
+        examples=[
+            "wire-rawsse daemon --exec 'wire pull'",
+            "wire-rawsse daemon --exec \"sh -c 'wire pull | logger'\" --interval 60 --exec-timeout 20",
+        ],
+        statuses={
+            OK: "ended by SIGTERM, SIGINT or SIGHUP, which a run under way was told too (SIGTERM)",
+        },
+    )
+    options.add_argument(
+        "--exec",
+        metavar="CMD",
+        required=True,
+        dest="command",
+        help="the command; its words are split as a shell would, but no shell runs it",
+    )
+    options.add_argument(
+        "--interval",
+        metavar="S",
+        type=seconds(),
+        default=5.0,
+        help="seconds from the end of a run to the next one without a wake (default %(default)g)",
+    )
+    options.add_argument(
+        "--exec-timeout",
+        metavar="S",
+        type=seconds(),
+        default=60.0,
+        help="seconds after which a run gets SIGTERM, and what is left of it SIGKILL 2 s later (default %(default)g)",
+    )
+    options.add_argument("--verbose", "-v", action="store_true", help="a line for each run, on standard error")
+    options_of.add_limits(options)
+    return options
+
+
+def run(arguments: list[str]) -> int:
+    options = parser().parse(arguments)
+    words = split(options.command)
+    timeouts = options_of.timeouts(options)
+    trust = given.ca_file(options.cacert)
+    logs.route(_tell)
+    with Signals() as signals:
+        attention = attend(StreamSubscriber.from_wire(timeouts=timeouts, tls=trust))
+        child = Child(words, options.exec_timeout)
+        try:
+            _Daemon(child, attention, signals, options.interval, options.verbose).run()
+        finally:
+            _end(child, attention, signals)
+    return OK
+
+
+class Signals:
+    """Signals as something to select on: `fileno()` is readable when one has come. `ending` once it is time to go."""
+
+    def __init__(self) -> None:
+        self.ending = False
+
+    def __enter__(self) -> Signals:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for name in _ENDING:
+            number = getattr(signal, name, None)
+            # nohup(1) has a daemon outlive its terminal by having SIGHUP ignored.
+            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, self._end)
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, lambda number, frame: None)  # What is ignored writes no byte.
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._reader.close()
+        self._writer.close()
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def drain(self) -> None:
+        try:
+            while self._reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _end(self, number: int, frame: object) -> None:
+        self.ending = True
+
+
+class Attention(Protocol):
+    """The stream, as something to select on. Moments are monotonic."""
+
+    def fileno(self) -> int: ...
+    def due(self) -> float: ...
+    def woken(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+class _Inline:
+    def __init__(self, subscriber: StreamSubscriber) -> None:
+        self._subscriber = subscriber
+        self.fileno = subscriber.fileno
+        self.due = subscriber.deadline
+        self.close = subscriber.close
+
+    def woken(self) -> bool:
+        return self._subscriber.wait(0)
+
+
+class _Threaded:
+    def __init__(self, subscriber: StreamSubscriber) -> None:
+        self._wake = WakeChannel()
+        self.fileno = self._wake.fileno
+        self._thread = spawn_stream_subscriber(self._wake, subscriber)
+
+    def due(self) -> float:
+        return math.inf
+
+    def woken(self) -> bool:
+        return self._wake.wait(0)
+
+    def close(self) -> None:
+        self._thread.stop(_TO_END)
+
+
+def attend(subscriber: StreamSubscriber, *, inline: bool = sys.platform != "win32") -> Attention:
+    """The subscriber in this thread, or in one of its own."""
+    return _Inline(subscriber) if inline else _Threaded(subscriber)
+
+
+class _Daemon:
+    def __init__(self, child: Child, attention: Attention, signals: Signals, interval: float, verbose: bool) -> None:
+        self._child = child
+        self._attention = attention
+        self._signals = signals
+        self._interval = interval
+        self._verbose = verbose
+        self._wanted: str | None = "the start"
+        """Why the command is to be run, if it is."""
+        self._runs = 0
+        self._failures = 0
+        self._due = math.inf
+        """When the next run is due without a wake; none is while one is under way."""
+
+    def run(self) -> None:
+        child, attention, signals = self._child, self._attention, self._signals
+        with selectors.DefaultSelector() as selector:
+            selector.register(signals.fileno(), selectors.EVENT_READ)
+            selector.register(attention.fileno(), selectors.EVENT_READ)
+            while not signals.ending:
+                if self._wanted and not child.running:
+                    self._start(self._wanted)
+                    self._wanted = None
+                due = min(attention.due(), child.deadline, self._due)
+                left = min(max(0.0, due - time.monotonic()), _longest_sleep(child))
+                for key, _ in selector.select(None if left == math.inf else left):
+                    if key.fd == signals.fileno():
+                        signals.drain()
+                if attention.woken():
+                    self._wanted = "a wake"
+                self._look()
+
+    def _start(self, why: str) -> None:
+        try:
+            self._child.start()
+        except OSError as error:
+            told = cannot_start(self._child.words, error)
+            if not self._runs:
+                raise Failure(told, USAGE) from None
+            self._ended(told, 0.0)
+            return
+        self._runs += 1
+        self._due = math.inf
+        if self._verbose:
+            _tell(f"run {self._runs}, because of {why}: process {self._child.pid}")
+
+    def _look(self) -> None:
+        result = self._child.look()
+        if result is not None:
+            self._ended(result.failure and f"the command {result.failure}", result.seconds)
+        elif self._due <= time.monotonic():
+            self._wanted = self._wanted or "the interval"
+
+    def _ended(self, failure: str | None, took: float) -> None:
+        """Tell of the first failure in a row and of its end: a log on a flash chip need not hold the others."""
+        self._due = time.monotonic() + self._interval
+        if failure:
+            self._failures += 1
+            if self._failures == 1 or self._verbose:
+                _tell(f"{failure}; it runs again on the next wake, or in {self._interval:g} s")
+        else:
+            if self._failures:
+                _tell(f"the command works again, after {self._failures} failed run{'s' if self._failures > 1 else ''}")
+            self._failures = 0
+            if self._verbose:
+                _tell(f"run {self._runs} ended well after {took:.3f} s")
+
+
+def _longest_sleep(child: Child) -> float:
+    return _LOOK_EVERY if child.running and not hasattr(signal, "SIGCHLD") else math.inf
+
+
+def _end(child: Child, attention: Attention, signals: Signals) -> None:
+    """Pass the end on, write the last state, and give the command a moment. It is left to its own end after that."""
+    until = time.monotonic() + _TO_END
+    child.pass_on_end()
+    attention.close()
+    with selectors.DefaultSelector() as selector:
+        selector.register(signals.fileno(), selectors.EVENT_READ)
+        while child.running and child.look() is None and (left := until - time.monotonic()) > 0:
+            selector.select(min(left, _longest_sleep(child)))
+            signals.drain()
+    if child.running:
+        _tell(f"the command was told to end, and is still at it (process {child.pid})")
+
+
+def _tell(text: str) -> None:
+    stdio.say("daemon", text)

@@ -1,0 +1,197 @@
+"""`listen`: any event stream to standard output, one event at a time: `curl -N` that cannot wedge.
+
+Standard output holds events and nothing else, each written at once and whole. What happens to the connection is told
+on standard error in the human form; with --json it has lines of its own if --all asks for them, and is not told
+otherwise, so that a program that reads both streams never meets a sentence.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Final
+
+from wire_rawsse.cli import given, logs, stdio
+from wire_rawsse.cli.arguments import Parser, add_limits, timeouts, whole
+from wire_rawsse.cli.ending import FAILED, INTERRUPTED, OK, TERMINATED, USAGE, Failure, end_on_signals
+from wire_rawsse.cli.quiet import QuietLine, describe
+from wire_rawsse.errors import ClosedError, InvalidRequest, WireRawSSEError
+from wire_rawsse.protocol.http import can_carry
+from wire_rawsse.protocol.sse import Comment, Event
+from wire_rawsse.source import Closed, EventSource, Item, Opened
+from wire_rawsse.state import EndpointState
+
+_LONG_SILENCE: Final = 5.0
+"""Seconds, or a quarter of the read timeout where that is less."""
+
+
+class _Source(EventSource):
+    """An `EventSource` that can be asked for the next item of any kind, and how it is doing meanwhile."""
+
+    def item(self, until: float | None) -> Item | None:
+        """The next item, or None when the monotonic moment `until` has come."""
+        return self._next_item(until)
+
+    def state(self) -> EndpointState:
+        return self._record.snapshot(time.time())
+
+    def deadline(self) -> float:
+        """When the present wait ends, monotonic."""
+        return self._loop.deadline()
+
+
+def parser() -> Parser:
+    options = Parser(
+        "listen",
+        "Print the events of an event stream (text/event-stream) as they come, and reconnect for ever. In the human "
+        "form an event is its data, after its type and a colon where it has one; with --json it is one line.",
+        operand="URL",
+        examples=[
+            "wire-rawsse listen https://example.org/events",
+            "wire-rawsse listen --json --token-file token.txt https://example.org/events | jq .data",
+            "wire-rawsse listen 'unix:///run/relay.sock?path=/v1/events/SLOT/stream' --token-env SLOT_TOKEN",
+        ],
+        statuses={
+            OK: "--count events were printed, the server ended the stream for good (204), or the reader has gone",
+            FAILED: "the stream ended for good: what the server answered, or a certificate; one line says which",
+            INTERRUPTED: "ended by SIGINT",
+            TERMINATED: "ended by SIGTERM",
+        },
+    )
+    options.add_argument("url", metavar="URL", help="http://, https:// or unix:///path.sock?path=/target")
+    options.add_argument("--json", action="store_true", help='one line an event: {"type":…,"data":…,"id":…}')
+    options.add_argument(
+        "--all",
+        action="store_true",
+        help='with --json, lines for all else too: {"opened":{…}}, {"comment":…}, {"closed":{…}}',
+    )
+    options.add_argument("--count", metavar="N", type=whole, help="end after N events")
+    options.add_argument(
+        "--max-event-bytes", metavar="N", type=whole, default=1 << 20, help="the largest event (default %(default)d)"
+    )
+    options.add_argument("--last-event-id", metavar="ID", default="", help="where to resume")
+    secrets = options.add_argument_group("what is sent", "Secrets come from files or the environment, never from here.")
+    secrets.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help="a field without a secret")
+    secrets.add_argument("--headers-file", metavar="FILE", help="a field a line, NAME: VALUE; # begins a comment")
+    token = secrets.add_mutually_exclusive_group()
+    token.add_argument("--token-file", metavar="FILE", help="the bearer token; read anew at each connect")
+    token.add_argument("--token-env", metavar="NAME", help="the variable that holds the bearer token")
+    secrets.add_argument("--method", metavar="METHOD", help="default GET, or POST with --data-file")
+    secrets.add_argument("--data-file", metavar="FILE", help="the body of the request")
+    add_limits(options)
+    return options
+
+
+def run(arguments: list[str]) -> int:
+    options = parser().parse(arguments)
+    if options.all and not options.json:
+        raise Failure("--all: expected together with --json; see: wire-rawsse listen --help", USAGE)
+    source = _source(options)
+    line = None
+    if stdio.is_terminal(sys.stderr):
+        line = QuietLine(min(_LONG_SILENCE, options.read_timeout / 4))
+        end_on_signals(line.erase)
+
+    def tell(text: str) -> None:
+        if line is not None:
+            line.erase()
+        stdio.say("listen", text)
+
+    logs.route(None if options.json else tell)
+    show = _json(options.all) if options.json else _human(tell)
+    with source:
+        try:
+            _listen(source, show, line, options.count)
+        finally:
+            if line is not None:
+                line.erase()
+    return OK
+
+
+def _source(options: Namespace) -> _Source:
+    """Everything that can be wrong with what was given is told here, before a byte is sent."""
+    url = given.url(options.url)
+    if not can_carry(options.last_event_id):
+        raise Failure("--last-event-id: expected an id without control characters and outer spaces", USAGE)
+    body = given.body(options.data_file)
+    try:
+        return _Source(
+            options.url,
+            headers=given.headers(options.header, options.headers_file),
+            method=options.method or ("GET" if body is None else "POST"),
+            body=body,
+            bearer_token=given.token(options.token_file, options.token_env),
+            last_event_id=options.last_event_id,
+            timeouts=timeouts(options),
+            tls=given.ca_file(options.cacert) if url.scheme == "https" else None,
+            max_event_bytes=options.max_event_bytes,
+        )
+    except InvalidRequest as error:
+        raise Failure(str(error), USAGE) from None
+
+
+def _listen(source: _Source, show: Callable[[Item], None], line: QuietLine | None, count: int | None) -> None:
+    printed = 0
+    while True:
+        try:
+            item = source.item(None if line is None else line.due())
+        except ClosedError:
+            return  # A 204: the server wants no further connection.
+        except WireRawSSEError as error:
+            raise Failure(str(error), USAGE if isinstance(error, InvalidRequest) else FAILED) from None
+        if item is not None:
+            if line is not None and not isinstance(item, Comment):
+                line.erase()
+            show(item)
+            if isinstance(item, Event):
+                printed += 1
+                if printed == count:
+                    return
+        elif line is not None:
+            line.show(describe(source.state(), time.time(), source.deadline() - time.monotonic()))
+
+
+def _human(tell: Callable[[str], None]) -> Callable[[Item], None]:
+    """Events as text; on a terminal without what could command it, and with the type in bold."""
+    terminal = stdio.is_terminal(sys.stdout)
+    name = "\x1b[1m{}\x1b[22m: " if stdio.has_colours(sys.stdout) else "{}: "
+    opened = 0
+
+    def show(item: Item) -> None:
+        nonlocal opened
+        if isinstance(item, Event):
+            kind, data = (stdio.one_line(item.type), stdio.harmless(item.data)) if terminal else (item.type, item.data)
+            stdio.write(f"{'' if kind == 'message' else name.format(kind)}{data}\n")
+        elif isinstance(item, Opened):
+            if opened:
+                tell("connected again")
+            if item.id_left_out:
+                tell("HTTP cannot carry the last event id, so the server was not told where to resume")
+            opened += 1
+
+    return show
+
+
+def _json(everything: bool) -> Callable[[Item], None]:
+    """One JSON object a line, in ASCII, so that nothing in an event can end the line for anybody's reader."""
+    import json
+
+    def show(item: Item) -> None:
+        facts: dict[str, object]
+        if isinstance(item, Event):
+            facts = {"type": item.type, "data": item.data, "id": item.id}
+        elif not everything:
+            return
+        elif isinstance(item, Comment):
+            facts = {"comment": item.text}
+        elif isinstance(item, Closed):
+            error, wait = item
+            told = None if error is None else str(error)
+            facts = {"closed": {"error": told, "retry_in": None if wait is None else round(wait, 3)}}
+        else:
+            facts = {"opened": {"status": item.status, "id_left_out": item.id_left_out}}
+        stdio.write(json.dumps(facts, separators=(",", ":")) + "\n")
+
+    return show

@@ -1,0 +1,150 @@
+"""Standard output and standard error, as a command needs them: at once, whole, and never a traceback.
+
+Output goes to the descriptor by the raw file, without Python's buffer: each event is there when it is written, and
+there is nothing left to flush (and to fail) at the interpreter's exit. It is UTF-8 whatever the locale, as the events
+are; only our own ornaments give way where a terminal or its locale cannot show them (`plain`).
+
+Standard error is for people, and must not stop us: a line for which there is no room (a log reader that hangs) is
+dropped. A daemon that waits for its log to be read would be wedged.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+from wire_rawsse.cli.ending import OUTPUT_FAILED, Failure
+
+_ORNAMENTS: Final = str.maketrans(
+    {"…": "...", "–": "-", "·": "-", "→": "->", "µ": "u", "─": "-", "█": "#", "×": "x", "≤": "<=", "✓": "ok"}
+)
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_IN_TEXT: Final = {code: shown for code, shown in _CONTROLS.items() if code not in (0x09, 0x0A)}
+
+
+class OutputClosed(Exception):
+    """Whoever read our standard output has gone. No error: the command ends with 0."""
+
+
+def ensure_open() -> None:
+    """Open descriptors 0, 1 and 2 on the null device where they are closed."""
+    while True:
+        fd = os.open(os.devnull, os.O_RDWR)
+        if fd > 2:
+            os.close(fd)
+            break
+        os.set_inheritable(fd, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # as the original, it lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def write(text: str | bytes) -> None:
+    """All of `text` to standard output, now. Raises `OutputClosed`, or `Failure` where it cannot be written."""
+    try:
+        _put(sys.stdout, text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace"), wait=True)
+    except OSError as error:
+        # EINVAL is what Windows says of a pipe whose reader has gone.
+        if isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL):
+            raise OutputClosed from None
+        raise Failure(f"standard output cannot be written: {error.strerror}", OUTPUT_FAILED) from None
+
+
+def flush() -> None:
+    """What somebody else (argparse) left in Python's own buffer. Raises as `write` does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try once more at its exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            raise OutputClosed from None
+        raise Failure(f"standard output cannot be written: {error.strerror}", OUTPUT_FAILED) from None
+
+
+def say(command: str, text: str) -> None:
+    """One line to standard error, `wire-rawsse COMMAND: text`; dropped where there is no room for it. Never raises."""
+    name = f"wire-rawsse {command}" if command else "wire-rawsse"
+    whisper(one_line(f"{name}: {text}") + "\n")
+
+
+def whisper(text: str) -> None:
+    """`text` as it is to standard error, which is not waited for. Never raises."""
+    try:
+        _put(sys.stderr, plain(text, sys.stderr).encode("utf-8", "backslashreplace"), wait=False)
+    except (OSError, ValueError):
+        pass
+
+
+def one_line(text: str) -> str:
+    """`text` without anything that could end the line or command a terminal."""
+    return text.translate(_CONTROLS)
+
+
+def harmless(text: str) -> str:
+    """`text` without what could command a terminal; its lines and tabs stay."""
+    return text.translate(_IN_TEXT)
+
+
+def plain(text: str, stream: TextIO | None) -> str:
+    """`text` with our ornaments in ASCII where `stream` has a locale that lacks them."""
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return text.translate(_ORNAMENTS)
+    return text
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether `stream` is a terminal that understands more than lines."""
+    if sys.platform != "win32" and os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # Closed.
+        return False
+
+
+def has_colours(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Colours on a terminal only, and not where `NO_COLOR` is set to anything (no-color.org)."""
+    if environ.get("NO_COLOR"):
+        return False
+    if sys.platform == "win32" and not environ.get("WT_SESSION"):
+        return False  # An old console would show the escape sequences themselves.
+    return is_terminal(stream)
+
+
+def _put(stream: TextIO, data: bytes, *, wait: bool) -> None:
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    assert isinstance(raw, io.RawIOBase)
+    rest = memoryview(data)
+    while rest:
+        if not wait and not _has_room(raw):
+            return
+        written = raw.write(rest)
+        if written is None:  # Somebody who shares the pipe or terminal with us has made it non-blocking.
+            _wait_for_room(raw)
+        else:
+            rest = rest[written:]
+
+
+def _has_room(raw: io.RawIOBase) -> bool:
+    import select
+
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def _wait_for_room(raw: io.RawIOBase) -> None:
+    import select
+
+    select.select([], [raw.fileno()], [])

@@ -1,0 +1,38 @@
+"""Whole answers, and the reading of JSON requests: what both wire's routes and the control call need. No I/O."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from wire_rawsse.relay.http import Answer, Request
+from wire_rawsse.relay.store import read_json
+
+JSON: Final = ("content-type", "application/json")
+TEXT: Final = ("content-type", "text/plain; charset=utf-8")
+
+
+class Refused(Exception):
+    """Ends a request with `answer`."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+def json_answer(status: int, value: object) -> Answer:
+    return Answer(status, (JSON,), json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def text_answer(status: int, text: str) -> Answer:
+    return Answer(status, (TEXT,), text.encode())
+
+
+def json_body(request: Request) -> object:
+    """The body's JSON value. Refused with 415 unless its media type is JSON's, with 400 where it isn't JSON."""
+    kind = request.fields.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise Refused(text_answer(415, "send the body as Content-Type: application/json\n"))
+    try:
+        return read_json(request.body)
+    except ValueError as error:
+        raise Refused(text_answer(400, f"the body is no JSON: {error}\n")) from None

@@ -1,0 +1,211 @@
+"""wire's routes: who may do what, and with which status it ends. Knows no socket; of faults only where they come in.
+
+The order of the checks is wire's own, found by asking it: for a post the media type (415), the JSON (400), its shape
+(422), the token (401), the slot (404), whether they fit (403), the event's size and then the slot's (413), and only
+then whether the event is a duplicate (200). A query string is judged before the token. HEAD is allowed wherever GET
+is. Of an allocation the budget is looked at before anything else, its method too. `WIRE_ALLOCATE_RATE` and its burst
+are what wire's documents say; wire 0.17 itself refills its budget more slowly, one slot in 10 s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+import urllib.parse
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from wire_rawsse.relay.answers import JSON, TEXT, Refused, json_answer, json_body, text_answer
+from wire_rawsse.relay.facts import Facts
+from wire_rawsse.relay.http import Answer, Connection, Request
+from wire_rawsse.relay.misbehave import Conduct
+from wire_rawsse.relay.store import (
+    EVENT_BYTES,
+    PULL_DEFAULT,
+    SLOT_BYTES,
+    STREAMS_PER_SLOT,
+    Budget,
+    EventTooBig,
+    Slot,
+    SlotFull,
+    Store,
+)
+from wire_rawsse.relay.stream import Stream, position_after
+
+WIRE_HEARTBEAT: Final = 30.0
+WIRE_ALLOCATE_RATE: Final = 10.0
+WIRE_ALLOCATE_BURST: Final = 50
+
+_STREAM: Final = (("content-type", "text/event-stream"), ("cache-control", "no-cache"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """How the routes behave where wire leaves a choice. `heartbeat` in seconds, `allocate_rate` in slots a second."""
+
+    heartbeat: float = WIRE_HEARTBEAT
+    replay_ids: bool = False
+    allocate_rate: float = WIRE_ALLOCATE_RATE
+    allocate_burst: int = WIRE_ALLOCATE_BURST
+
+
+def _origin_form(target: str) -> str:
+    """The path of a request target, which may come in absolute form too (RFC 9112 §3.2.2)."""
+    if target.startswith("/"):
+        return target
+    _, _, rest = target.partition("://")
+    return "/" + rest.partition("/")[2]
+
+
+def _query(query: str) -> dict[str, str]:
+    """The fields of a query string. Refused with 400 where one that is looked at comes twice."""
+    fields: dict[str, str] = {}
+    for name, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
+        if name in fields and name in ("since", "limit"):
+            raise Refused(text_answer(400, f"{name} came twice in the query\n"))
+        fields[name] = value
+    return fields
+
+
+_Route: TypeAlias = Callable[[Connection, Request, str], "Answer | None"]
+
+
+class App:
+    """The handler of every ordinary listener."""
+
+    def __init__(self, store: Store, facts: Facts, conduct: Conduct, manner: Manner) -> None:
+        self._store = store
+        self._facts = facts
+        self._conduct = conduct
+        self._manner = manner
+        self._budget = Budget(manner.allocate_rate, manner.allocate_burst)
+        self._streams: dict[str, dict[Stream, None]] = {}
+
+    def accepted(self, connection: Connection) -> None:
+        self._conduct.accepted(connection)
+
+    def gone(self, connection: Connection) -> None:
+        self._conduct.gone(connection)
+
+    def requested(self, connection: Connection, request: Request) -> None:
+        is_stream = request.method == "GET" and request.path.endswith("/stream")
+        self._conduct.requested(connection, is_stream, lambda: self._serve(connection, request))
+
+    def _serve(self, connection: Connection, request: Request) -> None:
+        try:
+            handler, slot_id = self._find(request)
+            answer = handler(connection, request, slot_id)
+        except Refused as refused:
+            answer = refused.answer
+        if answer is not None:
+            connection.answer(answer)
+
+    def _find(self, request: Request) -> tuple[_Route, str]:
+        """The handler for a path and method, and the slot id that the path holds."""
+        slot_id = ""
+        methods: dict[str, _Route]
+        parts = [urllib.parse.unquote(part) for part in _origin_form(request.path).split("/")]
+        if parts == ["", "healthz"]:
+            methods = {"GET": self._health}
+        elif parts == ["", "v1", "slot", "allocate"]:
+            self._spend()
+            methods = {"POST": self._allocate}
+        elif parts[:3] == ["", "v1", "events"] and len(parts) == 4 and parts[3]:
+            slot_id, methods = parts[3], {"POST": self._post, "GET": self._pull}
+        elif parts[:3] == ["", "v1", "events"] and len(parts) == 5 and parts[4] == "stream":
+            slot_id, methods = parts[3], {"GET": self._stream}
+        else:
+            raise Refused(Answer(404))
+        if "GET" in methods:
+            methods["HEAD"] = methods["GET"]
+        if request.method not in methods:
+            raise Refused(Answer(405, (("allow", ",".join(methods)),)))
+        return methods[request.method], slot_id
+
+    def _spend(self) -> None:
+        wait = self._budget.take(time.monotonic())
+        if wait:
+            seconds = math.ceil(wait)
+            text = f"too many allocations: the next one is due in {seconds} s\n"
+            limited = Answer(429, (TEXT, ("x-ratelimit-after", str(int(wait)))), text.encode())
+            raise Refused(limited)
+
+    def _slot(self, request: Request, slot_id: str) -> Slot:
+        """The slot that the request may use. Refused with 401, 404 or 403."""
+        scheme, _, token = request.fields.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or not token:
+            raise Refused(json_answer(401, {"error": "no bearer token: send Authorization: Bearer SLOT_TOKEN"}))
+        slot = self._store.slots.get(slot_id)
+        if slot is None:
+            raise Refused(json_answer(404, {"error": "no such slot"}))
+        if not slot.admits(token):
+            raise Refused(json_answer(403, {"error": "the token is not this slot's"}))
+        return slot
+
+    def _health(self, connection: Connection, request: Request, slot_id: str) -> Answer:
+        return text_answer(200, "ok\n")
+
+    def _allocate(self, connection: Connection, request: Request, slot_id: str) -> Answer:
+        value = json_body(request)
+        if not isinstance(value, dict) or not isinstance(value.get("handle"), (str, type(None))):
+            raise Refused(text_answer(422, 'the body must be {} or {"handle": "NAME"}\n'))
+        slot = self._store.allocate()
+        return json_answer(201, {"slot_id": slot.slot_id, "slot_token": slot.slot_token})
+
+    def _post(self, connection: Connection, request: Request, slot_id: str) -> Answer:
+        value = json_body(request)
+        if not isinstance(value, dict) or "event" not in value:
+            raise Refused(text_answer(422, 'the body must be {"event": …}\n'))
+        slot = self._slot(request, slot_id)
+        try:
+            event_id, is_new = slot.add(value["event"])
+        except EventTooBig:
+            return json_answer(413, {"error": "the event is over 256 KiB", "max_bytes": EVENT_BYTES})
+        except SlotFull:
+            used = {"slot_bytes_max": SLOT_BYTES, "slot_bytes_used": slot.size}
+            return json_answer(413, {"error": "the slot is full", "remediation": "allocate another slot", **used})
+        except ValueError as error:
+            return text_answer(400, f"the event cannot be kept as JSON: {type(error).__name__}\n")
+        if is_new:
+            position = len(slot.bodies) - 1
+            for stream in tuple(self._streams.get(slot.slot_id, ())):
+                stream.pump()
+            slot.stamp(position, time.monotonic())  # Counts where no stream took it.
+        return json_answer(
+            201 if is_new else 200, {"event_id": event_id, "status": "stored" if is_new else "duplicate"}
+        )
+
+    def _pull(self, connection: Connection, request: Request, slot_id: str) -> Answer:
+        query = _query(request.query)
+        limit = query.get("limit", str(PULL_DEFAULT))
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 20):
+            raise Refused(text_answer(400, "limit must be a number, 0 or more\n"))
+        slot = self._slot(request, slot_id)
+        return Answer(200, (JSON,), slot.pull(query.get("since"), int(limit)))
+
+    def _stream(self, connection: Connection, request: Request, slot_id: str) -> Answer | None:
+        slot = self._slot(request, slot_id)
+        live = self._streams.setdefault(slot.slot_id, {})
+        if len(live) >= STREAMS_PER_SLOT:
+            raise Refused(json_answer(503, {"error": f"the slot has its {STREAMS_PER_SLOT} streams already"}))
+        if request.method == "HEAD":
+            return Answer(200, _STREAM, measured=False)
+        position = len(slot.bodies)
+        last_event_id = request.fields.get("last-event-id")
+        if self._manner.replay_ids and last_event_id:
+            position = position_after(last_event_id, slot)
+        stream = Stream(
+            connection,
+            slot,
+            self._facts,
+            position=position,
+            heartbeat=self._manner.heartbeat,
+            ids=self._manner.replay_ids,
+            closed=lambda stream: live.pop(stream, None),
+        )
+        live[stream] = None
+        connection.begin(stream, _STREAM)
+        self._conduct.opened(stream)
+        stream.pump()
+        return None

@@ -1,0 +1,399 @@
+"""One connection to the relay: HTTP/1 by h11 on an asyncio transport. Knows no route and no fault by name.
+
+Whoever answers is a `Handler`; whoever misbehaves does it with what this room offers:
+
+- `hold` and `release`: while held no request is served and no stream goes on, and what arrives waits unread, as if the
+  program were stopped. The peer's FIN is still seen, so that the record of the connection stays true.
+- `before_flight`, `before_head`: hooks that take the bytes over that would have been sent next. They go back to None
+  when used, but for `before_flight`, which is asked for each flight of the handshake.
+- `cut` and `reset`: the two ways to end it. `cut` shuts the sending side and goes on reading for a while, since a
+  socket closed over unread bytes sends RST instead of FIN (RFC 9112 §9.6).
+- `send` frames nothing: what it is given goes out as it is, in one write, at once.
+
+TLS is done here and not by the transport (see `tls`), so the transport is always a plain socket. asyncio itself sets
+TCP_NODELAY on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import h11
+
+from wire_rawsse.relay.facts import Facts
+from wire_rawsse.relay.tls import Tls
+
+BODY_BYTES: Final = 2 * 1024 * 1024
+"""The longest request body that is read, as with wire's relay; beyond it the answer is 413."""
+HEAD_BYTES: Final = 64 * 1024
+_STASH_BYTES: Final = 1024 * 1024
+_WRITE_BUFFER_BYTES: Final = 64 * 1024
+_LINGER_SECONDS: Final = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """`fields` has the first value of each field, by lower-case name; `path` and `query` are still percent-encoded."""
+
+    method: str
+    path: str
+    query: str
+    fields: dict[str, str]
+    body: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A whole response. Content-Length and Date are added; `measured=False` leaves Content-Length out (HEAD of a
+    stream)."""
+
+    status: int
+    fields: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    measured: bool = True
+
+
+class Body(Protocol):
+    """An answer's body that goes on for ever."""
+
+    def pump(self) -> None:
+        """Send what there is; called again after a hold or a full write buffer is over."""
+
+    def close(self) -> None:
+        """The connection is gone, or going. Called once or more."""
+
+
+class Handler(Protocol):
+    """What serves a listener's connections."""
+
+    def accepted(self, connection: Connection) -> None: ...
+
+    def requested(self, connection: Connection, request: Request) -> None:
+        """Must lead to one `connection.answer` or one `connection.begin`, now or later, unless the connection is
+        ended."""
+
+    def gone(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """The server's side of one accepted connection; it keeps itself in `connections` as long as it is open."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        facts: Facts,
+        connections: set[Connection],
+        listener: str,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._handler = handler
+        self._facts = facts
+        self._connections = connections
+        self._listener = listener
+        self.tls = None if context is None else Tls(context)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._request: h11.Request | None = None
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._answering = False
+        self._going = False
+        self._last = False
+        self.body: Body | None = None
+        self.chunked = False
+        self.held = False
+        self.ended = False
+        self._writable = True
+        self._then: Callable[[], None] | None = None
+        self._stash = bytearray()
+        self._withheld = bytearray()
+        self._linger: asyncio.TimerHandle | None = None
+        self.before_flight: Callable[[bytes], None] | None = None
+        self.before_head: Callable[[bytes], None] | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(self)
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self._socket: socket.socket = transport.get_extra_info("socket")
+        peer = transport.get_extra_info("peername")
+        shown = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
+        self.record = self._facts.connected(self._listener, shown)
+        self._handler.accepted(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.record.received += len(data)
+        if self.ended:
+            return
+        if self.held and self.body is None:
+            self._stash += data
+            if len(self._stash) > _STASH_BYTES:
+                self._transport.pause_reading()
+            return
+        self._take(data)
+
+    def eof_received(self) -> None:
+        """Returning None lets the transport close, once it has sent what it holds."""
+        self.record.note("peer closed")
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self.record.note("lost", type(exc).__name__)
+        self._end()
+        if self._linger is not None:
+            self._linger.cancel()
+        self._connections.discard(self)
+        self._handler.gone(self)
+        self._facts.disconnected(self.record)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        if self.body is None:
+            self._transport.pause_reading()  # Who takes no answers gets no further questions in.
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._transport.resume_reading()
+        self._go_on()
+
+    # What a handler calls.
+
+    @property
+    def ready(self) -> bool:
+        """True while a body may send more."""
+        return self._writable and not self.held and not self.ended
+
+    def answer(self, answer: Answer) -> None:
+        """Send a whole response in one write, and go on with the next request if the connection lives."""
+        fields = list(answer.fields)
+        if answer.measured and answer.status not in (204, 304):
+            fields.append(("content-length", str(len(answer.body))))
+        data = self._head(answer.status, fields)
+        if answer.body and not (self._request is not None and self._request.method == b"HEAD"):
+            data += self._framed(h11.Data(data=answer.body))
+        data += self._framed(h11.EndOfMessage())
+        self.record.note("answer", str(answer.status))
+        self._send_head(data)
+        self._answering = False
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+            self._request = None
+        else:
+            self._last = True
+        self._go_on()
+
+    def begin(self, body: Body, fields: Sequence[tuple[str, str]]) -> None:
+        """Send the head of a 200 that has no end, and let `body` write what follows."""
+        assert self._request is not None
+        self.chunked = self._request.http_version == b"1.1"
+        self.body = body
+        self.record.note("answer", "200")
+        self._send_head(self._head(200, fields))
+
+    def frame(self, data: bytes) -> bytes:
+        """`data` as one chunk, or as it is where the peer speaks HTTP/1.0."""
+        return self._framed(h11.Data(data=data))
+
+    def last_chunk(self) -> bytes:
+        return self._framed(h11.EndOfMessage())
+
+    def send(self, data: bytes) -> None:
+        """Write `data` at once and as it is, held or not: whoever writes by himself looks at `ready` first."""
+        if not self.ended:
+            self.send_wire(self.seal(data))
+
+    # What a fault calls.
+
+    def seal(self, data: bytes) -> bytes:
+        """`data` as it goes onto the wire: TLS records, or unchanged without TLS."""
+        return data if self.tls is None else self.tls.seal(data)
+
+    def send_wire(self, data: bytes) -> None:
+        """Write `data` below TLS."""
+        if data and not self._transport.is_closing():
+            self.record.sent += len(data)
+            self._transport.write(data)
+
+    def hold(self, then: Callable[[], None] | None = None, *, wire: bytes = b"") -> None:
+        """Neither serve nor read until `release`, which first sends `wire` (bytes below TLS) and calls `then`."""
+        self.held = True
+        self._then = then
+        self._withheld += wire
+
+    def release(self) -> None:
+        """Back to normal. Does nothing unless held."""
+        self.before_flight = self.before_head = None
+        if not self.held or self.ended:
+            return
+        self.held = False
+        self.record.note("released")
+        withheld, self._withheld = bytes(self._withheld), bytearray()
+        self.send_wire(withheld)
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+        stash, self._stash = bytes(self._stash), bytearray()
+        if stash and not self.ended:
+            self._transport.resume_reading()
+            self._take(stash)
+        self._go_on()
+
+    def cut(self, *, goodbye: bool = False) -> None:
+        """FIN after what was written; with `goodbye` and TLS a close_notify before it."""
+        if self.ended:
+            return
+        if goodbye and self.tls is not None:
+            self.send_wire(self.tls.goodbye())
+        self.record.note("FIN")
+        self._end()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+            self._linger = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
+
+    def reset(self) -> None:
+        """RST: unsent bytes are dropped. On a Unix-domain socket, which knows no RST, the peer sees an end."""
+        if self.ended:
+            return
+        self.record.note("RST")
+        self._end()
+        if not self._transport.is_closing():
+            if self._socket.family in (socket.AF_INET, socket.AF_INET6):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """The relay ends: close at once."""
+        self._end()
+        self._transport.abort()
+
+    # Our own.
+
+    def _end(self) -> None:
+        self.ended = True
+        if self.body is not None:
+            self.body.close()
+
+    def _take(self, data: bytes) -> None:
+        plain = data
+        if self.tls is not None:
+            shaking = not self.tls.established
+            try:
+                plain = self.tls.receive(data)
+            except ssl.SSLError as error:
+                self.record.note("TLS failed", error.reason or "")
+                self.send_wire(self.tls.take())
+                self.cut()
+                return
+            out = self.tls.take()
+            if out and shaking and self.before_flight is not None:
+                self.before_flight(out)
+            else:
+                self.send_wire(out)
+        if plain and self.body is None and not self.ended:
+            self._http.receive_data(plain)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Do whatever neither a hold nor a full write buffer forbids now."""
+        if self.body is not None:
+            self.body.pump()
+        elif not self._going:  # An answer given at once calls this from within; the loop below goes on by itself.
+            self._going = True
+            self._advance()
+            self._going = False
+            if self._last and not self.held:
+                self.cut(goodbye=True)
+
+    def _advance(self) -> None:
+        while self.ready and not self._answering and not self._last and self.body is None:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse(error.error_status_hint)
+                return
+            if isinstance(event, h11.Request):
+                self._request, self._body, self._body_bytes = event, [], 0
+                if any(name == b"content-length" and int(value) > BODY_BYTES for name, value in event.headers):
+                    self._refuse(413)
+                    return
+            elif isinstance(event, h11.Data):
+                self._body.append(bytes(event.data))
+                self._body_bytes += len(event.data)
+                if self._body_bytes > BODY_BYTES:
+                    self._refuse(413)
+                    return
+            elif isinstance(event, h11.EndOfMessage):
+                self._dispatch()
+            elif event is h11.NEED_DATA:
+                if self._http.they_are_waiting_for_100_continue:
+                    self.send(self._framed(h11.InformationalResponse(status_code=100, headers=[])))
+                return
+            else:
+                return
+
+    def _dispatch(self) -> None:
+        assert self._request is not None
+        fields: dict[str, str] = {}
+        for name, value in self._request.headers:
+            fields.setdefault(name.decode("ascii"), value.decode("latin-1"))
+        path, _, query = self._request.target.decode("ascii").partition("?")
+        request = Request(self._request.method.decode("ascii"), path, query, fields, b"".join(self._body))
+        self._body = []
+        self._answering = True
+        self._facts.requested(self.record, f"{request.method} {path}")
+        self._handler.requested(self, request)
+
+    def _refuse(self, status: int) -> None:
+        """Answer what is no proper request, and close."""
+        self.record.note("refused", str(status))
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            text = _REFUSALS.get(status, "this is no HTTP/1.1 request\n").encode()
+            fields = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(text)))]
+            head = self._head(status, [*fields, ("connection", "close")])
+            self.send(head + self._framed(h11.Data(data=text)) + self._framed(h11.EndOfMessage()))
+        self.cut(goodbye=True)
+
+    def _head(self, status: int, fields: Sequence[tuple[str, str]]) -> bytes:
+        date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+        reason = _REASONS.get(status, "")
+        return self._framed(h11.Response(status_code=status, headers=[*fields, ("date", date)], reason=reason))
+
+    def _send_head(self, data: bytes) -> None:
+        take_over, self.before_head = self.before_head, None
+        (take_over or self.send)(data)
+
+    def _framed(self, event: h11.Event) -> bytes:
+        return self._http.send(event) or b""
+
+
+_REFUSALS: Final = {
+    413: f"the request body is longer than {BODY_BYTES} bytes\n",
+    431: f"the request head is longer than {HEAD_BYTES} bytes\n",
+}
+_REASONS: Final = {
+    200: "OK",
+    201: "Created",
+    204: "No Content",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}

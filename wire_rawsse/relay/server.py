@@ -1,0 +1,208 @@
+"""Options, and the life of the relay's process.
+
+Any number of listeners share one store. Where they listen is the first thing on standard output: with `json` one
+object, `{"urls": […], "control": URL or null, "pid": N}`, the URLs in the order bind, bind_tls, uds; else a line for
+each.
+
+The process ends on SIGTERM and SIGINT, closing everything at once. With `with_parent` it also ends when its standard
+input does. Whoever starts the relay keeps the writing end of that pipe; when the starter dies, by whatever signal, the
+kernel closes it, and no relay is left behind. (A child that the starter forked without exec holds the pipe open too.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import signal
+import ssl
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.relay.app import WIRE_ALLOCATE_BURST, WIRE_ALLOCATE_RATE, WIRE_HEARTBEAT, App, Manner
+from wire_rawsse.relay.control import Control
+from wire_rawsse.relay.facts import Facts
+from wire_rawsse.relay.http import Connection, Handler
+from wire_rawsse.relay.listeners import Listener, TcpListener, UnixListener, host_and_port
+from wire_rawsse.relay.misbehave import Conduct
+from wire_rawsse.relay.store import Store
+from wire_rawsse.relay.tls import context_for
+
+if TYPE_CHECKING:
+    import argparse
+
+DEFAULT_BIND: Final = "127.0.0.1:8770"
+
+
+@dataclasses.dataclass(frozen=True)
+class RelayOptions:
+    """What a relay is started with. Raises `InvalidRequest` for settings that cannot be.
+
+    `bind` and `bind_tls` are HOST:PORT (port 0: any free one; [::1]:0 for IPv6), `uds` paths; with none of them the
+    relay listens on `DEFAULT_BIND`. `certificate` and `key` are PEM files. `heartbeat` is in seconds. `replay_ids`,
+    which wire has not, sends an `id:` with each event and replays what came after a `Last-Event-ID`.
+    """
+
+    bind: tuple[str, ...] = ()
+    bind_tls: tuple[str, ...] = ()
+    uds: tuple[str, ...] = ()
+    certificate: str | None = None
+    key: str | None = None
+    heartbeat: float = WIRE_HEARTBEAT
+    replay_ids: bool = False
+    allocate_rate: float = WIRE_ALLOCATE_RATE
+    allocate_burst: int = WIRE_ALLOCATE_BURST
+    control: bool = False
+    with_parent: bool = False
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bind_tls and not (self.certificate and self.key):
+            raise InvalidRequest("https needs a certificate and its key, as two PEM files")
+        if not (self.heartbeat > 0 and self.allocate_rate > 0 and self.allocate_burst >= 1):
+            raise InvalidRequest("the heartbeat, the allocation rate and its burst must be above 0")
+        if self.uds and sys.platform == "win32":
+            raise InvalidRequest("Unix-domain sockets are not to be had on this platform")
+        for place in (*self.bind, *self.bind_tls):
+            host_and_port(place)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The relay's options, for whoever builds the command line."""
+    add = parser.add_argument
+    http = f"listen for http; port 0 means any free one; may be repeated (default: {DEFAULT_BIND})"
+    add("--bind", metavar="HOST:PORT", action="append", default=[], help=http)
+    https = "listen for https, with --certificate and --key; may be repeated"
+    add("--bind-tls", metavar="HOST:PORT", action="append", default=[], help=https)
+    add("--certificate", metavar="FILE", help="the certificate chain for https, PEM")
+    add("--key", metavar="FILE", help="its private key, PEM")
+    uds = "listen on a Unix-domain socket, mode 0600; may be repeated"
+    add("--uds", metavar="PATH", action="append", default=[], help=uds)
+    heartbeat = "seconds without an event until a comment is sent (default: %(default)g)"
+    add("--heartbeat", metavar="S", type=float, default=WIRE_HEARTBEAT, help=heartbeat)
+    ids = "send an id: with each event, and replay what came after a Last-Event-ID (wire's relay does neither)"
+    add("--replay-ids", action="store_true", help=ids)
+    rate = "slots that may be allocated in a second (default: %(default)g)"
+    add("--allocate-rate", metavar="N", type=float, default=WIRE_ALLOCATE_RATE, help=rate)
+    burst = "slots that may be allocated at once (default: %(default)d)"
+    add("--allocate-burst", metavar="N", type=int, default=WIRE_ALLOCATE_BURST, help=burst)
+    control = "open a control port on 127.0.0.1, by which the relay is made to fail and asked what happened"
+    add("--control", action="store_true", help=control)
+    add("--with-parent", action="store_true", help="end when standard input ends")
+    add("--json", action="store_true", help="say where it listens as one JSON object")
+
+
+def options_from(namespace: argparse.Namespace) -> RelayOptions:
+    """The options that `add_arguments` defined. Raises `InvalidRequest`."""
+    given: dict[str, Any] = {field.name: getattr(namespace, field.name) for field in dataclasses.fields(RelayOptions)}
+    for name in ("bind", "bind_tls", "uds"):
+        given[name] = tuple(given[name])
+    return RelayOptions(**given)
+
+
+def run(options: RelayOptions) -> None:
+    """Serve until SIGTERM, SIGINT or (`with_parent`) the end of standard input.
+
+    Raises `ConnectError` where it cannot listen, `InvalidRequest` where the certificate cannot be used.
+    """
+    context = None
+    if options.certificate and options.key:
+        try:
+            context = context_for(options.certificate, options.key)
+        except OSError as error:  # ssl.SSLError is one.
+            why = getattr(error, "reason", None) or error.strerror
+            text = f"the certificate and its key cannot be used: {why}; expected are two PEM files that belong together"
+            raise InvalidRequest(text) from error
+    asyncio.run(_Server(options, context).serve())
+
+
+class _Server:
+    def __init__(self, options: RelayOptions, context: ssl.SSLContext | None) -> None:
+        self._options = options
+        self._facts = Facts()
+        self._connections: set[Connection] = set()
+        store = Store()
+        conduct = Conduct(self._facts, self._refuse, self._reopen)
+        manner = Manner(options.heartbeat, options.replay_ids, options.allocate_rate, options.allocate_burst)
+        app = App(store, self._facts, conduct, manner)
+
+        def plain(listener: Listener) -> Connection:
+            return Connection(app, self._facts, self._connections, listener.url)
+
+        def encrypted(listener: Listener) -> Connection:
+            return Connection(app, self._facts, self._connections, listener.url, context)
+
+        bind = options.bind if options.bind or options.bind_tls or options.uds else (DEFAULT_BIND,)
+        self._listeners: list[Listener] = [TcpListener(name, plain) for name in bind]
+        self._listeners += [TcpListener(name, encrypted, context) for name in options.bind_tls]
+        self._listeners += [UnixListener(name, plain) for name in options.uds]
+        self._control: Listener | None = None
+        if options.control:
+            handler: Handler = Control(store, self._facts, conduct)
+            own = Facts()  # What goes on here must not show in what is reported.
+            self._control = TcpListener(
+                "127.0.0.1:0", lambda listener: Connection(handler, own, self._connections, listener.url)
+            )
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if sys.platform == "win32":
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+            else:
+                loop.add_signal_handler(number, stop.set)
+        try:
+            await self._reopen()
+            if self._control is not None:
+                await self._control.open()
+            if self._options.with_parent:
+                threading.Thread(target=_wait_for_end, args=(loop, stop), daemon=True).start()
+            self._announce()
+            await stop.wait()
+        finally:
+            for listener in (*self._listeners, *([self._control] if self._control else [])):
+                listener.close()
+            for connection in tuple(self._connections):
+                connection.abort()
+            while self._connections:
+                await asyncio.sleep(0)
+
+    def _announce(self) -> None:
+        urls = [listener.url for listener in self._listeners]
+        control = self._control.url if self._control is not None else None
+        if self._options.json:
+            text = json.dumps({"urls": urls, "control": control, "pid": os.getpid()})
+        else:
+            text = "\n".join(f"relay listening on {url}" for url in urls)
+            text += f"\ncontrol port on {control}" if control is not None else ""
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            # Nobody wants to know. Without this the interpreter would complain about it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+    def _refuse(self) -> None:
+        for listener in self._listeners:
+            listener.refuse()
+
+    async def _reopen(self) -> None:
+        for listener in self._listeners:
+            await listener.open()
+
+
+def _wait_for_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """A thread, since not every platform's loop can wait for a pipe. It reads below `sys.stdin`, which locks at
+    exit."""
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass
+    try:
+        loop.call_soon_threadsafe(stop.set)
+    except RuntimeError:
+        pass  # The loop has ended already.
