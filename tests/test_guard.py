@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import missing
 
-LEAKY = '''
+LEAKY = """
 import os, socket, subprocess, sys, threading
 import tests.conftest
 
@@ -46,7 +46,7 @@ def test_tidy():
 
 def test_slow_to_end():
     threading.Timer(0.05, int).start()
-'''
+"""
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no list of descriptors")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wire_rawsse.relay.client import RelayClient
-from wire_rawsse.relay.process import RelayProcess
 
 from tests.phases_picture import picture
+from wire_rawsse.relay.client import RelayClient
+from wire_rawsse.relay.process import RelayProcess
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

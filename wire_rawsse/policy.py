@@ -17,6 +17,7 @@ What a backoff alone cannot promise is a rate (a stream that is healthy and brok
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -128,10 +129,9 @@ def decide(
     `retry_ms` and Retry-After (RFC 9110 §10.2.3, on 429 and 503) are minimums, jittered upwards; all else is jittered
     downwards, by up to half.
     """
-    if error is not None and error.permanent:
-        if not persistent:
-            return Decision(None, attempt)
-        return Decision(backoff.maximum * (1 - dice / 2), attempt + 1)
+    permanent = error is not None and error.permanent
+    if permanent and not persistent:
+        return Decision(None, attempt)
     was_healthy = healthy >= backoff.healthy_after
     if was_healthy:
         attempt = 0
@@ -141,7 +141,10 @@ def decide(
         maximum = max(maximum, initial)
     if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
         least = max(least, min(retry_after(error.retry_after, wall), LONGEST_WISH))
-    if error is None and was_healthy:
+    if permanent:
+        delay = maximum * (1 - dice / 2)
+        attempt += 1
+    elif error is None and was_healthy:
         delay = min(CLEAN_CLOSE_WITHIN, backoff.maximum) * dice
     else:
         # Beyond 2**60 the maximum has long been reached, and a float would overflow.
@@ -154,17 +157,39 @@ def retry_after(value: str, wall: float) -> float:
     """Seconds to wait by a Retry-After value in either form (RFC 9110 §10.2.3); 0 where it is neither."""
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return float(value)
+    return max(0.0, _moment(value, wall) - wall)
+
+
+_DATE: Final = re.compile(r"[A-Z][a-z]+, (\d\d)[ -]([A-Z][a-z]{2})[ -](\d{4}|\d{2}) (\d\d):(\d\d):(\d\d) GMT")
+_ASCTIME: Final = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4})")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _moment(value: str, wall: float) -> float:
+    """An HTTP date (RFC 9110 §5.6.7) as seconds since the epoch; 0 where it is none.
+
+    The preferred form, and the two obsolete ones that a recipient has to accept. `strptime` would not do: it expects
+    the names of the host's own language.
+    """
     from datetime import datetime, timezone
 
-    # RFC 9110 §5.6.7: the preferred form, then the two obsolete ones that a recipient has to accept.
-    for form in ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"):
-        try:
-            moment = datetime.strptime(value, form).replace(tzinfo=timezone.utc)
-        except ValueError:
-            continue
-        return max(0.0, moment.timestamp() - wall)
-    return 0.0
+    if found := _DATE.fullmatch(value):
+        day, month, year, hour, minute, second = found.groups()
+    elif found := _ASCTIME.fullmatch(value):
+        month, day, hour, minute, second, year = found.groups()
+    else:
+        return 0.0
+    try:
+        full = int(year)
+        if len(year) == 2:
+            present = datetime.fromtimestamp(wall, timezone.utc).year
+            full += present - present % 100
+            full -= 100 if full > present + 50 else 0  # More than 50 years ahead is meant as the past.
+        clock = int(hour), int(minute), min(int(second), 59)
+        return datetime(full, _MONTHS.index(month) + 1, int(day), *clock, tzinfo=timezone.utc).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return 0.0
 
 
 class Pace:

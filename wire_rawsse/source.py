@@ -16,7 +16,8 @@ from wire_rawsse.errors import ClosedError, InvalidRequest, StatusError, WireRaw
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.log import tell, warn
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts, decide
-from wire_rawsse.protocol.http import Headers, HeaderSource, Response, ask_bearer, check_headers, check_method
+from wire_rawsse.protocol.http import Response
+from wire_rawsse.protocol.request import Headers, HeaderSource, ask_bearer, check_headers, check_method
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record

@@ -33,25 +33,18 @@ from wire_rawsse.errors import (
     excerpt,
 )
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.protocol.http import (
-    CONTENT,
-    CREDENTIALS,
-    REDIRECTS,
-    Exchange,
+from wire_rawsse.protocol.http import Exchange, Response, check_event_stream
+from wire_rawsse.protocol.proxy import Proxy, proxy_for
+from wire_rawsse.protocol.redirect import CONTENT, CREDENTIALS, REDIRECTS, Hop, follow, without
+from wire_rawsse.protocol.request import (
     HeaderSource,
-    Hop,
     Request,
-    Response,
     ask_bearer,
     ask_headers,
     can_carry,
-    check_event_stream,
     compose,
     compose_connect,
-    follow,
-    without,
 )
-from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.url import Url
 from wire_rawsse.record import Record
 from wire_rawsse.transport.budget import Budget

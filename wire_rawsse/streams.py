@@ -12,9 +12,8 @@ from collections.abc import Callable
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.task import Task
-from wire_rawsse.protocol.hint import holds_data_line
 from wire_rawsse.protocol.http import Response
-from wire_rawsse.protocol.sse import WakeParser
+from wire_rawsse.protocol.sse import WakeParser, holds_data_line
 from wire_rawsse.record import Record
 from wire_rawsse.source import Restart, keep_alive
 from wire_rawsse.state import EndpointState

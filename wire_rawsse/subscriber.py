@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.protocol.http import Headers
+from wire_rawsse.protocol.request import Headers
 from wire_rawsse.source import make_plan
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.streams import Streams

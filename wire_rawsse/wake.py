@@ -16,6 +16,7 @@ import time
 from wire_rawsse.hosts.bell import Bell
 
 _LONGEST = _thread.TIMEOUT_MAX
+_WAITING, _LOOKING = (True,), (False,)
 
 
 class WakeChannel:
@@ -24,12 +25,13 @@ class WakeChannel:
     It outlives every subscriber that sets it, and says nothing about them: only a wake ends `wait` early.
     """
 
-    __slots__ = ("__weakref__", "_bell", "_pending")
+    __slots__ = ("__weakref__", "_bell", "_made", "_pending")
 
     def __init__(self) -> None:
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
         self._bell: Bell | None = None
+        self._made: dict[str, Bell] = {}
 
     def set(self) -> None:
         """Make one wake pending. Safe from any thread and from a signal handler; never blocks."""
@@ -43,19 +45,27 @@ class WakeChannel:
     def wait(self, timeout: float | None = None) -> bool:
         """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one."""
         bell = self._bell
-        if bell is not None:
-            bell.silence()
-        if timeout is None:
-            return self._pending.acquire()
-        if timeout <= 0:
-            return self._pending.acquire(False)
-        if timeout <= _LONGEST:
-            return self._pending.acquire(True, timeout)
-        until = time.monotonic() + timeout
-        while not self._pending.acquire(True, min(_LONGEST, max(0.0, until - time.monotonic()))):
-            if time.monotonic() >= until:
-                return False
-        return True
+        taken: list[bool] = []
+        try:
+            if bell is not None:
+                bell.silence()
+            # Taken and noted in one call into C: between two, a signal handler of the host's may raise.
+            if timeout is None or 0 < timeout <= _LONGEST:
+                taken.extend(map(self._pending.acquire, _WAITING, (-1 if timeout is None else timeout,)))
+            elif timeout <= 0:
+                taken.extend(map(self._pending.acquire, _LOOKING))
+            else:
+                until = time.monotonic() + timeout
+                while True not in taken and (left := until - time.monotonic()) > 0:
+                    taken.extend(map(self._pending.acquire, _WAITING, (min(left, _LONGEST),)))
+            return True in taken
+        except BaseException:
+            # What was taken is given back, and what was silenced is to be looked at once more.
+            if True in taken:
+                self.set()
+            elif bell is not None:
+                bell.ring()
+            raise
 
     def fileno(self) -> int:
         """A descriptor that is readable while a wake is pending: poll it, then call `wait(0)`. Works on every platform.
@@ -63,8 +73,8 @@ class WakeChannel:
         It may be readable once when there is nothing (`wait(0)` says so). It lives as long as the channel.
         """
         if self._bell is None:
-            bell = Bell()
-            self._bell = bell
+            # Atomic: of several threads that ask for the first time, all get the same.
+            bell = self._bell = self._made.setdefault("bell", Bell())
             if not self._pending.locked():
                 bell.ring()  # The wake came before anybody asked for a descriptor.
         return self._bell.fileno()

@@ -124,12 +124,11 @@ def gone(pid: int) -> None:
 def test_nothing_is_said_when_ctrl_c_comes_early(command: str, status: int, home: Path) -> None:
     """From the moment that `main` has been entered there is no traceback to be had."""
     script = (
-        "import os, signal, sys, wire_rawsse.cli as cli\n"
-        "inner = cli.end_on_signals\n"
-        "def end_on_signals(**options):\n"
-        "    inner(**options)\n"
+        "import os, signal, sys, time, wire_rawsse.cli as cli\n"
+        "def strike(arguments):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "cli.end_on_signals = end_on_signals\n"
+        "    time.sleep(20)\n"
+        "cli._run = lambda command, arguments: strike(arguments)\n"
         f"sys.exit(cli.main([{command!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)

@@ -61,8 +61,6 @@ def hung_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[HungResolver]:
     """The system's name service hangs. Released at the end, so that the thread it holds can go."""
     resolver = HungResolver()
     real = resolve.Resolver.__init__
-    monkeypatch.setattr(
-        resolve.Resolver, "__init__", lambda self, announce: real(self, announce, resolver)
-    )
+    monkeypatch.setattr(resolve.Resolver, "__init__", lambda self, announce: real(self, announce, resolver))
     yield resolver
     resolver.release()

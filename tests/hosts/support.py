@@ -21,10 +21,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 import pytest
 
+import wire_rawsse
 from wire_rawsse import Backoff, EventSource, Keepalive, StreamSubscriber, Timeouts
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.source import make_plan
@@ -334,3 +336,53 @@ def closed_port() -> int:
     """Nobody listens there."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+PACKAGE: Final = os.path.dirname(wire_rawsse.__file__) + os.sep
+EVENTFD = getattr(os, "eventfd", None)
+
+
+class Struck(BaseException):
+    """What the handler raises. Like KeyboardInterrupt it is no `Exception`, so nobody takes it for a fault of ours."""
+
+
+class Striker:
+    """Raises `Struck` at the n-th point, in the frames of the library, at which CPython may run a handler.
+
+    `within` restricts it to the functions of that name.
+    """
+
+    def __init__(self, point: int, within: str = "") -> None:
+        self._left = point
+        self._within = within
+        self.struck = ""
+        """Where that was."""
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(PACKAGE):
+            return
+        if self._within not in ("", frame.f_code.co_name):
+            return
+        if argument is EVENTFD:
+            return  # It gives a bare number, which is lost here: one descriptor, once in a lifetime.
+        self._left -= 1
+        if self._left == 0:
+            sys.setprofile(None)
+            self.struck = f"{frame.f_code.co_filename}:{frame.f_lineno}, {event} {getattr(argument, '__name__', '')}"
+            raise Struck
+
+    def strikes(self, call: Callable[[], object]) -> bool:
+        """Whether the point was reached before `call` returned."""
+        hook = sys.unraisablehook
+        sys.unraisablehook = lambda _: None  # A strike in a destructor is heard of by nobody, and changes nothing.
+        try:
+            sys.setprofile(self)
+            try:
+                call()
+            finally:
+                sys.setprofile(None)
+        except Struck:
+            pass
+        finally:
+            sys.unraisablehook = hook
+        return bool(self.struck)

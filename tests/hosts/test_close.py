@@ -460,7 +460,9 @@ def test_close_before_anything_was_started() -> None:
             source.next(0)
 
 
-needs_descriptor = pytest.mark.skipif(not hasattr(select, "epoll") and not hasattr(select, "kqueue"), reason="no fileno()")
+needs_descriptor = pytest.mark.skipif(
+    not hasattr(select, "epoll") and not hasattr(select, "kqueue"), reason="there is no descriptor"
+)
 
 
 @needs_descriptor
@@ -535,4 +537,3 @@ def _say_twice(server: Server) -> Any:
     peer.say()
     peer.say()
     return peer
-

@@ -1,4 +1,4 @@
-"""A stream that never stops can keep neither the caller nor the other streams from their turn; an idle one costs nothing."""
+"""A stream that never stops keeps neither the caller nor the other streams from their turn; an idle one is free."""
 
 from __future__ import annotations
 
@@ -176,7 +176,13 @@ def test_an_idle_stream_is_polled_once(serve: Serve, ca_file: str, tls: bool, po
         del polls[:]
         assert not subscriber.wait(0.3)
         assert len(polls) <= 3, polls
-        thread = threading.Thread(target=lambda: [(time.sleep(0.02), peer.say(BEAT)) for _ in range(10)])
+
+        def beat() -> None:
+            for _ in range(10):
+                time.sleep(0.02)
+                peer.say(BEAT)
+
+        thread = threading.Thread(target=beat)
         thread.start()
         del polls[:]
         assert not subscriber.wait(0.5)

@@ -7,10 +7,10 @@ byte that the child writes on the TLS connection would end it. A child's verdict
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -42,7 +42,9 @@ class Child:
     def __init__(self, what: Callable[[], object]) -> None:
         self._verdict, verdict = os.pipe()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # From 3.12 on: the servers' threads are no reason here.
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # From 3.12 on: the servers' threads are no reason here.
             self.pid = os.fork()
         if self.pid == 0:
             text = "fine"
@@ -275,14 +277,15 @@ def test_while_another_thread_builds_its_trust(serve: Serve, ca_file: str) -> No
     child.check()
 
 
-def _within(seconds: float, call: Callable[[], object]) -> None:
+def _within(seconds: int, call: Callable[[], object]) -> None:
     """In a child: end it where the call hangs."""
-    threading.Thread(target=lambda: (time.sleep(seconds), os._exit(1)), daemon=True).start()
+    signal.alarm(seconds)
     call()
+    signal.alarm(0)
 
 
-def test_a_signal_of_the_child_reaches_nobody_else(serve: Serve) -> None:
-    """The child of a fork has its own channel; closing, setting and waiting there leave the parent's alone."""
+def test_a_channel_is_each_process_own() -> None:
+    """What the child sets is no wake of the parent's."""
     wake = WakeChannel()
 
     def in_child() -> None:

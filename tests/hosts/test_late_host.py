@@ -101,7 +101,8 @@ def test_a_host_slower_than_the_budget_connects(serve: Serve, ca_file: str, tls:
 
 
 @pytest.mark.parametrize(
-    ("stage", "told"), [("accepted", "agree on TLS|TLS handshake"), ("secured", "response=0.1"), ("asked", "response=0.1")]
+    ("stage", "told"),
+    [("accepted", "TLS handshake"), ("secured", "response=0.1"), ("asked", "response=0.1")],
 )
 def test_a_slow_host_still_gives_up_on_a_dead_server(serve: Serve, ca_file: str, stage: str, told: str) -> None:
     server = serve(tls=True, stage=stage)
@@ -112,7 +113,7 @@ def test_a_slow_host_still_gives_up_on_a_dead_server(serve: Serve, ca_file: str,
             if phase_of(subscriber) == "backing off":
                 break
             busy(0.15)
-        assert any(part in error_of(subscriber) for part in told.split("|")), error_of(subscriber)
+        assert told in error_of(subscriber)
 
 
 def test_only_a_poll_that_began_after_the_deadline_judges_it(

@@ -1,7 +1,7 @@
 """A host with a select loop of its own: one descriptor, one deadline, and `wait(0)` whenever either of them calls.
 
-`SelectLoop` is that host, and nothing more: it never calls `wait(0)` out of turn. So whatever these tests see happen was
-announced by the descriptor or by the deadline.
+`SelectLoop` is that host, and nothing more: it never calls `wait(0)` out of turn. So whatever these tests see happen
+was announced by the descriptor or by the deadline.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ def test_wakes_arrive(serve: Serve, ca_file: str, tls: bool) -> None:
     server = serve(tls=tls)
     with embedded(server.url, tls=ca_file) as subscriber:
         loop = SelectLoop(subscriber)
+        loop.run(lambda: loop.wakes[0])
+        peer = server.peer()
         for count in range(1, 6):
             loop.run(lambda count=count: loop.wakes[0] == count)  # type: ignore[misc]  # mypy infers no default
-            peer = server.peer() if count == 1 else peer
             loop.run_for(0.02)
             assert loop.wakes[0] == count, "a wake that nobody caused"
             peer.say()
@@ -124,7 +125,12 @@ def test_several_endpoints_in_one_descriptor(
     folder = tmp_path / "config" / "wire"
     folder.mkdir(parents=True)
     endpoints = [
-        {"relay_url": server.url.rstrip("/"), "slot_id": f"slot{number}", "slot_token": f"token{number}", "scope": "local"}
+        {
+            "relay_url": server.url.rstrip("/"),
+            "slot_id": f"slot{number}",
+            "slot_token": f"token{number}",
+            "scope": "local",
+        }
         for number, server in enumerate(servers)
     ]
     (folder / "relay.json").write_text(json.dumps({"self": {"endpoints": endpoints}, "peers": {}}))
@@ -155,7 +161,12 @@ def test_the_descriptor_stays_over_reconnects(serve: Serve, ca_file: str, tls: b
             loop.run(lambda count=count: loop.wakes[0] == count)  # type: ignore[misc]  # mypy infers no default
             loop.run_for(0.02)
             peer = server.peer()
-            [peer.end, peer.reset, peer.sock.close, lambda: None][count - 1]()
+            if count == 1:
+                peer.end()
+            elif count == 2:
+                peer.reset()
+            elif count == 3:
+                peer.sock.close()
         assert subscriber.state.reconnect_count == 3
         assert subscriber.fileno() == descriptor
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,33 +74,34 @@ def test_the_channel_is_set_before_the_parser_runs(serve: Serve, ca_file: str, t
     """The thread host sets it, and lets the interpreter's lock go, so that the woken thread runs first."""
     server = serve(tls=tls)
     wake = WakeChannel()
-    real = wake.set
-    channel: Any = _Channel(lambda: (log.append("set"), real()))
+
+    def set_() -> None:
+        log.append("set")
+        wake.set()
+
+    channel: Any = SimpleNamespace(set=set_)
     thread = spawn_stream_subscriber(channel, StreamSubscriber(server.url, tls=ca_file))
     try:
         assert wake.wait(PATIENCE)
         peer = server.peer()
         first = 0
+
+        def woken() -> None:
+            assert wake.wait(PATIENCE)
+            log.append("woken")
+
         for _ in range(20):
-            while log[-1:] != ["parsed"] and first:
-                time.sleep(0.001)
             del log[:]
-            waiter = InThread(lambda: wake.wait(PATIENCE) and not log.append("woken"))  # type: ignore[func-returns-value]  # always None
+            waiter = InThread(woken)
             time.sleep(0.002)  # Until it waits; where it does not, this round only counts for less.
             peer.say()
-            assert waiter.result()
-            while "parsed" not in log:
-                time.sleep(0.001)
+            waiter.result()
+            until(lambda: "parsed" in log)
             assert log.index("set") < log.index("http") < log.index("parsed")
             first += log.index("woken") < log.index("parsed")
         assert first >= 5, f"the woken thread ran first in {first} of 20 rounds only"
     finally:
         thread.stop()
-
-
-class _Channel:
-    def __init__(self, set: Any) -> None:
-        self.set = set
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
@@ -134,7 +136,12 @@ def test_every_split_of_a_chunk_wakes(serve: Serve, ca_file: str, tls: bool) -> 
     with StreamSubscriber(server.url, tls=ca_file) as subscriber:
         opened(subscriber)
         peer = server.peer()
-        for framed in (chunk(EVENT), chunk(b"id: 7\r\ndata:\r\n\r\n"), chunk(b"\rdata\r\r"), chunk(b": x\n") + chunk(EVENT)):
+        for framed in (
+            chunk(EVENT),
+            chunk(b"id: 7\r\ndata:\r\n\r\n"),
+            chunk(b"\rdata\r\r"),
+            chunk(b": x\n") + chunk(EVENT),
+        ):
             for cut in range(1, len(framed)):
                 peer.send(framed[:cut])
                 wakes = int(subscriber.wait(0.003))

@@ -7,77 +7,22 @@ anybody knows. `Striker` raises at each such point in turn; the last tests do it
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import count
-from types import FrameType
-from typing import Any
 
 import pytest
 
-import wire_rawsse
 from tests.hosts.conftest import Serve
-from tests.hosts.support import PATIENCE, InThread, Peer, Server, on_signal, strike_main_thread
+from tests.hosts.support import PATIENCE, InThread, Peer, Server, Striker, Struck, on_signal, strike_main_thread
 from wire_rawsse import Backoff, EventSource, StreamSubscriber
 
 ENDLESS = Backoff(initial=0.001, maximum=0.001, healthy_after=0.001)
 """Interrupted streams are connected anew, and here nothing slows that down."""
-PACKAGE = os.path.dirname(wire_rawsse.__file__) + os.sep
-
-
-EVENTFD = getattr(os, "eventfd", None)
-
-
-class Struck(BaseException):
-    """What the handler raises. Like KeyboardInterrupt it is no `Exception`, so nobody takes it for a fault of ours."""
-
-
-class Striker:
-    """Raises `Struck` at the n-th point, in the frames of the library, at which CPython may run a handler.
-
-    `within` restricts it to the functions of that name.
-    """
-
-    def __init__(self, point: int, within: str = "") -> None:
-        self._left = point
-        self._within = within
-        self.struck = ""
-        """Where that was."""
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(PACKAGE):
-            return
-        if self._within not in ("", frame.f_code.co_name):
-            return
-        if argument is EVENTFD:
-            return  # It gives a bare number, which is lost here: one descriptor, once in a lifetime.
-        self._left -= 1
-        if self._left == 0:
-            sys.setprofile(None)
-            self.struck = f"{frame.f_code.co_filename}:{frame.f_lineno}, {event} {getattr(argument, '__name__', '')}"
-            raise Struck
-
-    def strikes(self, call: Callable[[], object]) -> bool:
-        """Whether the point was reached before `call` returned."""
-        hook = sys.unraisablehook
-        sys.unraisablehook = lambda _: None  # A strike in a destructor is heard of by nobody, and changes nothing.
-        try:
-            sys.setprofile(self)
-            try:
-                call()
-            finally:
-                sys.setprofile(None)
-        except Struck:
-            pass
-        finally:
-            sys.unraisablehook = hook
-        return bool(self.struck)
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +78,7 @@ def test_no_wake_is_lost_wherever_it_strikes(serve: Serve, ca_file: str, tls: bo
                 for _ in range(3):
                     said += 1
                     peer.say()  # noqa: B023  # called before the loop goes on
-                    heard += subscriber.wait(PATIENCE)  # noqa: B023  # as above
+                    heard += subscriber.wait(PATIENCE)  # as above
 
             striker = Striker(point)
             if not striker.strikes(host):
@@ -172,7 +117,7 @@ def test_it_may_strike_twice(serve: Serve, ca_file: str, tls: bool) -> None:
             stream.settle()
             stream.peer().say()
             in_hand = Striker(1, within="_take")
-            assert in_hand.strikes(lambda: subscriber.wait(PATIENCE))  # noqa: B023  # called before the loop goes on
+            assert in_hand.strikes(lambda: subscriber.wait(PATIENCE))  # called before the loop goes on
             assert subscriber._loop._in_hand, in_hand.struck
             assert subscriber.deadline() <= time.monotonic()
             striker = Striker(point)

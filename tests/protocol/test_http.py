@@ -20,17 +20,9 @@ from wire_rawsse.errors import (
     Truncated,
     WireRawSSEError,
 )
-from wire_rawsse.protocol.http import (
-    HEAD_BYTES,
-    Exchange,
-    Hop,
-    Response,
-    check_event_stream,
-    check_headers,
-    compose,
-    compose_connect,
-    follow,
-)
+from wire_rawsse.protocol.http import HEAD_BYTES, Exchange, Response, check_event_stream
+from wire_rawsse.protocol.redirect import Hop, follow
+from wire_rawsse.protocol.request import check_headers, compose, compose_connect
 from wire_rawsse.protocol.url import parse_url
 
 URL = parse_url("http://example.com/v1")

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from tests.support.listen import told
 from wire_rawsse._version import __version__
 from wire_rawsse.errors import CredentialsError, InvalidRequest, WireRawSSEError, excerpt
-from wire_rawsse.protocol.http import (
-    CONTENT,
-    CREDENTIALS,
-    Exchange,
+from wire_rawsse.protocol.http import Exchange
+from wire_rawsse.protocol.redirect import CONTENT, CREDENTIALS, without
+from wire_rawsse.protocol.request import (
     Headers,
     Request,
     ask_bearer,
@@ -25,7 +24,6 @@ from wire_rawsse.protocol.http import (
     check_method,
     compose,
     compose_connect,
-    without,
 )
 from wire_rawsse.protocol.url import parse_url
 

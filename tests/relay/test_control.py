@@ -110,7 +110,7 @@ def test_one_who_waits_and_goes_is_forgotten(relay: RelayProcess, client: RelayC
     impatient = relay.client(timeout=0.05)
     with impatient, pytest.raises(ResponseTimeout):
         impatient.wait_until("accepted", 1_000_000, seconds=60)
-    assert client.report()["accepted"] > 0
+    client.allocate()
 
 
 def test_a_relay_that_was_started_anew_takes_the_old_slots(tmp_path_factory: pytest.TempPathFactory) -> None:

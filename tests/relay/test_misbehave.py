@@ -522,11 +522,11 @@ def test_new_alone_and_live_alone(subscribe: Subscriber, connect: Connect, clien
 
 def test_a_fault_with_nothing_to_strike_is_called_off(subscribe: Subscriber, client: RelayClient, slot: Slot) -> None:
     raw = subscribe()
-    client.misbehave(Fault("cut", at="event"), Fault("reset", after=60))
+    client.misbehave(Fault("cut", at="event"), Fault("reset", after=0.3))
     client.normal()
     client.post(slot, EVENT)
     raw.until(CHUNK)
-    raw.quiet(0.05)
+    raw.quiet(0.4)
     assert not [line for line in log_of(client, raw) if line.startswith("fault")]
 
 

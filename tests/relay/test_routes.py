@@ -260,6 +260,7 @@ def test_the_documented_budget_is_the_default() -> None:
         (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 2097153\r\n\r\n", 413),
         (b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n200001\r\n" + b"x" * 0x200001, 413),
     ],
 )
 def test_what_is_no_request_is_refused_and_closed(request_bytes: bytes, status: int, connect: Connect) -> None:

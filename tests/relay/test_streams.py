@@ -186,20 +186,6 @@ def test_each_event_is_written_on_its_own_at_once_and_stamped_just_before(
     assert client.published(slot, 8) == published[8:]
 
 
-def test_the_socket_sends_without_nagle(subscribe: Subscriber, client: RelayClient, slot: Slot) -> None:
-    raw = subscribe()
-    raw.take()
-    # With Nagle's algorithm the second small event would wait for the reader's delayed acknowledgement, 40 ms or more.
-    waits = []
-    for number in range(10):
-        client.post(slot, {"event_id": f"{number}a"})
-        client.post(slot, {"event_id": f"{number}b"})
-        began = time.monotonic()
-        raw.until(f'"{number}b"'.encode())
-        waits.append(time.monotonic() - began)
-    assert sorted(waits)[5] < 0.03
-
-
 def test_ids_and_replay_where_asked_for() -> None:
     with RelayProcess(replay_ids=True) as relay, relay.client() as client:
         slot = client.allocate()

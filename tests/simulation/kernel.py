@@ -270,30 +270,37 @@ class MemoryPoller:
         return self._fd
 
 
+class Eventfd:
+    """eventfd(2): readable or not."""
+
+    def __init__(self) -> None:
+        self.readable = False
+
+    def mask(self) -> int:
+        return READ if self.readable else 0
+
+
 class MemoryBell(Bell):
     """The shipped bell with its rules for ringing and closing, around a descriptor in memory."""
 
-    __slots__ = ("_kernel", "_readable")
+    __slots__ = ("_kernel", "_line")
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__()
         super()._shut()  # Its own descriptor is a real one.
         self._kernel = kernel
-        self._readable = False
-        self._event = kernel.allocate(self)
-
-    def mask(self) -> int:
-        return READ if self._readable else 0
+        self._line = Eventfd()
+        self._event = kernel.allocate(self._line)
 
     def fileno(self) -> int:
         return self._event
 
     def silence(self) -> None:
-        self._kernel.moved += self._readable
-        self._readable = False
+        self._kernel.moved += self._line.readable
+        self._line.readable = False
 
     def _write(self) -> None:
-        self._readable = self._kernel.dirty = True
+        self._line.readable = self._kernel.dirty = True
 
     def _shut(self) -> None:
         event, self._event = self._event, -1

@@ -24,7 +24,7 @@ from tests.support.server import (
 )
 from wire_rawsse import Backoff, Closed, Opened
 from wire_rawsse.errors import CredentialsError
-from wire_rawsse.protocol.http import Headers
+from wire_rawsse.protocol.request import Headers
 
 LONG = Backoff(initial=40, maximum=60, healthy_after=0.05)
 """Delays that nobody waits for: tests read them from `Closed`."""

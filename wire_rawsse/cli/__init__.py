@@ -3,7 +3,7 @@
 What every subcommand may rely on is made true here, before its module is loaded:
 
 * SIGINT and SIGTERM end the process at once, in whatever it is doing (a write into a full pipe, a slow import), without
-  a traceback. A subcommand that has something to give back first replaces that by an end of its own.
+  a traceback. A subcommand that has something to give back first says so (`ending.before_the_end`).
 * Descriptors 0, 1 and 2 are open. Where one was closed, the first socket would get its number, and events or error
   texts would be written into a connection.
 * A closed standard output is no error, and nothing else ends in a traceback: what a user can cause is a `Failure`, one
@@ -18,7 +18,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from wire_rawsse.cli.ending import INTERNAL, OK, USAGE, Failure, end_on_signals
+from wire_rawsse.cli import ending
+from wire_rawsse.cli.ending import INTERNAL, OK, USAGE, Failure
 
 COMMANDS: Final = {
     "demo": "watch wakes arrive, a wedge being found, and the stream mended; about 10 s, nothing to configure",
@@ -57,16 +58,21 @@ def main(arguments: list[str] | None = None) -> int:
     stdio.ensure_open()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     command = name if name in COMMANDS else ""
-    end_on_signals(status=OK if command in SERVICES else None)
+    if command in SERVICES:
+        ending.end_well_on_signals()
+    else:
+        ending.end_on_signals()
     try:
         status = _run(command, rest) if command else _without_command(name)
         stdio.flush()
     except Failure as failure:
+        ending.give_way()
         stdio.say(command, failure.text)
         return failure.status
     except stdio.OutputClosed:
         return OK
     except Exception as error:
+        ending.give_way()
         stdio.say(command, f"internal error ({_where(error)}); please report it")
         return INTERNAL
     return status

@@ -16,7 +16,7 @@ from typing import Final
 
 from wire_rawsse.cli.ending import USAGE, Failure
 from wire_rawsse.errors import InvalidRequest, TrustError
-from wire_rawsse.protocol.http import check_headers
+from wire_rawsse.protocol.request import check_headers
 from wire_rawsse.protocol.url import Url, parse_url
 from wire_rawsse.wire.files import shown
 

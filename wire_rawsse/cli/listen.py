@@ -15,10 +15,10 @@ from typing import Final
 
 from wire_rawsse.cli import given, logs, stdio
 from wire_rawsse.cli.arguments import Parser, add_limits, timeouts, whole
-from wire_rawsse.cli.ending import FAILED, INTERRUPTED, OK, TERMINATED, USAGE, Failure, end_on_signals
+from wire_rawsse.cli.ending import FAILED, INTERRUPTED, OK, TERMINATED, USAGE, Failure, before_the_end
 from wire_rawsse.cli.quiet import QuietLine, describe
 from wire_rawsse.errors import ClosedError, InvalidRequest, WireRawSSEError
-from wire_rawsse.protocol.http import can_carry
+from wire_rawsse.protocol.request import can_carry
 from wire_rawsse.protocol.sse import Comment, Event
 from wire_rawsse.source import Closed, EventSource, Item, Opened
 from wire_rawsse.state import EndpointState
@@ -92,7 +92,7 @@ def run(arguments: list[str]) -> int:
     line = None
     if stdio.is_terminal(sys.stderr):
         line = QuietLine(min(_LONG_SILENCE, options.read_timeout / 4))
-        end_on_signals(line.erase)
+        before_the_end(line.erase)
 
     def tell(text: str) -> None:
         if line is not None:

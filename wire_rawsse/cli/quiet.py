@@ -42,7 +42,7 @@ class QuietLine:
         stdio.whisper(_ERASE + (_FAINT.format(text) if self._colours else text))
 
     def erase(self) -> None:
-        """Take the line away, before anything is written, and begin to wait anew. Safe in a signal handler."""
+        """Take the line away, before anything is written, and begin to wait anew. From any thread."""
         self._since = time.monotonic()
         if self._shown:
             self._shown = False

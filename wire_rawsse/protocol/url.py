@@ -1,7 +1,8 @@
 """The URLs of event streams: `http`, `https`, and `unix:///path.sock?path=/target`.
 
 Our own splitter rather than `urllib.parse`: that one accepts what must not be sent (controls, which it silently
-removes), and costs as much memory as half of this library. What is accepted follows RFC 3986; what is sent is always ASCII.
+removes), and costs as much memory as half of this library. What is accepted follows RFC 3986; what is sent is always
+ASCII.
 
 A URL is user input that ends up in a request line, a log and an error, so this is where its secrets are taken out:
 userinfo becomes an `Authorization` value, and `shown` has neither userinfo nor query.

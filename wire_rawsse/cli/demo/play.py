@@ -206,13 +206,7 @@ class Play:
         """What the kernel says of the daemon's connection, where it can be read without tools (Linux)."""
         if sys.platform != "linux":
             return None
-        peer = self._stream_record()["peer"]
-        for _ in range(5):  # While sockets come and go elsewhere, a row may be missing from the table.
-            state = tcp_state(peer)
-            if state is not None:
-                return state
-            time.sleep(0.05)
-        return None
+        return tcp_state(self._stream_record()["peer"], self._stage.relay.url.removeprefix("http://"))
 
 
 def play() -> bool:
@@ -232,16 +226,26 @@ def play() -> bool:
         raise Failure(f"the demo could not be set up: {error.strerror or error}", FAILED) from None
 
 
-def tcp_state(peer: str) -> str | None:
-    """The state of the TCP connection whose local end is `peer` ("127.0.0.1:PORT"), by /proc/net/tcp."""
-    address, _, port = peer.rpartition(":")
-    local = f"{bytes(reversed([int(part) for part in address.split('.')])).hex().upper()}:{int(port):04X}"
-    try:
-        with open("/proc/net/tcp", encoding="ascii") as table:
-            rows = [line.split() for line in table]
-    except OSError:
-        return None
-    return next(("ESTABLISHED" if row[3] == "01" else f"state {row[3]}" for row in rows if row[1] == local), None)
+def tcp_state(near: str, far: str) -> str | None:
+    """The state of the TCP connection from `near` to `far` ("127.0.0.1:PORT"), by /proc/net/tcp; None if not found."""
+    ends = [_as_proc_has_it(near), _as_proc_has_it(far)]
+    for _ in range(10):  # While sockets come and go elsewhere, a row may be missing from the table.
+        try:
+            with open("/proc/net/tcp", encoding="ascii") as table:
+                rows = [line.split() for line in table]
+        except OSError:
+            return None
+        for row in rows:
+            if row[1:3] == ends:
+                return "ESTABLISHED" if row[3] == "01" else f"state {row[3]}"
+        time.sleep(0.02)
+    return None
+
+
+def _as_proc_has_it(place: str) -> str:
+    """An IPv4 address and port in hexadecimal, the address as a little-endian machine has it in memory (proc(5))."""
+    address, _, port = place.rpartition(":")
+    return f"{bytes(reversed([int(part) for part in address.split('.')])).hex().upper()}:{int(port):04X}"
 
 
 def _median(values: list[float]) -> float:

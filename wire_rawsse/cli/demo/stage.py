@@ -19,7 +19,7 @@ import time
 from typing import IO, Any, Final
 
 import wire_rawsse
-from wire_rawsse.cli.ending import FAILED, Failure, end_on_signals
+from wire_rawsse.cli.ending import FAILED, Failure, before_the_end
 from wire_rawsse.relay.process import RelayProcess
 
 _TO_END: Final = 1.0
@@ -82,7 +82,7 @@ class Actor:
         self._errors.close()
 
     def kill(self) -> None:
-        """At once, and safe in a signal handler: `Popen.wait` holds a lock that the handler may have struck in."""
+        """At once, from any thread."""
         try:
             os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -113,7 +113,7 @@ class Stage:
         self.home = tempfile.mkdtemp(prefix="wire-rawsse-demo-")
         self._actors: list[Actor] = []
         self._relay: RelayProcess | None = None
-        end_on_signals(self._vanish)
+        before_the_end(self._vanish)
         try:
             # These two first: they load while the relay does.
             self.sender = self._start("sender")
@@ -139,7 +139,7 @@ class Stage:
         self._clear()
 
     def _vanish(self) -> None:
-        """End it without any patience, from a signal handler. The relay ends with us."""
+        """End it without any patience, in whatever it is, from another thread. The relay ends with us."""
         for actor in self._actors:
             actor.kill()
         self._clear()

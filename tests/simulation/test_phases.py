@@ -1,0 +1,153 @@
+"""The phase table against life: every step that a stream ever takes is in the table, and the table has no other.
+
+Each little life below is a list of things to go wrong or right. Together they must walk every edge of the table; what
+they must not do is leave it. (The simulated years hold every step of theirs against the same table.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+
+from tests.simulation.answers import redirects, short_lived, silence, status, well
+from tests.simulation.relay import Visit
+from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
+from wire_rawsse.errors import RedirectError
+from wire_rawsse.phases import PHASES
+
+UNIX = "unix:///run/relay.sock?path=/v1/stream"
+Edge = tuple[str, str]
+
+
+def at_unix(answer: Callable[[Visit, bytes], None] | None = None, persistent: bool = True) -> Single:
+    scene = Single(answer, url=UNIX, persistent=persistent)
+    scene.network.places["/run/relay.sock"] = scene.there
+    return scene
+
+
+def fails_at_once() -> str:
+    raise OSError("no token")
+
+
+def lives() -> Iterator[tuple[str, Single]]:
+    """Scenes with their faults in place, to be run for a while and then closed."""
+    yield "all is well", Single()
+    yield "https", Single(url=HTTPS)
+    yield "a tunnel", Single(url=HTTPS, proxy=True)
+    yield "a socket path", at_unix()
+    yield "a socket path, again and again", at_unix(short_lived(1, Visit.cut))
+    yield "a redirect", Single(redirects(["/elsewhere"], well()))
+    yield "a redirect on a socket path", at_unix(redirects([UNIX.replace("stream", "other")], silence))
+    yield "it ends", Single(short_lived(1, Visit.finish))
+    yield "no such name", without(Single(), "name")
+    yield "nobody listens", without(Single(), "listener")
+    yield "a proxy that refuses", without(Single(url=HTTPS, proxy=True), "tunnel")
+    yield "a proxy behind which nobody is", without(Single(url=HTTPS, proxy=True), "handshake")
+    yield "no handshake", without(Single(url=HTTPS), "handshake")
+    yield "no head", Single(status("500 Oops"))
+    yield "no token", Single(bearer_token=fails_at_once)
+    yield "an answer for good", Single(status("404 Not Found"), persistent=False)
+    yield "no token, a socket path", at_unix()
+
+
+def without(scene: Single, what: str) -> Single:
+    if what == "name":
+        scene.found.unknown = 1
+    elif what == "listener":
+        scene.there.refuses = 1
+    elif what == "tunnel":
+        scene.proxy.answer = b"HTTP/1.1 403 Forbidden\r\n\r\n"
+    else:
+        scene.endpoint.flights = [b"certificate of another"]
+    return scene
+
+
+def stuck() -> Iterator[tuple[str, Single]]:
+    """Scenes that stay in a phase, to be closed there."""
+    scene = Single()
+    scene.found.silent = 1
+    yield "resolving", scene
+    scene = Single()
+    scene.there.path.block(0)
+    yield "connecting", scene
+    scene = Single(url=HTTPS, proxy=True)
+    scene.proxy.answer = b""
+    yield "tunnel", scene
+    scene = Single(url=HTTPS)
+    scene.endpoint.stalls_at = 0
+    yield "handshake", scene
+    yield "head", Single(silence)
+    yield "streaming", Single()
+    scene = Single()
+    scene.there.refuses = 1
+    yield "backing off", scene
+
+
+def edges(scene: Single) -> set[Edge]:
+    names = ["idle", *(phase for _, phase in scene.phases)]
+    return set(pairwise(names))
+
+
+ALL: set[Edge] = {(phase.name, then) for phase in PHASES.values() for then in phase.then}
+
+
+@pytest.mark.parametrize("life", [name for name, _ in lives()])
+def test_no_life_leaves_the_table(life: str) -> None:
+    scene = dict(lives())[life]
+    scene.run(30)
+    scene.close()
+    assert edges(scene) <= ALL
+
+
+@pytest.mark.parametrize("phase", [name for name, _ in stuck()])
+def test_every_phase_can_be_closed(phase: str) -> None:
+    scene = dict(stuck())[phase]
+    scene.run(3)
+    assert scene.phase == phase
+    scene.close()
+    assert (phase, "closed") in edges(scene) <= ALL
+
+
+def struck_in(scene: Single, feed: Callable[[bytes], bool]) -> set[Edge]:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(scene.only.sink, "feed", feed)
+        scene.run(60)
+    scene.run(70)
+    scene.close()
+    return edges(scene)
+
+
+def strike(piece: bytes) -> bool:
+    raise KeyboardInterrupt
+
+
+def test_the_table_has_no_step_that_never_happens() -> None:
+    walked: set[Edge] = set()
+    for _, scene in [*lives(), *stuck()]:
+        scene.run(25)
+        scene.close()
+        walked |= edges(scene)
+    walked |= struck_in(Single(), strike)  # "closed" to "idle".
+    # A stream that is begun anew so often that the pace holds it back, and closed before it may begin.
+    scene = Single()
+    for _ in range(9):
+        scene.only.record.pace.delay(scene.kernel.now)
+    scene.run(3)
+    scene.close()
+    walked |= edges(scene)
+    assert walked == ALL
+
+
+def test_the_table_says_which_clock_bounds_each_phase() -> None:
+    known = {"connect", "response", "read", "min_rate", "backoff"}
+    for phase in PHASES.values():
+        assert set(filter(None, phase.clock.split(", "))) <= known
+
+
+def test_a_redirect_off_a_socket_path_is_refused() -> None:
+    scene = at_unix(redirects([HTTP], silence))
+    scene.run(LATENCY * 4)
+    assert isinstance(scene.end[1], RedirectError) and scene.end[1].permanent
+    scene.close()
