@@ -99,7 +99,7 @@ def test_demo(number: int, home: Path) -> None:
         return command
 
     pids: list[int] = []
-    ends_within(AT_ONCE, start, number, 128 + number)
+    assert ends_within(AT_ONCE, start, number, 128 + number) == ""
     assert len(pids) % 3 == 0 and len(pids) >= 3
     for pid in pids:
         gone(pid)
@@ -133,6 +133,23 @@ def test_nothing_is_said_when_ctrl_c_comes_early(command: str, status: int, home
     )
     done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
+
+
+def test_what_an_end_breaks_on_its_way_is_not_told(home: Path) -> None:
+    script = (
+        "import os, signal, sys, threading, time, wire_rawsse.cli as cli\n"
+        "from wire_rawsse.cli import ending\n"
+        "struck = threading.Event()\n"
+        "def fail(arguments):\n"
+        "    ending.before_the_end(lambda: (struck.set(), time.sleep(0.3)))\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    struck.wait(20)\n"
+        "    raise ending.Failure('a process of ours has ended', 1)\n"
+        "cli._run = lambda command, arguments: fail(arguments)\n"
+        "sys.exit(cli.main(['demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (143, b"")
 
 
 def test_an_ignored_sigint_still_ends_it(serve: Serve, home: Path) -> None:

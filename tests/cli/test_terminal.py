@@ -83,7 +83,7 @@ def test_it_is_kept_out_of_a_pipe(serve: Serve, home: Path) -> None:
 
 
 def test_without_a_terminal_on_standard_error_there_is_none(serve: Serve, home: Path) -> None:
-    server = serve([request, send(OPEN + EVENT), stall])
+    server = serve([request, send(OPEN + EVENT), stall], [request, stall])
     reader, writer = os.pipe()
     with Terminal("listen", "--read-timeout", "0.4", server.url, home=home, stderr=writer) as terminal:
         os.close(writer)

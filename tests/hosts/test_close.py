@@ -399,6 +399,7 @@ def test_two_threads_of_a_source_get_a_clear_error(serve: Serve) -> None:
     with EventSource(server.url) as source:
         first = InThread(lambda: source.next(PATIENCE))
         peer = server.peer()
+        until(lambda: source._loop._busy.locked() and not source._task.due)
         with pytest.raises(BusyError):
             source.next(0)
         peer.say()
@@ -431,7 +432,10 @@ def test_close_from_many_threads_at_once(serve: Serve, ca_file: str, tls: bool) 
         threads = [InThread(subscriber.close) for _ in range(4)]
         for thread in threads:
             thread.result()
-        assert call.result() is False
+        call.join(PATIENCE)
+        assert call.error is None or isinstance(call.error, ClosedError)  # Closed between two waits.
+        with pytest.raises(ClosedError):
+            subscriber.wait(0)
 
 
 def test_close_by_the_callable_that_is_asked_for_a_token(serve: Serve) -> None:

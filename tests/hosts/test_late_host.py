@@ -48,7 +48,7 @@ def test_a_healthy_stream_outlives_a_busy_host(serve: Serve, ca_file: str, tls: 
     with StreamSubscriber(server.url, tls=ca_file, timeouts=Timeouts(read=READ), backoff=QUICK) as subscriber:
         assert subscriber.wait(PATIENCE)
         peer = server.peer()
-        for _ in range(3):
+        for _ in range(2):
             assert not subscriber.wait(0)
             peer.say(BEAT)
             busy(3 * READ)
@@ -182,8 +182,15 @@ subscriber.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
-@pytest.mark.parametrize("how", ["inline", "thread"])
-@pytest.mark.parametrize("when", ["head", "streaming"])
+@pytest.mark.parametrize(
+    ("tls", "how", "when"),
+    [
+        (False, "inline", "streaming"),
+        (True, "thread", "streaming"),
+        (True, "inline", "head"),
+        (False, "thread", "head"),
+    ],
+)
 def test_a_stopped_process_keeps_its_stream(serve: Serve, ca_file: str, tls: bool, how: str, when: str) -> None:
     """SIGSTOP for longer than every deadline, and the server does its part meanwhile."""
     server = serve(tls=tls, stage="asked")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import time
 import urllib.parse
 
-from wire_rawsse.relay.client import Slot
+from wire_rawsse.relay.client import RelayClient, Slot
 
 
 class Raw:
@@ -159,3 +160,14 @@ def unchunked(body: bytes) -> bytes:
         content += rest[:length]
         body = rest[length + 2 :]
     return content
+
+
+EVENT = {"event_id": "whole", "p": "x" * 100}
+BYTES = f"data: {json.dumps(EVENT, separators=(',', ':'))}\n\n".encode()
+CHUNK = f"{len(BYTES):x}\r\n".encode() + BYTES + b"\r\n"
+
+
+def log_of(client: RelayClient, raw: Raw) -> list[str]:
+    """What the relay says it did on this connection, oldest first."""
+    record = [found for found in client.report()["connections"] if found["peer"] == raw.local][-1]
+    return [f"{what} {detail}".strip() for _, what, detail in record["log"]]

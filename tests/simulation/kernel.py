@@ -70,15 +70,16 @@ class Kernel:
         self.descriptors: dict[int, Descriptor] = {}
         self.pollers: list[MemoryPoller] = []
         self.threads = 0
-        self.away = 0.0
-        """Seconds for which the host has been elsewhere, in total."""
-        self.longest_away = 0.0
+        self.absences: deque[tuple[float, float]] = deque(maxlen=2000)
+        """When the host came back from elsewhere, after how many seconds."""
         self.stops = 0
         """How often a sleeper was stopped past its time-out (SIGSTOP)."""
         self.sleeping = False
         self.sleeps = 0
         self.before_sleep: list[Callable[[], None]] = []
         self.lines: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=_LINES_KEPT)
+        self.violation: Violation | None = None
+        """The first one; what comes after it is its consequence."""
         self.listener: Callable[[str], None] | None = None
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0
@@ -104,10 +105,8 @@ class Kernel:
 
     def advance(self, seconds: float) -> None:
         """The host is elsewhere: the world goes on without it."""
-        before = self.now
-        self.run_until(before + seconds)
-        self.away += self.now - before
-        self.longest_away = max(self.longest_away, self.now - before)
+        self.run_until(self.now + seconds)
+        self.absences.append((self.now, seconds))
 
     def run_until(self, until: float) -> None:
         heap = self._heap
@@ -188,8 +187,10 @@ class Kernel:
         return f"{days:3}d {hours:02}:{minutes:02}:{seconds:09.6f}  {text % args if args else text}"
 
     def fail(self, text: str) -> NoReturn:
-        self.tell("VIOLATION: %s", text)
-        raise Violation(text)
+        if self.violation is None:
+            self.tell("VIOLATION: %s", text)
+            self.violation = Violation(text)
+        raise self.violation
 
 
 class MemoryPoller:

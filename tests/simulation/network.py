@@ -145,13 +145,14 @@ class Program(Protocol):
 class Connection:
     """The server's end. Offsets count the raw bytes sent to the client."""
 
-    def __init__(self, kernel: Kernel, sock: Socket, path: Path, program: Program) -> None:
+    def __init__(self, kernel: Kernel, sock: Socket, place: Place) -> None:
         self._kernel = kernel
         self.client = sock
-        self.path = path
-        self.program = program
-        self.up = Pipe(kernel, path, 0, self._arrived)
-        self.down = Pipe(kernel, path, 1, sock.deliver)
+        self.place = place
+        self.path = place.path
+        self.program = place.program
+        self.up = Pipe(kernel, self.path, 0, self._arrived)
+        self.down = Pipe(kernel, self.path, 1, sock.deliver)
         self.closed = False
         """By the server."""
         self.forgotten = False
@@ -161,6 +162,8 @@ class Connection:
         """From where to where the bytes are those of a body, not yet received."""
         self.events: deque[tuple[int, int]] = deque()
         """The offset behind an event, and its number, not yet delivered."""
+        self.drip_from: int | None = None
+        """The offset at which something began to drip that is not meant to end."""
 
     def send(self, data: bytes) -> None:
         if data and not self.closed:
@@ -187,6 +190,8 @@ class Connection:
         self.down.cut = True
 
     def _arrived(self, item: bytes | None) -> None:
+        if self.place.gone:
+            return
         self.client.heard_at = self._kernel.now
         if self.forgotten:
             if item is not None:
@@ -221,6 +226,10 @@ class Socket:
         self.heard_at = 0.0
         self.last_life = 0.0
         """When the last byte of a body was received."""
+        self.line_since: float | None = None
+        """Since when the body has stood inside one line; known where there is no TLS."""
+        self.unread_life = False
+        """There were bytes of a body unread when it was closed."""
         self.dialled = False
 
     def fileno(self) -> int:
@@ -281,7 +290,8 @@ class Socket:
                 data, self.inbox = self.inbox[:size], self.inbox[size:]
             self.kernel.moved += len(data)
             self.received += len(data)
-            self._note_life()
+            if self.connection is not None and self.connection.life:
+                self._note_life(data, self.connection.life)
             return data
         if self.error:
             self.kernel.moved += 1
@@ -293,16 +303,19 @@ class Socket:
             return b""
         raise BlockingIOError(errno.EAGAIN, "would block")
 
-    def _note_life(self) -> None:
-        connection = self.connection
-        assert connection is not None
-        life, received = connection.life, self.received
+    def _note_life(self, data: bytes, life: deque[tuple[int, int]]) -> None:
+        received = self.received
+        offset = received - len(data)
         while life and life[0][0] < received:
+            start, end = life.popleft()
+            if end > received:
+                life.appendleft((received, end))
+            body = data[max(0, start - offset) : end - offset]
             self.last_life = self.kernel.now
-            if life[0][1] > received:
-                life[0] = received, life[0][1]
-                break
-            life.popleft()
+            if body[-1:] in (b"\n", b"\r"):
+                self.line_since = None
+            elif self.line_since is None or b"\n" in body or b"\r" in body:
+                self.line_since = self.kernel.now
 
     def room(self) -> int:
         return 0 if self.write_blocked or self.connection is None else ROOM - self.connection.up.queued
@@ -326,6 +339,8 @@ class Socket:
         if self.fd < 0:
             return
         self.unread = len(self.inbox)
+        if self.connection is not None and self.connection.life:
+            self.unread_life = self.connection.life[0][0] < self.delivered
         fd, self.fd = self.fd, -1
         self.kernel.close(fd)
         self.network.closed(self)
@@ -348,7 +363,7 @@ class Socket:
             kernel.at(self.heard_at + idle, self._probe, idle)
         elif kernel.now >= self.heard_at + self.options[socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT] / 1000:
             self.fail(errno.ETIMEDOUT)
-        elif not connection.path.open() or (connection.down.cut and not connection.forgotten):
+        elif self._unanswered(connection):
             kernel.after(interval, self._probe, idle)
         elif connection.forgotten:
             connection.reset()
@@ -356,6 +371,15 @@ class Socket:
         else:
             self.heard_at = kernel.now
             kernel.after(idle, self._probe, idle)
+
+
+    def _unanswered(self, connection: Connection) -> bool:
+        lost = connection.place.gone or not connection.path.open()
+        return bool(lost or (connection.down.cut and not connection.forgotten))
+
+    def unblock_writing(self) -> None:
+        self.write_blocked = False
+        self.kernel.dirty = True
 
 
 class Place:
@@ -366,8 +390,8 @@ class Place:
         self.program = program
         self.refuses = 0
         """While positive: nobody listens."""
-        self.there = True
-        """Whether there is a host at all that could refuse."""
+        self.gone = 0
+        """While positive, there is not even a host that could refuse."""
 
 
 class Network:
@@ -416,7 +440,7 @@ class Network:
         """One SYN. Where it or its answer is swallowed, another follows after 1, 2, 4 … seconds (RFC 6298 §2)."""
         if sock.fd < 0:
             return
-        path = None if place is None or not place.there else place.path
+        path = None if place is None or place.gone else place.path
         if path is None or not path.open() or (path.loss and self.kernel.random.random() < path.loss):
             if tries >= SYN_RETRIES:
                 sock.fail(errno.ETIMEDOUT)
@@ -436,6 +460,6 @@ class Network:
         if place.refuses:
             sock.fail(errno.ECONNREFUSED)
             return
-        connection = Connection(self.kernel, sock, place.path, place.program)
+        connection = Connection(self.kernel, sock, place)
         sock.established(connection)
         place.program.accepted(connection)

@@ -40,11 +40,16 @@ class Visit:
         self.pointer = 0
         """The last event that was sent here."""
         self.mid_line = False
-        """The body ends inside a line, so nothing else may be said."""
-        self.drip_from: int | None = None
-        """The offset at which a line began that is not meant to end."""
+        """The body ends inside a line."""
+        self.halting = False
+        """An event is being sent in pieces."""
         self.last_sent = 0.0
         self._held: list[tuple[bytes, int]] = []
+
+    @property
+    def occupied(self) -> bool:
+        """Nothing else may be said now."""
+        return self.mid_line or self.halting
 
     def raw(self, data: bytes, life: bool = False) -> None:
         """Bytes as they are, under TLS in records of their own."""
@@ -136,6 +141,8 @@ class Relay:
         self.visits: dict[Connection, Visit] = {}
         self.dead = 0
         self.buffers = 0
+        self.halting = 0.0
+        """Where positive: events come in pieces, so many seconds apart at the most."""
         self.greets = b""
         """Said at once to whoever connects, as by a program of another kind."""
         self.gate = Gate()
@@ -182,10 +189,25 @@ class Relay:
 
     def bring(self, visit: Visit) -> None:
         """What this stream has not been sent yet, unless it stands in the middle of a line."""
-        if visit.streaming and not visit.mid_line and not self.gate.stopped:
-            while visit.pointer < self.posted and not visit.over:
+        if visit.streaming and not visit.occupied and not self.gate.stopped:
+            while visit.pointer < self.posted and not visit.over and not visit.halting:
                 visit.pointer += 1
-                visit.write(self.compose(visit.pointer), visit.pointer)
+                body = self.compose(visit.pointer)
+                if self.halting:
+                    visit.halting = True
+                    self._in_pieces(visit, body, visit.pointer)
+                else:
+                    visit.write(body, visit.pointer)
+
+    def _in_pieces(self, visit: Visit, body: bytes, event: int) -> None:
+        dice = self.kernel.random
+        size = dice.randint(1, len(body))
+        visit.write(body[:size], event if size == len(body) else 0)
+        if size == len(body):
+            visit.halting = False
+            self.bring(visit)
+        elif not visit.over:
+            self.kernel.after(dice.random() * self.halting, self._in_pieces, visit, body[size:], event)
 
     def open(self, visit: Visit, asked: bytes, framing: int = CHUNKED, head: bytes = b"") -> None:
         """Accept a subscription and begin to stream."""
@@ -212,7 +234,7 @@ class Relay:
             return
         kernel = self.kernel
         due = visit.last_sent + self.heartbeat
-        if self.gate.stopped or visit.mid_line:
+        if self.gate.stopped or visit.occupied:
             kernel.after(self.heartbeat, self._beat, visit)
         elif due > kernel.now:
             kernel.at(due, self._beat, visit)

@@ -132,9 +132,14 @@ class Secured:
         raise ssl.SSLWantReadError(2, "The operation did not complete (read)")
 
     def close(self) -> None:
-        pending = len(self._plain) + sum(1 for byte in self._raw[:1] if byte == DATA)
-        self.inner.close()
-        self.inner.unread += pending
+        if self.inner.fd >= 0:
+            raw = self._raw + self.inner.inbox
+            pending = bool(self._plain)
+            while (found := first_record(raw)) is not None:
+                pending |= found[0] == DATA and found[1][:1] == b"!"
+                raw = found[2]
+            self.inner.close()
+            self.inner.unread_life = pending
 
     def _send(self, whole: bytes) -> None:
         if not self.inner.error and self.inner.room() < len(whole):
@@ -173,12 +178,16 @@ class Endpoint:
         self.stalls_at: int | None = None
         """The flight that is never sent."""
         self.tickets = 2
+        self.greets = b""
+        """Said at once instead, as by a program that speaks no TLS."""
         self._raw: dict[Connection, bytes] = {}
         self._flight: dict[Connection, int] = {}
 
     def accepted(self, connection: Connection) -> None:
         self._raw[connection] = b""
         self._flight[connection] = 0
+        if self.greets:
+            connection.send(self.greets)
 
     def received(self, connection: Connection, data: bytes) -> None:
         self._raw[connection] += data

@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -28,26 +29,32 @@ print(sum(int(kib) for kib in re.findall(r"^Private_(?:Clean|Dirty):\s*(\d+) kB$
 """
 
 
-def run(code: str, **environ: str) -> str:
-    """Isolated from the tests' own environment (coverage, the current folder), so that only the code is measured."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        env={**{name: value for name, value in os.environ.items() if not name.startswith("COV")}, **environ},
-    )
-    assert done.stderr == ""
-    return done.stdout
+Run = Callable[[str], str]
 
 
-def modules(code: str) -> set[str]:
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What a fresh interpreter prints; from bytecode of its own, as compiling would be measured otherwise."""
+    ours = ("COV", "PYTHONDONTWRITEBYTECODE", "PYTHONTRACEMALLOC", "PYTHONDEVMODE")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("bytecode"))
+
+    def run(code: str) -> str:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environ)
+        assert done.stderr == ""
+        return done.stdout
+
+    run(OURS)
+    return run
+
+
+def modules(run: Run, code: str) -> set[str]:
     return set(run(f"{code}\n{MODULES}").split())
 
 
-def test_what_is_loaded_for_an_http_url() -> None:
-    base, ours = modules(BASE), modules(OURS)
+def test_what_is_loaded_for_an_http_url(run: Run) -> None:
+    base, ours = modules(run, BASE), modules(run, OURS)
     assert not [name for name in FORBIDDEN if name in ours - base]
     added = ours - base
     assert len(added) <= 35, sorted(added)
@@ -55,23 +62,22 @@ def test_what_is_loaded_for_an_http_url() -> None:
     assert len(foreign) <= 5, sorted(foreign)
 
 
-def test_what_is_loaded_by_the_import_alone() -> None:
-    assert modules("import socket, h11, wire_rawsse") == modules(OURS)
+def test_what_is_loaded_by_the_import_alone(run: Run) -> None:
+    assert modules(run, "import socket, h11, wire_rawsse") == modules(run, OURS)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="only Linux tells USS so easily")
-def test_the_memory_that_it_adds() -> None:
+def test_the_memory_that_it_adds(run: Run) -> None:
     """1.5 MiB at most; the median of several, since the allocator's rounding moves single runs."""
 
     def median(code: str) -> float:
         return statistics.median(int(run(f"{code}\n{USS}")) for _ in range(5))
 
-    run(OURS)  # So that bytecode is compiled and in the page cache.
     added = median(OURS) - median(BASE)
     assert added <= 1.5 * 1024, f"{added} KiB"
 
 
-def test_a_whole_http_stream_loads_no_tls(serve: Serve) -> None:
+def test_a_whole_http_stream_loads_no_tls(run: Run, serve: Serve) -> None:
     """Connected, woken, truncated and connected again."""
     server = serve([request, send(OPEN + b"data: x\n\n")], [request, send(OPEN), stall])
     code = f"""
@@ -86,7 +92,7 @@ print(*sorted(sys.modules))
     assert "logging" not in loaded, "a clean end is nothing to warn of"
 
 
-def test_a_name_costs_a_thread_and_nothing_more(serve: Serve) -> None:
+def test_a_name_costs_a_thread_and_nothing_more(run: Run, serve: Serve) -> None:
     server = serve([request, send(OPEN), stall])
     code = f"""
 import sys, wire_rawsse

@@ -26,7 +26,10 @@ _TOKEN_LIKE: Final = ("--token", "--bearer", "--bearer-token", "--auth", "--user
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of `wire-rawsse COMMAND`. `statuses`: exit status to meaning, beside the common ones."""
+    """The parser of `wire-rawsse COMMAND`. `statuses`: exit status to meaning, beside the common ones.
+
+    `notes` are lines that stand before the examples.
+    """
 
     def __init__(
         self,
@@ -34,11 +37,12 @@ class Parser(argparse.ArgumentParser):
         description: str,
         *,
         operand: str = "",
+        notes: Sequence[str] = (),
         examples: Sequence[str],
         statuses: Mapping[int, str],
     ) -> None:
         rows = {**statuses, **COMMON_STATUSES}
-        epilog = ["examples:" if len(examples) > 1 else "example:", *(f"  {example}" for example in examples)]
+        epilog = [*notes, "examples:" if len(examples) > 1 else "example:", *(f"  {example}" for example in examples)]
         epilog += ["", "exit statuses:", *(f"  {number:<4} {rows[number]}" for number in sorted(rows))]
         super().__init__(
             prog=f"wire-rawsse {command}",

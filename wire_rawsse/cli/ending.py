@@ -35,6 +35,7 @@ TERMINATED: Final = 128 + signal.SIGTERM
 
 COMMON_STATUSES: Final = {
     USAGE: "wrong usage: an argument, or what a file or variable it names holds",
+    INTERNAL: "a fault of the program itself; please report it",
     OUTPUT_FAILED: "standard output cannot be written (closed is no error: 0)",
 }
 

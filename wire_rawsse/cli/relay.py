@@ -12,18 +12,33 @@ _UNAVAILABLE: Final = 69
 """EX_UNAVAILABLE of sysexits(3)."""
 
 
+def _notes() -> list[str]:
+    from wire_rawsse.relay.faults import PLACES
+
+    return [
+        "the control call (with --control): POST CONTROL_URL/control, a JSON object, Content-Type application/json",
+        '  {"do": "misbehave", "faults": [FAULT, ...]}   from now on these faults and no others',
+        '  {"do": "normal"}                              no fault any more',
+        '  {"do": "report"}                              counters, and what happened on each connection',
+        "  and published, await and adopt: see wire_rawsse/relay/control.py",
+        "",
+        'a FAULT is {"action": ..., "at": ...}, and more as wire_rawsse/relay/faults.py has it; places by action:',
+        *(f"  {action:<9}{', '.join(places)}" for action, places in PLACES.items()),
+        "",
+    ]
+
+
 def parser() -> Parser:
     from wire_rawsse.relay.server import add_arguments
 
     options = Parser(
         "relay",
         "Run the embedded development relay: wire's HTTP surface, in memory, with every way to fail on request. For "
-        "tests and demonstrations; it keeps nothing and checks no signature. With --control it opens a port of its own "
-        "on 127.0.0.1, by which it is told to misbehave and asked what happened: POST /control with a JSON object as "
-        "in the examples (all calls are in wire_rawsse/relay/control.py, all faults in faults.py beside it).",
+        "tests and demonstrations; it keeps nothing and checks no signature.",
+        notes=_notes(),
         examples=[
             "wire-rawsse relay",
-            "wire-rawsse relay --bind 127.0.0.1:0 --uds /tmp/relay.sock --heartbeat 5 --control",
+            "wire-rawsse relay --bind 127.0.0.1:0 --uds relay.sock --heartbeat 5 --control",
             "curl CONTROL_URL/control -H 'Content-Type: application/json' \\",
             '    -d \'{"do": "misbehave", "faults": [{"action": "silent", "at": "stream"}]}\'',
             "curl CONTROL_URL/control -H 'Content-Type: application/json' -d '{\"do\": \"normal\"}'",

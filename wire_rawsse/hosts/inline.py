@@ -191,6 +191,8 @@ class Loop:
                 owner = self._owners.get(fd)
                 if owner is None:
                     self._answer_bell(real)
+                elif owner.throw is not None:
+                    continue  # It has other things to do first.
                 elif owner.due:
                     if type(owner.given) is tuple:
                         owner.given += (fd,)  # Another descriptor of the same wait.
@@ -265,14 +267,15 @@ class Loop:
         if step.answer is not None and step.answer.done:
             task.given = ()
             task.due = True
-        elif task.receive is not None and task.receive.drain:
+        elif task.receive is not None and task.receive.drain and task.throw is None:
             return self._take(task, self._monotonic())
         return False
 
     def _resume(self, task: Task) -> Step | None:
         """One step of a coroutine; None where it has ended. A fault of its own is kept in `task.error`."""
         given, task.given = task.given, None
-        reason = task.throw
+        # What has been received is news that nobody may ever send again: it is handed over before anything is thrown.
+        reason = task.throw if given is None else None
         if reason is not None:
             task.throw = None  # Only here: `interrupt` may set it at any moment, and must not be overlooked.
         coroutine = task.coroutine

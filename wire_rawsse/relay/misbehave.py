@@ -182,8 +182,8 @@ class Conduct:
 
     def _strike_between(self, stream: Stream, fault: Fault) -> None:
         connection = stream.connection
-        if connection.ended or connection.held:
-            return
+        if connection.ended or (connection.held and fault.action not in ("cut", "reset")):
+            return  # What is silent can still be killed, but not made to speak.
         if fault.action == "drip":
             self._drip_between(connection, fault)
             return

@@ -100,7 +100,7 @@ class Voice:
         for what, bound, came, kept in promises:
             mark = "" if kept is None else self._green("yes") if kept else self._red("NO")
             row = f"{what:<40}{bound:<18}{came:<14}"
-            self._say((self._faint(row) if kept is None else row) + mark)
+            self._say(self._faint(row.rstrip()) if kept is None else row + mark)
         self._say("")
         broken = sum(promise.kept is False for promise in promises)
         if broken:

@@ -1,0 +1,392 @@
+"""What a relay, or what stands in front of it, can do to its streams: stop, die, cut, drip, lie, or wish for time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tests.simulation import answers
+from tests.simulation.relay import CHUNKED, CLOSE, Answer, Visit, opening
+from tests.simulation.tls import DATA, RECORD, TICKET, UPDATE, record
+
+if TYPE_CHECKING:
+    from tests.simulation.life import Side
+
+End = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`begin` returns what ends it. `weight`: how often, against the others."""
+
+    begin: Callable[[Side, random.Random], End]
+    weight: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.begin.__name__.replace("_", " ")
+
+    def lasts(self, dice: random.Random) -> float:
+        """Seconds: shorter than a silence is allowed to be, as a rule, but not always."""
+        shortest, longest = dice.choices([(0.05, 5), (5, 60), (60, 600), (600, 5000)], [4, 5, 3, 1])[0]
+        return dice.uniform(shortest, longest)
+
+
+def over() -> None:
+    """How a fault ends that is over at once."""
+
+
+def with_id(number: int) -> bytes:
+    return b'id: %d\ndata: {"event_id": %d}\n\n' % (number, number)
+
+
+# Stopping and dying.
+
+
+def hangs(side: Side, dice: random.Random) -> End:
+    """SIGSTOP: its kernel goes on accepting and acknowledging."""
+    side.relay.gate.stopped += 1
+    return side.relay.go_on
+
+
+def power_lost(side: Side, dice: random.Random) -> End:
+    """Gone without a FIN; back later, and it remembers nothing."""
+    relay = side.relay
+    relay.dead += 1
+    for visit in list(relay.visits.values()):
+        visit.lose()
+    for place in side.places:
+        place.gone += 1
+
+    def end() -> None:
+        relay.dead -= 1
+        for place in side.places:
+            place.gone -= 1
+
+    return end
+
+
+def killed(side: Side, dice: random.Random) -> End:
+    """Its kernel closes for it; the port is closed until it is started again."""
+    relay = side.relay
+    relay.dead += 1
+    close = dice.choice([Visit.cut, Visit.reset])
+    for visit in list(relay.visits.values()):
+        close(visit)
+    for place in side.places:
+        place.refuses += 1
+
+    def end() -> None:
+        relay.dead -= 1
+        for place in side.places:
+            place.refuses -= 1
+
+    return end
+
+
+# The end of a stream.
+
+
+def _each(side: Side, what: Callable[[Visit], object]) -> End:
+    for visit in list(side.relay.visits.values()):
+        if visit.streaming and not visit.over and not visit.occupied and not side.relay.gate.stopped:
+            what(visit)
+    return over
+
+
+def reset(side: Side, dice: random.Random) -> End:
+    return _each(side, Visit.reset)
+
+
+def closed_cleanly(side: Side, dice: random.Random) -> End:
+    return _each(side, Visit.finish)
+
+
+def cut_in_an_event(side: Side, dice: random.Random) -> End:
+    def cut(visit: Visit) -> None:
+        visit.write(b'data: {"event_id": 9')
+        visit.flush()
+        dice.choice([Visit.cut, Visit.reset, Visit.end])(visit)
+
+    return _each(side, cut)
+
+
+def cut_in_a_chunk(side: Side, dice: random.Random) -> End:
+    def cut(visit: Visit) -> None:
+        visit.flush()
+        visit.raw(b"40\r\n: hal", life=True)
+        visit.cut()
+
+    return _each(side, cut)
+
+
+def cut_in_a_record(side: Side, dice: random.Random) -> End:
+    def cut(visit: Visit) -> None:
+        visit.flush()
+        if side.relay.tls:
+            visit.connection.send(record(DATA, b"!" + b"x" * 50)[:20])
+        visit.cut()
+
+    return _each(side, cut)
+
+
+def garbage(side: Side, dice: random.Random) -> End:
+    def speak(visit: Visit) -> None:
+        if visit.framing == CHUNKED:
+            visit.flush()
+            visit.raw(b"\x00\x01 this is no chunk\r\n")
+            visit.over = True
+
+    return _each(side, speak)
+
+
+# What drips.
+
+
+def line_drips(side: Side, dice: random.Random) -> End:
+    """A line that does not end, as long as the fault lasts: a byte now and then, which no silence ever sees."""
+    interval = dice.choice([0.1, 1.0, 20.0]) * side.life.setting.timeouts.read / 75
+    dripping = True
+
+    def more(visit: Visit) -> None:
+        if visit.over or not visit.mid_line:
+            return
+        if dripping:
+            visit.write(b"x")
+            side.life.kernel.after(interval, more, visit)
+        else:
+            visit.connection.drip_from = None
+            visit.write(b"\n\n")
+            side.relay.bring(visit)
+
+    def start(visit: Visit) -> None:
+        if not side.relay.buffers:
+            visit.connection.drip_from = visit.connection.sent
+        visit.write(b": drip")
+        side.life.kernel.after(interval, more, visit)
+
+    def end() -> None:
+        nonlocal dripping
+        dripping = False
+
+    _each(side, start)
+    return end
+
+
+def chunk_extension_drips(side: Side, dice: random.Random) -> End:
+    """Bytes that are none of the body, for ever."""
+
+    def start(visit: Visit) -> None:
+        if visit.framing != CHUNKED:
+            return
+        visit.flush()
+        visit.connection.drip_from = visit.connection.sent
+        visit.mid_line = True
+        visit.streaming = False
+        visit.raw(b"5;x=")
+        answers.drip(visit, b"x", dice.choice([0.5, 5.0, 20.0]) * side.life.setting.timeouts.read / 75)
+
+    return _each(side, start)
+
+
+def halting(side: Side, dice: random.Random) -> End:
+    """Events come in pieces, with pauses between them, and with line ends of every kind."""
+    relay, compose = side.relay, side.relay.compose
+    ends = dice.choice([b"\n", b"\r", b"\r\n"])
+    relay.compose = lambda number: b": words\n" + compose(number).replace(b"\n", ends)
+    relay.halting = dice.uniform(0.001, 2.0)
+
+    def end() -> None:
+        relay.compose = side.compose
+        relay.halting = 0.0
+
+    return end
+
+
+# Much, and much at once.
+
+
+def storm(side: Side, dice: random.Random) -> End:
+    side.relay.post(dice.choice([20, 300, 2000]))
+    return over
+
+
+def large_event(side: Side, dice: random.Random) -> End:
+    size = dice.choice([2_000, 40_000, 300_000])
+    return _each(side, lambda visit: visit.write(b": " + b"x" * size + b"\n\n"))
+
+
+def buffering_proxy(side: Side, dice: random.Random) -> End:
+    relay = side.relay
+    relay.buffers += 1
+
+    def end() -> None:
+        relay.buffers -= 1
+        if not relay.buffers:
+            for visit in list(relay.visits.values()):
+                visit.flush()
+
+    return end
+
+
+def wish(side: Side, dice: random.Random) -> End:
+    """The stream's own reconnection time, and later another."""
+    field = b"retry: %d\n\n" % dice.choice([0, 100, 3000, 45_000, 300_000])
+    _each(side, lambda visit: visit.write(field))
+
+    def end() -> None:
+        _each(side, lambda visit: visit.write(b"retry: 1000\n\n"))
+
+    return end
+
+
+# Answers.
+
+
+def other_answers(side: Side, dice: random.Random) -> End:
+    """Every request is answered in some other way, as long as it lasts."""
+    relay = side.relay
+    answer = dice.choice(_ANSWERS)(side, dice)
+    before = side.answer
+    relay.answer = answer
+
+    def end() -> None:
+        relay.answer = before
+
+    return end
+
+
+def _date(side: Side, dice: random.Random) -> str:
+    from email.utils import formatdate
+
+    return formatdate(side.life.kernel.wall() % 4e9 + dice.uniform(-10, 300), usegmt=True)
+
+
+_ANSWERS: Final[list[Callable[[Side, random.Random], Answer]]] = [
+    lambda side, dice: answers.silence,
+    lambda side, dice: answers.silence,
+    lambda side, dice: answers.dripping_head(dice.choice([0.5, 2.0]) * side.life.setting.timeouts.response / 15),
+    lambda side, dice: answers.raw(opening(CLOSE)[:30], Visit.cut),
+    lambda side, dice: answers.raw(opening(CLOSE)[:30], Visit.reset),
+    lambda side, dice: answers.raw(b"", dice.choice([Visit.cut, Visit.reset])),
+    lambda side, dice: answers.raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    lambda side, dice: answers.raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000, answers.stay),
+    lambda side, dice: answers.garbage_behind(b"no chunk at all\r\n"),
+    lambda side, dice: answers.short_lived(dice.choice([0.0, 3.0, 9.0, 11.0]), Visit.finish),
+    lambda side, dice: answers.short_lived(dice.choice([0.0, 3.0, 9.0, 11.0]), Visit.cut),
+    lambda side, dice: answers.status(dice.choice(["500 Oops", "502 Bad Gateway", "408 Request Timeout", "425 Early"])),
+    lambda side, dice: answers.status("429 Slow Down", f"Retry-After: {dice.choice([1, 40, 300])}"),
+    lambda side, dice: answers.status("503 Busy", f"Retry-After: {_date(side, dice)}"),
+    lambda side, dice: answers.status(dice.choice(["404 Not Found", "401 Unauthorized", "204 No Content"])),
+    lambda side, dice: answers.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"),
+    lambda side, dice: answers.redirects(["/elsewhere", "/again"], answers.well(side.framing)),
+    lambda side, dice: answers.redirects([side.url] * 20, answers.silence),
+    lambda side, dice: answers.raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20, answers.stay),
+]
+
+
+# TLS and proxies.
+
+
+def handshake_trouble(side: Side, dice: random.Random) -> End:
+    endpoint = side.endpoint
+    if endpoint is None:
+        return over
+    kind = dice.choice(["stalls", "stalls late", "another's", "two round trips", "plain"])
+    if kind == "another's":
+        endpoint.flights = [b"certificate of another"]
+    elif kind == "plain":
+        endpoint.greets = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    else:
+        endpoint.flights = [b"more", b"done"]
+        endpoint.stalls_at = {"stalls": 0, "stalls late": 1}.get(kind)
+
+    def end() -> None:
+        endpoint.flights = [b"done"]
+        endpoint.stalls_at = None
+        endpoint.greets = b""
+
+    return end
+
+
+def tickets(side: Side, dice: random.Random) -> End:
+    """Readable, and nothing to read."""
+    if not side.relay.tls:
+        return over
+    return _each(side, lambda visit: visit.connection.send(record(TICKET, b"t" * 100) * dice.choice([1, 30])))
+
+
+def key_update(side: Side, dice: random.Random) -> End:
+    """Reading waits for room to write, and an event comes behind it."""
+    if not side.relay.tls:
+        return over
+    seconds = dice.choice([0.0, 0.5, 5.0])
+
+    def update(visit: Visit) -> None:
+        sock = visit.connection.client
+        sock.write_blocked = seconds > 0
+        side.life.kernel.after(seconds, sock.unblock_writing)
+        visit.connection.send(record(UPDATE))
+
+    _each(side, update)
+    side.relay.post()
+    return over
+
+
+def full_records(side: Side, dice: random.Random) -> End:
+    """Several records of the largest size, and an event in the last."""
+    if not side.relay.tls:
+        return over
+    _each(side, lambda visit: visit.write(b": " + b"x" * (RECORD * dice.choice([1, 3])) + b"\n\n"))
+    side.relay.post()
+    return over
+
+
+def proxy_trouble(side: Side, dice: random.Random) -> End:
+    proxy = side.proxy
+    if proxy is None:
+        return over
+    proxy.answer = dice.choice(
+        [
+            b"",
+            b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\nword of its own",
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            b"HTTP/1.1 200 OK\r\nX: ",
+        ]
+    )
+    proxy.hangs_up = dice.random() < 0.5
+
+    def end() -> None:
+        proxy.answer = None
+
+    return end
+
+
+ALL: Final[list[Fault]] = [
+    Fault(hangs, 6),
+    Fault(power_lost, 2),
+    Fault(killed, 3),
+    Fault(reset, 2),
+    Fault(closed_cleanly, 3),
+    Fault(cut_in_an_event, 2),
+    Fault(cut_in_a_chunk, 1),
+    Fault(cut_in_a_record, 1),
+    Fault(garbage, 1),
+    Fault(line_drips, 3),
+    Fault(chunk_extension_drips, 2),
+    Fault(halting, 3),
+    Fault(storm, 1),
+    Fault(large_event, 2),
+    Fault(buffering_proxy, 2),
+    Fault(wish, 1),
+    Fault(other_answers, 8),
+    Fault(handshake_trouble, 2),
+    Fault(tickets, 2),
+    Fault(key_update, 2),
+    Fault(full_records, 2),
+    Fault(proxy_trouble, 2),
+]

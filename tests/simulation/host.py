@@ -1,0 +1,116 @@
+"""The daemons that embed the library: each sleeps in its own way, works after a wake, and is late when it is told to be.
+
+`Inline`   `wait(timeout)` is its sleep.
+`Select`   it has a loop of its own, with `fileno()` and `deadline()`.
+`Looks`    it never sleeps in here at all: it looks in every so often.
+`Thread`   the thread host's loop around `wait()`, a `WakeChannel`, and a daemon on the other side of it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tests.simulation.kernel import Kernel
+from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.thread import LET_GO
+from wire_rawsse.wake import WakeChannel
+
+
+class Struck(BaseException):
+    """What a signal handler of the daemon's raises."""
+
+
+class Employer(Protocol):
+    """Whose daemon it is."""
+
+    kernel: Kernel
+    loop: Loop
+
+    def woken(self) -> None:
+        """A wake has reached whoever pulls, or is pending for it."""
+
+    def pulled(self) -> None:
+        """The daemon has pulled everything there is."""
+
+    def turn(self) -> None:
+        """The host is between two sleeps."""
+
+
+class Inline:
+    """`interval`: the longest that it sleeps; `work`: seconds that it is busy after a wake."""
+
+    def __init__(self, employer: Employer, interval: float, work: float) -> None:
+        self.employer = employer
+        self.kernel = employer.kernel
+        self.loop = employer.loop
+        self.interval = interval
+        self.work = work
+        self.absent = 0.0
+        """Seconds to be elsewhere, next time."""
+
+    def run(self, until: float) -> None:
+        kernel = self.kernel
+        while kernel.now < until:
+            try:
+                woken = self.sleep(until)
+            except Struck:
+                kernel.tell("the host's signal handler raised")
+                woken = False
+            self.employer.turn()
+            if woken:
+                self.hear()
+            if self.absent:
+                absent, self.absent = self.absent, 0.0
+                kernel.tell("the host is elsewhere for %.3f s", absent)
+                kernel.advance(absent)
+
+    def sleep(self, until: float) -> bool:
+        return self.loop.run(min(self.interval, until - self.kernel.now))
+
+    def hear(self) -> None:
+        self.employer.woken()
+        self.employer.pulled()
+        if self.work:
+            self.kernel.advance(self.work)
+
+
+class Select(Inline):
+    def sleep(self, until: float) -> bool:
+        loop, kernel = self.loop, self.kernel
+        loop.fileno()
+        (poller,) = kernel.pollers
+        left = min(loop.deadline(), until, kernel.now + self.interval) - kernel.now
+        if left > 0:
+            poller.poll(left)
+        return loop.run(0)
+
+
+class Looks(Inline):
+    """`interval`: how often."""
+
+    def sleep(self, until: float) -> bool:
+        self.kernel.advance(self.interval)
+        return self.loop.run(0)
+
+
+class Thread(Inline):
+    def __init__(self, employer: Employer, interval: float, work: float) -> None:
+        super().__init__(employer, interval, work)
+        self._channel = WakeChannel()
+        self._busy = False
+
+    def hear(self) -> None:
+        self._channel.set()
+        self.employer.woken()
+        if not self._busy:
+            self._busy = True
+            self.kernel.after(0.0001, self._daemon)
+        self.kernel.advance(LET_GO)
+
+    def _daemon(self) -> None:
+        """The other thread: pulls while there is a wake, and works after each pull."""
+        if self._channel.wait(0):
+            self.employer.pulled()
+            self.kernel.after(self.work, self._daemon)
+        else:
+            self._busy = False

@@ -1,0 +1,269 @@
+"""The invariants: what is true of a stream, held against what the library says and does, whenever the host would sleep.
+
+* Every wait has a deadline, and no phase outlives the clock that the phase table names for it.
+* No clock runs out early: what is called silent was silent, what is called slow was slow, and nothing lay unread.
+* A dead stream is never "connected" past its bound: silence `read`, a drip twice that.
+* Whatever has been delivered is read before anybody sleeps; every event among it has been announced by a wake, and so
+  has every connection.
+* Steps lead along the phase table. Pauses are those of the backoff, connections stay below the pace.
+* A stream holds exactly the sockets that its phase needs, and one thread for a name at the most.
+* In fair weather nothing fails.
+
+A host that comes late stretches the bounds by its absences, but not without end: see `slack`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final, NoReturn
+
+from tests.simulation.network import Socket
+from tests.simulation.relay import Relay
+from tests.simulation.scene import Stream
+from wire_rawsse.errors import (
+    ConnectTimeout,
+    RateTimeout,
+    ReadTimeout,
+    ResponseTimeout,
+    StatusError,
+    WireRawSSEError,
+)
+from wire_rawsse.hosts.task import MOST_DOUBTS
+from wire_rawsse.phases import PHASES
+from wire_rawsse.policy import retry_after
+
+EPSILON: Final = 0.25
+"""Seconds beyond a bound that are allowed."""
+EARLY: Final = 0.01
+"""Seconds before it; none but those of rounding."""
+SETTLED: Final = 60.0
+"""Seconds of fair weather after which nothing of the bad one is left."""
+HOUR: Final = 3600.0
+_WHERE_SOCKETS_ARE: Final = {"resolving": 0, "streaming": 1, "head": 1, "handshake": 1, "tunnel": 1, "backing off": 0}
+
+
+class Watch:
+    """One stream's. `relay` is the truth."""
+
+    def __init__(self, stream: Stream, relay: Relay, name: str) -> None:
+        self.relay = relay
+        self.name = name
+        self.kernel = stream.scene.kernel
+        self.network = stream.scene.network
+        self.plan = stream.plan
+        self.announced = 0
+        """The last event that the host knows of, or has a wake pending for."""
+        self.fair_since: float | None = 0.0
+        """Since when the weather has been fair."""
+        self.closing = False
+        self.interruptions: deque[float] = deque()
+        self.streams = 0
+        """Connections that came about."""
+        self.live: Socket | None = None
+        self._owes_wake = False
+        self._drip_at: float | None = None
+        self._attempts: deque[float] = deque()
+        self._healthy: deque[float] = deque()
+        self._failures = 0
+        self._since = self._since_before = self._hop_since = self._begun = self._accepted = self.kernel.now
+        self._ended: tuple[float, float] | None = None
+        self._interrupted = False
+        self.follow(stream)
+
+    @property
+    def since(self) -> float:
+        """When the present phase began."""
+        return self._since
+
+    def follow(self, stream: Stream) -> None:
+        """Watch this one from now on: the host has made another after the last one ended for good."""
+        self.stream = stream
+        self.record = stream.record
+        self._ended = None
+        self._failures = 0
+        self.record.on_enter = self._enter
+        self.record.on_begin = self._begin
+        self.record.on_end = self._end
+
+    # What the host does.
+
+    def woken(self) -> None:
+        """The host has its wake, and pulls."""
+        self.announced = self.relay.posted
+        self._owes_wake = False
+
+    def saw(self, number: int) -> None:
+        """The host has this event in its hands."""
+        self.announced = max(self.announced, number)
+        self._owes_wake = False
+
+    def interrupt(self) -> None:
+        """The host calls `restart()`, or its signal handler raises."""
+        self._interrupted = True
+        self.interruptions.append(self.kernel.now)
+
+    # What the library does.
+
+    def _enter(self, before: str, phase: str) -> None:
+        kernel = self.kernel
+        kernel.tell("%s: %s -> %s", self.name, before, phase)
+        if phase not in PHASES[before].then:
+            self._fail(f"a step that the phase table does not have: {before} to {phase}")
+        self._since_before, self._since = self._since, kernel.now
+        if phase == "resolving" or (phase == "connecting" and before != "resolving"):
+            self._hop_since = kernel.now
+        if phase == "streaming":
+            (self.live,) = self._sockets()
+            self._accepted = kernel.now
+            self._owes_wake = True
+            self._drip_at = None
+            self.streams += 1
+
+    def _begin(self) -> None:
+        now = self.kernel.now
+        self._begun = now
+        self.live = None
+        if self._ended is not None and not self._interrupted:
+            ended, delay = self._ended
+            if now < ended + delay - EARLY:
+                self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
+        self._interrupted = False
+        attempts = self._attempts
+        attempts.append(now)
+        for moments in (attempts, self._healthy, self.interruptions):
+            while moments and moments[0] < now - HOUR:
+                moments.popleft()
+        most = (360 if self._healthy else 180) + len(self.interruptions)
+        if len(attempts) > most:
+            self._fail(f"{len(attempts)} connections within an hour, {most} allowed")
+
+    def _end(self, error: WireRawSSEError | None, delay: float | None) -> None:
+        kernel, now = self.kernel, self.kernel.now
+        kernel.tell("%s: ended: %s (again in %s)", self.name, error, delay)
+        if error is not None:
+            if "internal error" in str(error):
+                self._fail(f"a fault of the library's own: {error.__cause__!r}")
+            self._not_too_early(error)
+        if self.fair_since is not None and self._begun > self.fair_since + SETTLED and not self._interrupted:
+            if not self.closing:
+                self._fail(f"in fair weather a stream ended: {error}")
+        if delay is None:
+            if not self.closing and not self._interrupted and (error is None or not error.permanent):
+                self._fail(f"gave up for good over what is not for good: {error}")
+            self._ended = None
+            return
+        self._ended = now, delay
+        if error is None and delay == 0 and self._interrupted:
+            self._failures = 0
+        else:
+            self._check_pause(error, delay)
+
+    def _not_too_early(self, error: WireRawSSEError) -> None:
+        timeouts, now = self.plan.timeouts, self.kernel.now
+        if isinstance(error, ConnectTimeout):
+            passed, clock = now - self._hop_since, timeouts.connect
+        elif isinstance(error, ResponseTimeout):
+            passed, clock = now - self._since_before, timeouts.response
+        elif isinstance(error, ReadTimeout):
+            assert self.live is not None
+            passed, clock = now - max(self.live.last_life, self._accepted), timeouts.read
+            if self.live.unread_life and self.live.connection is not None and self.live.connection.drip_from is None:
+                self._fail("called silent, and its bytes lay there unread")
+        elif isinstance(error, RateTimeout):
+            assert self.live is not None
+            since = self.live.line_since
+            if self.relay.tls:
+                return  # What is in a record is not looked at here.
+            if since is None:
+                self._fail("called slow inside a line, and stood between two")
+            passed, clock = now - since, timeouts.read
+        else:
+            return
+        if passed < clock - EARLY:
+            self._fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
+
+    def _check_pause(self, error: WireRawSSEError | None, delay: float) -> None:
+        backoff = self.plan.backoff
+        healthy = self.record.healthy
+        if self.live is not None:
+            true = max(self.live.last_life, self._accepted) - self._accepted
+            if abs(true - healthy) > EARLY + self._slack(self._accepted):
+                self._fail(f"healthy for {true:.3f} s, and {healthy:.3f} s are counted")
+        wish, least, longest = backoff.initial, 0.0, backoff.maximum
+        if self.stream.sink.retry_ms is not None:
+            least = wish = min(max(self.stream.sink.retry_ms / 1000, 0.1), HOUR)
+            longest = max(longest, wish)
+        if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
+            least = max(least, min(retry_after(error.retry_after, self.kernel.wall()), HOUR))
+        if healthy >= backoff.healthy_after:
+            self._failures = 0
+            self._healthy.append(self.kernel.now)
+        low = min(longest, wish * 2.0 ** min(self._failures, 40)) / 2
+        if error is not None and error.permanent:
+            low = longest / 2
+        if error is None and healthy >= backoff.healthy_after:
+            low = 0.0
+        else:
+            self._failures += 1
+        high = max(longest, 1.5 * least, 0.7 * backoff.maximum)
+        if not max(low, least) - EARLY <= delay <= high + EARLY:
+            self._fail(f"a pause of {delay:.3f} s after {error}, expected {max(low, least):.3f} to {high:.3f} s")
+
+    # Before the host sleeps.
+
+    def check(self) -> None:
+        phase = self.record.phase
+        sock = self.live
+        if phase == "streaming" and sock is not None:
+            if (sock.inbox or sock.ended or sock.error) and not sock.write_blocked:
+                self._fail("the host sleeps, and what was delivered lies unread")
+            connection = sock.connection
+            assert connection is not None
+            events = connection.events
+            while events and events[0][0] <= sock.delivered:
+                number = events.popleft()[1]
+                if number > self.announced:
+                    self._fail(f"the host sleeps, and event {number} was delivered without a wake")
+            if self._owes_wake:
+                self._fail("the host sleeps, and a connection has come about without a wake")
+            if self.kernel.now - max(sock.last_life, self._accepted) > self.plan.timeouts.read + EPSILON:
+                self._bound(max(sock.last_life, self._accepted), self.plan.timeouts.read, "silent and still connected")
+            if connection.drip_from is None:
+                self._drip_at = None
+            elif sock.received > connection.drip_from:
+                if self._drip_at is None:
+                    self._drip_at = self.kernel.now
+                self._bound(self._drip_at, 2 * self.plan.timeouts.read, "dripping and still connected")
+        else:
+            self._check_phase(phase)
+        wait = self.stream.task.wait
+        if not self.closing and (wait is None or not math.isfinite(wait.deadline)):
+            self._fail("waits without a deadline")
+
+    def _check_phase(self, phase: str) -> None:
+        timeouts = self.plan.timeouts
+        if phase in ("resolving", "connecting", "tunnel", "handshake"):
+            self._bound(self._hop_since, timeouts.connect, "connecting")
+        elif phase == "head":
+            self._bound(self._since, timeouts.response, "waiting for a head")
+        elif phase == "backing off" and self._ended is not None:
+            self._bound(self._ended[0], self._ended[1], "backing off")
+        if phase in _WHERE_SOCKETS_ARE and len(self._sockets()) != _WHERE_SOCKETS_ARE[phase]:
+            self._fail(f"holds {len(self._sockets())} sockets while {phase}")
+
+    def _bound(self, since: float, seconds: float, what: str) -> None:
+        passed = self.kernel.now - since
+        if passed > seconds + EPSILON and passed > seconds + EPSILON + self._slack(since):
+            self._fail(f"{what} after {passed:.3f} s; its clock is {seconds:g} s")
+
+    def _slack(self, since: float) -> float:
+        """Seconds that a host's absences since then may have cost: all of them, but not more than doubt allows."""
+        away = [seconds for ended, seconds in self.kernel.absences if ended > since]
+        return min(sum(away), (MOST_DOUBTS + 4) * max(away, default=0.0))
+
+    def _sockets(self) -> list[Socket]:
+        return [sock for sock in self.network.open_sockets if sock.owner is self]
+
+    def _fail(self, text: str) -> NoReturn:
+        self.kernel.fail(f"{self.name}: {text}")

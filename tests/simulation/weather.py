@@ -1,0 +1,317 @@
+"""Bad weather: every fault that makes sense in memory, at any time, one over the other.
+
+A fault begins on one of the sides (or on the host), and most of them end: `begin` returns what ends it. How long it
+lasts is drawn from moments to hours. Faults of the network and of the machine are here, those of a relay's behaviour in
+`faults_of_relays`. What has no place in memory is not here: processes, files, and packets themselves.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from tests.simulation import faults_of_relays as relays
+from tests.simulation.faults_of_relays import End, Fault, over, with_id
+
+if TYPE_CHECKING:
+    from tests.simulation.life import Life, Side
+
+# The network.
+
+
+def blackhole(side: Side, dice: random.Random) -> End:
+    """Packets dropped both ways, to the client only, or to the relay only."""
+    directions = dice.choice([(0, 1), (0,), (1,)])
+    for path in side.paths:
+        for direction in directions:
+            path.block(direction)
+
+    def end() -> None:
+        for path in side.paths:
+            for direction in directions:
+                path.unblock(direction)
+
+    return end
+
+
+def loss(side: Side, dice: random.Random) -> End:
+    """1, 10 or 30 % of the packets lost, reordered or corrupted: for TCP it is all the same."""
+    return _while(side, "loss", dice.choice([0.01, 0.1, 0.3]), 0.0)
+
+
+def jitter(side: Side, dice: random.Random) -> End:
+    return _while(side, "jitter", dice.choice([0.2, 1.0]), 0.0)
+
+
+def narrow(side: Side, dice: random.Random) -> End:
+    """16 kbit/s."""
+    return _while(side, "bandwidth", 2000.0, 0.0)
+
+
+def _while(side: Side, what: str, value: float, usual: float) -> End:
+    for path in side.paths:
+        setattr(path, what, value)
+
+    def end() -> None:
+        for path in side.paths:
+            setattr(path, what, usual)
+
+    return end
+
+
+def mtu_blackhole(side: Side, dice: random.Random) -> End:
+    for path in side.paths:
+        path.mtu_hole += 1
+
+    def end() -> None:
+        for path in side.paths:
+            path.mtu_hole -= 1
+            path.resume()
+
+    return end
+
+
+def one_family_dead(side: Side, dice: random.Random) -> End:
+    """Some of the addresses swallow everything, the first one among them."""
+    dead = side.paths[:: dice.choice([1, 2])][: max(1, len(side.paths) - 1)]
+    for path in dead:
+        path.block(0)
+
+    def end() -> None:
+        for path in dead:
+            path.unblock(0)
+
+    return end
+
+
+def syn_blackhole(side: Side, dice: random.Random) -> End:
+    return _places(side, "gone")
+
+
+def refused(side: Side, dice: random.Random) -> End:
+    return _places(side, "refuses")
+
+
+def _places(side: Side, what: str) -> End:
+    for place in side.places:
+        setattr(place, what, getattr(place, what) + 1)
+
+    def end() -> None:
+        for place in side.places:
+            setattr(place, what, getattr(place, what) - 1)
+
+    return end
+
+
+def link_down(side: Side, dice: random.Random) -> End:
+    """Our own link: new connections fail at once, the others hang."""
+    life = side.life
+    life.scene.network.down += 1
+    ends = [blackhole(other, random.Random(0)) for other in life.sides if life.setting.scheme != "unix"]
+
+    def end() -> None:
+        life.scene.network.down -= 1
+        for one in ends:
+            one()
+
+    return end
+
+
+def forgotten_by_nat(side: Side, dice: random.Random) -> End:
+    """Our address has changed, or a NAT has lost its table: nothing comes any more, or a reset for what is sent."""
+    answers = dice.random() < 0.5
+    for visit in list(side.relay.visits.values()):
+        visit.connection.down.cut = True
+        visit.connection.forgotten = answers
+        visit.over = True
+        side.relay.visits.pop(visit.connection)
+    return over
+
+
+# Names.
+
+
+def silent_names(side: Side, dice: random.Random) -> End:
+    return _names(side, "silent")
+
+
+def unknown_name(side: Side, dice: random.Random) -> End:
+    return _names(side, "unknown")
+
+
+def _names(side: Side, what: str) -> End:
+    names = [side.life.scene.names.known[name] for name in side.names]
+    for name in names:
+        setattr(name, what, getattr(name, what) + 1)
+
+    def end() -> None:
+        for name in names:
+            setattr(name, what, getattr(name, what) - 1)
+
+    return end
+
+
+def slow_names(side: Side, dice: random.Random) -> End:
+    names = [side.life.scene.names.known[name] for name in side.names]
+    seconds = dice.uniform(0.5, 20)
+    for name in names:
+        name.delay = seconds
+
+    def end() -> None:
+        for name in names:
+            name.delay = 0.02
+
+    return end
+
+
+def wrong_names(side: Side, dice: random.Random) -> End:
+    """Addresses where nobody is."""
+    names = [side.life.scene.names.known[name] for name in side.names]
+    for name in names:
+        name.wrong = ["198.51.100.7", "2001:db8:ffff::7"]
+
+    def end() -> None:
+        for name in names:
+            name.wrong = []
+
+    return end
+
+
+# The machine, and whose daemon it is.
+
+
+def no_descriptors(side: Side, dice: random.Random) -> End:
+    kernel = side.life.kernel
+    kernel.most_descriptors = len(kernel.descriptors) + dice.choice([0, 1])
+
+    def end() -> None:
+        kernel.most_descriptors = 1 << 16
+
+    return end
+
+
+def no_room_to_watch(side: Side, dice: random.Random) -> End:
+    kernel = side.life.kernel
+    kernel.most_watched = 1
+
+    def end() -> None:
+        kernel.most_watched = 1 << 16
+
+    return end
+
+
+def no_threads(side: Side, dice: random.Random) -> End:
+    names = side.life.scene.names
+    names.no_threads += 1
+
+    def end() -> None:
+        names.no_threads -= 1
+
+    return end
+
+
+def wall_clock_set(side: Side, dice: random.Random) -> End:
+    """By an hour, a day or years, forward or back."""
+    side.life.kernel.wall_ahead += dice.choice([-1, 1]) * dice.choice([3600.0, 86400.0, 3e8])
+    return over
+
+
+def stopped(side: Side, dice: random.Random) -> End:
+    """The whole process, past its deadlines."""
+    kernel = side.life.kernel
+    if kernel.sleeping:
+        kernel.stop(dice.choice([0.5, 20.0, 100.0, 4000.0]))
+    return over
+
+
+def late(side: Side, dice: random.Random) -> End:
+    """The host is busy for a while, or for an hour."""
+    side.life.host.absent += dice.choice([0.5, 20.0, 100.0, 4000.0])
+    return over
+
+
+def restarted(side: Side, dice: random.Random) -> End:
+    """`restart()`, from another thread; twice, at times."""
+    for _ in range(dice.choice([1, 1, 2])):
+        side.watch.interrupt()
+        side.stream.restart()
+    return over
+
+
+def struck(side: Side, dice: random.Random) -> End:
+    side.life.strike()
+    return over
+
+
+NETWORK: Final[list[Fault]] = [
+    Fault(blackhole, 6),
+    Fault(loss, 2),
+    Fault(jitter, 2),
+    Fault(narrow, 1),
+    Fault(mtu_blackhole, 1),
+    Fault(one_family_dead, 2),
+    Fault(syn_blackhole, 2),
+    Fault(refused, 2),
+    Fault(link_down, 2),
+    Fault(forgotten_by_nat, 3),
+    Fault(silent_names, 2),
+    Fault(unknown_name, 1),
+    Fault(slow_names, 1),
+    Fault(wrong_names, 1),
+]
+MACHINE: Final[list[Fault]] = [
+    Fault(no_descriptors, 1),
+    Fault(no_room_to_watch, 1),
+    Fault(no_threads, 1),
+    Fault(wall_clock_set, 1),
+    Fault(stopped, 2),
+    Fault(late, 3),
+    Fault(restarted, 3),
+    Fault(struck, 1),
+]
+ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL]
+_WEIGHTS: Final = [fault.weight for fault in ALL]
+
+
+def set_in(life: Life, until: float) -> None:
+    """Faults from now on until then, all of them over by then."""
+    _next(life, until)
+
+
+def _next(life: Life, until: float) -> None:
+    """One fault, or a storm of them, after a while."""
+    dice, kernel = life.dice, life.kernel
+    gap = dice.expovariate(1 / life.setting.fault_every)
+    if dice.random() < 0.1:
+        for _ in range(dice.randint(2, 12)):
+            kernel.after(gap + dice.uniform(0, 120), _begin, life, until)
+    else:
+        kernel.after(gap, _begin, life, until)
+    if kernel.now + gap < until:
+        kernel.after(gap, _next, life, until)
+
+
+def _begin(life: Life, until: float) -> None:
+    dice, kernel = life.dice, life.kernel
+    if kernel.now >= until:
+        return
+    side = dice.choice(life.sides)
+    fault = dice.choices(ALL, _WEIGHTS)[0]
+    seconds = min(fault.lasts(dice) * life.setting.timeouts.read / 75, until - kernel.now)
+    life.weather_changed(+1)
+    life.faults += 1
+    kernel.tell("weather: %s on %s for %.3f s", fault.name, side.name, seconds)
+    end = over
+    try:
+        end = fault.begin(side, dice)
+    finally:  # It may be one that raises.
+        kernel.after(0.0 if end is over else seconds, _end, life, fault, end)
+
+
+def _end(life: Life, fault: Fault, end: End) -> None:
+    life.kernel.tell("weather: %s is over", fault.name)
+    end()
+    life.weather_changed(-1)
+
+
+__all__ = ["ALL", "set_in", "with_id"]

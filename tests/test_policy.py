@@ -1,0 +1,354 @@
+"""When a stream is tried again: the decision as a table, and the pace under whatever a server can think of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wire_rawsse import source
+from wire_rawsse.errors import (
+    ConnectionBroken,
+    EventTooLarge,
+    InvalidRequest,
+    NotAnEventStream,
+    ReadTimeout,
+    RedirectError,
+    StatusError,
+    Truncated,
+    WireRawSSEError,
+)
+from wire_rawsse.policy import LONGEST_WISH, Backoff, Decision, Keepalive, Pace, Timeouts, decide, retry_after
+from wire_rawsse.record import Record
+from wire_rawsse.source import keep_alive, make_plan
+from wire_rawsse.stream import Plan
+from wire_rawsse.streams import WakeSink
+from wire_rawsse.waits import SIGNAL, Coroutine, Wait
+
+WALL = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc).timestamp()
+IN_TWO_MINUTES = {
+    "preferred": "Mon, 23 Nov 2026 12:02:00 GMT",
+    "RFC 850": "Monday, 23-Nov-26 12:02:00 GMT",
+    "asctime": "Mon Nov 23 12:02:00 2026",
+}
+
+
+def status(code: int, retry: str | None = None) -> StatusError:
+    return StatusError(code, f"answered {code}", retry_after=retry)
+
+
+BROKEN = ConnectionBroken("reset")
+
+
+class Case(NamedTuple):
+    """One row. `delay` and `attempt` are what must come out."""
+
+    name: str
+    delay: float | None
+    attempt: int
+    error: WireRawSSEError | None = BROKEN
+    before: int = 0
+    healthy: float = 0.0
+    retry: int | None = None
+    dice: float = 0.0
+    persistent: bool = False
+
+
+TABLE = [
+    # 1, 2, 4, 8, 16, 30, 30 …, each jittered downwards by up to half.
+    *(
+        Case(f"failure {before + 1}", delay, before + 1, before=before)
+        for before, delay in enumerate([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0])
+    ),
+    Case("failure 10,000", 30.0, 10_001, before=10_000),
+    Case("half the dice", 3.0, 3, before=2, dice=0.5),
+    Case("nearly all of the dice", 2.0039062500, 3, before=2, dice=0.998046875),
+    # Healthy is what lived long enough, however it ended.
+    Case("broken after a healthy life", 1.0, 1, before=5, healthy=10.0),
+    Case("broken just before it was healthy", 30.0, 6, before=5, healthy=9.999),
+    Case("silent after a healthy life", 0.75, 1, ReadTimeout("read", 75, "streaming", ""), 3, 500.0, dice=0.5),
+    Case("truncated early", 8.0, 4, Truncated("cut"), 3, 5.0),
+    # A clean close.
+    Case("clean, healthy, lowest dice", 0.0, 0, None, 4, 10.0),
+    Case("clean, healthy", 0.5, 0, None, 4, 10.0, dice=0.5),
+    Case("clean, not healthy", 16.0, 5, None, 4, 9.0),
+    # retry: takes the place of `initial`, and is a minimum, jittered upwards.
+    Case("retry in place of initial", 5.0, 1, retry=5000),
+    Case("retry, jittered upwards", 6.25, 1, retry=5000, dice=0.5),
+    Case("retry doubles like initial", 20.0, 3, before=2, retry=5000),
+    Case("retry below 0.1 s", 0.1, 1, retry=0),
+    Case("retry above an hour", 3600.0, 1, retry=10**12),
+    Case("retry above the maximum", 600.0, 6, before=5, retry=600_000),
+    Case("a short retry, grown to the maximum", 30.0, 21, before=20, retry=100),
+    Case("retry after a clean close", 5.0, 0, None, 0, 60.0, 5000),
+    Case("a short retry after a clean close", 0.5, 0, None, 0, 60.0, 100, 0.5),
+    # Retry-After, in seconds and in the three forms of a date, on 429 and 503 only.
+    Case("429 in seconds", 120.0, 1, status(429, "120")),
+    Case("503 in seconds, jittered upwards", 150.0, 1, status(503, "120"), dice=0.5),
+    Case("503 with spaces", 120.0, 1, status(503, " 120 ")),
+    Case("503 with leading zeros", 120.0, 1, status(503, "0000000000120")),
+    Case("503 beyond an hour", 3600.0, 1, status(503, "9" * 400)),
+    Case("503 without a word", 1.0, 1, status(503)),
+    Case("503 with a word that says nothing", 1.0, 1, status(503, "soon")),
+    Case("503 below the backoff", 16.0, 5, status(503, "2"), 4),
+    Case("500 does not have it", 1.0, 1, status(500, "120")),
+    *(Case(f"503, a date: {form}", 120.0, 1, status(503, date)) for form, date in IN_TWO_MINUTES.items()),
+    Case("503, a date that has passed", 1.0, 1, status(503, "Mon, 23 Nov 2026 11:00:00 GMT")),
+    Case("503, a date beyond an hour", 3600.0, 1, status(503, "Tue, 23 Nov 2027 12:00:00 GMT")),
+    Case("503, the longer of two wishes", 120.0, 1, status(503, "120"), retry=60_000),
+    # For good, and for those who never give up.
+    *(
+        Case(f"for good: {error}", None, 2, error, 2)
+        for error in (status(204), status(401), status(404), NotAnEventStream("html"), EventTooLarge(1))
+    ),
+    Case("for good, and tried again", 30.0, 3, status(404), 2, persistent=True),
+    Case("for good, and tried again, jittered", 22.5, 3, status(404), 2, dice=0.5, persistent=True),
+    Case("for good, and a retry that is longer", 600.0, 3, status(404), 2, retry=600_000, persistent=True),
+    *(Case(f"not for good: {code}", 1.0, 1, status(code)) for code in (408, 425, 429, 500, 502, 503, 504)),
+    Case("a redirect too many", 1.0, 1, RedirectError("too many")),
+    Case("a redirect that is refused", None, 0, RedirectError("to http", permanent=True)),
+]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
+def test_the_decision(case: Case) -> None:
+    decided = decide(
+        case.error,
+        attempt=case.before,
+        healthy=case.healthy,
+        retry_ms=case.retry,
+        wall=WALL,
+        dice=case.dice,
+        backoff=Backoff(),
+        persistent=case.persistent,
+    )
+    assert decided == Decision(case.delay, case.attempt)
+
+
+@given(
+    attempt=st.integers(0, 10**9),
+    healthy=st.floats(0, 1e9),
+    retry=st.none() | st.integers(0, 1 << 53),
+    dice=st.floats(0, 1, exclude_max=True),
+    error=st.sampled_from([None, BROKEN, status(503, "7"), status(404), status(429, IN_TWO_MINUTES["asctime"])]),
+    initial=st.floats(0.001, 1000),
+    maximum=st.floats(0.001, 1000),
+)
+def test_no_pause_is_ever_outside_its_bounds(
+    attempt: int,
+    healthy: float,
+    retry: int | None,
+    dice: float,
+    error: WireRawSSEError | None,
+    initial: float,
+    maximum: float,
+) -> None:
+    backoff = Backoff(initial=initial, maximum=maximum)
+    decided = decide(
+        error, attempt=attempt, healthy=healthy, retry_ms=retry, wall=WALL, dice=dice, backoff=backoff, persistent=True
+    )
+    least = 0.0 if retry is None else min(max(retry / 1000, 0.1), LONGEST_WISH)
+    assert decided.delay is not None
+    assert least <= decided.delay <= 1.5 * max(maximum, least, 120, 1)
+    assert 0 <= decided.attempt <= attempt + 1
+
+
+@pytest.mark.parametrize("value", IN_TWO_MINUTES.values())
+def test_a_date_is_read_whatever_language_the_program_speaks(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`strptime` asks the locale for the names of days and months."""
+    monkeypatch.setattr("_strptime._strptime", lambda *args: pytest.fail("reads the locale"))
+    assert retry_after(value, WALL) == 120
+
+
+@pytest.mark.parametrize(
+    "year, seen_as",
+    [("76", 2076), ("77", 1977), ("99", 1999), ("26", 2026)],
+)
+def test_two_digits_of_a_year_are_never_more_than_fifty_years_ahead(year: str, seen_as: int) -> None:
+    """RFC 9110 §5.6.7."""
+    meant = datetime(seen_as, 12, 1, tzinfo=timezone.utc).timestamp()
+    assert retry_after(f"Tuesday, 01-Dec-{year} 00:00:00 GMT", WALL) == max(0.0, meant - WALL)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "-1",
+        "1.5",
+        "１２",  # Digits, but not of ASCII.
+        "Mon, 23 Foo 2026 12:02:00 GMT",
+        "Mon, 31 Feb 2026 12:02:00 GMT",
+        "Mon, 23 Nov 2026 25:02:00 GMT",
+        "Mon, 23 Nov 0000 12:02:00 GMT",
+        "Mon, 23 Nov 2026 12:02:00 CET",
+        "Mon, 23 Nov 2026 12:02:00 GMT and more",
+    ],
+)
+def test_what_is_neither_seconds_nor_a_date_asks_for_nothing(value: str) -> None:
+    assert retry_after(value, WALL) == 0
+
+
+def test_a_leap_second_is_no_error() -> None:
+    assert retry_after("Mon, 23 Nov 2026 12:01:60 GMT", WALL) == 119
+
+
+@pytest.mark.parametrize("kind", [Timeouts, Keepalive, Backoff])
+@pytest.mark.parametrize("bad", [-1, 0, float("nan"), float("inf"), "1", None])
+def test_settings_are_positive_and_finite(kind: Any, bad: Any) -> None:
+    first = next(iter(kind.__dataclass_fields__))
+    with pytest.raises(InvalidRequest, match=f"{kind.__name__}.{first} must be"):
+        kind(**{first: bad})
+
+
+def test_a_user_timeout_outlives_every_probe() -> None:
+    assert Keepalive(30, 10, 3).user_timeout == 60
+
+
+def test_zero_means_off_where_that_makes_sense() -> None:
+    assert Timeouts(min_rate=0).min_rate == 0
+    assert Backoff(healthy_after=0).healthy_after == 0
+
+
+# The pace, under the shipped loop. Only the stream itself is a puppet: it lives as long as it is told.
+
+
+class Life(NamedTuple):
+    """One connection: seconds until it is accepted (None: never), how long it speaks, how it ends."""
+
+    accepted_after: float | None
+    lives: float
+    clean: bool
+    retry: int | None = None
+    dice: float = 0.0
+
+
+class Puppets:
+    """A world in which connections live as listed, over and over, and a host that is always on time."""
+
+    def __init__(self, lives: list[Life]) -> None:
+        self.lives = lives
+        self.clock = 1000.0
+        self.begun: list[float] = []
+        self.healthy: list[tuple[float, float]] = []
+        self._next = 0
+        self.present = lives[0]
+
+    def now(self) -> float:
+        return self.clock
+
+    def wall(self) -> float:
+        return self.clock
+
+    def dice(self) -> float:
+        return self.present.dice
+
+    def one_stream(self, world: object, plan: Plan, record: Record, sink: WakeSink) -> Coroutine[None]:
+        self.present = life = self.lives[self._next % len(self.lives)]
+        self._next += 1
+        began = self.clock
+        self.begun.append(began)
+        if life.accepted_after is None:
+            yield Wait({}, self.clock + life.lives)
+            raise ConnectionBroken("never accepted")
+        yield Wait({}, self.clock + life.accepted_after)
+        record.accepted(self.clock, self.clock)
+        yield SIGNAL
+        sink.retry_ms = life.retry
+        yield Wait({}, self.clock + life.lives)
+        record.heard(self.clock, self.clock)
+        if record.healthy >= plan.backoff.healthy_after:
+            self.healthy.append((began, self.clock))
+        if not life.clean:
+            raise ConnectionBroken("broken")
+
+    def run(self, hours: float) -> None:
+        plan = make_plan(
+            "http://relay.test/",
+            headers=None,
+            method="GET",
+            body=None,
+            bearer_token=None,
+            timeouts=Timeouts(),
+            keepalive=Keepalive(),
+            backoff=Backoff(),
+            tls=None,
+        )
+        sink = WakeSink()
+        coroutine = keep_alive(self, plan, Record("", plan.backoff), sink, persistent=True)  # type: ignore[arg-type]  # opens nothing
+        until = self.clock + hours * 3600
+        while self.clock < until:
+            step = next(coroutine)
+            if isinstance(step, Wait):
+                self.clock = step.deadline
+        coroutine.close()
+
+    def windows(self) -> Iterator[tuple[int, bool]]:
+        """For each hour that begins with a connection: how many there were, and whether one of them was healthy."""
+        last = 0
+        for first, start in enumerate(self.begun):
+            while last < len(self.begun) and self.begun[last] <= start + 3600:
+                last += 1
+            yield last - first, any(began <= start + 3600 and ended >= start for began, ended in self.healthy)
+
+
+def play(lives: list[Life], hours: float) -> Puppets:
+    world = Puppets(lives)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "one_stream", lambda world, *rest: world.one_stream(world, *rest))
+        patch.setattr(logging.getLogger("wire_rawsse"), "disabled", True)
+        world.run(hours)
+    return world
+
+
+LIVES = st.builds(
+    Life,
+    st.sampled_from([None, 0.0, 0.01, 5.0]),
+    st.sampled_from([0.0, 0.01, 1.0, 9.99, 10.0, 10.01, 10.3, 11.0, 20.0, 30.0, 600.0, 7200.0]),
+    st.booleans(),
+    st.sampled_from([None, 0, 100, 10_000]),
+    st.sampled_from([0.0, 0.5, 0.999]),
+)
+CLOSED_AT_ONCE = Life(0.0, 0.0, True, 100)
+CLOSED_WHEN_HEALTHY = Life(0.0, 10.0, True, 100)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lives=st.lists(LIVES, min_size=1, max_size=12))
+@example(lives=[CLOSED_AT_ONCE])
+@example(lives=[CLOSED_WHEN_HEALTHY])
+@example(lives=[CLOSED_WHEN_HEALTHY, CLOSED_AT_ONCE])
+@example(lives=[Life(0.0, 7200.0, True, 100), *[CLOSED_AT_ONCE] * 20])
+@example(lives=[Life(None, 0.0, False, None, 0.999)])
+def test_no_server_can_make_us_connect_faster_than_the_pace(lives: list[Life]) -> None:
+    for count, healthy in play(lives, 4).windows():
+        assert count <= (360 if healthy else 180)
+
+
+def test_the_pace_comes_near_its_bounds() -> None:
+    """So that a slower one, which would cost reconnects for nothing, is noticed as well."""
+    slow, fast = play([Life(0.0, 0.0, False, 100, 0.999)], 4), play([CLOSED_WHEN_HEALTHY], 4)
+    assert 160 <= max(count for count, _ in slow.windows()) <= 180
+    assert 340 <= max(count for count, _ in fast.windows()) <= 360
+
+
+def test_interruptions_leave_no_debt() -> None:
+    pace = Pace(Backoff())
+    for now in range(100):
+        pace.delay(1000.0 + now)
+    assert pace.delay(1100.0) <= 21
+    assert pace.delay(1100.0 + 21) <= 21
+
+
+def test_a_stream_that_was_healthy_for_long_may_reconnect_at_once() -> None:
+    pace = Pace(Backoff())
+    for _ in range(8):
+        assert pace.delay(1000.0) == 0
+    assert pace.delay(1000.0) == 21
+    pace.ended(3600.0)
+    assert pace.delay(1000.0 + 3600) == 0
