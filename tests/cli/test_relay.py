@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shlex
 import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.cli.command import Command, run
+import pytest
+
+from tests.cli.command import Command, assert_one_line, run, wait_until
 from wire_rawsse.relay.client import RelayClient
 
 
@@ -44,3 +47,23 @@ def test_the_examples_of_its_help_work(home: Path) -> None:
                 assert (response.status, json.loads(response.read())) == (200, {})
                 connection.close()
                 assert len(client.report()["faults"]) == faults
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full (Linux)")
+def test_a_full_disk_is_told(home: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = run("relay", "--bind", "127.0.0.1:0", home=home, stdout=full)
+    assert done.returncode == 74
+    assert_one_line(done.stderr, "relay")
+
+
+def test_it_serves_although_nobody_hears_where(home: Path, socket_path: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Command("relay", "--uds", socket_path, home=home, stdout=writer) as command:
+        os.close(writer)
+        wait_until(lambda: os.path.exists(socket_path))
+        with RelayClient(f"unix://{socket_path}") as client:
+            assert client.request("GET", "/healthz").status == 200
+        assert command.end(signal.SIGTERM)[0] == 0
+        assert command.rest("stderr") == ""

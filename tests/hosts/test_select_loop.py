@@ -359,6 +359,7 @@ class TestDeadline:
         """No endpoint yet: only wire's file is looked at now and then."""
         monkeypatch.setenv("WIRE_HOME", str(tmp_path))
         with giving_back(StreamSubscriber.from_wire()) as subscriber:
+            assert subscriber.deadline() <= time.monotonic()
             assert not subscriber.wait(0)
             assert time.monotonic() < subscriber.deadline() < math.inf
 

@@ -14,7 +14,7 @@ from wire_rawsse.wire.relay_json import read_endpoints
 
 
 def pull(inbox: Path) -> None:
-    known = inbox.read_text().split() if inbox.exists() else [None]
+    known = [None, *(inbox.read_text().split() if inbox.exists() else ())]
     [endpoint] = read_endpoints(paths.relay_json()).endpoints
     with RelayClient(endpoint.relay_url) as client:
         events = client.pull(Slot(endpoint.slot_id, endpoint.slot_token), known[-1])

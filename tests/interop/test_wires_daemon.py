@@ -11,6 +11,7 @@ import json
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,23 @@ def test_what_is_posted_wakes_and_is_pulled(agent: Agent, client: RelayClient, d
         assert agent.slot.slot_token not in told + agent.stream_state.read_text()
 
 
-def test_wire_status_reads_what_the_daemon_writes(agent: Agent, client: RelayClient, daemon: Daemon) -> None:
+def test_wire_status_reads_what_the_daemon_writes(
+    agent: Agent, wires: WiresRelay, client: RelayClient, daemon: Daemon
+) -> None:
     with daemon.start():
         daemon.is_("connected")
         assert agent.stream_line() == "stream: connected (last event never, reconnects 0)"
         client.post(agent.slot, {"event_id": "e1"})
         daemon.has("e1")
-        last = wait_until(lambda: daemon.state()["last_event_at"])
-        assert agent.stream_line() == f"stream: connected (last event {last}, reconnects 0)"
+        # An event alone is no reason to write the file; what follows is.
+        wires.kill()
+        wires.start()
+        state = wait_until(lambda: (now := daemon.state())["state"] == "connected" and now["reconnect_count"] and now)
+        assert state["last_event_at"] is not None
+        told = f"last event {state['last_event_at']}, reconnects {state['reconnect_count']}"
+        assert agent.stream_line() == f"stream: connected ({told})"
         given = json.loads(agent.run("status", "--json"))["daemon"]["stream_state"]
-        assert given == daemon.state()
+        assert given == state
         assert [one["state"] for one in given["endpoints"]] == ["connected"]
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.relay.conftest import Certified
-from wire_rawsse.errors import ConnectError, ResponseTimeout
+from wire_rawsse.errors import ConnectError, ResponseTimeout, StatusError
 from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.relay.faults import Fault
 from wire_rawsse.relay.process import RelayProcess
 
 COMMAND = [sys.executable, "-m", "wire_rawsse.relay"]
@@ -104,6 +105,7 @@ def test_the_handle_stops_what_is_suspended_and_twice() -> None:
         relay.resume()
         with relay.client() as client:
             client.allocate()
+        relay.suspend()
         assert relay.stop() == 0
         assert relay.stop() == 0
 
@@ -183,9 +185,12 @@ def test_a_stale_socket_file_is_replaced_and_nothing_else(tmp_path: Path) -> Non
 
 def test_it_leaves_a_file_alone_that_took_its_place(tmp_path: Path) -> None:
     path = tmp_path / "r.sock"
-    with RelayProcess(uds=[str(path)]):
+    with RelayProcess(uds=[str(path)]) as relay, relay.client() as client:
+        client.misbehave(Fault("refuse"))
         path.unlink()
         path.write_text("another's")
+        with pytest.raises(StatusError, match=r"500.*cannot listen on"):
+            client.normal()
     assert path.read_text() == "another's"
 
 

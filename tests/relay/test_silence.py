@@ -159,3 +159,14 @@ def test_silent_within(scheme: str, connect: Connect, client: RelayClient, slot:
         assert unchunked(raw.plain) == BYTES.replace(b"whole", place.encode())
         raw.socket.close()
         client.wait_until("streams", at_most=0, slot=slot)
+
+
+def test_a_silent_relay_takes_in_only_so_much(connect: Connect, client: RelayClient) -> None:
+    client.misbehave(Fault("silent", at="accept"))
+    raw = connect()
+    raw.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        for _ in range(1000):
+            raw.socket.sendall(b"x" * 100_000)
+    record = [found for found in client.report()["connections"] if found["peer"] == raw.local][-1]
+    assert record["received"] < 4 << 20

@@ -116,7 +116,8 @@ def cut_in_an_event(side: Side, dice: random.Random) -> End:
 def cut_in_a_chunk(side: Side, dice: random.Random) -> End:
     def cut(visit: Visit) -> None:
         visit.flush()
-        visit.raw(b"40\r\n: hal", life=True)
+        if visit.framing == CHUNKED:
+            visit.half_a_chunk(b": hal")
         visit.cut()
 
     return _each(side, cut)

@@ -29,6 +29,8 @@ from wire_rawsse.waits import READ
 FIRST_DESCRIPTOR: Final = 3
 MOST_IDLE_TURNS: Final = 12
 """Polls in a row that moved nothing. A deadline costs two (it is judged by a poll of its own), a signal one."""
+SHORTEST_ABSENCE: Final = 0.01
+"""Seconds; what is shorter is no absence worth remembering."""
 _SAME_TIME: Final = 1e-4
 _LINES_KEPT: Final = 400
 
@@ -106,7 +108,8 @@ class Kernel:
     def advance(self, seconds: float) -> None:
         """The host is elsewhere: the world goes on without it."""
         self.run_until(self.now + seconds)
-        self.absences.append((self.now, seconds))
+        if seconds >= SHORTEST_ABSENCE:
+            self.absences.append((self.now, seconds))
 
     def run_until(self, until: float) -> None:
         heap = self._heap

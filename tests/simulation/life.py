@@ -92,7 +92,7 @@ class Side:
         self.relay.replays = setting.sink == "replayed events"
         self.compose = self.relay.compose = weather.with_id if self.relay.replays else compose
         self.proxy = Proxy(self.relay.gate) if setting.scheme == "https by proxy" else None
-        self.url = ""
+        self.url: str = ""
         host, path = f"relay-{number}.test", f"/run/relay-{number}.sock"
         proxied = setting.scheme.endswith("by proxy")
         port = 3128 if proxied else 443 if tls else 80
@@ -173,7 +173,8 @@ class Life:
 
     def __init__(self, seed: str, number: int, listener: Callable[[str], None] | None = None) -> None:
         self.seed = f"{seed}/{number}"
-        self.setting = setting = draw(self.seed)
+        self.setting: Setting = draw(self.seed)
+        setting = self.setting
         self.dice = random.Random(f"{self.seed}/life")
         self.scene = Scene(
             self.seed,

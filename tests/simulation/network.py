@@ -372,7 +372,6 @@ class Socket:
             self.heard_at = kernel.now
             kernel.after(idle, self._probe, idle)
 
-
     def _unanswered(self, connection: Connection) -> bool:
         lost = connection.place.gone or not connection.path.open()
         return bool(lost or (connection.down.cut and not connection.forgotten))

@@ -94,6 +94,13 @@ class Visit:
         if event:
             connection.events.append((connection.sent, event))
 
+    def half_a_chunk(self, body: bytes) -> None:
+        """The beginning of a chunk that says to be larger."""
+        if not self.relay.tls:
+            start = self.connection.sent + 4
+            self.connection.life.append((start, start + len(body)))
+        self.raw(b"ff\r\n" + body, life=True)
+
     def finish(self) -> None:
         """A clean end, as far as the framing has one."""
         if self.over:

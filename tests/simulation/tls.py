@@ -133,13 +133,21 @@ class Secured:
 
     def close(self) -> None:
         if self.inner.fd >= 0:
-            raw = self._raw + self.inner.inbox
-            pending = bool(self._plain)
-            while (found := first_record(raw)) is not None:
-                pending |= found[0] == DATA and found[1][:1] == b"!"
-                raw = found[2]
+            pending = bool(self._plain) or self._pending()
             self.inner.close()
             self.inner.unread_life = pending
+
+    def _pending(self) -> bool:
+        """Whether a record with bytes of a body lies here unread."""
+        raw = self._raw + self.inner.inbox
+        try:
+            while (found := first_record(raw)) is not None:
+                if found[0] == DATA and found[1][:1] == b"!":
+                    return True
+                raw = found[2]
+        except ssl.SSLError:
+            pass  # Garbage.
+        return False
 
     def _send(self, whole: bytes) -> None:
         if not self.inner.error and self.inner.room() < len(whole):

@@ -63,8 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         ending.end_on_signals()
     try:
-        status = _run(command, rest) if command else _without_command(name)
-        stdio.flush()
+        return _run(command, rest) if command else _without_command(name)
     except Failure as failure:
         ending.give_way()
         stdio.say(command, failure.text)
@@ -75,7 +74,6 @@ def main(arguments: list[str] | None = None) -> int:
         ending.give_way()
         stdio.say(command, f"internal error ({_where(error)}); please report it")
         return INTERNAL
-    return status
 
 
 def _run(command: str, arguments: list[str]) -> int:

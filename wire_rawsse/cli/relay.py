@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from wire_rawsse.cli import stdio
 from wire_rawsse.cli.arguments import Parser
 from wire_rawsse.cli.ending import OK, USAGE, Failure
 from wire_rawsse.errors import InvalidRequest, WireRawSSEError
@@ -54,9 +55,16 @@ def run(arguments: list[str]) -> int:
     from wire_rawsse.relay.server import options_from, run
 
     try:
-        run(options_from(options))
+        run(options_from(options), _announce)
     except InvalidRequest as error:
         raise Failure(str(error), USAGE) from None
     except WireRawSSEError as error:
         raise Failure(str(error), _UNAVAILABLE) from None
     return OK
+
+
+def _announce(text: str) -> None:
+    try:
+        stdio.write(text + "\n")
+    except stdio.OutputClosed:
+        pass  # Nobody wants to know where it is; whoever knows may still use it.

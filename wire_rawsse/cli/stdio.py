@@ -39,9 +39,9 @@ def ensure_open() -> None:
             break
         os.set_inheritable(fd, True)
     if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # as the original, it lives as long as the process
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # it lives as long as the process
     if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # as above
 
 
 def write(text: str | bytes) -> None:
@@ -51,18 +51,6 @@ def write(text: str | bytes) -> None:
     except OSError as error:
         # EINVAL is what Windows says of a pipe whose reader has gone.
         if isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL):
-            raise OutputClosed from None
-        raise Failure(f"standard output cannot be written: {error.strerror}", OUTPUT_FAILED) from None
-
-
-def flush() -> None:
-    """What somebody else (argparse) left in Python's own buffer. Raises as `write` does."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Python would try once more at its exit, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if isinstance(error, BrokenPipeError):
             raise OutputClosed from None
         raise Failure(f"standard output cannot be written: {error.strerror}", OUTPUT_FAILED) from None
 

@@ -38,6 +38,8 @@ _PAST: Final = 0.0
 _AT_ONCE: Final = (False,)
 _LONGEST_POLL: Final = 86400.0
 """Seconds; epoll counts milliseconds in 31 bits."""
+_STOPPED: Final = 1.0
+"""Seconds; a poll that comes back so much later than it was asked to has been stopped meanwhile, with its process."""
 _OPEN_AGAIN: Final = 0.05
 """Seconds between two attempts to get a poller from a system that has no descriptor left."""
 
@@ -175,8 +177,8 @@ class Loop:
             for task in self._tasks:
                 if (task.due or task.throw is not None) and self._step(task):
                     signalled = True
-            if last:
-                return signalled
+            if last or (signalled and self.chore is None and len(self._tasks) == 1):
+                return signalled  # With nobody else to be attended to there is no reason to look around first.
             began = monotonic()
             if self.chore is not None and self.chore.wanted() <= began:
                 self.chore.run(began)
@@ -186,6 +188,8 @@ class Loop:
             events = poller.poll(limit if limit > 0 else 0)
             self._in_hand = True
             real = monotonic()
+            if nearest > began and real < nearest + _STOPPED:
+                self._looked = real  # Whatever it found came just now: we were waiting for it.
             overdue = self._overdue(began, real) if nearest <= began else ()
             for fd, _ in events:
                 owner = self._owners.get(fd)
@@ -200,7 +204,7 @@ class Loop:
                     owner.found(real, self._looked)
                     owner.given = (fd,)
                     owner.due = True
-                elif owner.throw is None and self._take(owner, real):  # TLS tells its fault once only.
+                elif self._take(owner, real):
                     signalled = True
             for task in overdue:
                 if not task.due and task.throw is None:

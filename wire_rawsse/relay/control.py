@@ -3,8 +3,8 @@
 It is off unless asked for (`--control`), and then listens on a loopback port of its own, so that no fault of the
 ordinary listeners can touch it. It takes `POST /control` with a JSON object whose `do` says what to do; the media type
 must be JSON, which keeps web pages in a browser of the same machine from calling it. The answer is 200 with a JSON
-object, or 400 with `{"error": …}` that says what was expected. Whoever can reach the port can use it: it is a tool for
-one machine.
+object, or 400 with `{"error": …}` that says what was expected (500 where a listener that refused cannot open again).
+Whoever can reach the port can use it: it is a tool for one machine.
 
     {"do": "misbehave", "faults": [{"action": "cut", "at": "event", …}, …]}   see `faults`
     {"do": "normal"}                  no fault any more
@@ -25,6 +25,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from wire_rawsse.errors import ConnectError
 from wire_rawsse.relay.answers import Refused, json_answer, json_body
 from wire_rawsse.relay.facts import Facts
 from wire_rawsse.relay.faults import read_fault
@@ -55,6 +56,7 @@ class Control:
         self._tasks[connection] = asyncio.get_running_loop().create_task(self._serve(connection, request))
 
     async def _serve(self, connection: Connection, request: Request) -> None:
+        answer = json_answer(500, {"error": "internal error; the relay's standard error has the traceback"})
         try:
             answer = json_answer(200, await self._do(request))
         except Refused as refused:
@@ -62,10 +64,11 @@ class Control:
         except (KeyError, TypeError, ValueError) as error:
             text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
             answer = json_answer(400, {"error": text})
-        except OSError as error:
-            answer = json_answer(500, {"error": f"the listening sockets did not open again: {error.strerror}"})
-        self._tasks.pop(connection, None)
-        connection.answer(answer)
+        except ConnectError as error:  # A listener that was refusing did not open again.
+            answer = json_answer(500, {"error": str(error)})
+        finally:
+            self._tasks.pop(connection, None)
+            connection.answer(answer)
 
     async def _do(self, request: Request) -> object:
         if request.path != "/control":

@@ -17,6 +17,7 @@ TCP_NODELAY on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
 import ssl
@@ -257,7 +258,11 @@ class Connection(asyncio.Protocol):
         self.record.note("FIN")
         self._end()
         if not self._transport.is_closing():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # The peer reset it, and nobody has read that yet.
+                self._transport.abort()
+                return
             self._linger = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
 
     def reset(self) -> None:
@@ -268,7 +273,8 @@ class Connection(asyncio.Protocol):
         self._end()
         if not self._transport.is_closing():
             if self._socket.family in (socket.AF_INET, socket.AF_INET6):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with contextlib.suppress(OSError):  # macOS refuses once the peer has reset it.
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
 
     def abort(self) -> None:

@@ -125,7 +125,7 @@ class UnixListener(Listener):
     def __init__(self, name: str, connection: Callable[[Listener], Connection]) -> None:
         super().__init__(name, connection)
         self.url = f"unix://{os.path.abspath(name)}"
-        self._ours: tuple[int, int] | None = None
+        self._ours: tuple[int, int, int] | None = None
 
     def close(self) -> None:
         super().close()
@@ -156,6 +156,7 @@ class UnixListener(Listener):
     def _keep_place(self) -> None:
         """The file stays, and with nobody behind it refuses."""
 
-    def _identity(self) -> tuple[int, int]:
+    def _identity(self) -> tuple[int, int, int]:
+        """What tells our file from another that took its name: inode numbers alone are given out again."""
         found = os.stat(self.name)
-        return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino, found.st_ctime_ns

@@ -101,10 +101,12 @@ class RelayProcess:
     def stop(self) -> int:
         """End it; its exit status. Twice is fine."""
         assert self._process.stdin is not None
+        if sys.platform != "win32":
+            self.resume()  # A suspended process would not notice the end of its input.
         self._process.stdin.close()
         try:
             return self._process.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:  # Suspended, or worse.
+        except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
 

@@ -19,6 +19,7 @@ import signal
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from wire_rawsse.errors import InvalidRequest
@@ -103,10 +104,19 @@ def options_from(namespace: argparse.Namespace) -> RelayOptions:
     return RelayOptions(**given)
 
 
-def run(options: RelayOptions) -> None:
-    """Serve until SIGTERM, SIGINT or (`with_parent`) the end of standard input.
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Nobody wants to know. Without this the interpreter would complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
-    Raises `ConnectError` where it cannot listen, `InvalidRequest` where the certificate cannot be used.
+
+def run(options: RelayOptions, announce: Callable[[str], None] = _print) -> None:
+    """Serve until SIGTERM, SIGINT or (`with_parent`) the end of standard input. `announce` says where it listens.
+
+    Raises `ConnectError` where it cannot listen, `InvalidRequest` where the certificate cannot be used, and what
+    `announce` raises.
     """
     context = None
     if options.certificate and options.key:
@@ -116,12 +126,13 @@ def run(options: RelayOptions) -> None:
             why = getattr(error, "reason", None) or error.strerror
             text = f"the certificate and its key cannot be used: {why}; expected are two PEM files that belong together"
             raise InvalidRequest(text) from error
-    asyncio.run(_Server(options, context).serve())
+    asyncio.run(_Server(options, context, announce).serve())
 
 
 class _Server:
-    def __init__(self, options: RelayOptions, context: ssl.SSLContext | None) -> None:
+    def __init__(self, options: RelayOptions, context: ssl.SSLContext | None, announce: Callable[[str], None]) -> None:
         self._options = options
+        self._tell = announce
         self._facts = Facts()
         self._connections: set[Connection] = set()
         store = Store()
@@ -179,11 +190,7 @@ class _Server:
         else:
             text = "\n".join(f"relay listening on {url}" for url in urls)
             text += f"\ncontrol port on {control}" if control is not None else ""
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:
-            # Nobody wants to know. Without this the interpreter would complain about it at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        self._tell(text)
 
     def _refuse(self) -> None:
         for listener in self._listeners:

@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
         "mended. It needs no network and no configuration, leaves nothing behind, and ends by itself in under 20 s.",
         examples=["wire-rawsse demo", "NO_COLOR=1 wire-rawsse demo | tee demo.txt"],
         statuses={
-            OK: "every promise in the table was kept",
+            OK: "every promise in the table was kept (but for the latency, on a busy machine)",
             FAILED: "one was not, or a process could not be started; one line says which",
             INTERRUPTED: "ended by SIGINT",
             TERMINATED: "ended by SIGTERM",
