@@ -21,6 +21,7 @@ from wire_rawsse.protocol.request import Headers, HeaderSource, ask_bearer, chec
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
+from wire_rawsse.state import EndpointState
 from wire_rawsse.stream import Plan, Sink, one_stream
 from wire_rawsse.transport.tls import Trust, check_trust
 from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
@@ -286,6 +287,10 @@ class EventSource:
             if until is not None and not self._sink.items and time.monotonic() >= until:
                 return None  # Comments without end are not to hold the caller up.
 
+    def next_item(self, timeout: float | None = None) -> Item | None:
+        """The next of all that happens (see `items`), or None when `timeout` seconds are up. Raises as `next`."""
+        return self._next_item(None if timeout is None else time.monotonic() + timeout)
+
     def items(self) -> Iterator[Item]:
         """Everything that happens, in order: `Opened`, `Event`, `Comment`, `Closed`.
 
@@ -314,6 +319,15 @@ class EventSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def state(self) -> EndpointState:
+        """A frozen value: phase, since when, last byte, last error, next attempt. From any thread."""
+        return self._record.snapshot(time.time())
+
+    def deadline(self) -> float:
+        """When its present wait ends at the latest, as an absolute `time.monotonic()`; in the past before the first."""
+        return self._loop.deadline()
 
     @property
     def last_event_id(self) -> str:

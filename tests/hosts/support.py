@@ -228,12 +228,12 @@ def error_of(subscriber: StreamSubscriber) -> str:
     return subscriber.state.last_error or ""
 
 
-def poll_until(subscriber: StreamSubscriber, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
+def poll_until(subscriber: StreamSubscriber, condition: Callable[[], object], turn: float = 0.005) -> None:
     """Be a host that waits in short turns until `condition`; wakes are dropped."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, f"it does not come true; {subscriber.state}"
-        subscriber.wait(0.005)
+        subscriber.wait(turn)
 
 
 @contextmanager

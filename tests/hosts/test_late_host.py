@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from tests.hosts.support import (
     PATIENCE,
     QUICK,
     HungResolver,
+    InThread,
     add_streams,
     child_environ,
     chunk,
@@ -90,23 +92,40 @@ def test_silence_counts_from_the_last_bytes_found(serve: Serve) -> None:
 def test_a_host_slower_than_the_budget_connects(
     serve: Serve, ca_file: str, tls: bool, host: str, hung_resolver: HungResolver
 ) -> None:
-    """The budget for the connection is a third less than the time between two looks at it.
-
-    It looks six times in a row each time, so that what it has just asked for cannot be there yet: a clock that had
-    run on meanwhile would give up then.
-    """
+    """The budget for the connection is a third less than the time between two looks at it."""
     server = serve(tls=tls)
     url = server.url.replace("127.0.0.1", host)
     timeouts = Timeouts(connect=0.1, response=0.1)
     with StreamSubscriber(url, tls=ca_file, timeouts=timeouts, backoff=QUICK) as subscriber:
         for _ in range(10):
-            if any(subscriber.wait(0) for _ in range(6)):
+            if subscriber.wait(0):
                 break
             busy(0.15)
             hung_resolver.release(server.port)  # So the name too is found late.
             busy(0.01)
         assert phase_of(subscriber) == "streaming"
         assert (subscriber.state.reconnect_count, subscriber.state.last_error) == (0, None)
+
+
+def test_what_is_found_late_leaves_the_rest_of_the_budget(
+    serve: Serve, ca_file: str, server_context: ssl.SSLContext, hung_resolver: HungResolver
+) -> None:
+    """The name is found late, and the handshake has begun: a clock that had run on meanwhile would give up at once."""
+    server = serve(tls=True, stage="accepted")
+    url = server.url.replace("127.0.0.1", "localhost")
+    with StreamSubscriber(url, tls=ca_file, timeouts=Timeouts(connect=0.2), backoff=NEVER) as subscriber:
+        assert not subscriber.wait(0)
+        assert phase_of(subscriber) == "resolving"
+        hung_resolver.release(server.port)
+        busy(0.3)
+        poll_until(subscriber, lambda: phase_of(subscriber) == "handshake", turn=0)
+        for _ in range(3):
+            assert not subscriber.wait(0)
+            assert phase_of(subscriber) == "handshake"
+        secured = InThread(lambda: server_context.wrap_socket(server.peer().sock, server_side=True))
+        busy(0.3)
+        poll_until(subscriber, lambda: phase_of(subscriber) == "head", turn=0)
+        secured.result().close()
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,31 @@ class TestSecrets:
             assert echo not in excerpt(f"you sent {echo}", request.secrets)
 
 
+SECRET = "AbCdEfGh-0123456789"
+
+
+@given(st.text("AbCdEfGh-0123456789 x\n", max_size=120), st.booleans())
+def test_an_excerpt_shows_no_piece_of_a_secret(text: str, raw: bool) -> None:
+    """Nor more than 80 characters, nor any that is not printable ASCII."""
+    shown = excerpt(text.encode() if raw else text, [SECRET, ""])
+    assert not [start for start in range(len(SECRET) - 3) if SECRET[start : start + 4] in shown]
+    assert len(shown) == min(len(text), 80)
+    assert shown.removesuffix("…").isascii() and shown.isprintable()
+    assert shown.endswith("…") is (len(text) > 80)
+
+
+@given(st.binary(max_size=100))
+def test_an_excerpt_of_anything_is_printable(data: bytes) -> None:
+    shown = excerpt(data)
+    assert shown.isprintable() and len(shown) == min(len(data), 80)
+    for byte, character in zip(data[:79], shown, strict=False):
+        assert character == (chr(byte) if 0x20 <= byte < 0x7F else ".")
+
+
+def test_an_excerpt_masks_short_secrets_whole() -> None:
+    assert excerpt("a pin: 123, 12", ["123"]) == "a pin: ***, 12"
+
+
 def test_every_error_here_is_ours() -> None:
     assert issubclass(InvalidRequest, WireRawSSEError) and issubclass(InvalidRequest, ValueError)
     assert issubclass(CredentialsError, WireRawSSEError) and issubclass(CredentialsError, RuntimeError)

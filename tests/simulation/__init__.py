@@ -5,13 +5,16 @@ runs: `Loop` with its rules for late hosts, `Task`, the resolver, the race of ad
 h11, the parsers, backoff and pace. Only what `hosts.task.System` names is replaced, and the sockets that come with it.
 
 `kernel`     time, descriptors, the poller, and what may never happen in them
-`network`    addresses, paths, and connections that keep TCP's promises and no others
+`network`    addresses, sockets, and connections that keep TCP's promises and no others
+`paths`      what lies between the two ends
 `tls`        a stand-in for `ssl` that has its traps: records, tickets, both kinds of want
 `names`      the resolver's thread, without a thread
-`relay`      a server that behaves, or does not
+`scene`      all of these on one stage, with the shipped loop; `single` is one with a single stream, for exact times
+`relay`      a server and its streams
+`answers`    how it answers, well or badly
 `watch`      the invariants, checked whenever the host goes to sleep
 `host`       the daemons that embed the library, on time or not
-`weather`    every fault, in any order, overlapping
+`weather`    every fault, in any order, overlapping; those of relays are in `faults_of_relays`
 `life`       one stretch of simulated time, from a seed
 `planted`    bugs put in on purpose, to see them found
 `__main__`   `python -m tests.simulation`

@@ -1,4 +1,4 @@
-"""The daemons that embed the library: each sleeps in its own way, works after a wake, and is late when it is told to be.
+"""The daemons that embed the library: each sleeps in its own way, works after a wake, and is late when told to be.
 
 `Inline`   `wait(timeout)` is its sleep.
 `Select`   it has a loop of its own, with `fileno()` and `deadline()`.

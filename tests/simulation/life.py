@@ -14,7 +14,8 @@ from tests.simulation import weather
 from tests.simulation.answers import Proxy, well
 from tests.simulation.host import Inline, Looks, Select, Struck, Thread
 from tests.simulation.kernel import Kernel
-from tests.simulation.network import Path, Place
+from tests.simulation.network import Place
+from tests.simulation.paths import Path
 from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Relay, compose
 from tests.simulation.scene import Scene, Stream
 from tests.simulation.tls import Endpoint, MemoryContext

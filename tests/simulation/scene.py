@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from tests.simulation.kernel import Kernel, MemoryBell, MemoryPoller
 from tests.simulation.names import Name, Names
-from tests.simulation.network import Network, Path, Place, Program
+from tests.simulation.network import Network, Place, Program
+from tests.simulation.paths import Path
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.task import System, Task

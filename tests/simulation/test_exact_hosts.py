@@ -96,6 +96,25 @@ def test_a_time_out_that_passed_while_we_were_stopped_is_judged_by_another_look(
 # What drips is found at every look, and must not stop the clock for ever.
 
 
+@pytest.mark.parametrize("interval", [0.125, 1.0, 2.5])
+def test_a_drip_in_step_with_its_deadline_does_not_push_it_ahead(interval: float) -> None:
+    """A byte that comes just when the deadline passes was waited for: there is no doubt whose benefit to give."""
+    scene = Single()
+    scene.kernel.tick = 2.0**-20
+
+    def more() -> None:
+        for visit in scene.relay.visits.values():
+            visit.write(b"x")
+        scene.at((scene.time // interval + 1) * interval, more)
+
+    scene.at(20, more)
+    scene.run(200)
+    ended, error, _ = scene.end
+    assert isinstance(error, RateTimeout)
+    assert ended == pytest.approx(20 + LATENCY + 75, abs=0.001)
+    scene.close()
+
+
 def test_a_head_that_drips_ends_for_a_host_that_only_looks_in() -> None:
     scene = Single(dripping_head(1.0))
     scene.look(1.5, 60)

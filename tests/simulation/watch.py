@@ -82,6 +82,7 @@ class Watch:
         self.record = stream.record
         self._ended = None
         self._failures = 0
+        self._attempts.clear()
         self.record.on_enter = self._enter
         self.record.on_begin = self._begin
         self.record.on_end = self._end
@@ -128,7 +129,9 @@ class Watch:
         self.live = None
         if self._ended is not None and not self._interrupted:
             ended, delay = self._ended
-            if now < ended + delay - EARLY:
+            # What a host finds just before it goes away ends a stream when it is back; the pause runs from the finding.
+            away = max((seconds for back, seconds in self.kernel.absences if abs(back - ended) < EARLY), default=0.0)
+            if now < ended + delay - away - EARLY:
                 self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
         self._interrupted = False
         attempts = self._attempts
@@ -149,9 +152,9 @@ class Watch:
             if "internal error" in str(error):
                 self._fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
-        if self.fair_since is not None and self._begun > self.fair_since + SETTLED and not self._interrupted:
-            if not self.closing:
-                self._fail(f"in fair weather a stream ended: {error}")
+        fair = self.fair_since is not None and self._begun > self.fair_since + SETTLED
+        if fair and not self._interrupted and not self.closing:
+            self._fail(f"in fair weather a stream ended: {error}")
         if delay is None:
             if not self.closing and not self._interrupted and (error is None or not error.permanent):
                 self._fail(f"gave up for good over what is not for good: {error}")

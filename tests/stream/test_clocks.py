@@ -17,6 +17,7 @@ from wire_rawsse.errors import (
     ReadTimeout,
     ResolveError,
     ResponseTimeout,
+    StatusError,
 )
 from wire_rawsse.phases import PHASES
 from wire_rawsse.protocol.url import parse_url
@@ -143,6 +144,21 @@ class TestResponse:
     def test_just_in_time(self) -> None:
         life = Life([(14.999, answer("500 x"))])
         assert life.lasted == 14.999 and "500" in str(life.error)
+
+
+def test_each_hop_of_a_redirect_has_budgets_of_its_own() -> None:
+    """Nine seconds for the name, fourteen for the head: twice, under clocks of ten and fifteen."""
+    there = answer("302 x", "Location: http://proxy.example:3128/")
+    places = {
+        str(RELAY): Place(answers=[[(14, there)]]),
+        str(PROXY): Place(answers=[[(14, answer("500 x"))]]),
+    }
+    world = VirtualWorld(places, {"relay.example": Name(9, [RELAY]), "proxy.example": Name(9, [PROXY])})
+    plan = Plan(url=parse_url("http://relay.example/x"), timeouts=TIMEOUTS, environ={})
+    with pytest.raises(StatusError, match=r"proxy\.example:3128/ answered 500"):
+        world.run(lambda world: one_stream(world, plan, Record("x", Backoff()), EventSink("", 100)))
+    assert world.clock == 1000 + 2 * (9 + 14)
+    assert world.held() == []
 
 
 class TestRead:

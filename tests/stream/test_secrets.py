@@ -175,7 +175,7 @@ def test_over_tls(how: Echo, serve: Serve, authority: Authority, caplog: pytest.
 def test_behind_a_redirect_that_hands_it_on(how: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """The second server was never sent the token, and has it from the first one's Location."""
     there = serve([request, echo(how, lambda asked: asked.target), stall])
-    location = lambda s: f"HTTP/1.1 302 x\r\nLocation: http://{there.place}/{s}?{s}\r\n\r\n".encode()  # noqa: E731  # a row like those above
+    location = lambda s: f"HTTP/1.1 302 x\r\nLocation: http://{there.place}/{s}\r\n\r\n".encode()  # noqa: E731  # a row like those above
     here = serve([request, echo(location, lambda asked: TOKEN), stall])
     check(errors(here.url, bearer_token=TOKEN), caplog, TOKEN)
 

@@ -314,6 +314,7 @@ def _ends(serve: Serve, *steps: Any, **settings: Any) -> tuple[WireRawSSEError, 
     closed: Closed | None = None
     with pytest.raises(WireRawSSEError) as ended:
         for item in listening.items():
+            assert not isinstance(item, Opened), "what was refused was opened"
             if isinstance(item, Closed):
                 assert closed is None, "it tried again"
                 closed = item

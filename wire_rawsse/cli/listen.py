@@ -21,25 +21,9 @@ from wire_rawsse.errors import ClosedError, InvalidRequest, WireRawSSEError
 from wire_rawsse.protocol.request import can_carry
 from wire_rawsse.protocol.sse import Comment, Event
 from wire_rawsse.source import Closed, EventSource, Item, Opened
-from wire_rawsse.state import EndpointState
 
 _LONG_SILENCE: Final = 5.0
 """Seconds, or a quarter of the read timeout where that is less."""
-
-
-class _Source(EventSource):
-    """An `EventSource` that can be asked for the next item of any kind, and how it is doing meanwhile."""
-
-    def item(self, until: float | None) -> Item | None:
-        """The next item, or None when the monotonic moment `until` has come."""
-        return self._next_item(until)
-
-    def state(self) -> EndpointState:
-        return self._record.snapshot(time.time())
-
-    def deadline(self) -> float:
-        """When the present wait ends, monotonic."""
-        return self._loop.deadline()
 
 
 def parser() -> Parser:
@@ -110,14 +94,14 @@ def run(arguments: list[str]) -> int:
     return OK
 
 
-def _source(options: Namespace) -> _Source:
+def _source(options: Namespace) -> EventSource:
     """Everything that can be wrong with what was given is told here, before a byte is sent."""
     url = given.url(options.url)
     if not can_carry(options.last_event_id):
         raise Failure("--last-event-id: expected an id without control characters and outer spaces", USAGE)
     body = given.body(options.data_file)
     try:
-        return _Source(
+        return EventSource(
             options.url,
             headers=given.headers(options.header, options.headers_file),
             method=options.method or ("GET" if body is None else "POST"),
@@ -132,11 +116,11 @@ def _source(options: Namespace) -> _Source:
         raise Failure(str(error), USAGE) from None
 
 
-def _listen(source: _Source, show: Callable[[Item], None], line: QuietLine | None, count: int | None) -> None:
+def _listen(source: EventSource, show: Callable[[Item], None], line: QuietLine | None, count: int | None) -> None:
     printed = 0
     while True:
         try:
-            item = source.item(None if line is None else line.due())
+            item = source.next_item(None if line is None else max(0.0, line.due() - time.monotonic()))
         except ClosedError:
             return  # A 204: the server wants no further connection.
         except WireRawSSEError as error:
@@ -150,7 +134,7 @@ def _listen(source: _Source, show: Callable[[Item], None], line: QuietLine | Non
                 if printed == count:
                     return
         elif line is not None:
-            line.show(describe(source.state(), time.time(), source.deadline() - time.monotonic()))
+            line.show(describe(source.state, time.time(), source.deadline() - time.monotonic()))
 
 
 def _human(tell: Callable[[str], None]) -> Callable[[Item], None]:
