@@ -224,6 +224,10 @@ def phase_of(stream: StreamSubscriber | EventSource) -> str:
     return stream.state.phase if isinstance(stream, StreamSubscriber) else stream._record.phase
 
 
+def last_byte_of(stream: StreamSubscriber | EventSource) -> float | None:
+    return stream.state.last_byte_at if isinstance(stream, StreamSubscriber) else stream._record.last_byte_at
+
+
 def error_of(subscriber: StreamSubscriber) -> str:
     return subscriber.state.last_error or ""
 

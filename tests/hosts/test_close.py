@@ -29,6 +29,7 @@ from tests.hosts.support import (
     Server,
     blackhole,
     closed_port,
+    last_byte_of,
     on_signal,
     phase_of,
     strike_main_thread,
@@ -60,8 +61,7 @@ class Scene(NamedTuple):
             peer = self.server.peer()
             if self.half:
                 peer.say(self.half)
-                record = stream._record if isinstance(stream, EventSource) else None
-                until(lambda: record.last_byte_at if record else stream.state.last_byte_at)  # type: ignore[union-attr]  # narrowed by the line above
+                until(lambda: last_byte_of(stream))
         loop = stream._loop
         until(lambda: not any(task.due or task.throw for task in loop._tasks))
 

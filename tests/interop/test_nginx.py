@@ -1,4 +1,4 @@
-"""Behind nginx, a TLS reverse proxy as many a relay has one: with and without buffering, and with a dead relay behind it.
+"""Behind nginx, a TLS reverse proxy such as many a relay has: with and without buffering, and with a dead relay.
 
 nginx's kernel and nginx itself go on answering whatever has become of the relay. So nothing below HTTP can notice, and
 its own `proxy_read_timeout` is a minute after which it closes; the clocks of ours are shorter here.

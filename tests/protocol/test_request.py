@@ -311,6 +311,10 @@ class TestSecrets:
         ):
             assert "passw0rd" in self.secrets(request)
 
+    def test_basic_credentials_that_are_none(self) -> None:
+        given = check_headers({"Authorization": "Basic n0-base64!", "X-A": "basic"})
+        assert "Basic n0-base64!" in compose(URL, headers=given).secrets
+
     def test_a_server_that_changes_the_case(self) -> None:
         request = compose(URL, headers=check_headers({"Authorization": "Bearer T0kenXYZ"}))
         for echo in ("T0kenXYZ", "t0kenxyz", "T0KENXYZ"):
