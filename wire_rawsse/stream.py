@@ -222,7 +222,10 @@ def _ask(
         data = yield receive
         if data is None:
             raise ResponseTimeout("response", seconds, "head", late)
-        response = exchange.head(data)
+        try:
+            response = exchange.head(data)
+        except (MalformedResponse, Truncated) as error:
+            raise type(error)(f"{place}: {error}") from None
         if response is not None:
             return exchange, response
 
@@ -242,6 +245,7 @@ def _read(
     silence = Silence(world.now(), plan.timeouts, place)
     receive = connection.receive(silence.deadline)
     receive.hint = sink.hint
+    receive.restarts = True
     data: bytes | None = None  # What came with the head.
     while True:
         size = 0
@@ -252,8 +256,10 @@ def _read(
                 size += len(piece)
                 silence.line(piece)
                 event = sink.feed(piece) or event
+        except (MalformedResponse, Truncated) as error:
+            failure = type(error)(f"{place}: {error}")
         except WireRawSSEError as error:
-            failure = error  # After the signal that is owed for what came before it.
+            failure = error  # Raised after the signal that is owed for what came before it.
         if size:
             wall = world.wall()
             record.heard(world.now(), wall)

@@ -70,11 +70,13 @@ class Receive(Wait):
     for writability (a TLS record that has to be sent first). `drain` is True where readiness says nothing about what a
     layer above the descriptor still holds (TLS): then the host calls `recv` before it waits.
 
+    `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
+
     Where `hint` is given, the host asks it about what it received, and on True lets its waiter go *before* it resumes
     the coroutine; it then leaves `hinted` True, and the coroutine sets it back.
     """
 
-    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "receive")
+    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "receive", "restarts")
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class Receive(Wait):
         self.again = again
         self.again_write = again_write
         self.drain = drain
+        self.restarts = False
         self.hint: Callable[[bytes], bool] | None = None
         self.hinted = False
 

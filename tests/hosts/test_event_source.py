@@ -100,7 +100,7 @@ class TestNext:
             peer = helper.result()
             for _ in range(3):
                 peer.say()
-                time.sleep(0.3)
+                time.sleep(0.2)
                 assert source.next(0) == X
 
 

@@ -174,18 +174,18 @@ def test_an_idle_stream_is_polled_once(serve: Serve, ca_file: str, tls: bool, po
         assert not subscriber.wait(0)
         peer = server.peer()
         del polls[:]
-        assert not subscriber.wait(0.3)
+        assert not subscriber.wait(0.15)
         assert len(polls) <= 3, polls
 
         def beat() -> None:
             for _ in range(10):
-                time.sleep(0.02)
+                time.sleep(0.01)
                 peer.say(BEAT)
 
         thread = threading.Thread(target=beat)
         thread.start()
         del polls[:]
-        assert not subscriber.wait(0.5)
+        assert not subscriber.wait(0.3)
         thread.join()
         assert len(polls) <= 10 + 3, polls
 
@@ -197,14 +197,14 @@ def test_nothing_is_polled_in_vain_while_backing_off_or_hanging(serve: Serve, po
         server.peer().reset()
         poll_until(subscriber, lambda: phase_of(subscriber) == "backing off")
         del polls[:]
-        assert not subscriber.wait(0.3)
+        assert not subscriber.wait(0.15)
         assert len(polls) <= 3, polls
     silent = serve(stage="asked")
     with StreamSubscriber(silent.url) as subscriber:
         poll_until(subscriber, lambda: phase_of(subscriber) == "head")
         silent.peer()
         del polls[:]
-        assert not subscriber.wait(0.3)
+        assert not subscriber.wait(0.15)
         assert len(polls) <= 3, polls
 
 

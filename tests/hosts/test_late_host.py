@@ -38,7 +38,7 @@ from tests.hosts.support import (
 from wire_rawsse import StreamSubscriber, Timeouts
 from wire_rawsse.hosts.poller import Poller, new_poller
 
-READ = 0.2
+READ = 0.15
 
 
 def busy(seconds: float) -> None:
@@ -68,7 +68,7 @@ def test_a_dead_stream_is_dropped_at_once_by_a_busy_host(serve: Serve, ca_file: 
         busy(3 * READ)
         assert not subscriber.wait(0)
         assert phase_of(subscriber) == "backing off"
-        assert "silent for read=0.2 s" in error_of(subscriber)
+        assert "silent for read=0.15 s" in error_of(subscriber)
         assert server.peer().gone()
 
 
@@ -113,17 +113,17 @@ def test_what_is_found_late_leaves_the_rest_of_the_budget(
     """The name is found late, and the handshake has begun: a clock that had run on meanwhile would give up at once."""
     server = serve(tls=True, stage="accepted")
     url = server.url.replace("127.0.0.1", "localhost")
-    with StreamSubscriber(url, tls=ca_file, timeouts=Timeouts(connect=0.5), backoff=NEVER) as subscriber:
+    with StreamSubscriber(url, tls=ca_file, timeouts=Timeouts(connect=0.3), backoff=NEVER) as subscriber:
         assert not subscriber.wait(0)
         assert phase_of(subscriber) == "resolving"
         hung_resolver.release(server.port)
-        busy(0.6)
+        busy(0.4)
         poll_until(subscriber, lambda: phase_of(subscriber) == "handshake", turn=0)
         for _ in range(3):
             assert not subscriber.wait(0)
             assert phase_of(subscriber) == "handshake"
         secured = InThread(lambda: server_context.wrap_socket(server.peer().sock, server_side=True))
-        busy(0.6)
+        busy(0.4)
         poll_until(subscriber, lambda: phase_of(subscriber) == "head", turn=0)
         secured.result().close()
 
@@ -177,14 +177,14 @@ def test_more_ready_streams_than_one_poll_reports(serve: Serve) -> None:
     """A deadline is judged by what a `recv` found, so no stream may be overlooked because others were ready too."""
     count = 20
     servers = [serve() for _ in range(count)]
-    timeouts = Timeouts(read=1.5)
+    timeouts = Timeouts(read=1)
     with StreamSubscriber(servers[0].url, timeouts=timeouts, backoff=NEVER) as subscriber:
         add_streams(subscriber, [server.url for server in servers[1:]], timeouts=timeouts, backoff=NEVER)
         poll_until(subscriber, lambda: [one.phase for one in subscriber.state.endpoints] == ["streaming"] * count)
         poll_until(subscriber, lambda: subscriber.deadline() > time.monotonic())
         for server in servers:
             server.peer().say(BEAT)
-        busy(1.7)
+        busy(1.2)
         assert not subscriber.wait(0)
         assert not subscriber.wait(0.1)
         assert [one.phase for one in subscriber.state.endpoints] == ["streaming"] * count
@@ -194,7 +194,7 @@ HOST = """
 import sys
 from wire_rawsse import StreamSubscriber, Timeouts, Backoff, WakeChannel, spawn_stream_subscriber
 url, ca, how = sys.argv[1:]
-timeouts = Timeouts(connect=0.5, response=0.5, read=0.5)
+timeouts = Timeouts(connect=0.8, response=0.8, read=0.8)
 subscriber = StreamSubscriber(url, tls=ca or None, timeouts=timeouts, backoff=Backoff(initial=60, maximum=60))
 wait = subscriber.wait
 if how == "thread":
@@ -233,7 +233,7 @@ def test_a_stopped_process_keeps_its_stream(serve: Serve, ca_file: str, tls: boo
             os.kill(child.pid, signal.SIGSTOP)
             os.waitpid(child.pid, os.WUNTRACED)
             peer.send(HEAD if when == "head" else chunk(BEAT))
-            busy(0.8)
+            busy(1.0)
             os.kill(child.pid, signal.SIGCONT)
             if when == "head":
                 assert child.stdout.readline() == b"wake\n"

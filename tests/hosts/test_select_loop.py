@@ -389,11 +389,11 @@ def test_no_socket_is_closed_while_the_epoll_holds_it(serve: Serve, ca_file: str
 def test_bytes_and_silence_side_by_side(serve: Serve, ca_file: str) -> None:
     """Heartbeats are no wakes, and each moves the deadline."""
     server = serve(tls=True)
-    with embedded(server.url, tls=ca_file, timeouts=Timeouts(read=0.5), backoff=NEVER) as subscriber:
+    with embedded(server.url, tls=ca_file, timeouts=Timeouts(read=0.25), backoff=NEVER) as subscriber:
         loop = SelectLoop(subscriber)
         loop.run(lambda: loop.wakes[0])
         peer = server.peer()
-        for _ in range(8):
+        for _ in range(4):
             before = subscriber.deadline()
             peer.send(chunk(BEAT))
             loop.run(lambda before=before: subscriber.deadline() > before)  # type: ignore[misc]  # mypy infers no default

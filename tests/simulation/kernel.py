@@ -76,6 +76,7 @@ class Kernel:
         """When the host came back from elsewhere, after how many seconds."""
         self.stops = 0
         """How often a sleeper was stopped past its time-out (SIGSTOP)."""
+        self.stopped = False
         self.sleeping = False
         self.sleeps = 0
         self.before_sleep: list[Callable[[], None]] = []
@@ -123,7 +124,9 @@ class Kernel:
     def stop(self, seconds: float) -> None:
         """SIGSTOP for so long: whoever sleeps goes on sleeping, whatever its time-out says."""
         self.stops += 1
+        self.stopped = True
         self.advance(seconds)
+        self.stopped = False
 
     def sleep(self, until: float, poller: MemoryPoller) -> list[tuple[int, int]]:
         """Let time pass until something in `poller` is ready, or `until`."""

@@ -223,13 +223,13 @@ class Life:
         weather.set_in(self, until)
         self.host.run(until)
         kernel.tell("the weather is over")
+        self.host.run(kernel.now + 2 * self.setting.timeouts.read + 60)
         for _ in range(300):
             if self.active == 0 and all(self._settled(side) for side in self.sides):
                 break
             self.host.run(kernel.now + 60)
         else:
-            kernel.fail("five hours of fair weather, and not all streams are connected")
-        self._check_handled()
+            self._tell_what_is_missing()
         self._close()
 
     @property
@@ -242,8 +242,15 @@ class Life:
             side.watch.fair_since = None if self.active else self.kernel.now
 
     def _settled(self, side: Side) -> bool:
-        since = self.kernel.now - side.watch.since
-        return side.watch.record.phase == "streaming" and since > 2 * self.setting.timeouts.read + 60
+        """Connected, and for so long that it must be true; everything that was posted has been handled."""
+        lived = self.kernel.now - side.watch.since
+        connected = side.watch.record.phase == "streaming" and lived > 2 * self.setting.timeouts.read
+        return connected and self._handled(side) == side.relay.posted
+
+    def _handled(self, side: Side) -> int:
+        if self.setting.sink == "events":
+            return side.relay.posted  # What is not replayed is not promised; that a gap is told is.
+        return side.last_seen if side.relay.replays else self.handled.get(side, 0)
 
     def _post(self, side: Side, until: float) -> None:
         if self.kernel.now < until:
@@ -251,14 +258,11 @@ class Life:
                 side.relay.post()
             self.kernel.after(self.dice.expovariate(1 / self.setting.post_every), self._post, side, until)
 
-    def _check_handled(self) -> None:
+    def _tell_what_is_missing(self) -> None:
         for side in self.sides:
-            posted = side.relay.posted
-            handled = side.last_seen if side.relay.replays else self.handled.get(side, 0)
-            if self.setting.sink == "events":
-                handled = posted  # What is not replayed is not promised; that a gap is told is.
-            if handled != posted:
-                self.kernel.fail(f"{side.name}: {posted} events were posted and {handled} handled")
+            if self._handled(side) != side.relay.posted:
+                self.kernel.fail(f"{side.name}: {side.relay.posted} events were posted, {self._handled(side)} handled")
+        self.kernel.fail("five hours of fair weather, and not all streams are connected")
 
     def _close(self) -> None:
         kernel = self.kernel
@@ -282,8 +286,8 @@ class Life:
             kernel.fail(f"left behind: {kernel.threads} threads that look a name up")
 
     def strike(self) -> None:
-        """A signal, if the host sleeps in the library: its handler raises."""
-        if self.kernel.sleeping:
+        """A signal, if the host sleeps: its handler raises."""
+        if self.kernel.sleeping and not self.kernel.stopped:
             for side in self.sides:
                 side.watch.interrupt()
             raise Struck

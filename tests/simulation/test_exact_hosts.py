@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from tests.simulation.answers import drip, dripping_head, garbage_behind, short_lived, silence, well
-from tests.simulation.relay import Visit
+from tests.simulation.relay import Relay, Visit
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, stop
 from wire_rawsse import Timeouts
 from wire_rawsse.errors import (
@@ -90,6 +90,28 @@ def test_a_time_out_that_passed_while_we_were_stopped_is_judged_by_another_look(
     scene.at(last + 76, scene.relay.go_on)
     scene.run(last + 300)
     assert scene.only.ends == []
+    scene.close()
+
+
+def test_what_one_streams_wake_costs_a_host_is_no_time_of_another_that_connects() -> None:
+    scene = Single()
+    other = Relay(scene.kernel, well())
+    other.gate.program = other
+    scene.place("192.0.2.3", 80, other.gate, LATENCY)
+    scene.name("other.test", "192.0.2.3", delay=1.0)
+    scene.run(20)
+    second = scene.stream("http://other.test/")
+    second.keep_journal()
+    for _ in range(6):
+        # The wake of the first and a step of the second are found at one look; the wake is a quarter of an hour's work.
+        scene.loop.run(0)
+        scene.relay.post()
+        scene.kernel.advance(2.0)
+        scene.loop.run(0)
+        scene.kernel.advance(900.0)
+    scene.run(scene.time + 5)
+    assert second.ends == []
+    assert second.phase == "streaming"
     scene.close()
 
 

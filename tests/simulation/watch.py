@@ -130,8 +130,7 @@ class Watch:
         if self._ended is not None and not self._interrupted:
             ended, delay = self._ended
             # What a host finds just before it goes away ends a stream when it is back; the pause runs from the finding.
-            away = max((seconds for back, seconds in self.kernel.absences if abs(back - ended) < EARLY), default=0.0)
-            if now < ended + delay - away - EARLY:
+            if now < ended + delay - self._back_from(ended) - EARLY:
                 self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
         self._interrupted = False
         attempts = self._attempts
@@ -270,6 +269,10 @@ class Watch:
         """Seconds that a host's absences since then may have cost: all of them, but not more than doubt allows."""
         away = [seconds for ended, seconds in self.kernel.absences if ended > since]
         return min(sum(away), (MOST_DOUBTS + 4) * max(away, default=0.0))
+
+    def _back_from(self, moment: float) -> float:
+        """Seconds of the absence that ended just then, if one did."""
+        return max((seconds for back, seconds in self.kernel.absences if abs(back - moment) < EARLY), default=0.0)
 
     def _sockets(self) -> list[Socket]:
         return [sock for sock in self.network.open_sockets if sock.owner is self]

@@ -219,7 +219,7 @@ def wall_clock_set(side: Side, dice: random.Random) -> End:
 def stopped(side: Side, dice: random.Random) -> End:
     """The whole process, past its deadlines."""
     kernel = side.life.kernel
-    if kernel.sleeping:
+    if kernel.sleeping and not kernel.stopped:
         kernel.stop(dice.choice([0.5, 20.0, 100.0, 4000.0]))
     return over
 

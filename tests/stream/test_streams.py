@@ -1,4 +1,4 @@
-"""Whole streams over real sockets: what is asked, what is taken for a stream, how one ends, and what ends for good."""
+"""Whole streams over real sockets: what is asked, what is taken for a stream, and how a connection ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.fixtures import Serve
-from tests.support.listen import SOON, end, event, first, source, subscriber, told
+from tests.support.listen import SOON, end, event, first, source, subscriber
 from tests.support.server import (
     CHUNKED,
     LAST_CHUNK,
@@ -27,26 +27,17 @@ from tests.support.server import (
     reset,
     send,
     stall,
-    tls,
     wait_for,
 )
-from tests.support.trust import Authority
-from wire_rawsse import Backoff, Closed, Comment, Event, EventSource, Opened, StreamSubscriber, stream
+from wire_rawsse import Backoff, Closed, Comment, Event, EventSource, Opened, StreamSubscriber
 from wire_rawsse.errors import (
-    CertificateError,
-    ClosedError,
     ConnectionBroken,
     DialError,
-    EventTooLarge,
     InvalidRequest,
     MalformedResponse,
-    NotAnEventStream,
-    RedirectError,
-    StatusError,
     Truncated,
     WireRawSSEError,
 )
-from wire_rawsse.protocol import http
 
 EVENT = b"data: x\n\n"
 
@@ -206,7 +197,7 @@ class TestWhatIsAStream:
         server = serve([request, send(came), stall])
         closed = end(server.url)
         assert isinstance(closed.error, MalformedResponse)
-        assert shown in str(closed.error)
+        assert server.place in str(closed.error) and shown in str(closed.error)
         assert len(str(closed.error)) < 200 and str(closed.error).isprintable()
         assert closed.retry_in is not None
 
@@ -276,8 +267,10 @@ class TestHowAConnectionEnds:
         ],
     )
     def test_with_an_error_that_is_retried(self, steps: Script, kind: type[WireRawSSEError], serve: Serve) -> None:
-        closed = end(serve([request, *steps]).url)
+        server = serve([request, *steps])
+        closed = end(server.url)
         assert type(closed.error) is kind
+        assert server.place in str(closed.error), "it does not say whose fault it is"
         assert closed.retry_in is not None
         assert isinstance(closed.error, ConnectionError)
 
@@ -305,152 +298,6 @@ class TestHowAConnectionEnds:
             items = listening.items()
             kinds = [type(next(items)) for _ in range(5)]
         assert kinds == [Opened, Event, Event, Event, Closed]
-
-
-def _ends(serve: Serve, *steps: Any, **settings: Any) -> tuple[WireRawSSEError, EventSource]:
-    """How a source ends for good, with its Closed before it."""
-    server = serve([request, *steps])
-    listening = source(settings.pop("url", server.url), **settings)
-    closed: Closed | None = None
-    with pytest.raises(WireRawSSEError) as ended:
-        for item in listening.items():
-            assert not isinstance(item, Opened), "what was refused was opened"
-            if isinstance(item, Closed):
-                assert closed is None, "it tried again"
-                closed = item
-    assert closed is not None and closed.retry_in is None
-    assert closed.error is ended.value
-    assert len(server.peers) <= 1
-    return ended.value, listening
-
-
-class TestWhatEndsForGood:
-    @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 410, 413, 431])
-    def test_a_4xx(self, status: int, serve: Serve) -> None:
-        error, listening = _ends(serve, send(answer(f"{status} Because")))
-        assert isinstance(error, StatusError) and error.status == status
-        assert f"answered {status} Because" in str(error)
-        with pytest.raises(StatusError):
-            listening.next(0)
-        with pytest.raises(StatusError):
-            next(iter(listening))
-
-    @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 201, 206, 300, 304, 305])
-    def test_but_not_these(self, status: int, serve: Serve) -> None:
-        server = serve([request, send(answer(f"{status} x"))], [request, send(OPEN + EVENT), stall])
-        with source(server.url) as listening:
-            closed = first(listening, Closed)
-            assert isinstance(closed.error, StatusError) and closed.error.status == status
-            assert closed.retry_in is not None
-            assert event(listening).data == "x"
-
-    def test_a_204_ends_a_for_quietly(self, serve: Serve) -> None:
-        server = serve([request, send(event_stream(EVENT))], [request, send(answer("204 No Content"))])
-        with source(server.url) as listening:
-            assert [happened.data for happened in listening] == ["x"]
-            with pytest.raises(ClosedError, match="204"):
-                listening.next(PATIENCE)
-            with pytest.raises(ClosedError, match="204"):
-                list(listening)
-            with pytest.raises(ClosedError):
-                list(listening.items())
-        assert len(server.peers) == 2
-
-    def test_a_204_is_told_by_items(self, serve: Serve) -> None:
-        server = serve([request, send(answer("204 No Content"))])
-        with source(server.url) as listening:
-            [closed] = list(listening.items())
-        assert isinstance(closed, Closed) and closed.retry_in is None
-        assert isinstance(closed.error, StatusError) and closed.error.status == 204
-
-    def test_close_ends_a_for_quietly(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT * 3), stall])
-        with source(server.url) as listening:
-            seen = []
-            for happened in listening:
-                seen.append(happened)
-                listening.close()
-            assert len(seen) == 1
-            with pytest.raises(ClosedError):
-                listening.next(0)
-            with pytest.raises(ClosedError):
-                list(listening)
-            listening.close()
-
-    @pytest.mark.parametrize("fields", ["Content-Type: text/html", "X: y", "Content-Type: application/json"])
-    def test_a_200_that_is_no_event_stream(self, fields: str, serve: Serve) -> None:
-        error, _ = _ends(serve, send(answer("200 OK", fields, body=b"data: x\n\n")))
-        assert isinstance(error, NotAnEventStream)
-
-    def test_a_coding_that_was_not_asked_for(self, serve: Serve) -> None:
-        error, _ = _ends(serve, send(OPEN.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")), stall)
-        assert isinstance(error, NotAnEventStream)
-
-    def test_an_event_beyond_the_limit(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT + b"data: " + b"x" * 94 + b"\n\n"), stall])
-        with source(server.url, max_event_bytes=100) as listening:
-            assert event(listening).data == "x"
-            with pytest.raises(EventTooLarge, match="max_event_bytes=100"):
-                listening.next(PATIENCE)
-            with pytest.raises(EventTooLarge):
-                listening.next(PATIENCE)
-        assert len(server.peers) == 1
-
-    def test_a_certificate_that_does_not_verify(self, serve: Serve, authority: Authority, stranger: Authority) -> None:
-        server = serve([tls(stranger.server()), request])
-        with source(server.url.replace("http", "https"), tls=authority.file) as listening:
-            with pytest.raises(CertificateError):
-                listening.next(PATIENCE)
-            assert len(server.peers) == 1
-
-    def test_a_redirect_from_https_to_http(self, serve: Serve, authority: Authority) -> None:
-        plain = serve([request, send(OPEN + EVENT), stall])
-        secure = serve([tls(authority.server()), request, send(answer("302 Found", f"Location: {plain.url}"))])
-        with (
-            source(secure.url.replace("http", "https"), tls=authority.file) as listening,
-            pytest.raises(RedirectError, match="from https to http"),
-        ):
-            listening.next(PATIENCE)
-        assert plain.peers == []
-
-    @pytest.mark.parametrize(
-        "first_answer",
-        [
-            answer("404 Not Found"),
-            answer("204 No Content"),
-            answer("200 OK", "Content-Type: text/html", body=b"<html>"),
-            OPEN.replace(b"\r\n\r\n", b"\r\nContent-Encoding: br\r\n\r\n"),
-            answer("302 Found", "Location: unix:///run/x.sock"),
-        ],
-    )
-    def test_a_subscriber_never_gives_up_on_any_of_it(self, first_answer: bytes, serve: Serve) -> None:
-        """It says so in its state, and tries again at the slowest pace."""
-        server = serve([request, send(first_answer), stall], [request, send(OPEN), stall])
-        slow = Backoff(initial=0.001, maximum=0.5, healthy_after=0)
-        with subscriber(server.url, backoff=slow) as listening:
-            began = time.monotonic()
-            assert listening.wait(PATIENCE)
-            assert time.monotonic() - began >= 0.25, "not the slowest pace"
-            state = listening.state
-            assert state.state == "connected" and state.reconnect_count == 1
-            assert state.last_error is not None and server.place in state.last_error
-
-    def test_an_internal_error_does_not_end_it(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = http.check_event_stream
-        faults = iter([ZeroDivisionError("ours")])
-
-        def faulty(*args: Any) -> None:
-            for fault in faults:
-                raise fault
-            real(*args)
-
-        monkeypatch.setattr(stream, "check_event_stream", faulty)
-        server = serve([request, send(OPEN + EVENT), stall])
-        with source(server.url) as listening:
-            closed = first(listening, Closed)
-            assert "internal error (ZeroDivisionError)" in str(closed.error)
-            assert "ours" in told(closed.error or Exception())
-            assert event(listening).data == "x"
 
 
 def test_backoff_settings_reach_the_loop(serve: Serve) -> None:

@@ -144,7 +144,7 @@ class TestBothVersions:
             event(listening)
             heard.set()
             closed = first(listening, Closed)
-        # Before 3.11.9 and 3.12.3 Python takes a reset under TLS for an end (CPython issue 115627).
+        # Before 3.11.9 and 3.12.3 Python takes a reset under TLS for an end (gh-115627).
         assert isinstance(closed.error, (ConnectionBroken, Truncated)) and closed.retry_in is not None
 
     def test_a_record_that_was_tampered_with(self, version: ssl.TLSVersion, serve: Serve, authority: Authority) -> None:

@@ -33,11 +33,13 @@ def endpoint(word: State = "connected", **changed: object) -> EndpointState:
 
 
 def test_the_best_state_stands_above() -> None:
+    # Written out here, so that the order itself is tested and not only that it is followed.
+    nearest_first: tuple[State, ...] = ("connected", "reconnecting", "connecting", "error")
     for better in range(4):
         for worse in range(better, 4):
             for pair in [(better, worse), (worse, better)]:
-                whole = summarise(endpoint(NEAREST_FIRST[index], phase=f"phase {index}") for index in pair)
-                assert (whole.state, whole.phase) == (NEAREST_FIRST[better], f"phase {better}")
+                whole = summarise(endpoint(nearest_first[index], phase=f"phase {index}") for index in pair)
+                assert (whole.state, whole.phase) == (nearest_first[better], f"phase {better}")
 
 
 def test_among_equals_the_oldest_lends_its_phase() -> None:

@@ -249,8 +249,9 @@ class Loop:
 
     def _step(self, task: Task) -> bool:
         """Resume a task once; True where it signals, or where what it waits for holds a wake already."""
-        if task.throw is not None or (task.wait is None and task.given is None):
-            task.found(self._monotonic(), self._looked)  # Its start, its return from a signal, or an interruption.
+        receive = task.receive
+        if receive is None or not receive.restarts or task.given is None or task.throw is not None:
+            task.resumed(self._monotonic(), self._looked)
         step = self._resume(task)
         if step is None:
             return False
@@ -397,12 +398,12 @@ class Loop:
                     # as a `run` under way has silenced what `close` rang.
                     self.announce()
                     return
-                self._closed = True
                 _live.discard(self)
                 if self._poller is not None:
                     self._poller.close()
                 if self._bell is not None:
                     self._bell.close()
+                self._closed = True  # Last: whatever a signal handler interrupts here is done by the next `close`.
             finally:
                 self._busy.release()
 

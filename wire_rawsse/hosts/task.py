@@ -151,6 +151,18 @@ class Task:
         self._now = now
         self.looked = real
 
+    def resumed(self, real: float, looked: float) -> None:
+        """Set the clock for a step at `real` that brings no bytes of a live stream.
+
+        That may be its start, its return from a signal, or an interruption. Or it is an answer or a deadline that the
+        host has known of since before it went away (another stream had a wake for it); that was no time of this one's.
+        """
+        if self.throw is not None or self.wait is None:
+            self.found(real, looked)
+        else:
+            self._lag += real - self.looked
+            self.looked = real
+
     def expired(self, real: float) -> None:
         """Set the clock for a deadline that has passed by `real` with no answer."""
         assert self.wait is not None
