@@ -29,8 +29,8 @@ from tests.hosts.support import (
 from wire_rawsse import Event, EventSource, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.hosts.poller import new_poller
 
-SLACK = 1.0
-"""Seconds by which a wait may be late on a busy machine."""
+SLACK = 5.0
+"""Seconds by which a wait may be late on a busy machine. One that a flood holds up does not return at all."""
 
 
 @contextmanager

@@ -37,10 +37,10 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 
 class Child:
-    """A forked copy of this process, which runs `what` and ends."""
+    """A forked copy of this process, which runs `what` and ends; without, it goes on from here, and has to `tell`."""
 
-    def __init__(self, what: Callable[[], object]) -> None:
-        self._verdict, verdict = os.pipe()
+    def __init__(self, what: Callable[[], object] | None) -> None:
+        self._verdict, self._tell = os.pipe()
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
@@ -282,6 +282,40 @@ def _within(seconds: int, call: Callable[[], object]) -> None:
     signal.alarm(seconds)
     call()
     signal.alarm(0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no signals between threads")
+def test_by_a_signal_handler_in_the_sleep(serve: Serve, ca_file: str, tls: bool) -> None:
+    """The child comes back from a wait that it never made, and is told so; the parent's goes on."""
+    server = serve(tls=tls)
+    with StreamSubscriber(server.url, tls=ca_file, backoff=NEVER) as subscriber:
+        assert subscriber.wait(PATIENCE)
+        assert not subscriber.wait(0)
+        children: list[Child] = []
+
+        def handler() -> None:
+            if not children:
+                # In the child this returns into the wait, and on from there to the end of `strike`.
+                children.append(Child(None))
+
+        def strike() -> None:
+            strike_main_thread(children)
+            server.peer().say()
+
+        parent = os.getpid()
+        with on_signal(handler):
+            helper = InThread(strike)
+            try:
+                woken = subscriber.wait(PATIENCE)
+            except BaseException as error:
+                if os.getpid() != parent:
+                    children[0].tell("fine" if isinstance(error, ClosedError) else repr(error))
+                raise
+            if os.getpid() != parent:
+                children[0].tell(f"the wait returned {woken}")
+        assert woken
+        helper.result()
+        children[0].check()
 
 
 def test_a_channel_is_each_process_own() -> None:

@@ -2,9 +2,9 @@
 
 `python -m tests.interop.original_under_sigstop [QUIET [STOPPED]]` (seconds, default 70 and 120), with wire on PATH or
 in `WIRE_BIN`. It starts wire's relay and wire's daemon on loopback with an identity of their own, and beside them our
-`daemon` with the same kind of identity on the same relay. It prints each change of either state: first for QUIET seconds
-with nothing wrong, because what happens then anyway is no sign of having noticed; then with the relay stopped; then
-with the relay continued. No part of the tests' run: what it shows is another program's behaviour.
+`daemon` with the same kind of identity on the same relay. It prints each change of either state: for QUIET seconds with
+nothing wrong, because what happens then anyway is no sign of having noticed; then with the relay stopped; then with it
+continued. No part of the tests' run: what it shows is another program's behaviour.
 
 Our read timeout is the default, 75 s: the two are compared as they come.
 """

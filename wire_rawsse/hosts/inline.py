@@ -146,18 +146,23 @@ class Loop:
         """
         if self.closing:
             self._check_open()
+        busy = self._busy  # Ours to let go of, where a signal handler forks and the child gets another.
         taken: list[bool] = []
         try:
             # Taken and noted in one call into C: between two, a signal handler of the host's may raise.
-            taken.extend(map(self._busy.acquire, _AT_ONCE))
+            taken.extend(map(busy.acquire, _AT_ONCE))
             if not taken[0]:
                 raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
             if self._in_hand:
                 self._begin_anew()
             woken = self._run(timeout)
+        except (OSError, ValueError):
+            if self._forked:  # In its sleep, and this is the child: there is no poller any more.
+                self._check_open()
+            raise
         finally:
             if True in taken:
-                self._busy.release()
+                busy.release()
                 if self.closing:
                     self._tear_down_if_idle()
         self._in_hand = False
