@@ -20,6 +20,11 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# On a cold cache hypothesis builds tables for seconds before its first text, which is no fault of the code under test.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 GRACE: Final = 2.0
 """Seconds for which a thread or process that is on its way out is waited for."""

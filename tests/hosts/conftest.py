@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
-from tests.hosts.support import HungResolver, Server, Stage
+from tests.hosts.scenes import SCENES, Scene
+from tests.hosts.support import NEVER, HungResolver, Server, Stage, blackhole, closed_port
 from wire_rawsse.transport import resolve
 
 
@@ -64,3 +67,37 @@ def hung_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[HungResolver]:
     monkeypatch.setattr(resolve.Resolver, "__init__", lambda self, announce: real(self, announce, resolver))
     yield resolver
     resolver.release()
+
+
+@pytest.fixture(params=SCENES)
+def scene(
+    request: pytest.FixtureRequest,
+    serve: Serve,
+    ca_file: str,
+    hung_resolver: HungResolver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Scene]:
+    name, _, scheme = request.param.partition(" ")
+    options: dict[str, Any] = {"tls": ca_file, "backoff": NEVER}
+    server: Server | None = None
+    phase, url, half = name, "", b""
+    with ExitStack() as stack:
+        if name == "resolving":
+            url = "http://relay.test/"
+        elif name == "connecting":
+            url = f"http://127.0.0.1:{stack.enter_context(blackhole())}/"
+        elif name == "tunnel":
+            server = serve(stage="asked")
+            monkeypatch.setenv("HTTPS_PROXY", server.url)
+            url = "https://relay.test/"
+        elif name == "handshake":
+            server = serve(tls=True, stage="accepted")
+        elif name == "head":
+            server = serve(tls=scheme == "https", stage="asked")
+        elif name == "backing":
+            phase, url = "backing off", f"http://127.0.0.1:{closed_port()}/"
+        else:
+            phase = "streaming"
+            server = serve(tls=scheme == "https")
+            half = b"data: half an eve" if name == "mid-event" else b""
+        yield Scene(phase, url or (server.url if server else ""), options, server, hung_resolver, half)

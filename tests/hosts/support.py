@@ -29,6 +29,7 @@ import pytest
 import wire_rawsse
 from wire_rawsse import Backoff, EventSource, Keepalive, StreamSubscriber, Timeouts
 from wire_rawsse.errors import ClosedError
+from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.source import make_plan
 from wire_rawsse.waits import Address
 
@@ -248,6 +249,11 @@ def on_signal(handler: Callable[[], object], number: signal.Signals = signal.SIG
         yield
     finally:
         signal.signal(number, before)
+
+
+def until_asleep(loop: Loop) -> None:
+    """Until somebody who runs the loop is in its sleep, or just before it."""
+    until(lambda: loop._busy.locked() and not loop._in_hand)
 
 
 def strike_main_thread(struck: Sequence[object], number: signal.Signals = signal.SIGUSR1) -> None:

@@ -14,6 +14,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -24,8 +25,11 @@ from tests.hosts.support import (
     HungResolver,
     InThread,
     embedded,
+    on_signal,
     phase_of,
+    strike_main_thread,
     until,
+    until_asleep,
     watched_by,
 )
 from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
@@ -42,20 +46,23 @@ class Child:
     def __init__(self, what: Callable[[], object] | None) -> None:
         self._verdict, self._tell = os.pipe()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # From 3.12 on: the servers' threads are no reason here.
+            # From 3.12 on, on account of the servers' threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         if self.pid == 0:
-            text = "fine"
+            if what is None:
+                return
             try:
                 what()
             except BaseException:
-                text = traceback.format_exc()
-            finally:
-                os.write(verdict, text.encode())
-                os._exit(0)
-        os.close(verdict)
+                self.tell(traceback.format_exc())
+            self.tell("fine")
+        os.close(self._tell)
+
+    def tell(self, verdict: str) -> NoReturn:
+        """In the child: the last thing that it does."""
+        os.write(self._tell, verdict.encode())
+        os._exit(0)
 
     def check(self) -> None:
         """Wait for its end and raise what it raised."""
@@ -295,10 +302,11 @@ def test_by_a_signal_handler_in_the_sleep(serve: Serve, ca_file: str, tls: bool)
 
         def handler() -> None:
             if not children:
-                # In the child this returns into the wait, and on from there to the end of `strike`.
+                # In the child this returns into the wait, and on from there to one of the verdicts below.
                 children.append(Child(None))
 
         def strike() -> None:
+            until_asleep(subscriber._loop)
             strike_main_thread(children)
             server.peer().say()
 

@@ -18,7 +18,17 @@ from itertools import count
 import pytest
 
 from tests.hosts.conftest import Serve
-from tests.hosts.support import PATIENCE, InThread, Peer, Server, Striker, Struck, on_signal, strike_main_thread
+from tests.hosts.support import (
+    PATIENCE,
+    InThread,
+    Peer,
+    Server,
+    Striker,
+    Struck,
+    on_signal,
+    strike_main_thread,
+    until_asleep,
+)
 from wire_rawsse import Backoff, EventSource, StreamSubscriber
 
 ENDLESS = Backoff(initial=0.001, maximum=0.001, healthy_after=0.001)
@@ -158,6 +168,12 @@ class Handler:
                 continue
 
 
+def strike_asleep(stream: StreamSubscriber | EventSource, handler: Handler) -> None:
+    until_asleep(stream._loop)
+    handler.armed = True
+    strike_main_thread(handler.strikes)
+
+
 @needs_signals
 def test_a_strike_in_the_sleep_costs_no_connection(serve: Serve, ca_file: str, tls: bool) -> None:
     server = serve(tls=tls)
@@ -168,8 +184,7 @@ def test_a_strike_in_the_sleep_costs_no_connection(serve: Serve, ca_file: str, t
         stream.settle()
         for _ in range(5):
             del handler.strikes[:]
-            helper = InThread(lambda: strike_main_thread(handler.strikes))
-            handler.armed = True
+            helper = InThread(lambda: strike_asleep(subscriber, handler))
             with pytest.raises(Struck):
                 subscriber.wait(PATIENCE)
             helper.result()
@@ -221,8 +236,7 @@ def test_a_source_lives_on(serve: Serve, ca_file: str, tls: bool) -> None:
     handler = Handler()
     with EventSource(server.url, tls=ca_file, backoff=ENDLESS) as source, on_signal(handler):
         assert source.next(0.1) is None
-        helper = InThread(lambda: strike_main_thread(handler.strikes))
-        handler.armed = True
+        helper = InThread(lambda: strike_asleep(source, handler))
         with pytest.raises(Struck):
             source.next(PATIENCE)
         helper.result()

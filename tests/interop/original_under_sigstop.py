@@ -2,7 +2,7 @@
 
 `python -m tests.interop.original_under_sigstop [QUIET [STOPPED]]` (seconds, default 70 and 120), with wire on PATH or
 in `WIRE_BIN`. It starts wire's relay and wire's daemon on loopback with an identity of their own, and beside them our
-`daemon` with the same kind of identity on the same relay. It prints each change of either state: for QUIET seconds with
+`python -m tests.interop.original_under_sigstop [QUIET [STOPPED]]` (seconds, default 70 and 120), with wire on PATH or
 nothing wrong, because what happens then anyway is no sign of having noticed; then with the relay stopped; then with it
 continued. No part of the tests' run: what it shows is another program's behaviour.
 

@@ -89,7 +89,8 @@ class Looks(Inline):
     """`interval`: how often."""
 
     def sleep(self, until: float) -> bool:
-        self.kernel.advance(self.interval)
+        if self.loop.deadline() > self.kernel.now:  # Else it has not finished.
+            self.kernel.advance(self.interval)
         return self.loop.run(0)
 
 

@@ -65,8 +65,8 @@ class Kernel:
         self.tick = tick
         self.moved = 0
         """Bytes and other effects, counted, so that a turn without any can be told."""
-        self.dirty = False
-        """Something may have become ready."""
+        self.dirty = True
+        """Something may be ready."""
         self.most_descriptors = 1 << 16
         self.most_watched = 1 << 16
         self.descriptors: dict[int, Descriptor] = {}
@@ -148,10 +148,10 @@ class Kernel:
                 if stops != self.stops and self.now >= until and self.random.random() < 0.5:
                     return []  # The time-out came while we were stopped; what came after it is for the next poll.
                 if self.dirty:
-                    self.dirty = False
                     events = poller.ready()
                     if events:
                         return events
+                    self.dirty = False
         finally:
             self.sleeping = False
 
@@ -218,11 +218,13 @@ class MemoryPoller:
         if len(self.interest) >= self.kernel.most_watched:
             raise trouble(errno.ENOSPC)
         self.interest[fd] = interest
+        self.kernel.dirty = True
 
     def modify(self, fd: int, interest: int) -> None:
         if fd not in self.interest:
             raise trouble(errno.ENOENT)
         self.interest[fd] = interest
+        self.kernel.dirty = True
 
     def unregister(self, fd: int) -> None:
         if self.interest.pop(fd, None) is None:
@@ -244,10 +246,13 @@ class MemoryPoller:
         kernel = self.kernel
         self._count_turn()
         kernel.now += kernel.tick
-        kernel.dirty = False
-        events = self.ready()
-        if events or timeout == 0:
-            return events
+        if kernel.dirty:
+            events = self.ready()
+            if events:
+                return events  # And what is left unread will be reported again.
+            kernel.dirty = False
+        if timeout == 0:
+            return []
         if timeout is None:
             until = math.inf
         else:

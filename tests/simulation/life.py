@@ -27,6 +27,8 @@ from wire_rawsse.source import EventSink, Opened
 from wire_rawsse.streams import WakeSink
 
 DAY = 86400.0
+PATIENCE = 300.0
+"""Seconds after which a program that uses an `EventSource` makes another when one has ended for good."""
 HOSTS: dict[str, type[Inline]] = {"inline": Inline, "select": Select, "looks": Looks, "thread": Thread}
 
 
@@ -53,8 +55,8 @@ def draw(seed: str) -> Setting:
     dice = random.Random(f"{seed}/setting")
     pace = dice.choices(["default", "long", "short"], [6, 3, 1])[0]
     timeouts, heartbeat, days = {
-        "default": (Timeouts(), 30.0, dice.uniform(2, 6)),
-        "long": (Timeouts(connect=30, response=60, read=300), 120.0, dice.uniform(8, 16)),
+        "default": (Timeouts(), 30.0, dice.uniform(3, 8)),
+        "long": (Timeouts(connect=30, response=60, read=300), 120.0, dice.uniform(10, 20)),
         "short": (Timeouts(connect=2, response=3, read=10), 4.0, dice.uniform(0.2, 0.6)),
     }[pace]
     streams = dice.choices([1, 2, 3, 20], [12, 3, 2, 1])[0]
@@ -118,6 +120,7 @@ class Side:
         self.last_seen = 0
         self.gap_told = True
         self.last_id = ""
+        self.again_at = 0.0
         self.stream = self._subscribe()
         self.watch = Watch(self.stream, self.relay, self.name)
         for place in [*scene.network.places]:
@@ -163,8 +166,14 @@ class Side:
                 self.last_seen, self.gap_told = number, False
                 self.watch.saw(number)
         self.last_id = sink.last_event_id
-        if sink.ended is not None and not self.life.closing:
-            kernel.tell("%s: ended for good, subscribes anew", self.name)
+        if sink.ended is None or self.life.closing:
+            return
+        if not self.watch.over:
+            kernel.tell("%s: ended for good", self.name)
+            self.watch.over = True
+            self.again_at = kernel.now + PATIENCE
+        elif kernel.now >= self.again_at:
+            kernel.tell("%s: subscribes anew", self.name)
             self.stream = self._subscribe()
             self.watch.follow(self.stream)
 
@@ -211,6 +220,9 @@ class Life:
     def turn(self) -> None:
         for side in self.sides:
             side.consume()
+        if self.setting.host == "looks" and self.loop.deadline() > self.kernel.now:
+            for side in self.sides:
+                side.watch.check(sleeps=False)
 
     # The world.
 

@@ -57,6 +57,8 @@ class Watch:
         self.fair_since: float | None = 0.0
         """Since when the weather has been fair."""
         self.closing = False
+        self.over = False
+        """The stream has ended for good, and the host has made no other yet."""
         self.interruptions: deque[float] = deque()
         self.streams = 0
         """Connections that came about."""
@@ -81,6 +83,7 @@ class Watch:
         self.stream = stream
         self.record = stream.record
         self._ended = None
+        self.over = False
         self._failures = 0
         self._attempts.clear()
         self.record.on_enter = self._enter
@@ -219,17 +222,19 @@ class Watch:
 
     # Before the host sleeps.
 
-    def check(self) -> None:
+    def check(self, sleeps: bool = True) -> None:
+        """`sleeps`: in the library. A host that only looks in leaves for later what came while it looked."""
         phase = self.record.phase
         sock = self.live
         if phase == "streaming" and sock is not None:
             # While TLS cannot write, it need not read.
-            if (sock.inbox or sock.ended or sock.error) and not sock.write_blocked:
+            unread = sock.inbox or sock.ended or sock.error
+            if unread and sleeps and not sock.write_blocked:
                 self._fail("the host sleeps, and what was delivered lies unread")
             connection = sock.connection
             assert connection is not None
             events = connection.events
-            while events and events[0][0] <= sock.delivered and not sock.write_blocked:
+            while events and events[0][0] <= sock.delivered and not (sock.write_blocked or unread):
                 number = events.popleft()[1]
                 if number > self.announced:
                     self._fail(f"the host sleeps, and event {number} was delivered without a wake")
@@ -246,7 +251,7 @@ class Watch:
         else:
             self._check_phase(phase)
         wait = self.stream.task.wait
-        if not self.closing and (wait is None or not math.isfinite(wait.deadline)):
+        if not (self.closing or self.over) and (wait is None or not math.isfinite(wait.deadline)):
             self._fail("waits without a deadline")
 
     def _check_phase(self, phase: str) -> None:
@@ -267,12 +272,21 @@ class Watch:
 
     def _slack(self, since: float) -> float:
         """Seconds that a host's absences since then may have cost: all of them, but not more than doubt allows."""
-        away = [seconds for ended, seconds in self.kernel.absences if ended > since]
+        away = []
+        for back, seconds in reversed(self.kernel.absences):
+            if back <= since:
+                break
+            away.append(seconds)
         return min(sum(away), (MOST_DOUBTS + 4) * max(away, default=0.0))
 
     def _back_from(self, moment: float) -> float:
         """Seconds of the absence that ended just then, if one did."""
-        return max((seconds for back, seconds in self.kernel.absences if abs(back - moment) < EARLY), default=0.0)
+        for back, seconds in reversed(self.kernel.absences):
+            if back < moment - EARLY:
+                break
+            if back < moment + EARLY:
+                return seconds
+        return 0.0
 
     def _sockets(self) -> list[Socket]:
         return [sock for sock in self.network.open_sockets if sock.owner is self]

@@ -154,7 +154,9 @@ class Loop:
             if not taken[0]:
                 raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
             if self._in_hand:
-                self._begin_anew()
+                for task in self._tasks:
+                    self._end(task)
+                    task.begin()
             woken = self._run(timeout)
         except (OSError, ValueError):
             if self._forked:  # In its sleep, and this is the child: there is no poller any more.
@@ -374,11 +376,6 @@ class Loop:
         for fd, owner in list(self._owners.items()):
             if owner is task:
                 self.forget(fd)
-
-    def _begin_anew(self) -> None:
-        for task in self._tasks:
-            self._end(task)
-            task.begin()
 
     def _check_open(self) -> None:
         if self._forked:
