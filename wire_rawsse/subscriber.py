@@ -30,7 +30,8 @@ class StreamSubscriber:
     url:          http://, https:// or unix:///path.sock?path=/target.
     bearer_token: sent as `Authorization: Bearer …`; a str, or a callable that is asked at each connect.
 
-    The other keywords are `EventSource`'s. Raises `InvalidRequest` (a `ValueError`) for arguments that cannot be sent.
+    The other keywords are `EventSource`'s; `max_event_bytes` limits nothing here, as no event is kept. Raises
+    `InvalidRequest` (a `ValueError`) for arguments that cannot be sent.
     Nothing that a network, a server or a file does is ever raised from here: it is in `state` and in the log, and the
     stream is tried again.
     """
@@ -48,6 +49,7 @@ class StreamSubscriber:
         keepalive: Keepalive = Keepalive(),
         backoff: Backoff = Backoff(),
         tls: Trust = None,
+        max_event_bytes: int = 1 << 20,
     ) -> None:
         self._prepare()
         plan = make_plan(

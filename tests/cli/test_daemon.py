@@ -226,6 +226,15 @@ def test_sigterm_is_passed_on(daemon: Callable[..., Command], runs: Runs, tmp_pa
         assert written(told) == "told\n"
 
 
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """The tests themselves may run under nohup, which is inherited."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["SIGINT", "SIGHUP"])
 def test_the_other_ends_are_passed_on_as_sigterm(
     number: int, daemon: Callable[..., Command], runs: Runs, tmp_path: Path

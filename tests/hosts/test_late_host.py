@@ -113,17 +113,17 @@ def test_what_is_found_late_leaves_the_rest_of_the_budget(
     """The name is found late, and the handshake has begun: a clock that had run on meanwhile would give up at once."""
     server = serve(tls=True, stage="accepted")
     url = server.url.replace("127.0.0.1", "localhost")
-    with StreamSubscriber(url, tls=ca_file, timeouts=Timeouts(connect=0.3), backoff=NEVER) as subscriber:
+    with StreamSubscriber(url, tls=ca_file, timeouts=Timeouts(connect=0.6), backoff=NEVER) as subscriber:
         assert not subscriber.wait(0)
         assert phase_of(subscriber) == "resolving"
         hung_resolver.release(server.port)
-        busy(0.4)
+        busy(0.7)
         poll_until(subscriber, lambda: phase_of(subscriber) == "handshake", turn=0)
         for _ in range(3):
             assert not subscriber.wait(0)
             assert phase_of(subscriber) == "handshake"
         secured = InThread(lambda: server_context.wrap_socket(server.peer().sock, server_side=True))
-        busy(0.4)
+        busy(0.7)
         poll_until(subscriber, lambda: phase_of(subscriber) == "head", turn=0)
         secured.result().close()
 

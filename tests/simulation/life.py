@@ -55,13 +55,15 @@ def draw(seed: str) -> Setting:
     dice = random.Random(f"{seed}/setting")
     pace = dice.choices(["default", "long", "short"], [6, 3, 1])[0]
     timeouts, heartbeat, days = {
-        "default": (Timeouts(), 30.0, dice.uniform(3, 8)),
-        "long": (Timeouts(connect=30, response=60, read=300), 120.0, dice.uniform(10, 20)),
+        "default": (Timeouts(), 30.0, dice.uniform(4, 9)),
+        "long": (Timeouts(connect=30, response=60, read=300), 120.0, dice.uniform(12, 24)),
         "short": (Timeouts(connect=2, response=3, read=10), 4.0, dice.uniform(0.2, 0.6)),
     }[pace]
     streams = dice.choices([1, 2, 3, 20], [12, 3, 2, 1])[0]
     host = dice.choices(["inline", "select", "thread", "looks"], [5, 3, 3, 1])[0]
-    interval = dice.choice([5.0, 300.0, 3600.0]) if host != "looks" else dice.choice([0.5, 1.5, 5.0, 20.0])
+    interval = (
+        dice.choices([5.0, 300.0, 3600.0], [1, 2, 2])[0] if host != "looks" else dice.choice([0.5, 1.5, 5.0, 20.0])
+    )
     return Setting(
         days=days / (streams if host != "looks" else streams * 3 / interval + 1) / (3 if interval == 5.0 else 1),
         host=host,
@@ -73,8 +75,8 @@ def draw(seed: str) -> Setting:
         sink=dice.choices(["wakes", "events", "replayed events"], [4, 1, 2])[0],
         timeouts=timeouts,
         heartbeat=heartbeat,
-        post_every=dice.choice([20.0, 300.0, 3600.0]) * (timeouts.read / 75),
-        fault_every=dice.choice([900.0, 3600.0, 14400.0]) * (timeouts.read / 75),
+        post_every=dice.choices([20.0, 300.0, 3600.0], [1, 2, 2])[0] * (timeouts.read / 75),
+        fault_every=dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0] * (timeouts.read / 75),
         tick=dice.choice([0.0, 1e-6, 2e-5]),
     )
 

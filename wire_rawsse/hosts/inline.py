@@ -23,12 +23,12 @@ import math
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import Poller
-from wire_rawsse.hosts.task import SYSTEM, System, Task
+from wire_rawsse.hosts.task import SYSTEM, Chore, System, Task
 from wire_rawsse.waits import READ, SIGNAL, WRITE, Coroutine, Receive, Step, Wait
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -38,26 +38,8 @@ _PAST: Final = 0.0
 _AT_ONCE: Final = (False,)
 _LONGEST_POLL: Final = 86400.0
 """Seconds; epoll counts milliseconds in 31 bits."""
-_STOPPED: Final = 1.0
-"""Seconds; a poll that comes back so much later than it was asked to has been stopped meanwhile, with its process."""
 _OPEN_AGAIN: Final = 0.05
 """Seconds between two attempts to get a poller from a system that has no descriptor left."""
-
-
-class Chore(Protocol):
-    """Work that is no stream's: done between a wake and the next sleep, at the latest when it is due."""
-
-    def due(self) -> float:
-        """The system's monotonic time at which `run` must be called; may lie in the past."""
-
-    def wanted(self) -> float:
-        """The same for when it should be called if the host is awake anyway."""
-
-    def run(self, now: float) -> None:
-        """Do it. May add and remove tasks. Must not raise, and must not block for long."""
-
-    def close(self) -> None:
-        """The last call."""
 
 
 class Loop:
@@ -152,6 +134,8 @@ class Loop:
             # Taken and noted in one call into C: between two, a signal handler of the host's may raise.
             taken.extend(map(busy.acquire, _AT_ONCE))
             if not taken[0]:
+                if self.closing:
+                    self._check_open()  # Whoever has the lock is tearing down.
                 raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
             if self._in_hand:
                 for task in self._tasks:
@@ -195,8 +179,6 @@ class Loop:
             events = poller.poll(limit if limit > 0 else 0)
             self._in_hand = True
             real = monotonic()
-            if nearest > began and real < nearest + _STOPPED:
-                self._looked = real  # Whatever it found came just now: we were waiting for it.
             overdue = self._overdue(began, real) if nearest <= began else ()
             for fd, _ in events:
                 owner = self._owners.get(fd)
@@ -418,18 +400,26 @@ class Loop:
         self._busy = _thread.allocate_lock()
         poller, self._poller = self._poller, None
         bell, self._bell = self._bell, None
-        if poller is not None:
-            poller.close()
-        if bell is not None:
-            bell.abandon()
+        try:
+            if poller is not None:
+                poller.close()
+            if bell is not None:
+                bell.abandon()
+        except OSError:
+            pass  # A kqueue is not inherited.
         self._handed_out = False
         if not self._started:
             return  # Nothing of the parent's is in here: the child may use it.
         self._forked = self.closing = self._closed = True
-        nowhere = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        for fd in self._interest:
-            os.dup2(nowhere, fd, inheritable=False)
-        os.close(nowhere)
+        try:
+            nowhere = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        except OSError:  # No descriptor is left. A pending goodbye must still not be sent: see `Connection.end`.
+            for fd in self._interest:
+                os.close(fd)
+        else:
+            for fd in self._interest:
+                os.dup2(nowhere, fd, inheritable=False)
+            os.close(nowhere)
         self.chore = None
         tasks, self._tasks = self._tasks, []
         for task in tasks:

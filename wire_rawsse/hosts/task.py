@@ -18,7 +18,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import Poller, new_poller
@@ -50,9 +50,28 @@ class System(NamedTuple):
 
 SYSTEM: Final = System()
 
+NO_DOUBT: Final = 0.02
+"""Seconds; a host that comes so shortly after a deadline has slept until then, and what it finds came then. Otherwise
+a peer that drips in step with its deadline, one byte just when it passes, would push it ahead for ever."""
 MOST_DOUBTS: Final = 16
 """How often one deadline gives a late host's stream the benefit of the doubt: more than a connection has steps. A peer
 that drips has something to be found each time, and would stop the clock for ever. Afterwards it is judged unheard."""
+
+
+class Chore(Protocol):
+    """Work that is no stream's: done between a wake and the next sleep, at the latest when it is due."""
+
+    def due(self) -> float:
+        """The system's monotonic time at which `run` must be called; may lie in the past."""
+
+    def wanted(self) -> float:
+        """The same for when it should be called if the host is awake anyway."""
+
+    def run(self, now: float) -> None:
+        """Do it. May add and remove tasks. Must not raise, and must not block for long."""
+
+    def close(self) -> None:
+        """The last call."""
 
 
 class Task:
@@ -144,9 +163,12 @@ class Task:
         now = real - self._lag
         if self.wait is not None and now > self.wait.deadline:
             deadline = self.wait.deadline
-            self._doubts = self._doubts + 1 if deadline == self._doubted else 1
-            self._doubted = deadline
-            now = min(max(self.looked, looked) - self._lag, deadline)
+            if now - deadline < NO_DOUBT:
+                now = deadline
+            else:
+                self._doubts = self._doubts + 1 if deadline == self._doubted else 1
+                self._doubted = deadline
+                now = min(max(self.looked, looked) - self._lag, deadline)
             self._lag = real - now
         self._now = now
         self.looked = real

@@ -38,7 +38,7 @@ LOOK_WITHIN: Final = 29.0
 
 
 class Follower:
-    """The loop's chore (see `hosts.inline.Chore`) of a subscriber that was made by `from_wire`."""
+    """The loop's chore (see `hosts.task.Chore`) of a subscriber that was made by `from_wire`."""
 
     def __init__(
         self, streams: Streams, *, timeouts: Timeouts, keepalive: Keepalive, backoff: Backoff, trust: Trust
@@ -115,10 +115,10 @@ class Follower:
         self._read()
 
     def _read(self) -> None:
+        self._unreadable = True  # Until it has been read, whatever may be raised on the way.
         try:
             found = read_endpoints(self._relay_json)
         except RelayFileError as error:
-            self._unreadable = True
             self._report(str(error))
             return
         self._unreadable = False
