@@ -19,10 +19,11 @@ End = Callable[[], None]
 
 @dataclass(frozen=True)
 class Fault:
-    """`begin` returns what ends it. `weight`: how often, against the others."""
+    """`begin` returns what ends it. `weight`: how often, against the others. `longest`: seconds that it lasts."""
 
     begin: Callable[[Side, random.Random], End]
     weight: int = 1
+    longest: float = 5000.0
 
     @property
     def name(self) -> str:
@@ -31,7 +32,7 @@ class Fault:
     def lasts(self, dice: random.Random) -> float:
         """Seconds: shorter than a silence is allowed to be, as a rule, but not always."""
         shortest, longest = dice.choices([(0.05, 5), (5, 60), (60, 600), (600, 5000)], [4, 5, 3, 1])[0]
-        return dice.uniform(shortest, longest)
+        return min(self.longest, dice.uniform(shortest, longest))
 
 
 def over() -> None:

@@ -88,9 +88,12 @@ class Select(Inline):
 class Looks(Inline):
     """`interval`: how often."""
 
+    _first = True
+
     def sleep(self, until: float) -> bool:
-        if self.loop.deadline() > self.kernel.now:  # Else it has not finished.
+        if self.loop.deadline() > 0 or self._first:  # Else something is in hand, and not yet parsed.
             self.kernel.advance(self.interval)
+            self._first = False
         return self.loop.run(0)
 
 

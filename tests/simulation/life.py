@@ -7,6 +7,7 @@ tested fifty times a year. Half of the lives have the default settings; the othe
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from wire_rawsse.source import EventSink, Opened
 from wire_rawsse.streams import WakeSink
 
 DAY = 86400.0
+EVENT = re.compile(r'\{"event_id": (\d+)\}')
 PATIENCE = 300.0
 """Seconds after which a program that uses an `EventSource` makes another when one has ended for good."""
 HOSTS: dict[str, type[Inline]] = {"inline": Inline, "select": Select, "looks": Looks, "thread": Thread}
@@ -60,7 +62,7 @@ def draw(seed: str) -> Setting:
         "short": (Timeouts(connect=2, response=3, read=10), 4.0, dice.uniform(0.2, 0.6)),
     }[pace]
     streams = dice.choices([1, 2, 3, 20], [12, 3, 2, 1])[0]
-    host = dice.choices(["inline", "select", "thread", "looks"], [5, 3, 3, 1])[0]
+    host = dice.choices(["inline", "select", "thread", "looks"], [5, 3, 3, 2])[0]
     interval = (
         dice.choices([5.0, 300.0, 3600.0], [1, 2, 2])[0] if host != "looks" else dice.choice([0.5, 1.5, 5.0, 20.0])
     )
@@ -130,7 +132,7 @@ class Side:
                 scene.network.owners[place] = self.watch
 
     def _listen(self, place: tuple[str, int] | str) -> None:
-        path = Path(self.life.kernel, self.life.dice.choice([0.0005, 0.01, 0.08]))
+        path = Path(self.life.kernel, self.life.dice.choice([0.0005, 0.01, 0.08, 0.3]))
         self.paths.append(path)
         program = self.proxy or self.relay.gate
         self.life.scene.network.places[place] = made = Place(path, program)
@@ -160,7 +162,10 @@ class Side:
                 self.watch.saw(0)
                 self.gap_told = True
             elif isinstance(item, Event):
-                number = int(item.data.rpartition(":")[2].strip(" }"))
+                found = EVENT.fullmatch(item.data)
+                if found is None:
+                    kernel.fail(f"{self.name}: an event that nobody posted: {item.data!r}")
+                number = int(found[1])
                 if number <= self.last_seen:
                     kernel.fail(f"{self.name}: event {number} came twice")
                 if number != self.last_seen + 1 and (self.relay.replays or not self.gap_told):
@@ -206,7 +211,7 @@ class Life:
         self.kernel.tell("a life of %.2f days: %s", setting.days, setting)
         self.sides = [Side(self, number) for number in range(setting.streams)]
         self.host = HOSTS[setting.host](self, setting.interval, setting.work)
-        self.kernel.before_sleep = [side.watch.check for side in self.sides]
+        self.kernel.before_sleep = [*(side.watch.check for side in self.sides), self._check_threads]
 
     # The host's employer.
 
@@ -254,6 +259,10 @@ class Life:
         self.active += change
         for side in self.sides:
             side.watch.fair_since = None if self.active else self.kernel.now
+
+    def _check_threads(self) -> None:
+        if self.kernel.threads > len(self.sides):
+            self.kernel.fail(f"{self.kernel.threads} threads look names up for {len(self.sides)} streams")
 
     def _settled(self, side: Side) -> bool:
         """Connected, and for so long that it must be true; everything that was posted has been handled."""

@@ -209,6 +209,9 @@ class Relay:
     def _in_pieces(self, visit: Visit, body: bytes, event: int) -> None:
         dice = self.kernel.random
         size = dice.randint(1, len(body))
+        name = body.find(b"data")
+        if name >= 0 and dice.random() < 0.3:
+            size = name + dice.randint(1, 4)  # Where it hurts most.
         visit.write(body[:size], event if size == len(body) else 0)
         if size == len(body):
             visit.halting = False

@@ -238,6 +238,24 @@ def restarted(side: Side, dice: random.Random) -> End:
     return over
 
 
+def impatient(side: Side, dice: random.Random) -> End:
+    """`restart()` again and again, as if that helped."""
+    going_on = True
+
+    def again() -> None:
+        if going_on:
+            restarted(side, dice)
+            side.life.kernel.after(dice.uniform(0.2, 3.0), again)
+
+    again()
+
+    def end() -> None:
+        nonlocal going_on
+        going_on = False
+
+    return end
+
+
 def struck(side: Side, dice: random.Random) -> End:
     side.life.strike()
     return over
@@ -267,6 +285,7 @@ MACHINE: Final[list[Fault]] = [
     Fault(stopped, 2),
     Fault(late, 3),
     Fault(restarted, 3),
+    Fault(impatient, 1, longest=60.0),
     Fault(struck, 1),
 ]
 ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL]
