@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import signal
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from bench import cost, parse, report, roster, wake, wedge
+from bench import cost, parse, report, roster, wake, wake_table, wedge
 
 QUICK_PARSE = 1, 10.0
 FULL_PARSE = 7, parse.CELL_SECONDS
@@ -72,9 +71,9 @@ def _all(arguments: argparse.Namespace, on: Console) -> int:
 
 
 def _show(arguments: argparse.Namespace, on: Console) -> int:
-    found = json.loads(arguments.file.read_text())
+    found = report.load(arguments.file)
     tables = {
-        "wake": lambda: wake.tables(found),
+        "wake": lambda: wake_table.tables(found),
         "parse": lambda: [parse.table(found)],
         "cost": lambda: [cost.table(scheme, rows) for scheme, rows in found["schemes"].items()],
         "wedge": lambda: [wedge.table(found)],

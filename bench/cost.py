@@ -57,7 +57,7 @@ QUICK = Settings(
     idle=2.0,
     events=40,
     schemes=("http",),
-    clients=(BASELINE, "floor_poll", *(client.name for client in roster.OURS), "requests_stock", "httpx_sse_stock"),
+    clients=(BASELINE, "floor_poll", *(client.name for client in roster.OURS), "launchdarkly_stock", "httpx_sse_stock"),
 )
 
 
@@ -137,14 +137,12 @@ def hold_all(tls: bool, settings: Settings, folder: Path, advance: Callable[[], 
     """
     plan = scenario.Plan("loopback", tls, list(settings.clients), 0, 0, 0, GAP_MS, GAP_MS, 1)
     ca, certificate, key = scenario.certificates(folder) if tls else (None, "", "")
-    sender = scenario.start_sender(plan, scenario.LOOPBACK, (certificate, key) if tls else None)
-    assert sender.stdin is not None and sender.stdout is not None
+    sender, _, port = scenario.start_sender("loopback", (certificate, key) if tls else None)
     talk = scenario.Scenario(plan, quiet=True)
     children: list[scenario.Child] = []
     found: dict[str, Cost | str] = {}
     held: dict[str, Held] = {}
     try:
-        port = int(sender.stdout.readline().split()[1])
         for name in settings.clients:
             advance()
             client = BARE if name == BASELINE else roster.BY_NAME[name]
@@ -179,18 +177,14 @@ def hold_all(tls: bool, settings: Settings, folder: Path, advance: Callable[[], 
         for child in children:
             child.process.kill()
             child.finish()
-        sender.terminate()
-        sender.wait(scenario.REPORT_SECONDS)
-        sender.stdin.close()
-        sender.stdout.close()
+        scenario.end_sender(sender)
     return found
 
 
 def measure(settings: Settings, on: Console) -> dict[str, Any]:
     """All clients, so many times; gives what the JSON file holds."""
-    environment = report.environment()
     results: dict[str, dict[str, Any]] = {}
-    with report.progress(on) as bar, tempfile.TemporaryDirectory() as folder:
+    with report.Noise() as noise, report.progress(on) as bar, tempfile.TemporaryDirectory() as folder:
         task = bar.add_task("cost", total=len(settings.schemes) * len(settings.clients) * settings.repeats * 2)
 
         def advance() -> None:
@@ -205,7 +199,13 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
                 reasons = [cost for one in repeats if isinstance(cost := one[name], str)]
                 results[scheme][name] = {"runs": runs, "reasons": reasons}
         bar.update(task, completed=bar.tasks[0].total, refresh=True)
-    return {"bench": "cost", "settings": asdict(settings), "environment": environment, "schemes": results}
+    return {
+        "bench": "cost",
+        "settings": asdict(settings),
+        "environment": report.environment(),
+        "noise": noise.facts,
+        "schemes": results,
+    }
 
 
 COLUMNS = (

@@ -186,9 +186,8 @@ def cell(parser: str, name: str, runs: int) -> dict[str, Any]:
 
 def measure(runs: int, on: Console, limit: float = CELL_SECONDS) -> dict[str, Any]:
     """Every parser on every input, each in a process of its own that is ended after `limit` seconds."""
-    environment = report.environment()
     results: dict[str, dict[str, Any]] = {}
-    with report.progress(on) as bar:
+    with report.Noise() as noise, report.progress(on) as bar:
         task = bar.add_task("parse", total=len(INPUTS) * len(PARSERS))
         for name in INPUTS:
             results[name] = {}
@@ -196,7 +195,13 @@ def measure(runs: int, on: Console, limit: float = CELL_SECONDS) -> dict[str, An
                 results[name][parser] = _in_process(parser, name, runs, limit)
                 bar.advance(task)
                 bar.refresh()
-    return {"bench": "parse", "runs": runs, "environment": environment, "inputs": results}
+    return {
+        "bench": "parse",
+        "runs": runs,
+        "environment": report.environment(),
+        "noise": noise.facts,
+        "inputs": results,
+    }
 
 
 def _in_process(parser: str, name: str, runs: int, limit: float) -> dict[str, Any]:

@@ -18,12 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from bench import roster
-from bench.stats import PERCENTILES, Summary, ratio
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,7 +40,7 @@ def progress(on: Console) -> Progress:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, kernel, processor and load: what a figure means nothing without."""
+    """Versions, kernel and processor: what a figure means nothing without."""
     versions: dict[str, str | None] = {}
     for package in roster.PACKAGES:
         try:
@@ -64,7 +61,6 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": model,
         "cores": os.cpu_count(),
-        "load": os.getloadavg(),
         "cargo": _version("cargo", "--version"),
         "cc": _version("cc", "--version"),
         "commit": _version("git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"),
@@ -80,6 +76,60 @@ def _version(*command: str) -> str | None:
     return out.splitlines()[0] if out else None
 
 
+class Noise:
+    """Who else had the machine while something was measured. `with` begins and ends the watch; `facts` is for the JSON.
+
+    Load is the kernel's average of the last minute, which has our own processes in it; stolen is what the hypervisor
+    gave to others, in percent of all cores (proc(5), /proc/stat); where there is no such file it is None.
+    """
+
+    def __enter__(self) -> Noise:
+        self._began = time.monotonic()
+        self._load = os.getloadavg()[0]
+        self._ticks = _ticks()
+        self.facts: dict[str, Any] = {}
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        before, after = self._ticks, _ticks()
+        share: dict[str, float | None] = {"busy_percent": None, "stolen_percent": None}
+        if before and after and after[0] > before[0]:
+            passed = (after[0] - before[0]) / 100
+            share = {
+                "busy_percent": round((after[1] - before[1]) / passed, 1),
+                "stolen_percent": round((after[2] - before[2]) / passed, 2),
+            }
+        seconds = round(time.monotonic() - self._began, 1)
+        self.facts = {"load_before": self._load, "load_after": os.getloadavg()[0], "seconds": seconds, **share}
+
+
+def _ticks() -> tuple[int, int, int] | None:
+    """(all, busy, stolen) ticks of all cores since boot."""
+    try:
+        fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    user, nice, system, _, _, interrupts, soft, stolen = fields
+    return sum(fields), user + nice + system + interrupts + soft, stolen
+
+
+LOUD_LOAD, LOUD_STOLEN = 0.5, 1.0
+"""Per core at the beginning, and percent: what is above is called noise in so many words."""
+
+
+def noise_line(found: dict[str, Any]) -> str:
+    """One line for a caption: when and where, and how quiet it was."""
+    facts, where = found["noise"], found["environment"]
+    stolen = facts["stolen_percent"]
+    line = (
+        f"{where['when']}, CPython {where['python']}, {where['system']} {where['kernel']}, {where['cores']} cores; "
+        f"load {facts['load_before']:.2f} before, {facts['load_after']:.2f} after; "
+        f"stolen {'unknown' if stolen is None else f'{stolen:.2f} %'}; {facts['seconds']:.0f} s"
+    )
+    loud = facts["load_before"] > LOUD_LOAD * (where["cores"] or 1) or (stolen or 0) > LOUD_STOLEN
+    return f"{line}\nNOISY: others were using this machine; trust the ratios, and those with care" if loud else line
+
+
 def save(name: str, content: dict[str, Any], out: Path) -> Path:
     """Write `out/name.json`, whole."""
     out.mkdir(parents=True, exist_ok=True)
@@ -90,72 +140,9 @@ def save(name: str, content: dict[str, Any], out: Path) -> Path:
     return path
 
 
-def shown(value: float) -> str:
-    """Microseconds with three figures."""
-    return "-" if value != value else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def shown_ratio(found: tuple[float, float, float] | None) -> str:
-    """`middle (smallest-largest)` over the rounds."""
-    return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f}-{found[2]:.2f})"
-
-
-def fastest(summaries: dict[str, Summary | None], names: tuple[str, ...]) -> str | None:
-    """Which of `names` has the smallest median, of those that have one."""
-    found = {name: summary for name in names if (summary := summaries.get(name)) is not None}
-    return min(found, key=lambda name: found[name].percentiles[50]) if found else None
-
-
-def floors(summaries: dict[str, Summary | None]) -> dict[str, str | None]:
-    """Which client is the floor of each kind in this run."""
-    return {
-        "C": fastest(summaries, ("floor_c",)),
-        "main": fastest(summaries, ("floor_poll",)),
-        "thread": fastest(summaries, roster.THREAD_FLOORS),
-    }
-
-
-WAKE_CAPTION = (
-    "µs from just before send to the first instruction of the main thread; "
-    "× = median over the floor's median of the same round (smallest-largest round)"
-)
-
-
-def wake_table(
-    title: str, summaries: dict[str, Summary | None], reasons: dict[str, str], incomplete: list[str]
-) -> Table:
-    """One scenario: microseconds, and ratios to the floors measured beside it."""
-    table = Table(title=title, title_justify="left", caption=WAKE_CAPTION, caption_justify="left")
-    table.add_column("client")
-    for p in PERCENTILES:
-        table.add_column("max" if p == 100 else f"p{p}", justify="right")
-    for head in ("burst 1st", "burst 10th", "× C", "× main floor", "× thread floor"):
-        table.add_column(head, justify="right")
-    against = floors(summaries)
-    family = ""
-    for client in roster.ALL:
-        if client.name not in summaries:
-            continue
-        if family and client.family != family:
-            table.add_section()
-        family = client.family
-        summary = summaries[client.name]
-        if summary is None:
-            # Not inside the grid: a long reason would squeeze every figure.
-            table.add_row(f"[dim]{client.label}", *["[dim]n/a"] * (len(PERCENTILES) + 5))
-            continue
-        ratios = [shown_ratio(ratio(summary, summaries.get(name) if name else None)) for name in against.values()]
-        figures = [shown(summary.percentiles[p]) for p in PERCENTILES]
-        row = [client.label, *figures, shown(summary.burst_first), shown(summary.burst_last), *ratios]
-        table.add_row(*row, style="bold" if client.family == "ours" else None)
-    if lost := [f"{roster.BY_NAME[name].label}: {one.lost}" for name, one in summaries.items() if one and one.lost]:
-        table.caption = f"{table.caption}\nevents without a wake: {', '.join(lost)}"
-    gaps = [line for line in incomplete if line.partition(",")[0] not in reasons]
-    if gaps:
-        table.caption = f"{table.caption}\nwithout figures in some rounds: {escape('; '.join(gaps))}"
-    grouped: dict[str, list[str]] = {}
-    for name, why in reasons.items():
-        grouped.setdefault(why, []).append(roster.BY_NAME[name].label)
-    for why, labels in grouped.items():
-        table.caption = f"{table.caption}\nnot available: {', '.join(labels)}: {escape(why)}"
-    return table
+def load(file: Path) -> dict[str, Any]:
+    """What `save` wrote. Raises `ValueError` for what is no result of the bench."""
+    found = json.loads(file.read_text())
+    if not isinstance(found, dict) or not isinstance(found.get("bench"), str):
+        raise ValueError(f"{file} is no result of this bench")
+    return found

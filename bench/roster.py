@@ -18,62 +18,73 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
-Family = Literal["floor", "ours", "peer"]
+Family = Literal["floor", "ours", "peer", "bound"]
+"""A bound is a peer that the main thread iterates: faster, but while it waits the daemon can do nothing else."""
 BUILD_SECONDS = 900
 
 
 @dataclass(frozen=True)
 class Client:
-    """One program. `name` is its module under `bench.clients`, or the built program's; `stop` how it is told to
-    end.
+    """One program. `name` is for tables and files; `module` is under `bench.clients`, with its `variant`, empty for
+    what was built. `stop` is how it is told to end, `many` whether it can hold several streams.
     """
 
     name: str
     family: Family
     label: str
+    module: str = ""
+    variant: str = ""
     stop: Literal["signal", "stdin"] = "signal"
+    many: bool = False
 
 
+def _peer(module: str, label: str, *, loop: bool = False) -> tuple[Client, ...]:
+    """The variants of one peer; those in an event loop are in the main thread as they are."""
+    found = [Client(f"{module}_{kind}", "peer", f"{label}, {kind}", module, kind, many=True) for kind in STOCK_TUNED]
+    if not loop:
+        found.append(Client(f"{module}_main", "bound", f"{label}, main thread", module, "main"))
+    return tuple(found)
+
+
+STOCK_TUNED = ("stock", "tuned")
 FLOORS = (
-    Client("floor_c", "floor", "C: recv"),
-    Client("floor_poll", "floor", "CPython: poll + recv, main thread"),
-    Client("floor_lock", "floor", "CPython: thread recv, raw lock"),
-    Client("floor_simplequeue", "floor", "CPython: thread recv, SimpleQueue"),
-    Client("floor_eventfd", "floor", "CPython: thread recv, eventfd"),
+    Client("floor_c", "floor", "C: read"),
+    Client("floor_poll", "floor", "CPython: poll + recv", "floor_poll"),
+    Client("floor_lock", "floor", "CPython: thread, raw lock", "floor_lock"),
+    Client("floor_simplequeue", "floor", "CPython: thread, SimpleQueue", "floor_simplequeue"),
+    Client("floor_eventfd", "floor", "CPython: thread, eventfd", "floor_eventfd"),
 )
 THREAD_FLOORS = ("floor_lock", "floor_simplequeue", "floor_eventfd")
 OURS = (
-    Client("ours_inline", "ours", "wire_rawsse: wait()"),
-    Client("ours_thread", "ours", "wire_rawsse: WakeChannel"),
-    Client("ours_select", "ours", "wire_rawsse: own poll loop"),
-    Client("ours_source", "ours", "wire_rawsse: EventSource.next()"),
+    Client("ours_inline", "ours", "wire_rawsse: wait()", "ours_inline"),
+    Client("ours_thread", "ours", "wire_rawsse: WakeChannel", "ours_thread", many=True),
+    Client("ours_select", "ours", "wire_rawsse: own poll loop", "ours_select", many=True),
+    Client("ours_source", "ours", "wire_rawsse: EventSource.next()", "ours_source"),
 )
-PEERS = (
-    Client("pycurl_stock", "peer", "pycurl, thread"),
-    Client("pycurl_tuned", "peer", "pycurl, multi + epoll"),
-    Client("requests_stock", "peer", "requests iter_lines, thread"),
-    Client("requests_tuned", "peer", "requests raw, main"),
-    Client("requests_sse_stock", "peer", "requests-sse, thread"),
-    Client("requests_sse_tuned", "peer", "requests-sse, main"),
-    Client("sseclient_stock", "peer", "sseclient-py, thread"),
-    Client("sseclient_tuned", "peer", "sseclient-py raw, main"),
-    Client("launchdarkly_stock", "peer", "launchdarkly, thread"),
-    Client("launchdarkly_tuned", "peer", "launchdarkly, main"),
-    Client("httpx_stock", "peer", "httpx iter_lines, thread"),
-    Client("httpx_tuned", "peer", "httpx iter_raw, main"),
-    Client("httpx_sse_stock", "peer", "httpx-sse, thread"),
-    Client("httpx_sse_tuned", "peer", "httpx-sse, main"),
-    Client("aiohttp_stock", "peer", "aiohttp lines"),
-    Client("aiohttp_tuned", "peer", "aiohttp readany"),
-    Client("aiohttp_sse_stock", "peer", "aiohttp-sse-client2"),
+_PYTHON_PEERS = (
+    *_peer("launchdarkly", "launchdarkly"),
+    *_peer("httpx_sse", "httpx-sse"),
+    *_peer("sseclient_py", "sseclient-py"),
+    *_peer("requests_sse", "requests-sse"),
+)
+_OTHERS = (
+    *_peer("aiohttp_sse", "aiohttp-sse-client2", loop=True),
+    *_peer("pycurl_easy", "pycurl"),
+    Client("pycurl_multi", "peer", "pycurl multi, own epoll", "pycurl_multi", many=True),
     Client("reqwest", "peer", "Rust: reqwest, thread, mpsc", stop="stdin"),
 )
-ALL = FLOORS + OURS + PEERS
+PEERS = tuple(client for client in _PYTHON_PEERS + _OTHERS if client.family == "peer")
+BOUNDS = tuple(client for client in _PYTHON_PEERS + _OTHERS if client.family == "bound")
+PURE = tuple(client.name for client in _PYTHON_PEERS if client.family == "peer")
+"""The peers without a line of C or Rust of their own, stock and tuned."""
+PYCURL = ("pycurl_easy_stock", "pycurl_easy_tuned", "pycurl_multi")
+ALL = FLOORS + OURS + PEERS + BOUNDS
 BY_NAME = {client.name: client for client in ALL}
 
 PACKAGES = (
     "wire-rawsse", "h11", "certifi", "httpx", "httpcore", "httpx-sse", "requests", "urllib3", "sseclient-py",
-    "requests-sse", "launchdarkly-eventsource", "aiohttp", "aiohttp-sse-client2", "pycurl", "rich", "matplotlib",
+    "requests-sse", "launchdarkly-eventsource", "aiohttp", "aiohttp-sse-client2", "uvloop", "pycurl", "rich",
+    "matplotlib",
 )  # fmt: skip
 
 
@@ -138,12 +149,13 @@ def build_rust() -> Path:
     return rust_program()
 
 
-def command(client: Client, url: str, ca: str | None) -> list[str]:
-    """The argument list that starts `client` against `url`. Raises `Unavailable`."""
+def command(client: Client, urls: str, ca: str | None) -> list[str]:
+    """The argument list that starts `client` against `urls`, which are comma-separated. Raises `Unavailable`."""
     trust = [ca] if ca else []
     if client.name == "floor_c":
-        parts = urlsplit(url)
+        parts = urlsplit(urls)
         return [str(build_floor()), parts.hostname or "", str(parts.port), parts.path, *trust]
     if client.name == "reqwest":
-        return [str(build_rust()), url, *trust]
-    return [sys.executable, "-m", f"bench.clients.{client.name}", url, *trust]
+        return [str(build_rust()), urls, *trust]
+    variant = [client.variant] if client.variant else []
+    return [sys.executable, "-m", f"bench.clients.{client.module}", *variant, urls, *trust]

@@ -4,17 +4,14 @@
 
 Every client is a process of its own; the sender gives each event to ONE of them, so that nobody waits for a
 core that another client's work holds, and each is asleep, cold, when its turn comes, as a daemon is in life.
-Standard output: lines `progress DONE TOTAL`, then one JSON line with the stamps of both sides. It is a process
-so that a link of its own needs no more than `unshare` in front: for `veth` the parent puts us into a new
-network namespace, we give the sender one more, and join the two. Nothing has to be cleaned up: namespaces end
-with their last process.
+Standard output: lines `progress DONE TOTAL`, then one JSON line with the stamps of both sides. It is a process of its
+own so that a link of its own needs no more than `unshare` in front (`space` has the rest).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -26,10 +23,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import roster
+from bench import roster, space
 
 LOOPBACK = "127.0.0.1"
-INSIDE, OUTSIDE = "10.99.0.1", "10.99.0.2"
 READY_SECONDS = 30.0
 REPORT_SECONDS = 20.0
 SETTLE_SECONDS = 0.5
@@ -139,7 +135,7 @@ def certificates(folder: Path) -> tuple[str, str, str]:
     import trustme
 
     authority = trustme.CA()
-    leaf = authority.issue_cert(LOOPBACK, OUTSIDE, INSIDE, "localhost")
+    leaf = authority.issue_cert(LOOPBACK, space.OUTSIDE, space.INSIDE, "localhost")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     leaf.private_key_pem.write_to_path(folder / "key.pem")
     for number, blob in enumerate(leaf.cert_chain_pems):
@@ -147,32 +143,34 @@ def certificates(folder: Path) -> tuple[str, str, str]:
     return str(folder / "ca.pem"), str(folder / "certificate.pem"), str(folder / "key.pem")
 
 
-def start_sender(plan: Plan, address: str, tls: tuple[str, str] | None) -> subprocess.Popen[str]:
-    """The sender, in a network namespace of its own for `veth`, which is joined to ours here. Raises `OSError`."""
+def start_sender(link: str, tls: tuple[str, str] | None) -> tuple[subprocess.Popen[str], str, int]:
+    """The sender, its address and port; for `veth` in a network namespace of its own, joined to ours. Raises
+    `OSError`.
+    """
+    address = space.OUTSIDE if link == "veth" else LOOPBACK
     argv = [sys.executable, "-m", "bench.sender", address, *(["--tls", *tls] if tls else [])]
-    if plan.link != "veth":
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    # The shell waits for one line, so that the address exists before the sender binds it.
-    waiting = ["unshare", "-n", "sh", "-c", 'read -r _ && exec "$@"', "sh", *argv]
-    sender = subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    ours = os.stat("/proc/self/ns/net").st_ino
-    while os.stat(f"/proc/{sender.pid}/ns/net").st_ino == ours:
-        if sender.poll() is not None:
-            raise OSError("unshare -n failed")
-    run = ["nsenter", "-t", str(sender.pid), "-n", "ip"]
-    for line in (
-        ["ip", "link", "set", "lo", "up"],
-        ["ip", "link", "add", "bench0", "type", "veth", "peer", "name", "bench1", "netns", str(sender.pid)],
-        ["ip", "address", "add", f"{INSIDE}/24", "dev", "bench0"],
-        ["ip", "link", "set", "bench0", "up"],
-        [*run, "address", "add", f"{OUTSIDE}/24", "dev", "bench1"],
-        [*run, "link", "set", "bench1", "up"],
-    ):
-        subprocess.run(line, check=True, capture_output=True)
-    assert sender.stdin is not None
-    sender.stdin.write("\n")
-    sender.stdin.flush()
-    return sender
+    if link == "veth":
+        sender = space.beside(argv)
+    else:
+        sender = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert sender.stdout is not None
+    said = sender.stdout.readline().split()
+    if len(said) != 2:
+        raise OSError("the sender did not start")
+    return sender, address, int(said[1])
+
+
+def end_sender(sender: subprocess.Popen[str]) -> None:
+    """It holds nothing that is still wanted, and in the middle of a plan it would not hear that its input ended."""
+    assert sender.stdin is not None and sender.stdout is not None
+    sender.terminate()
+    try:
+        sender.wait(REPORT_SECONDS)
+    except subprocess.TimeoutExpired:
+        sender.kill()
+        sender.wait()
+    sender.stdin.close()
+    sender.stdout.close()
 
 
 class Scenario:
@@ -187,12 +185,9 @@ class Scenario:
     def run(self, folder: Path) -> dict[str, Outcome]:
         plan = self.plan
         ca, certificate, key = certificates(folder) if plan.tls else (None, "", "")
-        address = OUTSIDE if plan.link == "veth" else LOOPBACK
-        sender = start_sender(plan, address, (certificate, key) if plan.tls else None)
-        assert sender.stdin is not None and sender.stdout is not None
+        sender, address, port = start_sender(plan.link, (certificate, key) if plan.tls else None)
         children: list[Child] = []
         try:
-            port = int(sender.stdout.readline().split()[1])
             for name in plan.clients:
                 url = f"{'https' if plan.tls else 'http'}://{address}:{port}/{name}"
                 try:
@@ -221,11 +216,7 @@ class Scenario:
             for child in children:
                 child.stop()
                 child.finish()
-            # It holds nothing that is still wanted, and in the middle of a plan it would not hear that its input ended.
-            sender.terminate()
-            sender.wait(REPORT_SECONDS)
-            sender.stdin.close()
-            sender.stdout.close()
+            end_sender(sender)
         for child in children:
             outcome = self.outcomes[child.client.name]
             if "wakes" in child.report:
@@ -237,11 +228,16 @@ class Scenario:
         return self.outcomes
 
     def send(
-        self, sender: subprocess.Popen[str], steps: list[tuple[str, int]], gap: tuple[float, float], total: int
+        self,
+        sender: subprocess.Popen[str],
+        steps: list[tuple[str, int]],
+        gap: tuple[float, float],
+        total: int,
+        what: str = "event",
     ) -> list[list[int]]:
         """Have the sender carry out `steps`; gives the stamps of each."""
         assert sender.stdin is not None and sender.stdout is not None
-        sender.stdin.write(json.dumps({"order": steps, "gap_ms": gap, "seed": self.plan.seed}) + "\n")
+        sender.stdin.write(json.dumps({"order": steps, "gap_ms": gap, "seed": self.plan.seed, "what": what}) + "\n")
         sender.stdin.flush()
         for line in sender.stdout:
             word, _, rest = line.partition(" ")

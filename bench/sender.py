@@ -7,11 +7,11 @@ TCP_NODELAY is set, else the bursts would measure Nagle's algorithm against dela
 
     python -m bench.sender ADDRESS [--tls CERTIFICATE KEY]
 
-Standard output: `listening PORT`, then `subscribed NAME` for each connection (the path of its request is its
-name), which gets one event at once as a greeting. Each line of standard input is a plan: `{"order": [[name,
-events], …], "gap_ms": [least, most], "seed": n}`; each step sends that many events back to back to ONE client
-and then rests for a random while. The answer is one line, `{"sent": [[t_ns, …], …]}`, in the plan's order. The
-end of standard input ends the process.
+Standard output: `listening PORT`, then `subscribed NAME` for each connection (the path of its request is its name),
+which gets one event at once as a greeting. Each line of standard input is a plan: `{"order": [[name, events], …],
+"gap_ms": [least, most], "seed": n, "what": "event" or "heartbeat"}`; each step sends that many of them back to back to
+ONE client and then rests for a random while. The answer is one line, `{"sent": [[t_ns, …], …]}`, in the plan's order.
+The end of standard input ends the process.
 """
 
 from __future__ import annotations
@@ -43,6 +43,15 @@ def event(sequence: int) -> bytes:
         "timestamp": "2026-01-01T00:00:00Z",
     }
     data = b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+    return chunk(data)
+
+
+HEARTBEAT = b": phyllis: still on the line\n\n"
+"""As wire's relay says it after 30 s without an event."""
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of HTTP/1.1 (RFC 9112 §7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -54,7 +63,7 @@ def say(line: str) -> None:
 class Sender:
     def __init__(self, address: str, context: ssl.SSLContext | None) -> None:
         self.context = context
-        self.listener = socket.create_server((address, 0), backlog=128)
+        self.listener = socket.create_server((address, 0), backlog=1024)
         self.streams: dict[str, socket.socket] = {}
         self.sequence: dict[str, int] = {}
 
@@ -86,14 +95,19 @@ class Sender:
         self.sequence[name] = 0
         say(f"subscribed {name}")
 
-    def carry_out(self, order: list[tuple[str, int]], gap: tuple[float, float], seed: int) -> list[list[int]]:
+    def carry_out(
+        self, order: list[tuple[str, int]], gap: tuple[float, float], seed: int, what: str
+    ) -> list[list[int]]:
         """Send each step's events to its one client; gives the stamps taken just before each `send`."""
         dice = random.Random(seed)
         sent: list[list[int]] = []
         for number, (name, events) in enumerate(order):
-            first = self.sequence[name] + 1
-            self.sequence[name] += events
-            chunks = [event(first + n) for n in range(events)]
+            if what == "heartbeat":
+                chunks = [chunk(HEARTBEAT)] * events
+            else:
+                first = self.sequence[name] + 1
+                self.sequence[name] += events
+                chunks = [event(first + n) for n in range(events)]
             send = self.streams[name].send
             pause = dice.uniform(*gap)
             stamps: list[int] = []
@@ -102,9 +116,9 @@ class Sender:
                 say(f"progress {number}")
             time.sleep(pause)
             try:
-                for chunk in chunks:
+                for one in chunks:
                     stamps.append(time.monotonic_ns())
-                    send(chunk)
+                    send(one)
             except OSError as error:
                 say(f"lost {name} {error!r}")
                 stamps = []
@@ -126,7 +140,7 @@ class Sender:
                     plan = json.loads(line)
                     order = [(str(name), int(events)) for name, events in plan["order"]]
                     gap = (plan["gap_ms"][0] / 1000, plan["gap_ms"][1] / 1000)
-                    say(json.dumps({"sent": self.carry_out(order, gap, plan["seed"])}))
+                    say(json.dumps({"sent": self.carry_out(order, gap, plan["seed"], plan.get("what", "event"))}))
 
 
 def main() -> None:

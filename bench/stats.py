@@ -16,13 +16,17 @@ then hits both sides.
 from __future__ import annotations
 
 import bisect
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.scenario import SETTLE_SECONDS, Outcome
 
 SETTLE_NS = int(SETTLE_SECONDS * 0.8 * 1_000_000_000)
-PERCENTILES = (10, 50, 90, 99, 100)
+PERCENTILES = (10, 50, 90, 99, 99.9, 100)
+BINS_PER_DECADE = 40
 
 
 def percentile(ordered: Sequence[float], p: float) -> float:
@@ -92,7 +96,7 @@ class Summary:
     """
 
     count: int
-    percentiles: dict[int, float]
+    percentiles: dict[float, float]
     low: float
     high: float
     burst_first: float
@@ -100,6 +104,8 @@ class Summary:
     lost: int
     matched: str
     medians: list[float | None]
+    histogram: list[tuple[int, int]]
+    """Of the single events: (bin, number), see `bin_start`. Empty bins are left out."""
 
 
 def summarise(rounds: Sequence[Latencies]) -> Summary | None:
@@ -122,7 +128,18 @@ def summarise(rounds: Sequence[Latencies]) -> Summary | None:
         lost=sum(one.lost for one in rounds),
         matched=rounds[0].matched,
         medians=medians,
+        histogram=histogram(single),
     )
+
+
+def histogram(values: Sequence[float]) -> list[tuple[int, int]]:
+    """Positive values counted in bins of equal width on a log scale."""
+    return sorted(Counter(math.floor(math.log10(value) * BINS_PER_DECADE) for value in values).items())
+
+
+def bin_start(number: int) -> float:
+    """The smallest value of a bin of `histogram`."""
+    return float(10 ** (number / BINS_PER_DECADE))
 
 
 def ratio(of: Summary | None, to: Summary | None) -> tuple[float, float, float] | None:
@@ -132,3 +149,23 @@ def ratio(of: Summary | None, to: Summary | None) -> tuple[float, float, float] 
     pairs = zip(of.medians, to.medians, strict=True)
     each = sorted(mine / floor for mine, floor in pairs if mine is not None and floor)
     return (percentile(each, 50), each[0], each[-1]) if each else None
+
+
+def ratio_of_percentiles(of: Summary | None, to: Summary | None, p: float) -> float | None:
+    """One percentile of all rounds together, divided; for tails, of which one round has too few values."""
+    if of is None or to is None or not to.percentiles[p]:
+        return None
+    return of.percentiles[p] / to.percentiles[p]
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """(middle, smallest, largest) of non-empty values."""
+    ordered = sorted(values)
+    return percentile(ordered, 50), ordered[0], ordered[-1]
+
+
+def revive(fields: dict[str, Any] | None) -> Summary | None:
+    """A summary as it was before JSON made its keys strings."""
+    if fields is None:
+        return None
+    return Summary(**{**fields, "percentiles": {float(p): value for p, value in fields["percentiles"].items()}})

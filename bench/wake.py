@@ -9,7 +9,6 @@ rounds are driven and put together.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -19,11 +18,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import TaskID
-from rich.table import Table
 
-from bench import plot, report, roster
+from bench import report, roster, space, wake_table
+from bench.pictures import wake as picture
 from bench.scenario import Outcome, Plan
-from bench.stats import Latencies, Summary, latencies, summarise
+from bench.stats import Latencies, latencies, summarise
 
 SCENARIO_SECONDS = 900
 NO_PAIR = "its connection was lost in the run, or none of its wakes could be paired with an event"
@@ -47,17 +46,6 @@ class Settings:
 
 
 QUICK = Settings(quick=True, rounds=1, passes=20, bursts=4, warmup=3, links=("loopback",))
-
-
-def namespaces() -> list[str] | None:
-    """The command that puts a scenario into a network namespace of its own, or None where this user may not."""
-    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
-    probe = "ip link add b0 type veth peer name b1 && unshare -n true && nsenter -t $$ -n true"
-    try:
-        done = subprocess.run([*prefix, "sh", "-c", probe], capture_output=True, timeout=20, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return prefix if done.returncode == 0 else None
 
 
 def run_scenario(plan: Plan, prefix: Sequence[str], advance: Callable[[int, int], None]) -> dict[str, Outcome]:
@@ -89,7 +77,7 @@ def scenarios(settings: Settings, on: Console) -> list[tuple[str, bool, list[str
     for link in settings.links:
         prefix: list[str] | None = []
         if link == "veth":
-            prefix = namespaces()
+            prefix = space.prefix()
             if prefix is None:
                 on.print("veth: left out, this user may not make network namespaces")
                 continue
@@ -99,14 +87,13 @@ def scenarios(settings: Settings, on: Console) -> list[tuple[str, bool, list[str
 
 def measure(settings: Settings, on: Console) -> dict[str, Any]:
     """Run all scenarios; gives what the JSON file holds."""
-    before = report.environment()
     left_out = roster.left_out_of_quick() if settings.quick else {}
     taking_part = [name for name in settings.clients if name not in left_out]
     if "reqwest" in taking_part and not roster.rust_program().exists():
         on.print("building the Rust peer; this takes some minutes, once")
     results: dict[str, Any] = {}
     todo = scenarios(settings, on)
-    with report.progress(on) as bar:
+    with report.Noise() as noise, report.progress(on) as bar:
         for link, tls, prefix in todo:
             name = f"{'https' if tls else 'http'} over {link}"
             task = bar.add_task(name, total=1.0)
@@ -137,34 +124,16 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
             }
             results[name] = {
                 "incomplete": incomplete,
-                "floors": report.floors(summaries),
+                "floors": wake_table.floors(summaries),
                 "clients": {client: asdict(found) if found else None for client, found in summaries.items()},
                 "unavailable": {
                     client: reasons.get(client, NO_PAIR) for client, found in summaries.items() if found is None
                 },
             }
-    return {"bench": "wake", "settings": asdict(settings), "environment": before, "load_after": os.getloadavg(),
-            "scenarios": results}  # fmt: skip
-
-
-def tables(found: dict[str, Any]) -> list[Table]:
-    """The tables of what `measure` gave, or of a file that holds it."""
-    return [
-        report.wake_table(
-            f"wake, {name}",
-            {client: revive(fields) for client, fields in scenario["clients"].items()},
-            scenario["unavailable"],
-            scenario["incomplete"],
-        )
-        for name, scenario in found["scenarios"].items()
-    ]
-
-
-def revive(fields: dict[str, Any] | None) -> Summary | None:
-    """A summary as it was before JSON made its keys strings."""
-    if fields is None:
-        return None
-    return Summary(**{**fields, "percentiles": {int(p): value for p, value in fields["percentiles"].items()}})
+    return {
+        "bench": "wake", "settings": asdict(settings), "environment": report.environment(), "noise": noise.facts,
+        "scenarios": results,
+    }  # fmt: skip
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
@@ -173,10 +142,10 @@ def run(settings: Settings, out: Path, on: Console) -> int:
     if not found["scenarios"]:
         on.print("[red]wake: none of the scenarios asked for can run here")
         return 1
-    for table in tables(found):
-        on.print(table)
+    for one in wake_table.tables(found):
+        on.print(one)
     path = report.save("wake", found, out)
-    pictures = plot.wake(found, out)
+    pictures = picture.draw(found, out)
     on.print("written: " + ", ".join(str(p) for p in (path, *pictures)))
     needed = [client.name for client in roster.OURS + roster.FLOORS if client.name in settings.clients]
     missing = {

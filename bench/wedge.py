@@ -183,11 +183,10 @@ class Server:
 
 def measure(settings: Settings, on: Console) -> dict[str, Any]:
     """Start every client under every fault, watch for the window, end them; gives what the JSON file holds."""
-    environment = report.environment()
     server = Server(settings)
     children: dict[tuple[str, str], subprocess.Popen[str]] = {}
     try:
-        with report.progress(on) as bar:
+        with report.Noise() as noise, report.progress(on) as bar:
             task = bar.add_task("wedge", total=settings.window)
             left_out = roster.left_out_of_quick() if settings.quick else {}
             try:
@@ -234,7 +233,13 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
             server.seen[key].said = out.strip()
         server.close()
     results = {fault: {client: asdict(server.seen[fault, client]) for client in SUBJECTS} for fault in settings.faults}
-    return {"bench": "wedge", "settings": asdict(settings), "environment": environment, "faults": results}
+    return {
+        "bench": "wedge",
+        "settings": asdict(settings),
+        "environment": report.environment(),
+        "noise": noise.facts,
+        "faults": results,
+    }
 
 
 def table(found: dict[str, Any]) -> Table:

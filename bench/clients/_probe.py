@@ -24,15 +24,19 @@ Kind = Literal["wake", "event"]
 
 
 class Probe:
-    """One run of one client. `url` is where the events are, `ca` the path of the CA file to trust, or None for
-    http.
+    """One run of one client. `urls` are the streams that it holds, mostly one; `ca` is the path of the CA file to
+    trust, or None for http.
     """
 
-    def __init__(self, kind: Kind, url: str, ca: str | None) -> None:
+    def __init__(self, kind: Kind, urls: str, ca: str | None) -> None:
         self.kind = kind
-        self.url = url
+        self.urls = urls.split(",")
         self.ca = ca
         self.stamps: list[int] = []
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
 
     def woken(self, stamp: int) -> None:
         """Keep one wake; `stamp` is `time.monotonic_ns()`, read by the caller before it did anything else."""
@@ -47,8 +51,18 @@ def say(line: str) -> None:
 
 
 def run(kind: Kind, body: Callable[[Probe], None]) -> None:
-    """Run one client until SIGTERM and report. Never returns; exit status 0 after a report, 1 after a failure."""
-    probe = Probe(kind, sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
+    """Run a client that has no variants until SIGTERM, and report. Never returns."""
+    _run(kind, body, sys.argv[1:])
+
+
+def run_variant(variants: dict[str, tuple[Kind, Callable[[Probe], None]]]) -> None:
+    """The same for the variant that the first argument names."""
+    _run(*variants[sys.argv[1]], sys.argv[2:])
+
+
+def _run(kind: Kind, body: Callable[[Probe], None], arguments: list[str]) -> None:
+    """The exit status is 0 after a report, 1 after a failure."""
+    probe = Probe(kind, arguments[0], arguments[1] if len(arguments) > 1 else None)
     signal.signal(signal.SIGTERM, _stop)
     status = 0
     try:

@@ -1,7 +1,6 @@
 """Floor: a thread in a blocking recv hands over to the main thread by a raw lock."""
 
 import threading
-from contextlib import suppress
 from time import monotonic_ns
 
 from bench.clients._floor import subscribe
@@ -15,9 +14,10 @@ def body(probe: Probe) -> None:
 
     def read() -> None:
         while sock.recv(65536):
-            # Already free: the main thread has a wake that it has not taken yet.
-            with suppress(RuntimeError):
+            try:
                 lock.release()
+            except RuntimeError:
+                pass  # Already free: the main thread has a wake that it has not taken yet.
 
     threading.Thread(target=read, daemon=True).start()
     while True:

@@ -1,4 +1,4 @@
-"""Ours: a daemon's own poll loop with the subscriber's one descriptor and one deadline."""
+"""Ours: a daemon's own poll loop with one descriptor and one deadline for each subscriber."""
 
 import select
 import time
@@ -10,13 +10,22 @@ from bench.clients._probe import Probe, run
 def body(probe: Probe) -> None:
     from wire_rawsse import StreamSubscriber
 
-    with StreamSubscriber(probe.url, tls=probe.ca) as subscriber:
-        poll = select.poll()
+    poll = select.poll()
+    held = {}
+    for url in probe.urls:
+        subscriber = StreamSubscriber(url, tls=probe.ca)
+        held[subscriber.fileno()] = subscriber
         poll.register(subscriber.fileno(), select.POLLIN)
-        while True:
-            poll.poll(min(5000.0, max(0.0, (subscriber.deadline() - time.monotonic()) * 1000)))
-            if subscriber.wait(0):
-                probe.woken(monotonic_ns())
+    while True:
+        soonest = min(subscriber.deadline() for subscriber in held.values())
+        ready = poll.poll(min(5000.0, max(0.0, (soonest - time.monotonic()) * 1000)))
+        if len(ready) == 1:
+            woken = held[ready[0][0]].wait(0)
+        else:
+            # A deadline is nobody's descriptor, so everybody is asked.
+            woken = sum(subscriber.wait(0) for subscriber in held.values()) > 0
+        if woken:
+            probe.woken(monotonic_ns())
 
 
 if __name__ == "__main__":

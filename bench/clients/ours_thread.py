@@ -9,13 +9,14 @@ def body(probe: Probe) -> None:
     from wire_rawsse import StreamSubscriber, WakeChannel, spawn_stream_subscriber
 
     wake = WakeChannel()
-    thread = spawn_stream_subscriber(wake, StreamSubscriber(probe.url, tls=probe.ca))
+    threads = [spawn_stream_subscriber(wake, StreamSubscriber(url, tls=probe.ca)) for url in probe.urls]
     try:
         while True:
             if wake.wait(timeout=5.0):
                 probe.woken(monotonic_ns())
     finally:
-        thread.stop()
+        for thread in threads:
+            thread.stop()
 
 
 if __name__ == "__main__":

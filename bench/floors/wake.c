@@ -1,4 +1,4 @@
-/* The floor under every client: connect, ask, then nothing but recv(2) and a stamp.
+/* The floor under every client: connect, ask, then nothing but read(2) and a stamp.
  *
  * Arguments: host port path [CA file]. With a CA file and -DWITH_TLS the same over OpenSSL. Standard output:
  * `connected` at the first wake; on SIGTERM one JSON line {"kind": "wake", "wakes": [[n, t_ns], ...]}, CLOCK_MONOTONIC. */
@@ -34,7 +34,7 @@ static ssize_t receive(int fd, char *into, size_t room) {
 #ifdef WITH_TLS
     if (tls) return SSL_read(tls, into, (int)room);
 #endif
-    return recv(fd, into, room, 0);
+    return read(fd, into, room);
 }
 
 static void transmit(int fd, const char *what, size_t size) {
@@ -46,7 +46,7 @@ static void transmit(int fd, const char *what, size_t size) {
 
 int main(int count, char **arguments) {
     if (count < 4) return 64;
-    struct sigaction action = {.sa_handler = on_term}; /* no SA_RESTART: recv must end */
+    struct sigaction action = {.sa_handler = on_term}; /* no SA_RESTART: read must end */
     sigaction(SIGTERM, &action, NULL);
     struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[2]))};
     if (inet_pton(AF_INET, arguments[1], &peer.sin_addr) != 1) die("address");
@@ -76,7 +76,7 @@ int main(int count, char **arguments) {
         ssize_t got = receive(fd, buffer, sizeof buffer - 1);
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        if (got <= 0) { if (stop) break; die("recv"); }
+        if (got <= 0) { if (stop) break; die("read"); }
         stamps[wakes++] = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         if (!connected) {
             buffer[got] = 0;

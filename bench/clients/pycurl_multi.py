@@ -1,4 +1,7 @@
-"""Peer: pycurl's multi interface driven by the main thread's own epoll, as libcurl's `multi_socket` wants it."""
+"""Peer: pycurl's multi interface driven by the main thread's own epoll, as libcurl's `multi_socket` wants it.
+
+It needs no thread and has a timeout of the daemon's own.
+"""
 
 import select
 from time import monotonic_ns
@@ -6,6 +9,7 @@ from time import monotonic_ns
 import pycurl
 
 from bench.clients._probe import Probe, run
+from bench.clients.pycurl_easy import easy, tune
 
 
 def body(probe: Probe) -> None:
@@ -24,12 +28,11 @@ def body(probe: Probe) -> None:
 
     multi = pycurl.CurlMulti()
     multi.setopt(pycurl.M_SOCKETFUNCTION, interest)
-    curl = pycurl.Curl()
-    curl.setopt(pycurl.URL, probe.url)
-    if probe.ca:
-        curl.setopt(pycurl.CAINFO, probe.ca)
-    curl.setopt(pycurl.WRITEFUNCTION, chunks.append)
-    multi.add_handle(curl)
+    handles = [easy(probe, url) for url in probe.urls]
+    for curl in handles:
+        tune(curl)
+        curl.setopt(pycurl.WRITEFUNCTION, chunks.append)
+        multi.add_handle(curl)
     multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
     while True:
         timeout = multi.timeout()
