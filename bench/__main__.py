@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from bench import cost, parse, report, roster, wake, wake_table, wedge
+from bench import cost, cost_table, parse, report, roster, wake, wake_table, wedge
 
 QUICK_PARSE = 1, 10.0
 FULL_PARSE = 7, parse.CELL_SECONDS
@@ -75,7 +75,7 @@ def _show(arguments: argparse.Namespace, on: Console) -> int:
     tables = {
         "wake": lambda: wake_table.tables(found),
         "parse": lambda: [parse.table(found)],
-        "cost": lambda: [cost.table(scheme, rows) for scheme, rows in found["schemes"].items()],
+        "cost": lambda: cost_table.tables(found),
         "wedge": lambda: [wedge.table(found)],
     }[found["bench"]]()
     for one in tables:

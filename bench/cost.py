@@ -1,272 +1,254 @@
-"""`cost`: what it costs a machine that one daemon holds one stream, while nothing comes and for each event that does.
+"""`cost`: what it costs a machine that a daemon holds a stream: while nothing comes, for each event, for each
+heartbeat.
 
-The clients of the roster are started one after the other and stay connected together, each in its own process; they
-idle at the same time, and then each in turn gets a number of events, apart enough that each wakes it cold. Read from
-/proc, of a client's whole process:
+Everything is read from outside, of whole processes that hold their stream at the same time:
 
-- memory: "own" is what it has written (Private_Dirty of smaps_rollup), which does not depend on who else runs.
-USS adds
-  file pages that nobody else maps at the moment, RSS all that are mapped.
-- CPU time, and the times it was put on a core at all ("turns"): from schedstat, which counts nanoseconds where utime
-  counts ticks of 10 ms. Over the idle stretch this shows who wakes up to look at the clock.
-- the time from starting the process to its first wake: interpreter, imports, connection, greeting.
+- idle, and at 1 event a second: memory as USS after a minute, threads, descriptors, and time on a core (user and
+  system). Three processes of each client and state, so that a figure has a spread; as there are always several, pages
+  of files are shared for all alike. The baseline is a connected socket with h11 (and for https ssl and trusted roots)
+  in a process that sleeps; what a row has above it is its library's.
+- CPU time for each wake (at 1 a second: as cold as in life; that of the idle copies is subtracted) and each heartbeat.
+- system calls for each wake and each heartbeat, by strace; instructions, by callgrind (`instruments`).
+- 1, 10 and 100 streams in one process: peers in a thread each, aiohttp in one loop.
+- imports (`imports`).
 
-The baseline row is an interpreter that has imported `socket` and what every client of the bench imports, and sleeps.
-What a row has above that is the library's. Linux only: elsewhere there are no such figures, and the command says so.
+Linux only: elsewhere there are no such figures, and the command says so.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from bench import report, roster, scenario
+from bench import cost_table, imports, instruments, proc, report, roster
+from bench.held import Held, Stage, shuffled
+from bench.pictures import cost as picture
 
-BASELINE = "baseline"
-GAP_MS = (4.0, 6.0)
-SETTLE_SECONDS = 2.0
-AFTER_SECONDS = 0.1
-BARE = roster.Client(BASELINE, "floor", "bare interpreter with socket")
-BARE_PROGRAM = (
-    "import socket, time; from bench.clients._probe import Probe; Probe('wake', '', None).woken(0); time.sleep(3600)"
+ALONE = (roster.BASE, *roster.ALL)
+MANY = (
+    roster.OURS_WIRE,
+    *(client for client in roster.OURS + roster.PEERS if client.many and not client.name.endswith("_tuned")),
 )
+COUNTED = (*roster.FLOORS[1:], *roster.OURS, *(client for client in roster.PEERS if client.module))
+"""Whose instructions are counted: programs of ours or of C are fast under valgrind, but not what is asked here."""
+GAP_MS = (2.0, 4.0)
+SLOW_GAP_MS = (20.0, 30.0)
+"""Under valgrind a wake takes some ten times longer."""
+AFTER_SECONDS = 0.5
+
+Advance = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`repeats` fresh processes of each client; `idle` seconds of silence; `events` events, some 5 ms apart."""
+    """`copies` processes of each client and state, watched for `idle` seconds; `events` for each count of system calls
+    and instructions; `streams` how many one process holds; `imports` fresh interpreters."""
 
-    repeats: int = 3
-    idle: float = 20.0
-    events: int = 200
+    copies: int = 3
+    idle: float = 60.0
+    events: int = 40
     schemes: tuple[str, ...] = ("http", "https")
-    clients: tuple[str, ...] = (BASELINE, *(client.name for client in roster.ALL))
+    streams: tuple[int, ...] = (1, 10, 100)
+    imports: int = 15
+    clients: tuple[str, ...] = tuple(client.name for client in ALONE)
+    quick: bool = False
 
 
 QUICK = Settings(
-    repeats=1,
-    idle=2.0,
-    events=40,
+    copies=1,
+    idle=3.0,
+    events=10,
     schemes=("http",),
-    clients=(BASELINE, "floor_poll", *(client.name for client in roster.OURS), "launchdarkly_stock", "httpx_sse_stock"),
-)
+    streams=(1, 10),
+    imports=2,
+    clients=("base_socket", "floor_poll", "floor_lock", "launchdarkly_stock", "httpx_sse_stock", "pycurl_multi",
+             *(client.name for client in roster.OURS)),
+    quick=True,
+)  # fmt: skip
 
 
-@dataclass
-class Cost:
-    """One process. Memory in KiB, times in microseconds, `turns` are the times it was put on a core."""
-
-    start_ms: float
-    own_kib: int
-    uss_kib: int
-    rss_kib: int
-    threads: int
-    descriptors: int
-    idle_cpu_us_per_s: float
-    idle_turns_per_s: float
-    event_cpu_us: float
-    event_turns: float
+def taking_part(settings: Settings, among: Iterable[roster.Client]) -> list[roster.Client]:
+    chosen = {*settings.clients, roster.OURS_WIRE.name}
+    return [client for client in among if client.name in chosen]
 
 
-def memory(pid: int) -> tuple[int, int, int]:
-    """(Private_Dirty, USS, RSS) of a process in KiB."""
-    fields: dict[str, int] = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-        name, value = line.split(":")
-        fields[name] = int(value.split()[0])
-    return fields["Private_Dirty"], fields["Private_Clean"] + fields["Private_Dirty"], fields["Rss"]
-
-
-def schedule(pid: int) -> tuple[int, int]:
-    """(nanoseconds on a core, times put on one) of all threads of a process."""
-    spent = turns = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        on_core, _, slices = (task / "schedstat").read_text().split()
-        spent += int(on_core)
-        turns += int(slices)
-    return spent, turns
-
-
-def available() -> str:
-    """Empty where the kernel gives the figures, else why not."""
-    for needed in ("smaps_rollup", "schedstat"):
-        if not Path(f"/proc/self/{needed}").exists():
-            return f"this system has no /proc/PID/{needed}"
-    return ""
-
-
-@dataclass
-class Held:
-    """One connected process and what was read of it so far; `idle` as `schedule` counts, over the idle stretch."""
-
-    pid: int
-    start_ms: float
-    idle: tuple[int, int] = (0, 0)
-
-
-def spent(pid: int, before: tuple[int, int]) -> tuple[int, int]:
-    """What a process used of the cores since `before`, in the terms of `schedule`."""
-    now = schedule(pid)
-    return now[0] - before[0], now[1] - before[1]
-
-
-def read_cost(held: Held, settings: Settings, events: tuple[int, int]) -> Cost:
-    """Everything of one process, `events` being what all of its events together took."""
-    dirty, uss, rss = memory(held.pid)
-    return Cost(
-        start_ms=held.start_ms, own_kib=dirty, uss_kib=uss, rss_kib=rss,
-        threads=len(list(Path(f"/proc/{held.pid}/task").iterdir())),
-        descriptors=len(list(Path(f"/proc/{held.pid}/fd").iterdir())),
-        idle_cpu_us_per_s=held.idle[0] / settings.idle / 1000, idle_turns_per_s=held.idle[1] / settings.idle,
-        event_cpu_us=events[0] / settings.events / 1000, event_turns=events[1] / settings.events,
-    )  # fmt: skip
-
-
-def hold_all(tls: bool, settings: Settings, folder: Path, advance: Callable[[], None]) -> dict[str, Cost | str]:
-    """One repeat: start all clients one after the other, let them idle together, then give each its events in
-    turn.
-    """
-    plan = scenario.Plan("loopback", tls, list(settings.clients), 0, 0, 0, GAP_MS, GAP_MS, 1)
-    ca, certificate, key = scenario.certificates(folder) if tls else (None, "", "")
-    sender, _, port = scenario.start_sender("loopback", (certificate, key) if tls else None)
-    talk = scenario.Scenario(plan, quiet=True)
-    children: list[scenario.Child] = []
-    found: dict[str, Cost | str] = {}
-    held: dict[str, Held] = {}
-    try:
-        for name in settings.clients:
+def alone(tls: bool, settings: Settings, advance: Advance) -> dict[str, Any]:
+    """One stream: memory and time in both states, then time and system calls for each wake and heartbeat."""
+    found: dict[str, Any] = {}
+    with Stage(tls) as stage:
+        clients = taking_part(settings, ALONE)
+        for client in clients:
             advance()
-            client = BARE if name == BASELINE else roster.BY_NAME[name]
-            url = f"{'https' if tls else 'http'}://{scenario.LOOPBACK}:{port}/{name}"
-            try:
-                command = [sys.executable, "-c", BARE_PROGRAM] if client is BARE else roster.command(client, url, ca)
-            except roster.Unavailable as error:
-                found[name] = str(error)
-                continue
-            start = time.perf_counter()
-            child = scenario.Child(client, command)
-            children.append(child)
-            if child.ready.wait(scenario.READY_SECONDS) and child.connected:
-                held[name] = Held(child.process.pid, (time.perf_counter() - start) * 1000)
-            else:
-                child.process.kill()
-                child.finish()
-                found[name] = child.reason()
-        time.sleep(SETTLE_SECONDS)
-        before = {name: schedule(one.pid) for name, one in held.items()}
-        time.sleep(settings.idle)
-        for name, one in held.items():
-            one.idle = spent(one.pid, before[name])
-        for name, one in held.items():
+            for state in ("idle", "busy"):
+                for copy in range(settings.copies):
+                    if state == "idle" or client is not roster.BASE:
+                        stage.start(f"{client.name}.{state}.{copy}", client)
+        if tls:
+            # As they are without a CA file: certifi's roots and the system's, one after the other.
+            environ = {"SSL_CERT_FILE": str(stage.ca)}
+            for copy in range(settings.copies):
+                stage.start(f"ours_default_trust.idle.{copy}", roster.OURS[0], trust=False, environ=environ)
+        stage.settle(2.0)
+        ran = _at_one_a_second(stage, settings)
+        for label, one in stage.held.items():
+            name, state, _ = label.split(".")
+            row = found.setdefault(name, {"idle": [], "busy": []})
+            row[state].append(_look(one, ran[label], settings.idle))
+        advance()
+        idle = [one for label, one in stage.held.items() if ".idle." in label and one.client is not roster.BASE]
+        for what in ("event", "heartbeat"):
+            for one, spent in zip(idle, _spent_on(stage, idle, what, settings.events), strict=True):
+                found[one.label.split(".")[0]].setdefault(f"{what}_us", []).append(spent / settings.events / 1000)
             advance()
-            mark = schedule(one.pid)
-            if name != BASELINE:
-                talk.send(sender, [(name, 1)] * settings.events, GAP_MS, settings.events)
-                time.sleep(AFTER_SECONDS)
-            found[name] = read_cost(one, settings, spent(one.pid, mark))
-    finally:
-        for child in children:
-            child.process.kill()
-            child.finish()
-        scenario.end_sender(sender)
+        firsts = [one for one in idle if one.label.endswith(".idle.0")]
+        no_strace = instruments.strace_missing(firsts[0].pid) if firsts else "nobody is connected"
+        for what in ("event", "heartbeat") if not no_strace else ():
+            for one, calls in zip(firsts, _calls(stage, firsts, what, settings.events), strict=True):
+                found[one.label.split(".")[0]][f"{what}_calls"] = calls
+            advance()
+        failed = {label.split(".")[0]: reason for label, reason in stage.failed.items()}
+    return {"clients": found, "unavailable": failed, "no_strace": no_strace}
+
+
+def _at_one_a_second(stage: Stage, settings: Settings) -> dict[str, proc.Ran]:
+    """Let the idle ones idle and give the busy ones an event a second; what each used of the cores meanwhile."""
+    busy = [one.streams[0] for label, one in stage.held.items() if ".busy." in label]
+    before = {label: proc.ran(one.pid) for label, one in stage.held.items()}
+    until = time.monotonic() + settings.idle
+    gap = 1000.0 / max(1, len(busy))
+    while busy and time.monotonic() < until:
+        # A little less than a second for all, so that work in between does not make it more.
+        stage.send(shuffled([[name] for name in busy], 1, seed=int(until)), (gap * 0.8, gap * 1.1))
+    time.sleep(max(0.0, until - time.monotonic()))
+    return {label: proc.ran(one.pid) - before[label] for label, one in stage.held.items()}
+
+
+def _look(one: Held, ran: proc.Ran, seconds: float) -> dict[str, float]:
+    """One process as it is now; `ran` is what it used of the cores in `seconds`."""
+    return {
+        **asdict(proc.memory(one.pid)),
+        "threads": proc.threads(one.pid),
+        "descriptors": proc.descriptors(one.pid),
+        "cpu_us_per_s": ran.ns / seconds / 1000,
+        "turns_per_s": ran.turns / seconds,
+    }
+
+
+def _spent_on(stage: Stage, held: list[Held], what: str, each: int) -> list[int]:
+    """Nanoseconds that each process used for `each` events or heartbeats, all in random order."""
+    before = [proc.ran(one.pid) for one in held]
+    stage.send(shuffled([one.streams for one in held], each), GAP_MS, what)
+    time.sleep(AFTER_SECONDS)
+    return [(proc.ran(one.pid) - then).ns for one, then in zip(held, before, strict=True)]
+
+
+def _calls(stage: Stage, held: list[Held], what: str, each: int) -> list[dict[str, float]]:
+    """System calls by name of each process, for one event or heartbeat."""
+    with ExitStack() as stack:
+        attached = [stack.enter_context(instruments.Strace(one.pid)) for one in held]
+        stage.send(shuffled([one.streams for one in held], each), GAP_MS, what)
+        time.sleep(AFTER_SECONDS)
+    return [{name: count / each for name, count in one.calls.items()} for one in attached]
+
+
+def many(tls: bool, settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Several streams in one process: {client: {streams: figures}}. Memory is looked at once all is quiet again."""
+    found: dict[str, Any] = {}
+    with Stage(tls) as stage:
+        for client in taking_part(settings, MANY):
+            for streams in settings.streams:
+                advance()
+                stage.start(f"{client.name}-{streams}", client, streams=streams)
+        stage.settle(5.0)
+        held = list(stage.held.values())
+        spent = _spent_on(stage, held, "event", settings.events)
+        for one, ns in zip(held, spent, strict=True):
+            name, _, number = one.label.partition("-")
+            figures = _look(one, proc.Ran(0, 0), 1.0)
+            found.setdefault(name, {})[number] = {**figures, "event_us": ns / settings.events / 1000}
+        failed = dict(stage.failed)
+    return {"clients": found, "unavailable": failed}
+
+
+def instructions(tls: bool, settings: Settings, advance: Advance) -> dict[str, dict[str, float]]:
+    """Instructions for one wake and one heartbeat of each client that can be counted."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder, Stage(tls) as stage:
+        grind = instruments.Callgrind(Path(folder))
+        for client in taking_part(settings, COUNTED):
+            advance()
+            # The order of sets and dictionaries of strings must not change from one run to the next.
+            stage.start(client.name, client, behind=grind.behind(client.name), environ={"PYTHONHASHSEED": "0"})
+        stage.settle()
+        for one in stage.held.values():
+            grind.on(one.pid)
+        everybody = [one.streams for one in stage.held.values()]
+        stage.send(shuffled(everybody, 5), SLOW_GAP_MS)
+        stage.send(shuffled(everybody, 5), SLOW_GAP_MS, "heartbeat")
+        for one in stage.held.values():
+            grind.zero(one.pid)
+        for what in ("event", "heartbeat"):
+            stage.send(shuffled(everybody, settings.events), SLOW_GAP_MS, what)
+            time.sleep(AFTER_SECONDS)
+            for name, one in stage.held.items():
+                found.setdefault(name, {})[what] = grind.dump(one.pid, name) / settings.events
+            advance()
     return found
 
 
 def measure(settings: Settings, on: Console) -> dict[str, Any]:
-    """All clients, so many times; gives what the JSON file holds."""
-    results: dict[str, dict[str, Any]] = {}
+    """All parts; gives what the JSON file holds."""
+    found: dict[str, Any] = {"alone": {}, "many": {}, "instructions": {}}
+    no_valgrind = instruments.callgrind_missing()
     with report.Noise() as noise, report.progress(on) as bar, tempfile.TemporaryDirectory() as folder:
-        task = bar.add_task("cost", total=len(settings.schemes) * len(settings.clients) * settings.repeats * 2)
+        counts = not settings.quick and not no_valgrind
+        each = len(taking_part(settings, ALONE)) + 5
+        each += len(taking_part(settings, MANY)) * len(settings.streams)
+        each += len(taking_part(settings, COUNTED)) + 2 if not no_valgrind else 0
+        total = each * len(settings.schemes) + len(imports.PROGRAMS) * (settings.imports + counts)
+        task = bar.add_task("cost", total=total)
 
         def advance() -> None:
             bar.advance(task)
             bar.refresh()
 
+        found["imports"] = imports.measure(settings.imports, counts, advance, Path(folder))
         for scheme in settings.schemes:
-            repeats = [hold_all(scheme == "https", settings, Path(folder), advance) for _ in range(settings.repeats)]
-            results[scheme] = {}
-            for name in settings.clients:
-                runs = [asdict(cost) for one in repeats if isinstance(cost := one[name], Cost)]
-                reasons = [cost for one in repeats if isinstance(cost := one[name], str)]
-                results[scheme][name] = {"runs": runs, "reasons": reasons}
-        bar.update(task, completed=bar.tasks[0].total, refresh=True)
+            tls = scheme == "https"
+            found["alone"][scheme] = alone(tls, settings, advance)
+            found["many"][scheme] = many(tls, settings, advance)
+            if not no_valgrind:
+                found["instructions"][scheme] = instructions(tls, settings, advance)
+        bar.update(task, completed=total, refresh=True)
     return {
-        "bench": "cost",
-        "settings": asdict(settings),
-        "environment": report.environment(),
-        "noise": noise.facts,
-        "schemes": results,
-    }
-
-
-COLUMNS = (
-    ("start ms", "start_ms", 1.0, 0),
-    ("own MiB", "own_kib", 1 / 1024, 1),
-    ("USS MiB", "uss_kib", 1 / 1024, 1),
-    ("RSS MiB", "rss_kib", 1 / 1024, 1),
-    ("threads", "threads", 1.0, 0),
-    ("fds", "descriptors", 1.0, 0),
-    ("idle CPU µs/s", "idle_cpu_us_per_s", 1.0, 1),
-    ("idle turns/s", "idle_turns_per_s", 1.0, 2),
-    ("CPU µs/event", "event_cpu_us", 1.0, 0),
-    ("turns/event", "event_turns", 1.0, 1),
-)
-WITH_SPREAD = ("start_ms", "event_cpu_us")
-"""Only these, as more would not fit; the spread of everything is in the JSON."""
-
-
-def table(scheme: str, rows: dict[str, Any]) -> Table:
-    """Medians over the repeats, the spread of times behind; own memory above the baseline in brackets."""
-    grid = Table(title=f"cost of one stream, {scheme}", title_justify="left", caption_justify="left")
-    grid.add_column("client", no_wrap=True)
-    for head, *_ in COLUMNS:
-        grid.add_column(head, justify="right")
-    bare = rows.get(BASELINE, {}).get("runs") or []
-    floor = statistics.median(run["own_kib"] for run in bare) / 1024 if bare else None
-    notes = [
-        "medians (smallest-largest run); turns = times put on a core; +x = own memory above the bare interpreter's"
-    ]
-    for name, row in rows.items():
-        label = BARE.label if name == BASELINE else roster.BY_NAME[name].label
-        if not row["runs"]:
-            grid.add_row(f"[dim]{label}", *["[dim]n/a"] * len(COLUMNS))
-            notes.append(f"not available: {label}: {row['reasons'][0]}")
-            continue
-        if row["reasons"]:
-            notes.append(f"{label}: no figures in {len(row['reasons'])} runs: {row['reasons'][0]}")
-        cells: list[str] = []
-        for _, key, factor, digits in COLUMNS:
-            values = sorted(run[key] * factor for run in row["runs"])
-            cell = f"{statistics.median(values):,.{digits}f}"
-            if key == "own_kib" and floor is not None and name not in (BASELINE, "floor_c", "reqwest"):
-                cell += f" (+{statistics.median(values) - floor:.1f})"
-            elif key in WITH_SPREAD and f"{values[0]:.{digits}f}" != f"{values[-1]:.{digits}f}":
-                cell += f" ({values[0]:,.{digits}f}-{values[-1]:,.{digits}f})"
-            cells.append("-" if name == BASELINE and key.startswith("event") else cell)
-        grid.add_row(label, *cells, style="bold" if name.startswith("ours") else None)
-    grid.caption = "\n".join(notes)
-    return grid
+        "bench": "cost", "settings": asdict(settings), "environment": report.environment(), "noise": noise.facts,
+        "no_valgrind": no_valgrind, **found,
+    }  # fmt: skip
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
-    """Measure, print, save. The exit status: 1 if one of ours has no figure, else 0."""
-    if why := available():
+    """Measure, print, save, draw. The exit status: 1 if one of ours has no figure, else 0."""
+    if why := proc.unavailable():
         on.print(f"cost: left out, {why}")
         return 0
     found = measure(settings, on)
-    for scheme, rows in found["schemes"].items():
-        on.print(table(scheme, rows))
-    on.print(f"written: {report.save('cost', found, out)}")
+    for table in cost_table.tables(found):
+        on.print(table)
+    path = report.save("cost", found, out)
+    on.print("written: " + ", ".join(str(p) for p in (path, *picture.draw(found, out))))
     missing = [
-        n for rows in found["schemes"].values() for n, row in rows.items() if n.startswith("ours") and not row["runs"]
+        f"{client.label}, {scheme}"
+        for scheme, part in found["alone"].items()
+        for client in roster.OURS
+        if client.name in settings.clients and not part["clients"].get(client.name, {}).get("idle")
     ]
+    for one in missing:
+        on.print(f"[red]no figures for {one}")
     return 1 if missing else 0

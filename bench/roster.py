@@ -61,6 +61,9 @@ OURS = (
     Client("ours_select", "ours", "wire_rawsse: own poll loop", "ours_select", many=True),
     Client("ours_source", "ours", "wire_rawsse: EventSource.next()", "ours_source"),
 )
+OURS_WIRE = Client("ours_wire", "ours", "wire_rawsse: from_wire()", "ours_wire", many=True)
+BASE = Client("base_socket", "floor", "socket, h11: connected, asleep", "base_socket")
+"""Both for `cost` alone: they are no way of waiting of their own."""
 _PYTHON_PEERS = (
     *_peer("launchdarkly", "launchdarkly"),
     *_peer("httpx_sse", "httpx-sse"),

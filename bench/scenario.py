@@ -76,10 +76,10 @@ class Outcome:
 class Child:
     """One client process, its standard output read by a thread, so that a client that hangs hangs nobody else."""
 
-    def __init__(self, client: roster.Client, argv: list[str]) -> None:
+    def __init__(self, client: roster.Client, argv: list[str], environ: dict[str, str] | None = None) -> None:
         self.client = client
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
         )
         self.ready = threading.Event()
         self.connected = False

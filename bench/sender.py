@@ -7,7 +7,7 @@ TCP_NODELAY is set, else the bursts would measure Nagle's algorithm against dela
 
     python -m bench.sender ADDRESS [--tls CERTIFICATE KEY]
 
-Standard output: `listening PORT`, then `subscribed NAME` for each connection (the path of its request is its name),
+Standard output: `listening PORT`, then `subscribed NAME` for each connection (the path of its request names it),
 which gets one event at once as a greeting. Each line of standard input is a plan: `{"order": [[name, events], …],
 "gap_ms": [least, most], "seed": n, "what": "event" or "heartbeat"}`; each step sends that many of them back to back to
 ONE client and then rests for a random while. The answer is one line, `{"sent": [[t_ns, …], …]}`, in the plan's order.
@@ -30,7 +30,7 @@ HEAD = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 PROGRESS_EVERY = 50
-REQUEST_SECONDS = 10.0
+REQUEST_SECONDS = 60.0
 
 
 def event(sequence: int) -> bytes:
@@ -53,6 +53,11 @@ HEARTBEAT = b": phyllis: still on the line\n\n"
 def chunk(data: bytes) -> bytes:
     """One chunk of HTTP/1.1 (RFC 9112 §7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def stream_name(path: str) -> str:
+    """The name of a stream: its path, of which what every path of wire's relay has is no part."""
+    return path.strip("/").removeprefix("v1/events/").removesuffix("/stream")
 
 
 def say(line: str) -> None:
@@ -83,7 +88,7 @@ class Sender:
                 if not received:
                     raise ConnectionError("closed before its request was complete")
                 request += received
-            name = request.split(b" ", 2)[1].decode().strip("/")
+            name = stream_name(request.split(b" ", 2)[1].decode())
             connection.sendall(HEAD)
             connection.sendall(event(0))
         except (OSError, IndexError) as error:
