@@ -39,11 +39,12 @@ def test_what_it_does_not_understand(relay: RelayProcess, client: RelayClient) -
         assert control.request("POST", "/control", fields=simple).status == 415
         assert control.request("POST", "/control", body=b"{").status == 400
     for call, told in (
-        ({"do": "dance"}, "do must be one of misbehave, normal, report"),
+        ({"do": "dance"}, "do must be one of misbehave, normal, let go"),
         ({"do": "misbehave"}, "faults is missing"),
         ({"do": "misbehave", "faults": {}}, "faults must be a list"),
         ({"do": "misbehave", "faults": [{"action": "cut", "at": "tea"}]}, "cut must be at one of stream"),
         ({"do": "published", "slot_id": "x"}, "no such slot"),
+        ({"do": "storm", "slot_id": "x", "prefix": "s"}, "no such slot"),
         ({"do": "published"}, "slot_id is missing"),
         ({"do": "adopt", "slot_id": "x"}, "slot_token is missing"),
         ({"do": "adopt", "slot_id": "", "slot_token": "y"}, "slot_id must be a string"),
@@ -135,3 +136,22 @@ def test_stamps_of_events_that_nobody_heard(client: RelayClient, slot: Slot) -> 
     [(first, heard), (second, _)] = client.published(slot)
     assert (first, second) == ("unheard", None)
     assert before < heard < time.monotonic()
+
+
+def test_what_is_held_is_let_go_while_the_faults_stay(subscribe: Subscriber, client: RelayClient, slot: Slot) -> None:
+    raw = subscribe()
+    client.misbehave(Fault("silent", at="event", scope="live"))
+    client.post(slot, {"event_id": "first"})
+    client.wait_until("strikes", 1)
+    client.misbehave(Fault("cut", at="event", scope="both", only="stream"))
+    client.control("let go")
+    raw.until(b'first"}')
+    assert client.report()["faults"], "the fault that was asked for is still in force"
+
+
+def test_a_storm_is_many_events_in_one_moment(subscribe: Subscriber, client: RelayClient, slot: Slot) -> None:
+    raw = subscribe()
+    client.control("storm", slot_id=slot.slot_id, count=2000, prefix="s")
+    raw.until(b'"s2000"')
+    ids = [event["event_id"] for event in client.pull(slot, limit=1000)]
+    assert ids == [f"s{number + 1}" for number in range(1000)]

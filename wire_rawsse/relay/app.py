@@ -88,6 +88,11 @@ class App:
     def gone(self, connection: Connection) -> None:
         self._conduct.gone(connection)
 
+    def pump(self, slot: Slot) -> None:
+        """Send what is new in a slot to its streams."""
+        for stream in tuple(self._streams.get(slot.slot_id, ())):
+            stream.pump()
+
     def requested(self, connection: Connection, request: Request) -> None:
         is_stream = request.method == "GET" and request.path.endswith("/stream")
         self._conduct.requested(connection, is_stream, lambda: self._serve(connection, request))
@@ -169,8 +174,7 @@ class App:
             return text_answer(400, f"the event cannot be kept as JSON: {type(error).__name__}\n")
         if is_new:
             position = len(slot.bodies) - 1
-            for stream in tuple(self._streams.get(slot.slot_id, ())):
-                stream.pump()
+            self.pump(slot)
             slot.stamp(position, time.monotonic())  # Counts where no stream took it.
         return json_answer(
             201 if is_new else 200, {"event_id": event_id, "status": "stored" if is_new else "duplicate"}

@@ -8,6 +8,9 @@ Whoever can reach the port can use it: it is a tool for one machine.
 
     {"do": "misbehave", "faults": [{"action": "cut", "at": "event", …}, …]}   see `faults`
     {"do": "normal"}                  no fault any more
+    {"do": "let go"}                  what is silenced or drips goes on; the faults in force stay in force
+    {"do": "storm", "slot_id": ID, "count": N, "prefix": TEXT}
+                                      N events at once, as if posted in one moment, with ids TEXT1 to TEXTN
     {"do": "report"}                  counters, faults in force, slots, and a log for each connection
     {"do": "published", "slot_id": ID, "start": N}
                                       [[event_id, seconds], …] from position N on, at CLOCK_MONOTONIC: the moment
@@ -22,7 +25,7 @@ Whoever can reach the port can use it: it is a tool for one machine.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wire_rawsse.errors import ConnectError
@@ -39,7 +42,9 @@ _LONGEST_AWAIT = 600.0
 class Control:
     """The handler of the control listener."""
 
-    def __init__(self, store: Store, facts: Facts, conduct: Conduct) -> None:
+    def __init__(self, store: Store, facts: Facts, conduct: Conduct, pump: Callable[[Slot], None]) -> None:
+        """`pump` sends what is new in a slot to its streams."""
+        self._pump = pump
         self._store = store
         self._facts = facts
         self._conduct = conduct
@@ -86,6 +91,13 @@ class Control:
             await self._conduct.misbehave([read_fault(fault) for fault in faults])
         elif deed == "normal":
             await self._conduct.normal()
+        elif deed == "let go":
+            self._conduct.let_go()
+        elif deed == "storm":
+            slot, prefix = self._slot(call), _text(call, "prefix")
+            for number in range(_number(call, "count", 1)):
+                slot.add({"event_id": f"{prefix}{number + 1}"})
+            self._pump(slot)
         elif deed == "report":
             return self._report()
         elif deed == "published":
@@ -97,7 +109,7 @@ class Control:
         elif deed == "adopt":
             self._store.adopt(_text(call, "slot_id"), _text(call, "slot_token"))
         else:
-            raise ValueError("do must be one of misbehave, normal, report, published, await, adopt")
+            raise ValueError("do must be one of misbehave, normal, let go, storm, report, published, await, adopt")
         return {}
 
     def _slot(self, call: Mapping[str, Any]) -> Slot:

@@ -64,6 +64,12 @@ class Conduct:
             connection.release()
         await self._reopen()
 
+    def let_go(self) -> None:
+        """What is silenced or drips now goes on as it does back to normal; the faults in force stay in force."""
+        for connection in tuple(self._connections):
+            if connection.held:
+                connection.release()
+
     def as_json(self) -> list[dict[str, Any]]:
         """The faults that still wait for somebody new, `count` being what is left of it."""
         return [fault.as_json() | ({"count": left[0]} if fault.count else {}) for fault, left in self._faults]

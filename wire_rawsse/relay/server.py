@@ -152,7 +152,7 @@ class _Server:
         self._listeners += [UnixListener(name, plain) for name in options.uds]
         self._control: Listener | None = None
         if options.control:
-            handler: Handler = Control(store, self._facts, conduct)
+            handler: Handler = Control(store, self._facts, conduct, app.pump)
             own = Facts()  # What goes on here must not show in what is reported.
             self._control = TcpListener(
                 "127.0.0.1:0", lambda listener: Connection(handler, own, self._connections, listener.url)

@@ -1,0 +1,28 @@
+"""The lab: every way a stream can die, done for real to a real daemon, and measured.
+
+A cell of the matrix is one process tree in a private world: three hosts (`client`, `middle`, `relay`) that are network
+namespaces joined by veth pairs, with real kernels' TCP between them. A daemon runs in `client`, a relay in `relay`, and
+`middle` routes. The stream is brought into a phase of its life and held there; the fault is injected and proven; then
+the lab waits for the daemon to notice, lifts the fault, waits for the stream to be back, and holds everything that was
+measured against what was promised.
+
+The rooms, each importing only from those above it:
+
+`bounds`     what is promised: pure functions
+`tools`      the system's programs, and what to say where one is missing
+`world`      the three hosts, and the way into a world of one's own
+`drops`      packets dropped on the receiving side, counted
+`look`       what the kernel says of a process and of its sockets
+`lines`      what a daemon says, line by line; the protocol for a daemon of your own
+`stage`      the relay in its host, and whoever posts events to it
+`daemon`     the daemon under test as a process
+`daemons/`   our own daemons, one for each consumer and host
+`names`      the resolver of this world
+`phases`     how a stream is brought into a phase and held there
+`catalogue/` the faults
+`cell`       one cell, from an empty world to a verdict
+`verdict`    what was measured against what was promised
+`pairs`      which cells there are
+`matrix`     many cells side by side
+`report`     tables and the picture
+"""

@@ -1,0 +1,80 @@
+"""Packets that do not arrive: for ever, or for a moment."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tests.faults.bounds import Expectation, Kind, Setup
+from tests.faults.catalogue.base import Fault, Unproven
+from tests.faults.cell import Cell
+from tests.faults.drops import Drop
+
+BRIEF = 0.7
+"""Seconds: with the retransmission that follows, silence stays under 0.8 × `read`."""
+
+
+class Dropped(Fault):
+    group = "packets"
+    needs = ("nft",)
+    ways: ClassVar[tuple[str, ...]]
+
+    def __init__(self) -> None:
+        self.drops: list[Drop] = []
+
+    def expect(self, setup: Setup) -> Expectation | str:
+        return Expectation(Kind.UNREACHABLE, setup.strikes_in)
+
+    def inject(self, cell: Cell) -> None:
+        hosts = {"client": cell.world.client, "peer": cell.first_hop}
+        interface = 'iifname != "lo"'
+        self.drops = [Drop(hosts[way], interface) for way in self.ways]
+
+    def done(self, cell: Cell) -> bool:
+        return all(drop.count for drop in self.drops)
+
+    def proof(self, cell: Cell) -> dict[str, Any]:
+        told = [drop.told() for drop in self.drops]
+        if not any(drop.count for drop in self.drops):
+            raise Unproven("no packet was dropped")
+        return {"drops": told}
+
+    def lift(self, cell: Cell) -> None:
+        for drop in self.drops:
+            drop.lift()
+
+
+class DropBoth(Dropped):
+    name, words, ways = "drop-both", "packets dropped both ways, for ever", ("client", "peer")
+
+
+class DropToClient(Dropped):
+    name, words, ways = "drop-to-client", "packets to the client dropped, for ever", ("client",)
+
+
+class DropToRelay(Dropped):
+    name, words, ways = "drop-to-relay", "packets to the relay dropped, for ever", ("peer",)
+
+
+class Brief(Dropped):
+    lasts = BRIEF
+
+    def expect(self, setup: Setup) -> Expectation | str:
+        return Expectation(Kind.SURVIVED, setup.strikes_in)
+
+    def done(self, cell: Cell) -> bool:
+        return any(drop.count for drop in self.drops)
+
+
+class BriefBoth(Brief):
+    name, words, ways = "brief-both", "packets dropped both ways, for a moment", ("client", "peer")
+
+
+class BriefToClient(Brief):
+    name, words, ways = "brief-to-client", "packets to the client dropped, for a moment", ("client",)
+
+
+class BriefToRelay(Brief):
+    name, words, ways = "brief-to-relay", "packets to the relay dropped, for a moment", ("peer",)
+
+
+FAULTS: tuple[type[Fault], ...] = (DropBoth, DropToClient, DropToRelay, BriefBoth, BriefToClient, BriefToRelay)

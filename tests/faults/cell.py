@@ -1,0 +1,328 @@
+"""One cell, from an empty world to what was measured.
+
+Two rounds without any fault come first. The one loads what is loaded once, the other is the measure for the rest: what
+a living stream holds, what an event costs, and that nothing is left when it is closed. The third round is the test.
+While it lasts an event is posted every fifth of a second, whatever happens to the stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tests.faults import bounds
+from tests.faults.bounds import Expectation, Promise, Setup
+from tests.faults.catalogue.base import Fault
+from tests.faults.daemon import Daemon, StateWatch, environment
+from tests.faults.lines import Line, state, word
+from tests.faults.look import Held, sockets
+from tests.faults.names import Names
+from tests.faults.phases import HOLDS, PROXY_PORT
+from tests.faults.stage import HTTPS, Post, Poster, Relay
+from tests.faults.tools import LabError, program
+from tests.faults.world import MIDDLE_CLIENT, RELAY, Host, World
+
+MEASURED_EVENTS: Final = 8
+LINGER: Final = 0.3
+"""Seconds that a fault stays after it was noticed."""
+LATE: Final = 4.0
+"""Seconds beyond a bound for which the lab goes on waiting, so that it can say how late it was."""
+SETTLE: Final = 3.0
+"""Seconds within which all that was posted is to be fetched once the stream is back, and leftovers to be gone."""
+
+
+@dataclasses.dataclass
+class Measured:
+    """All that a verdict is made from. Moments are on CLOCK_MONOTONIC."""
+
+    promise: Promise
+    injected: float = 0.0
+    lifted: float = 0.0
+    struck: float = 0.0
+    noticed: Line | None = None
+    back: Line | None = None
+    mend_bound: float = 0.0
+    round_began: float = 0.0
+    lines: list[Line] = dataclasses.field(default_factory=list)
+    """What the daemon said in the tested round."""
+    mark: int = 0
+    """The position in `lines` from which a failure is the fault's doing."""
+    calm: list[Post] = dataclasses.field(default_factory=list)
+    """Events that were posted one by one while the stream was open and well."""
+    posts: list[Post] = dataclasses.field(default_factory=list)
+    stored: list[str] = dataclasses.field(default_factory=list)
+    known: set[str] = dataclasses.field(default_factory=set)
+    """Events that were fetched in the rounds before."""
+    living: Held | None = None
+    idle: Held | None = None
+    living_after: Held | None = None
+    idle_after: Held | None = None
+    per_connection: float = 0.0
+    per_event: float = 0.0
+    cpu: float = 0.0
+    wall: float = 0.0
+    watch: StateWatch | None = None
+    ended: int | None = 0
+    """The daemon's exit status; None where it had to be killed."""
+
+
+class Cell:
+    """Made in a world of its own; `measure` runs it. What a fault may use is public."""
+
+    def __init__(self, fault: Fault, setup: Setup, expectation: Expectation) -> None:
+        self.fault = fault
+        self.setup = setup
+        self.expectation = expectation
+        self.settings = setup.settings
+        self.world = World()
+        self.names = Names(self.world)
+        self.relay = Relay(self.world, setup)
+        self.environment = environment(self.world, self.relay, setup)
+        self.poster = Poster(self.relay)
+        self.daemon: Daemon
+        self.injected = 0.0
+        self.begun = 0
+        """The position in the daemon's log at which the present round begins."""
+        self.mark = 0
+        self.facts: dict[str, Any] = {}
+        """For the report: what a fault or the engine notes."""
+        self.measured = Measured(bounds.promise(expectation, setup))
+        self._closing = contextlib.ExitStack()
+        if setup.transport == "proxy":
+            self._start_proxy()
+
+    @property
+    def first_hop(self) -> Host:
+        """Whom the client's kernel talks to."""
+        return self.world.middle if self.setup.transport == "proxy" else self.world.relay
+
+    def note(self, **facts: Any) -> None:
+        self.facts.update(facts)
+
+    def inject(self) -> None:
+        """Begin the fault, once."""
+        if not self.injected:
+            self.mark = len(self.daemon.log)
+            self.injected = time.monotonic()
+            self.fault.inject(self)
+
+    def calm_events(self, count: int) -> None:
+        """Events one by one on a stream that is well: each must wake."""
+        self.measured.calm += self.poster.several(count)
+
+    def await_strike(self, seconds: float = 3.0) -> None:
+        """Wait until the relay has done what it was told to do wrong."""
+        self.relay.control("await", counter="strikes", at_least=1, seconds=seconds)
+
+    def measure(self) -> Measured:
+        """Run it. Raises `LabError`, `Unproven` among them."""
+        self.fault.prepare(self)
+        self.daemon = Daemon(self.world, self.setup, self.environment)
+        self._closing.callback(self.daemon.close)
+        watch = self.measured.watch = StateWatch(self.daemon.state_file)
+        self._closing.callback(watch.close)
+        if self.daemon.ours:
+            self._rounds_without_fault()
+        self._test()
+        return self.measured
+
+    def close(self) -> None:
+        self.fault.close(self)
+        with contextlib.suppress(LabError):
+            self.relay.resume()
+        self._closing.close()
+        self.poster.close()
+        self.relay.close()
+        self.names.close()
+        self.world.close()
+
+    def _start_proxy(self) -> None:
+        from tests.faults.proxy import Proxy  # A process more, for those cells only.
+
+        with self.world.middle.entered():
+            self.proxy = Proxy(bind=f"{MIDDLE_CLIENT}:{PROXY_PORT}", origin=f"{RELAY}:{HTTPS}")
+        self._closing.callback(self.proxy.close)
+        self.environment["HTTPS_PROXY"] = f"http://{MIDDLE_CLIENT}:{PROXY_PORT}"
+
+    def _rounds_without_fault(self) -> None:
+        found = self.measured
+        self.daemon.ready()
+        for _ in range(2):
+            before = self.daemon.held()
+            position = self._go()
+            self._await(state("streaming"), position, "connect")
+            time.sleep(0.05)
+            connected = self.daemon.held()
+            self.poster.several(MEASURED_EVENTS, gap=0.03)
+            self._fetched(position)
+            living = found.living = self.daemon.held()
+            found.per_connection = connected.cpu - before.cpu
+            found.per_event = (living.cpu - connected.cpu) / MEASURED_EVENTS
+            self._stop(position)
+            found.idle = self.daemon.held()
+        found.known = {event for line in self.daemon.log.since() for event in _events(line)}
+
+    def _test(self) -> None:
+        found, setup = self.measured, self.setup
+        early = setup.phase in self.fault.early
+        hold = HOLDS[setup.phase](self, early)
+        hold.arrange()
+        if early and setup.phase not in ("streaming", "mid-line", "backing-off", "reconnecting"):
+            self.begun = len(self.daemon.log)
+            self.inject()
+        cpu, found.round_began = self.daemon.held().cpu, time.monotonic()
+        self.begun = self._go()
+        hold.reach()
+        self.inject()
+        self.poster.go()
+        hold.release()
+        if found.promise.survives:
+            self._survive()
+        else:
+            self._notice()
+        self.note(sockets={host.name: sockets(host) for host in (self.world.client, self.first_hop)})
+        self.note(proof=self.fault.proof(self))
+        found.struck = self.fault.struck(self)
+        now = time.monotonic()
+        found.lifted = now
+        self.fault.lift(self)
+        self._mend(now)
+        self.poster.pause()
+        self.calm_events(3)
+        found.stored = self.relay.stored()
+        self._fetched(self.begun)
+        found.wall = time.monotonic() - found.round_began
+        found.cpu = self.daemon.held().cpu - cpu
+        found.living_after = self._settled(found.living)
+        self._stop(self.begun)
+        found.idle_after = self._settled(found.idle)
+        found.lines = self.daemon.log.since(self.begun)
+        found.mark = self.mark - self.begun
+        found.injected = self.injected
+        found.posts = self.poster.posts
+        self.note(relay=self.relay.report())
+        found.ended = self.daemon.close()
+
+    def _survive(self) -> None:
+        until = time.monotonic() + (self.fault.lasts or 0.0)
+        limit = until + LATE
+        while (now := time.monotonic()) < until or (now < limit and not self.fault.done(self)):
+            time.sleep(0.02)
+
+    def _notice(self) -> None:
+        wait = self.measured.promise.within + LATE + self.settings.maximum
+        self.measured.noticed = self.daemon.log.wait(word("failed"), wait, self.mark)
+        if self.measured.noticed is not None:
+            time.sleep(LINGER)
+
+    def _mend(self, lifted: float) -> None:
+        """Wait until the stream is back; how long that may take follows from what it was doing."""
+        found = self.measured
+        now_in, since, failures, pause = self._present(lifted)
+        if now_in == "backing-off":
+            bound = bounds.mended_within(now_in, 0.0, max(0.0, since + pause - lifted), self.settings)
+        else:
+            bound = bounds.mended_within(
+                now_in, lifted - since, bounds.longest_pause(failures, self.settings), self.settings
+            )
+        found.mend_bound = bound
+        if found.noticed is None and now_in == "streaming":
+            return  # It never was away.
+        position = self.mark
+        if found.noticed is not None:
+            position = self.daemon.log.since().index(found.noticed)
+        found.back = self.daemon.log.wait(state("streaming"), bound + LATE, position)
+        if found.back is None:
+            raise Stuck("the stream did not come back", found)
+
+    def _present(self, moment: float) -> tuple[str, float, int, float]:
+        """At `moment`: the phase, when its clock began, the attempts that failed in a row, the last pause ordered."""
+        now_in, since, failures, pause = "idle", moment, 0, 0.0
+        for line in self.daemon.log.since(self.begun):
+            if line.at > moment:
+                break
+            if line.word == "failed":
+                failures += 1
+                pause = line.named("pause") or 0.0
+            elif line.word == "state":
+                if line.first == "streaming":
+                    failures = 0
+                # One clock runs from the name to the end of the handshake.
+                if line.first not in ("connecting", "tunnel", "handshake") or now_in == "backing-off":
+                    since = line.at
+                now_in = line.first
+        return now_in, since, failures, pause
+
+    def _go(self) -> int:
+        position = len(self.daemon.log)
+        self.daemon.order("go")
+        return position
+
+    def _stop(self, position: int) -> None:
+        if not self.daemon.ours:
+            return
+        self.daemon.order("stop")
+        self._await(word("over"), position, "stop")
+        self.daemon.ready(position)
+
+    def _await(self, there: Any, position: int, what: str) -> Line:
+        found = self.daemon.log.wait(there, 10.0, position)
+        if found is None:
+            raise LabError(f"the daemon did not {what}: {self.daemon.last_words()}")
+        return found
+
+    def _fetched(self, position: int) -> None:
+        """Give the daemon time to fetch all that there is."""
+        wanted = set(self.relay.stored()[-1:])
+        until = time.monotonic() + SETTLE
+        while wanted and time.monotonic() < until:
+            if any(wanted.intersection(_events(line)) for line in self.daemon.log.since(position)):
+                return
+            time.sleep(0.01)
+
+    def _settled(self, before: Held | None) -> Held:
+        """What is held once all that ends by itself has ended, or at the end of `SETTLE`."""
+        until = time.monotonic() + SETTLE
+        while True:
+            now = self.daemon.held()
+            if before is None or time.monotonic() > until:
+                return now
+            if now.threads <= before.threads and now.descriptors <= before.descriptors:
+                return now
+            time.sleep(0.02)
+
+
+class Stuck(Exception):
+    """The daemon did not come back. Not the lab's fault: `found` is what there is for the verdict."""
+
+    def __init__(self, text: str, found: Measured) -> None:
+        super().__init__(text)
+        self.found = found
+
+
+def _events(line: Line) -> list[str]:
+    return line.words.split() if line.word in ("pulled", "event") else []
+
+
+@contextlib.contextmanager
+def recorded(world: World, path: str | None) -> Iterator[None]:
+    """Packets of the middle host into a pcap file, by tcpdump, while this lasts."""
+    if path is None:
+        yield
+        return
+
+    with world.middle.entered():
+        dump = subprocess.Popen(
+            [program("tcpdump"), "-i", "any", "-U", "-w", path], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+    assert dump.stderr is not None
+    dump.stderr.readline()  # "listening on any …": from now on nothing is missed.
+    try:
+        yield
+    finally:
+        dump.terminate()
+        dump.communicate()

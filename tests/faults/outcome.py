@@ -1,0 +1,107 @@
+"""One cell's outcome as plain data: what `run` prints, and what a matrix collects."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any, Final
+
+from tests.faults.bounds import CONSUMERS, Setup
+from tests.faults.catalogue import FAULTS
+from tests.faults.cell import Cell, Stuck, recorded
+from tests.faults.tools import LabError, Missing, require
+from tests.faults.verdict import judge, notice_seconds
+
+ALWAYS: Final = ("ip", "nft", "ss", "unshare")
+KEPT, BROKEN, ERROR, LEFT_OUT = "kept", "broken", "error", "left out"
+"""Every promise was kept; one was not; the lab could not do it or not prove it; the cell makes no sense."""
+
+
+def command(fault: str, setup: Setup) -> str:
+    """The command line that runs this cell again."""
+    words = ["python", "-m", "tests.faults", "run", fault, "--phase", setup.phase, "--host", setup.host]
+    words += {"https": ["--tls"], "http": [], "proxy": ["--proxy"]}[setup.transport]
+    words += ["--consumer", setup.consumer, "--seed", str(setup.seed)]
+    words += ["--daemon", setup.command] if setup.command else []
+    defaults = dataclasses.asdict(type(setup.settings)())
+    for name, value in dataclasses.asdict(setup.settings).items():
+        if value != defaults[name]:
+            words += ["--set", f"{name}={value:g}"]
+    return shlex.join(words)
+
+
+def why_not(fault: str, setup: Setup) -> str | None:
+    """Why a cell makes no sense, in words; None where it does."""
+    if setup.phase == "handshake" and not setup.tls:
+        return "without TLS there is no handshake"
+    if setup.consumer != CONSUMERS[0] and setup.host == "thread":
+        return "an EventSource lives in the thread that iterates over it; there is no thread host for it"
+    expected = FAULTS[fault]().expect(setup)
+    return expected if isinstance(expected, str) else None
+
+
+def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]:
+    """Run a cell in this world of its own; everything that is known of it afterwards. Raises `Missing`."""
+    fault = FAULTS[name]()
+    about = {
+        "fault": name,
+        "phase": setup.phase,
+        "host": setup.host,
+        "transport": setup.transport,
+        "consumer": setup.consumer,
+        "seed": setup.seed,
+        "command": command(name, setup),
+    }
+    reason = why_not(name, setup)
+    if reason is not None:
+        return {**about, "status": LEFT_OUT, "reason": reason}
+    require((*ALWAYS, *fault.needs))
+    expectation = fault.expect(setup)
+    assert not isinstance(expectation, str)
+    cell: Cell | None = None
+    try:
+        cell = Cell(fault, setup, expectation)
+        with recorded(cell.world, pcap):
+            found = cell.measure()
+    except Stuck as stuck:
+        found = stuck.found
+        assert cell is not None
+        found.lines = cell.daemon.log.since(cell.begun)
+        found.mark, found.posts = cell.mark - cell.begun, cell.poster.posts
+    except Missing:
+        raise
+    except LabError as error:
+        told = {"status": ERROR, "reason": str(error)}
+        if cell is not None and hasattr(cell, "daemon"):
+            told |= {"lines": [list(line) for line in cell.daemon.log.since()], "errors": cell.daemon.errors()}  # type: ignore[dict-item]
+        return {**about, **told, **(cell.facts if cell else {})}
+    finally:
+        if cell is not None:
+            cell.close()
+    checks = judge(found, setup, fault)
+    broken = [check.name for check in checks if not check.kept]
+    seconds = notice_seconds(found, setup)
+    noticed = None
+    if found.noticed is not None and seconds is not None:
+        noticed = {"clock": found.noticed.first, "seconds": round(seconds, 4), "within": found.promise.within}
+    return {
+        **about,
+        "status": BROKEN if broken else KEPT,
+        "reason": ", ".join(broken),
+        "promise": dataclasses.asdict(found.promise),
+        "noticed": noticed,
+        "mended": None
+        if found.back is None
+        else {"seconds": round(max(0.0, found.back.at - found.lifted), 4), "within": round(found.mend_bound, 4)},
+        "checks": [check.as_json() for check in checks],
+        "moments": {
+            "began": found.round_began,
+            "injected": found.injected,
+            "struck": found.struck,
+            "lifted": found.lifted,
+        },
+        "lines": [list(line) for line in found.lines],
+        "errors": cell.daemon.errors(),
+        "events": {"posted": len(found.posts), "stored": len(found.stored)},
+        **cell.facts,
+    }

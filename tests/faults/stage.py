@@ -1,0 +1,220 @@
+"""The relay in its host, and whoever posts events to it.
+
+The lab talks to the relay out of band: posts and pulls go over a Unix-domain socket, which belongs to a path and not to
+a network, the control call over loopback inside the relay's host. So a fault touches the stream alone. A relay that is
+stopped or killed is not to be reached this way either; what is posted then is refused or comes late, and the relay's
+own store says at the end what there was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tests.faults.bounds import Setup
+from tests.faults.tools import LabError
+from tests.faults.world import RELAY, RELAY6, World
+from wire_rawsse import WireRawSSEError
+from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.relay.faults import Fault as RelayFault
+from wire_rawsse.relay.process import RelayProcess
+
+NAME: Final = "relay.lab"
+HTTP, HTTPS = 8080, 8443
+CERTIFICATES: Final = "FAULTS_CERTIFICATES"
+"""A folder with ca.pem, relay.pem and relay.key: a matrix makes them once for all its cells."""
+PATIENCE: Final = 5.0
+GAP: Final = 0.2
+"""Seconds between two events."""
+
+
+def make_certificates(folder: Path) -> None:
+    """An authority that only this lab trusts, and a certificate of the relay's."""
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert(NAME)
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / "relay.key"))
+    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    (folder / "relay.pem").write_bytes(chain)
+
+
+class Relay:
+    """The relay, over all the lives that a fault may give it."""
+
+    def __init__(self, world: World, setup: Setup) -> None:
+        self._world = world
+        self._setup = setup
+        given = os.environ.get(CERTIFICATES)
+        self.certificates = Path(given) if given else world.folder
+        if not given:
+            make_certificates(world.folder)
+        self.slot = Slot("lab", "lab-token-0123456789abcdef")
+        self.socket = f"unix://{world.folder}/relay.sock"
+        self.reports: list[dict[str, Any]] = []
+        """What the relay of each life said before it was ended."""
+        self.alive = False
+        self.stopped = False
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        """A new process in the same place, with an empty store under the same credentials."""
+        both = [(RELAY, f"[{RELAY6}]")]
+        plain = [f"{host}:{HTTP}" for pair in both for host in pair]
+        secure = [f"{host}:{HTTPS}" for pair in both for host in pair]
+        with self._world.relay.entered():
+            self._process = RelayProcess(
+                bind=plain,
+                bind_tls=secure,
+                uds=[str(self._world.folder / "relay.sock")],
+                certificate=str(self.certificates / "relay.pem"),
+                key=str(self.certificates / "relay.key"),
+                heartbeat=self._setup.settings.heartbeat,
+                replay_ids=self._setup.ids,
+            )
+        self._client = RelayClient(self.socket, control=self._process.control_url, timeout=PATIENCE)
+        self.alive = True
+        self.adopt()
+
+    def adopt(self) -> None:
+        with self._world.relay.entered():
+            self._client.adopt(self.slot)
+
+    def control(self, do: str, **call: Any) -> dict[str, Any]:
+        """One control call. Raises `LabError` where the relay cannot answer."""
+        with self._world.relay.entered():
+            try:
+                return self._client.control(do, **call)
+            except WireRawSSEError as error:
+                raise LabError(f"the relay does not do {do}: {error}") from error
+
+    def misbehave(self, *faults: RelayFault) -> None:
+        """From now on these faults and no others."""
+        self.control("misbehave", faults=[fault.as_json() for fault in faults])
+
+    def normal(self) -> None:
+        """No fault any more; what is held is let go."""
+        self.control("normal")
+
+    def let_go(self) -> None:
+        """What is held goes on; the faults in force stay in force."""
+        self.control("let go")
+
+    def report(self) -> dict[str, Any]:
+        """What the present life has to say; of a dead or stopped one, what it said last."""
+        if not self.alive or self.stopped:
+            return self.reports[-1] if self.reports else {}
+        return self.control("report")
+
+    def struck_since(self, moment: float) -> list[tuple[float, str]]:
+        """What the relay did wrong since `moment`, on the connections of the stream: (CLOCK_MONOTONIC, what)."""
+        found = []
+        for connection in self.report().get("connections", ()):
+            for at, what, detail in connection["log"]:
+                if what == "fault" and at >= moment:
+                    found.append((at, detail))
+        return sorted(found)
+
+    def stored(self) -> list[str]:
+        """The ids of all events in the store, oldest first."""
+        found: list[str] = []
+        while events := self._client.pull(self.slot, found[-1] if found else None, limit=1000):
+            found += [event["event_id"] for event in events]
+        return found
+
+    def suspend(self) -> None:
+        """SIGSTOP: its kernel goes on answering, the program does not."""
+        self.reports.append(self.report())
+        self._process.suspend()
+        self.stopped = True
+
+    def resume(self) -> None:
+        if self.stopped:
+            self._process.resume()
+            self.stopped = False
+
+    def kill(self) -> None:
+        """SIGKILL. Its kernel sends FIN or RST, unless somebody drops them."""
+        self.reports.append(self.report())
+        self._process.kill()
+        self._client.close()
+        self.alive = False
+
+    def close(self) -> None:
+        self._client.close()
+        self._process.stop()
+        self.alive = False
+
+
+class Post(NamedTuple):
+    """One event that was to be posted. `answered` is None where the relay did not answer."""
+
+    event_id: str
+    began: float
+    answered: float | None
+
+
+class Poster:
+    """Posts an event every `GAP` seconds while it is `going`, in a thread of its own."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._client = RelayClient(relay.socket, timeout=0.5)
+        self._lock = threading.Lock()
+        self._going = threading.Event()
+        self._over = False
+        self.posts: list[Post] = []
+        self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
+        self._thread.start()
+
+    def one(self, **more: object) -> Post:
+        """Post one event now."""
+        with self._lock:
+            event_id = f"e{len(self.posts) + 1:05d}"
+            began = time.monotonic()
+            answered: float | None = None
+            with contextlib.suppress(WireRawSSEError):
+                self._client.post(self._relay.slot, {"event_id": event_id, **more})
+                answered = time.monotonic()
+            post = Post(event_id, began, answered)
+            self.posts.append(post)
+            return post
+
+    def several(self, count: int, gap: float = GAP) -> list[Post]:
+        """`count` events, `gap` seconds apart. Raises `LabError` where the relay does not take one."""
+        posts = []
+        for _ in range(count):
+            posts.append(self.one())
+            time.sleep(gap)
+        if any(post.answered is None for post in posts):
+            raise LabError("the relay does not take events")
+        return posts
+
+    def go(self) -> None:
+        self._going.set()
+
+    def pause(self) -> None:
+        """No event is on its way when this returns."""
+        self._going.clear()
+        with self._lock:
+            pass
+
+    def close(self) -> None:
+        self._over = True
+        self._going.set()
+        self._thread.join()
+        self._client.close()
+
+    def _run(self) -> None:
+        while self._going.wait() and not self._over:
+            self.one()
+            time.sleep(GAP)

@@ -1,0 +1,227 @@
+"""What was measured against what was promised: one check for each bullet of the lab's bounds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from tests.faults import bounds
+from tests.faults.bounds import Setup
+from tests.faults.catalogue.base import Fault
+from tests.faults.cell import Measured
+from tests.faults.lines import Line
+from tests.faults.look import Held
+
+WAKE_SECONDS: Final = 0.25
+"""From the end of a post, or the opening of a stream, to the wake: for a busy machine's scheduling."""
+EARLY: Final = 0.03
+"""Seconds by which a clock may seem to run out too soon: it began a little before the line that tells of it."""
+MEMORY: Final = 1024
+"""KiB. Allocators keep pages and caches fill; a leak in each connection or event would show beyond this."""
+CPU_SHARE: Final = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One promise: whether it was kept, what was found, what was allowed."""
+
+    name: str
+    kept: bool
+    found: Any
+    bound: Any
+    excuse: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def judge(found: Measured, setup: Setup, fault: Fault) -> list[Check]:
+    """Every check of this cell, excused ones included."""
+    checks = [
+        *_notice(found, setup),
+        *_mend(found),
+        *_truth(found, setup),
+        *_leftovers(found),
+        *_state_file(found, setup),
+    ]
+    if found.per_event:
+        checks.append(_cpu(found))
+    excused = []
+    for check in checks:
+        excuse = fault.excuses.get(check.name, "")
+        excused.append(dataclasses.replace(check, kept=check.kept or bool(excuse), excuse=excuse))
+    return excused
+
+
+def notice_seconds(found: Measured, setup: Setup) -> float | None:
+    """From the start of the clock that is to notice to the notice; None where nobody noticed."""
+    line = found.noticed
+    if line is None:
+        return None
+    start = found.promise.start
+    began: float | None = found.struck
+    before = [one for one in found.lines if one.at <= line.at and one.word == "state"]
+    if start == "heard":
+        began = line.named("heard") or found.struck
+    elif start in ("attempt", "dial", "request"):
+        names = {"attempt": ("resolving",), "dial": ("connecting",), "request": ("head",)}[start]
+        began = max((one.at for one in before if one.first in names), default=found.struck)
+    return line.at - (began or found.struck)
+
+
+def _notice(found: Measured, setup: Setup) -> list[Check]:
+    promise = found.promise
+    failures = [line for line in found.lines[found.mark :] if line.word == "failed"]
+    if promise.survives:
+        told = [line.words for line in failures]
+        if any(_silence(line) >= bounds.SURVIVABLE * setup.settings.read for line in failures):
+            return [Check("no reconnect", True, told, "none while silence stays under 0.8 × read")]
+        return [Check("no reconnect", not told, told, "none")]
+    seconds = notice_seconds(found, setup)
+    if seconds is None:
+        return [Check("noticed", False, "never", promise.within)]
+    assert found.noticed is not None
+    clock = found.noticed.first
+    return [
+        Check("noticed", promise.least - EARLY <= seconds <= promise.within, round(seconds, 3), promise.within),
+        Check("clock", clock in promise.clocks, clock, "/".join(promise.clocks)),
+    ]
+
+
+def _silence(line: Line) -> float:
+    heard = line.named("heard")
+    return 0.0 if heard is None else line.at - heard
+
+
+def _mend(found: Measured) -> list[Check]:
+    if found.noticed is None and found.back is None and found.promise.survives:
+        return []
+    if found.back is None:
+        return [Check("mended", False, "never", round(found.mend_bound, 3))]
+    seconds = max(0.0, found.back.at - found.lifted)
+    return [Check("mended", seconds <= found.mend_bound, round(seconds, 3), round(found.mend_bound, 3))]
+
+
+def _truth(found: Measured, setup: Setup) -> list[Check]:
+    return _wakes(found) if setup.consumer == "subscriber" else _handed(found, setup)
+
+
+def _wakes(found: Measured) -> list[Check]:
+    wakes = [line.at for line in found.lines if line.word == "wake"]
+    openings = [line.at for line in found.lines if line.word == "state" and line.first == "streaming"]
+    owed = [(at, at, f"the stream that opened at {at:.3f}") for at in openings]
+    owed += [(post.began, post.answered, post.event_id) for post in found.calm if post.answered is not None]
+    late = [what for began, by, what in owed if not any(began <= wake <= by + WAKE_SECONDS for wake in wakes)]
+    pulled = [event for line in found.lines if line.word == "pulled" for event in line.words.split()]
+    lost = [event for event in found.stored if event not in found.known and event not in set(pulled)]
+    twice = sorted({event for event in pulled if pulled.count(event) > 1} if len(pulled) < 5000 else _doubled(pulled))
+    return [
+        Check("each wakes", not late, late, "every opening, every event on an open stream"),
+        Check("none lost", not lost, lost[:20], f"{len(found.stored)} in the store"),
+        Check("none twice", not twice, twice[:20], "none"),
+    ]
+
+
+def _doubled(events: list[str]) -> set[str]:
+    seen: set[str] = set()
+    return {event for event in events if event in seen or seen.add(event)}  # type: ignore[func-returns-value]
+
+
+def _handed(found: Measured, setup: Setup) -> list[Check]:
+    """For an event source: in order, once; and what is missing lies in a gap that it was told of."""
+    order = {event: position for position, event in enumerate(found.stored)}
+    events: list[str] = []
+    silent_gaps: list[str] = []
+    position = max((order[event] for event in found.known if event in order), default=-1)
+    told = True  # The round's own opening: what was posted before it belongs to nobody.
+    for line in found.lines:
+        if line.word in ("opened", "closed"):
+            told = True
+        elif line.word == "event":
+            event = line.words
+            if event in order:
+                if order[event] > position + 1 and (setup.ids or not told):
+                    silent_gaps += found.stored[position + 1 : order[event]]
+                position = order[event]
+            events.append(event)
+            told = False
+    missing_end = found.stored[position + 1 :]
+    twice = sorted(_doubled(events))
+    calm = {post.event_id for post in found.calm if post.answered is not None}
+    unheard = sorted((calm & set(found.stored)) - set(events))
+    return [
+        Check("each handed over", not unheard, unheard, "every event on an open stream"),
+        Check(
+            "none lost", not (silent_gaps or missing_end), (silent_gaps + missing_end)[:20], "none without a told gap"
+        ),
+        Check("none twice", not twice, twice[:20], "none"),
+    ]
+
+
+def _leftovers(found: Measured) -> list[Check]:
+    checks = []
+    for name, before, after in (("held", found.living, found.living_after), ("left", found.idle, found.idle_after)):
+        if before is None or after is None:
+            continue
+        more = _more(before, after)
+        checks.append(Check(name, not more, more or _shown(after), _shown(before)))
+    checks.append(Check("ends", found.ended is not None, found.ended, "by itself"))
+    return checks
+
+
+def _more(before: Held, after: Held) -> dict[str, int]:
+    room = {"threads": 0, "descriptors": 0, "sockets": 0, "memory": MEMORY}
+    grown = {name: getattr(after, name) - getattr(before, name) for name in room}
+    return {name: by for name, by in grown.items() if by > room[name]}
+
+
+def _shown(held: Held) -> dict[str, int]:
+    return {"threads": held.threads, "descriptors": held.descriptors, "sockets": held.sockets, "memory": held.memory}
+
+
+def _cpu(found: Measured) -> Check:
+    """Beyond a run without the fault: one connection, and each wake with its pull, at the price of the calm round."""
+    wakes = sum(line.word in ("wake", "event") for line in found.lines)
+    excess = found.cpu - found.per_connection - wakes * found.per_event
+    share = excess / found.wall
+    return Check("cpu", share <= CPU_SHARE, round(max(0.0, share), 5), CPU_SHARE)
+
+
+def _state_file(found: Measured, setup: Setup) -> list[Check]:
+    if setup.consumer != "subscriber" or setup.command is not None or found.watch is None:
+        return []
+    watch = found.watch
+    checks = [Check("state whole", not watch.broken and watch.reads > 0, watch.broken[:3], f"{watch.reads} reads")]
+    worst = 0.0
+    spans = _connected_spans(found.lines)
+    end = found.lines[-1].at if found.lines else 0.0
+    for start, stop, connected in spans:
+        # How long the file said the contrary, from the moment of the change on.
+        said = [(at, word) for at, word in watch.seen if at <= stop]
+        wrong_since: float | None = start if not said or (_at(said, start) == "connected") != connected else None
+        for at, word in [*((at, word) for at, word in said if at > start), (stop, "")]:
+            if wrong_since is not None and ((word == "connected") == connected or word == ""):
+                worst = max(worst, min(at, stop, end) - wrong_since)
+                wrong_since = None
+            elif wrong_since is None and word and (word == "connected") != connected:
+                wrong_since = at
+    limit = bounds.STATE_FILE_INTERVAL + bounds.SLACK
+    return [*checks, Check("state true", worst <= limit, round(worst, 3), limit)]
+
+
+def _at(said: list[tuple[float, str]], moment: float) -> str:
+    return next((word for at, word in reversed(said) if at <= moment), "")
+
+
+def _connected_spans(lines: list[Line]) -> list[tuple[float, float, bool]]:
+    """(from, to, whether the stream was open) over the tested round."""
+    spans: list[tuple[float, float, bool]] = []
+    start, connected = (lines[0].at if lines else 0.0), False
+    for line in lines:
+        if line.word == "over":
+            return [*spans, (start, line.at, connected)]
+        is_open = line.first == "streaming"
+        if line.word == "state" and is_open != connected:
+            spans.append((start, line.at, connected))
+            start, connected = line.at, is_open
+    return spans
