@@ -125,7 +125,7 @@ class Promise:
     """Who must notice, by when.
 
     clocks:  the names of the clocks of which one must notice; empty where nobody is to notice anything.
-    start:   from where the time counts: attempt, request, heard, line or strike.
+    start:   from where the time counts: attempt, dial, request, heard, line or strike.
     least:   seconds before which it would be another clock's luck.
     within:  seconds within which it must be noticed.
     """
@@ -151,7 +151,7 @@ def promise(expectation: Expectation, setup: Setup) -> Promise:
     if kind is Kind.SURVIVED:
         return Promise(())
     if kind in (Kind.ENDED, Kind.REFUSED):
-        return Promise((AT_ONCE, *more), "strike", 0.0, SLACK)
+        return Promise((AT_ONCE, *more), "dial" if kind is Kind.REFUSED else "strike", 0.0, SLACK)
     if kind is Kind.ABSENCE:
         # Nobody may count the absence; whatever is dead is dropped at the first look after it.
         return Promise((AT_ONCE, "connect", "response", "read", "keepalive"), "strike", 0.0, SLACK)

@@ -80,7 +80,7 @@ class Cell:
         self.settings = setup.settings
         self.world = World()
         self.names = Names(self.world)
-        self.relay = Relay(self.world, setup)
+        self.relay = Relay(self.world, setup, tls12=fault.tls12)
         self.environment = environment(self.world, self.relay, setup)
         self.poster = Poster(self.relay)
         self.daemon: Daemon
@@ -88,6 +88,8 @@ class Cell:
         self.begun = 0
         """The position in the daemon's log at which the present round begins."""
         self.mark = 0
+        self._looked = 0
+        self._said: set[str] = set()
         self.facts: dict[str, Any] = {}
         """For the report: what a fault or the engine notes."""
         self.measured = Measured(bounds.promise(expectation, setup))
@@ -158,7 +160,7 @@ class Cell:
             time.sleep(0.05)
             connected = self.daemon.held()
             self.poster.several(MEASURED_EVENTS, gap=0.03)
-            self._fetched(position)
+            self._fetched()
             living = found.living = self.daemon.held()
             found.per_connection = connected.cpu - before.cpu
             found.per_event = (living.cpu - connected.cpu) / MEASURED_EVENTS
@@ -187,14 +189,13 @@ class Cell:
         self.note(sockets={host.name: sockets(host) for host in (self.world.client, self.first_hop)})
         self.note(proof=self.fault.proof(self))
         found.struck = self.fault.struck(self)
-        now = time.monotonic()
-        found.lifted = now
         self.fault.lift(self)
-        self._mend(now)
+        found.lifted = time.monotonic()
+        self._mend(found.lifted)
         self.poster.pause()
         self.calm_events(3)
         found.stored = self.relay.stored()
-        self._fetched(self.begun)
+        self._fetched()
         found.wall = time.monotonic() - found.round_began
         found.cpu = self.daemon.held().cpu - cpu
         found.living_after = self._settled(found.living)
@@ -275,13 +276,19 @@ class Cell:
             raise LabError(f"the daemon did not {what}: {self.daemon.last_words()}")
         return found
 
-    def _fetched(self, position: int) -> None:
+    def said(self, event: str) -> bool:
+        """Whether the daemon has said of an event that it fetched it or was handed it."""
+        new = self.daemon.log.since(self._looked)
+        self._looked += len(new)
+        for line in new:
+            self._said.update(_events(line))
+        return event in self._said
+
+    def _fetched(self) -> None:
         """Give the daemon time to fetch all that there is."""
-        wanted = set(self.relay.stored()[-1:])
+        last = self.relay.stored()[-1:]
         until = time.monotonic() + SETTLE
-        while wanted and time.monotonic() < until:
-            if any(wanted.intersection(_events(line)) for line in self.daemon.log.since(position)):
-                return
+        while last and not self.said(last[0]) and time.monotonic() < until:
             time.sleep(0.01)
 
     def _settled(self, before: Held | None) -> Held:

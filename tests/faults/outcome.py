@@ -9,9 +9,13 @@ from typing import Any, Final
 from tests.faults.bounds import CONSUMERS, Setup
 from tests.faults.catalogue import FAULTS
 from tests.faults.cell import Cell, Stuck, recorded
+from tests.faults.lines import Line
 from tests.faults.tools import LabError, Missing, require
 from tests.faults.verdict import judge, notice_seconds
 
+LINES: Final = 400
+"""As many of a daemon's lines are kept, from the end, each of at most `WORDS` characters."""
+WORDS: Final = 240
 ALWAYS: Final = ("ip", "nft", "ss", "unshare")
 KEPT, BROKEN, ERROR, LEFT_OUT = "kept", "broken", "error", "left out"
 """Every promise was kept; one was not; the lab could not do it or not prove it; the cell makes no sense."""
@@ -28,6 +32,10 @@ def command(fault: str, setup: Setup) -> str:
         if value != defaults[name]:
             words += ["--set", f"{name}={value:g}"]
     return shlex.join(words)
+
+
+def _kept(lines: list[Line]) -> list[tuple[float, str, str]]:
+    return [(line.at, line.word, line.words[:WORDS]) for line in lines[-LINES:]]
 
 
 def why_not(fault: str, setup: Setup) -> str | None:
@@ -73,7 +81,7 @@ def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]
     except LabError as error:
         told = {"status": ERROR, "reason": str(error)}
         if cell is not None and hasattr(cell, "daemon"):
-            told |= {"lines": [list(line) for line in cell.daemon.log.since()], "errors": cell.daemon.errors()}  # type: ignore[dict-item]
+            told |= {"lines": _kept(cell.daemon.log.since()), "errors": cell.daemon.errors()}  # type: ignore[dict-item]
         return {**about, **told, **(cell.facts if cell else {})}
     finally:
         if cell is not None:
@@ -100,7 +108,7 @@ def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]
             "struck": found.struck,
             "lifted": found.lifted,
         },
-        "lines": [list(line) for line in found.lines],
+        "lines": _kept(found.lines),
         "errors": cell.daemon.errors(),
         "events": {"posted": len(found.posts), "stored": len(found.stored)},
         **cell.facts,

@@ -28,6 +28,15 @@ HTTP, HTTPS = 8080, 8443
 CERTIFICATES: Final = "FAULTS_CERTIFICATES"
 """A folder with ca.pem, relay.pem and relay.key: a matrix makes them once for all its cells."""
 PATIENCE: Final = 5.0
+_TLS12: Final = """
+openssl_conf = all
+[all]
+ssl_conf = tls
+[tls]
+system_default = oldest
+[oldest]
+MaxProtocol = TLSv1.2
+"""
 GAP: Final = 0.2
 """Seconds between two events."""
 
@@ -47,19 +56,25 @@ def make_certificates(folder: Path) -> None:
 class Relay:
     """The relay, over all the lives that a fault may give it."""
 
-    def __init__(self, world: World, setup: Setup) -> None:
+    def __init__(self, world: World, setup: Setup, *, tls12: bool = False) -> None:
+        """`tls12`: it speaks nothing newer than TLS 1.2."""
         self._world = world
         self._setup = setup
         given = os.environ.get(CERTIFICATES)
         self.certificates = Path(given) if given else world.folder
         if not given:
             make_certificates(world.folder)
+        if tls12:
+            settings = world.folder / "openssl.cnf"
+            settings.write_text(_TLS12)
+            os.environ["OPENSSL_CONF"] = str(settings)  # For the relay's process; this one has loaded its own.
         self.slot = Slot("lab", "lab-token-0123456789abcdef")
         self.socket = f"unix://{world.folder}/relay.sock"
         self.reports: list[dict[str, Any]] = []
         """What the relay of each life said before it was ended."""
         self.alive = False
         self.stopped = False
+        self._to_let_go = False
         self.start()
 
     @property
@@ -106,8 +121,11 @@ class Relay:
         self.control("normal")
 
     def let_go(self) -> None:
-        """What is held goes on; the faults in force stay in force."""
-        self.control("let go")
+        """What is held goes on; the faults in force stay in force. Of a stopped relay: once it runs again."""
+        if self.stopped:
+            self._to_let_go = True
+        elif self.alive:
+            self.control("let go")
 
     def report(self) -> dict[str, Any]:
         """What the present life has to say; of a dead or stopped one, what it said last."""
@@ -141,11 +159,21 @@ class Relay:
         if self.stopped:
             self._process.resume()
             self.stopped = False
+            if self._to_let_go:
+                self._to_let_go = False
+                self.let_go()
 
     def kill(self) -> None:
         """SIGKILL. Its kernel sends FIN or RST, unless somebody drops them."""
         self.reports.append(self.report())
         self._process.kill()
+        self._client.close()
+        self.alive = False
+
+    def end(self) -> None:
+        """SIGTERM: it closes all connections and ends."""
+        self.reports.append(self.report())
+        self._process.stop()
         self._client.close()
         self.alive = False
 

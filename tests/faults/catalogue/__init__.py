@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.faults.catalogue import silence
+from tests.faults.catalogue import endings, relays, silence, storm
 from tests.faults.catalogue.base import Fault
 
-FAULTS: dict[str, type[Fault]] = {fault.name: fault for module in (silence,) for fault in module.FAULTS}
+FAULTS: dict[str, type[Fault]] = {
+    fault.name: fault for module in (silence, relays, endings, storm) for fault in module.FAULTS
+}
 """In the order in which the tables show them."""

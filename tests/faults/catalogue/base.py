@@ -26,6 +26,7 @@ class Fault:
     lasts:   seconds after which it is lifted by itself; None: once it has been noticed.
     early:   in these phases the fault itself is what holds the stream there, so it is injected before the attempt.
     armed:   what the relay is told to do wrong, where it is the relay's doing.
+    tls12:   the relay is to speak nothing newer than TLS 1.2.
     excuses: checks that this fault makes meaningless, with the reason.
     """
 
@@ -35,6 +36,7 @@ class Fault:
     needs: ClassVar[tuple[str, ...]] = ()
     lasts: float | None = None
     early: tuple[str, ...] = ()
+    tls12: ClassVar[bool] = False
     armed: tuple[RelayFault, ...] = ()
     excuses: ClassVar[dict[str, str]] = {}
 

@@ -66,7 +66,8 @@ def observe() -> None:
     def tell_ended(record: Record, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
         pause = "" if delay is None else f"pause={delay:.3f} "
         kind = "closed" if error is None else type(error).__name__
-        say("failed", clock_of(error), f"heard={heard[0]:.6f} {pause}{kind}: {error}")
+        if error is not None or delay is not None:  # Else it was closed, by ourselves.
+            say("failed", clock_of(error), f"heard={heard[0]:.6f} {pause}{kind}: {error}")
         ended(record, error, delay, wall)
 
     def tell_heard(record: Record, now: float, wall: float) -> None:
