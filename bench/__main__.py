@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from bench import cost, cost_table, parse, report, roster, wake, wake_table, wedge
+from bench import cost, cost_table, fleet, parse, report, roster, wake, wake_table, wedge
 
 QUICK_PARSE = 1, 10.0
 FULL_PARSE = 7, parse.CELL_SECONDS
@@ -52,11 +52,16 @@ def _wedge(arguments: argparse.Namespace, on: Console) -> int:
     return wedge.run(wedge.QUICK if arguments.quick else wedge.Settings(), arguments.out, on)
 
 
+def _fleet(arguments: argparse.Namespace, on: Console) -> int:
+    return fleet.run(fleet.QUICK if arguments.quick else fleet.Settings(), arguments.out, on)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Console], int]]] = {
     "wake": ("latency from the relay's send to the daemon's main thread", _wake),
     "parse": ("event-stream parsers on the same bytes", _parse),
     "cost": ("memory, threads and CPU time of one stream, idle and for each event", _cost),
     "wedge": ("how long until a dead stream is noticed", _wedge),
+    "fleet": ("what a relay sees when it restarts and its daemons come back", _fleet),
 }
 
 
@@ -77,6 +82,7 @@ def _show(arguments: argparse.Namespace, on: Console) -> int:
         "parse": lambda: [parse.table(found)],
         "cost": lambda: cost_table.tables(found),
         "wedge": lambda: [wedge.table(found)],
+        "fleet": lambda: [fleet.table(found)],
     }[found["bench"]]()
     for one in tables:
         on.print(one)
