@@ -132,7 +132,7 @@ class Side:
                 scene.network.owners[place] = self.watch
 
     def _listen(self, place: tuple[str, int] | str) -> None:
-        path = Path(self.life.kernel, self.life.dice.choice([0.0005, 0.01, 0.08, 0.3]))
+        path = Path(self.life.kernel, self.life.dice.choice(self.life.latencies))
         self.paths.append(path)
         program = self.proxy or self.relay.gate
         self.life.scene.network.places[place] = made = Place(path, program)
@@ -205,9 +205,13 @@ class Life:
         self.loop = self.scene.loop
         self.closing = False
         self.handled: dict[Side, int] = {}
+        # What connects within 2 s has no 0.3 s for each way of each step.
+        self.latencies = (0.0005, 0.01, 0.08, 0.3 if setting.timeouts.connect > 2 else 0.02)
         self.active = 0
         """Faults at present."""
         self.faults = 0
+        self.kinds: dict[str, int] = {}
+        """How often there was which."""
         self.kernel.tell("a life of %.2f days: %s", setting.days, setting)
         self.sides = [Side(self, number) for number in range(setting.streams)]
         self.host = HOSTS[setting.host](self, setting.interval, setting.work)

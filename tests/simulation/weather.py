@@ -319,6 +319,7 @@ def _begin(life: Life, until: float) -> None:
     seconds = min(fault.lasts(dice) * life.setting.timeouts.read / 75, until - kernel.now)
     life.weather_changed(+1)
     life.faults += 1
+    life.kinds[fault.name] = life.kinds.get(fault.name, 0) + 1
     kernel.tell("weather: %s on %s for %.3f s", fault.name, side.name, seconds)
     end = over
     try:
