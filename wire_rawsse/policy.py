@@ -199,6 +199,8 @@ class Pace:
     A connection costs one token. `BURST` of them are there at the start, and they come back one each 0.7 × `maximum`
     seconds; while a stream that proves healthy lives, one each 1.03 × `healthy_after`. So 8 + 3600 / 21 < 180, and
     8 + 3600 / 10.3 < 360. Redirects and the losers of an address race are not counted.
+
+    It outlives its stream: one that takes the place of another at the same relay goes on with it (see `hand_over`).
     """
 
     BURST: Final = 8
@@ -209,6 +211,21 @@ class Pace:
         self._fast = min(self._slow, 1.03 * backoff.healthy_after)
         self._tokens = float(self.BURST)
         self._since = 0.0
+        self._reserved = False
+
+    def started(self) -> None:
+        """The connection that `delay` was asked for begins."""
+        self._reserved = False
+
+    def hand_over(self, now: float, clock: float) -> bool:
+        """The stream is gone at `now`, and the next one's clock shows `clock`. False: as good as a new one.
+
+        What was reserved for a connection that never began is given back.
+        """
+        gained = max(0.0, now - self._since) / self._slow + self._reserved
+        self._tokens = min(self.BURST, self._tokens + gained)
+        self._since, self._reserved = clock, False
+        return self._tokens < self.BURST
 
     def ended(self, healthy: float) -> None:
         """A connection came to its end after `healthy` seconds of health."""
@@ -221,4 +238,5 @@ class Pace:
         # Never in debt by more than one: interruptions, which wait for no token, must not hold up what comes after.
         self._tokens = max(0.0, min(self.BURST, self._tokens + (now - self._since) / self._slow)) - 1
         self._since = now
+        self._reserved = True
         return max(0.0, -self._tokens * self._slow)

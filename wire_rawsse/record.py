@@ -18,10 +18,16 @@ from wire_rawsse.state import EndpointState, State
 class Record:
     """The facts of one stream over all its connections. Moments in `*_at` are seconds since the epoch."""
 
-    def __init__(self, url: str, backoff: Backoff, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        backoff: Backoff,
+        changed: Callable[[], None] = lambda: None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.url = url
         self.phase = "idle"
-        self.since = time.time()
+        self.since = wall()
         self.last_byte_at: float | None = None
         self.last_wake_at: float | None = None
         self.last_event_at: float | None = None
@@ -52,8 +58,10 @@ class Record:
         return self._last_body - self._accepted
 
     def enter(self, phase: str, wall: float) -> None:
-        self.phase = phase
+        self.phase = phase  # First: whatever is raised by whom it concerns, no phase is claimed that is over.
         self.since = wall
+        if phase == "connecting":
+            self.pace.started()
         self._changed()
 
     def begin(self, now: float) -> None:

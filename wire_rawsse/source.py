@@ -69,13 +69,39 @@ def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, per
 
     Whatever goes wrong in here is an end to be told to the sink; only what the host throws in passes through.
     """
-    if record.phase == "closed":
-        record.enter("idle", world.wall())  # Begun anew.
+    while True:
+        try:
+            if record.phase == "closed":
+                record.enter("idle", world.wall())  # Begun anew.
+            yield from _one_after_another(world, plan, record, sink, persistent)
+            return
+        except Exception as error:
+            fault = error
+        except BaseException:  # Closed, or a signal handler of the host's raised in here.
+            record.ended(None, None, world.wall())
+            raise
+        yield from _after_a_fault(world, plan, record, sink, fault)
+
+
+def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fault: Exception) -> Coroutine[None]:
+    """A fault of ours between two streams. It ends nothing either: it is told, and all begins anew, unhurried."""
+    error, pause = _internal(fault), plan.backoff.maximum
+    warn(f"{plan.url.shown}: {error}; trying again in {pause:.1f} s")
     try:
-        yield from _one_after_another(world, plan, record, sink, persistent)
-    except BaseException:  # Closed, or a signal handler of the host's raised in here.
-        record.ended(None, None, world.wall())
-        raise
+        record.ended(error, pause, world.wall())
+        yield from _tell_end(sink, error, pause)
+    except Exception:
+        pass  # The same fault again, as it may be: it has been told.
+    try:
+        yield Wait({}, world.now() + pause)
+    except Restart:
+        pass
+
+
+def _internal(fault: Exception) -> WireRawSSEError:
+    error = WireRawSSEError(f"internal error ({type(fault).__name__}); please report it")
+    error.__cause__ = fault
+    return error
 
 
 def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink, persistent: bool) -> Coroutine[None]:
@@ -100,8 +126,7 @@ def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink
             error = caught
         except Exception as caught:
             # A fault of ours. It must not end what "cannot wedge"; it is told, and tried again.
-            error = WireRawSSEError(f"internal error ({type(caught).__name__}); please report it")
-            error.__cause__ = caught
+            error = _internal(caught)
         healthy = record.healthy
         record.pace.ended(healthy)
         decision = decide(

@@ -6,18 +6,22 @@ never replayed, so every connection that comes about is a wake.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.task import Task
+from wire_rawsse.hosts.task import SYSTEM, System, Task
+from wire_rawsse.policy import Pace
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.sse import WakeParser, holds_data_line
 from wire_rawsse.record import Record
 from wire_rawsse.source import Restart, keep_alive
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream import Plan
+
+Relay: TypeAlias = "tuple[str, str, int, str]"
+"""A URL's origin."""
 
 
 class WakeSink:
@@ -50,27 +54,51 @@ class WakeSink:
 
 
 class Streams:
-    """Streams by the task that runs each. `add` and `remove` are for the thread that runs the loop."""
+    """Streams by the task that runs each. `add` and `remove` are for the thread that runs the loop.
 
-    def __init__(self) -> None:
-        self.loop = Loop()
+    A stream that is added after one to the same relay was removed goes on with that one's pace: a slot that is rotated
+    again and again must not have the relay hammered.
+    """
+
+    def __init__(self, system: System = SYSTEM) -> None:
+        self.loop = Loop(system)
+        # A world made of memory overhears both.
+        self.new_record: Callable[..., Record] = Record
+        self.new_sink: Callable[[str], WakeSink] = WakeSink
         # Replaced, never changed: another thread may be reading.
         self._records: dict[Task, Record] = {}
+        self._relays: dict[Task, Relay] = {}
+        self._paces: dict[Relay, list[Pace]] = {}
+        """Of streams that are gone."""
 
     def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] = lambda: None) -> Task:
         """Begin a stream, which never gives up; `changed` is called whenever its phase does."""
-        sink = WakeSink(last_event_id)
-        record = Record(plan.url.shown, plan.backoff, changed)
+        sink = self.new_sink(last_event_id)
+        record = self.new_record(plan.url.shown, plan.backoff, changed, self.loop.system.wall)
+        relay = plan.url.origin
+        if self._paces.get(relay):
+            record.pace = self._paces[relay].pop()
         task = self.loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=True))
         self._records = {**self._records, task: record}
+        self._relays[task] = relay
         return task
 
     def remove(self, task: Task) -> EndpointState:
         """End a stream; what it last knew of itself."""
         self.loop.remove(task)
         record = self._records[task]
+        now = self.loop.system.monotonic()
+        if record.pace.hand_over(task.now() + now - task.looked, now):
+            self._paces.setdefault(self._relays[task], []).append(record.pace)
+        del self._relays[task]
+        self._forget_paces(now)
         self._records = {other: kept for other, kept in self._records.items() if other is not task}
-        return record.snapshot(time.time())
+        return record.snapshot(self.loop.system.wall())
+
+    def _forget_paces(self, now: float) -> None:
+        """Those that have rested for so long that a new one would be no different."""
+        kept = {relay: [pace for pace in paces if pace.hand_over(now, now)] for relay, paces in self._paces.items()}
+        self._paces = {relay: paces for relay, paces in kept.items() if paces}
 
     def restart(self) -> None:
         """Drop every connection and make new ones at once. From any thread."""
@@ -79,5 +107,5 @@ class Streams:
 
     def snapshots(self) -> list[EndpointState]:
         """The state of each, in the order they were added. From any thread."""
-        wall = time.time()
+        wall = self.loop.system.wall()
         return [record.snapshot(wall) for record in self._records.values()]

@@ -18,13 +18,14 @@ from tests.simulation.kernel import Kernel
 from tests.simulation.network import Place
 from tests.simulation.paths import Path
 from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Relay, compose
-from tests.simulation.scene import Scene, Stream
+from tests.simulation.scene import Scene, Watched
 from tests.simulation.tls import Endpoint, MemoryContext
 from tests.simulation.watch import Watch
+from tests.simulation.wires import Wires
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.policy import Timeouts
 from wire_rawsse.protocol.sse import Event
-from wire_rawsse.source import EventSink, Opened
+from wire_rawsse.source import EventSink, Opened, OwnedSink, Restart
 from wire_rawsse.streams import WakeSink
 
 DAY = 86400.0
@@ -66,15 +67,19 @@ def draw(seed: str) -> Setting:
     interval = (
         dice.choices([5.0, 300.0, 3600.0], [1, 2, 2])[0] if host != "looks" else dice.choice([0.5, 1.5, 5.0, 20.0])
     )
+    scheme = dice.choices(["http", "https", "unix", "http by proxy", "https by proxy"], [4, 6, 1, 1, 3])[0]
+    sink = dice.choices(["wakes", "events", "replayed events", "wire"], [3, 1, 2, 2])[0]
+    if sink == "wire" and scheme.endswith("proxy"):
+        streams = 1  # They would all have the same proxy.
     return Setting(
         days=days / (streams if host != "looks" else streams * 3 / interval + 1) / (3 if interval == 5.0 else 1),
         host=host,
         interval=interval,
         work=dice.choice([0.0, 0.05, 3.0]),
         streams=streams,
-        scheme=dice.choices(["http", "https", "unix", "http by proxy", "https by proxy"], [4, 6, 1, 1, 3])[0],
+        scheme=scheme,
         addresses=dice.choices([0, 1, 2, 4], [1, 4, 3, 1])[0],
-        sink=dice.choices(["wakes", "events", "replayed events"], [4, 1, 2])[0],
+        sink=sink,
         timeouts=timeouts,
         heartbeat=heartbeat,
         post_every=dice.choices([20.0, 300.0, 3600.0], [1, 2, 2])[0] * (timeouts.read / 75),
@@ -89,6 +94,7 @@ class Side:
     def __init__(self, life: Life, number: int) -> None:
         setting, scene = life.setting, life.scene
         self.life: Life = life
+        life.numbers[self] = number
         self.name: str = f"stream {number}" if setting.streams > 1 else "stream"
         tls = setting.scheme.startswith("https")
         self.framing: int = life.dice.choice([CHUNKED, CHUNKED, CLOSE, LENGTH])
@@ -100,6 +106,12 @@ class Side:
         self.compose = self.relay.compose = weather.with_id if self.relay.replays else compose
         self.proxy = Proxy(self.relay.gate) if setting.scheme == "https by proxy" else None
         self.url: str = ""
+        self.base: str = ""
+        """What relay.json calls `relay_url`."""
+        self.named = True
+        """relay.json has it."""
+        self.slots = 0
+        """How many slots it has had."""
         host, path = f"relay-{number}.test", f"/run/relay-{number}.sock"
         proxied = setting.scheme.endswith("by proxy")
         port = 3128 if proxied else 443 if tls else 80
@@ -110,11 +122,13 @@ class Side:
         self.places: list[Place] = []
         if setting.scheme == "unix":
             self._listen(path)
-            self.url = f"unix://{path}?path=/v1/stream"
+            self.base = f"unix://{path}"
+            self.url = f"{self.base}?path=/v1/stream"
         else:
             for one in self.hosts:
                 self._listen((one, port))
-            self.url = f"{'https' if tls else 'http'}://{host if addresses or proxied else self.hosts[0]}/v1/stream"
+            self.base = f"{'https' if tls else 'http'}://{host if addresses or proxied else self.hosts[0]}"
+            self.url = f"{self.base}/v1/stream"
         proxy = f"proxy-{number}.test" if addresses else self.hosts[0]
         self.environ = {"ALL_PROXY": f"http://{proxy}:3128"} if proxied else {}
         self.names = [] if not addresses or setting.scheme == "unix" else [proxy if proxied else host]
@@ -125,8 +139,13 @@ class Side:
         self.gap_told = True
         self.last_id = ""
         self.again_at = 0.0
-        self.stream = self._subscribe()
-        self.watch = Watch(self.stream, self.relay, self.name)
+        self.watch = Watch(scene, self.relay, self.name)
+        self.sink: OwnedSink | None = None
+        self.stream: Watched
+        if setting.sink == "wire":
+            self.rotate()  # It will be joined by the follower.
+        else:
+            self._subscribe()
         for place in [*scene.network.places]:
             if scene.network.places[place] in self.places:
                 scene.network.owners[place] = self.watch
@@ -138,17 +157,42 @@ class Side:
         self.life.scene.network.places[place] = made = Place(path, program)
         self.places.append(made)
 
-    def _subscribe(self) -> Stream:
+    @property
+    def slot(self) -> bytes:
+        return b"slot-%d-%d" % (self.life.numbers[self], self.slots)
+
+    @property
+    def token(self) -> bytes:
+        return b"token-%d-%d" % (self.life.numbers[self], self.slots)
+
+    @property
+    def stream_slot(self) -> bytes:
+        """The one that its present stream asks for."""
+        return self.stream.plan.url.target.split("/")[3].encode()
+
+    def rotate(self) -> None:
+        """Another slot, another token. relay.json has yet to say so."""
+        self.slots += 1
+        self.relay.slot = self.slot, self.token
+
+    def _subscribe(self) -> None:
         setting = self.life.setting
-        self.sink = WakeSink() if setting.sink == "wakes" else EventSink(self.last_id, 1 << 20)
-        return self.life.scene.stream(
+        self.sink = sink = WakeSink() if setting.sink == "wakes" else EventSink(self.last_id, 1 << 20)
+        self.stream = self.life.scene.stream(
             self.url,
-            self.sink,
+            sink,
             persistent=setting.sink == "wakes",
             environ=self.environ,
             timeouts=setting.timeouts,
             tls=self.context,
         )
+        self.watch.follow(self.stream)
+
+    def restart(self) -> None:
+        """`restart()`, or what a subscriber's does to each of its streams."""
+        if not self.watch.absent:
+            self.watch.interrupt()
+            self.life.loop.interrupt(self.stream.task, Restart())
 
     def consume(self) -> None:
         """What the consumer of an `EventSource` does between two sleeps."""
@@ -181,16 +225,21 @@ class Side:
             self.again_at = kernel.now + PATIENCE
         elif kernel.now >= self.again_at:
             kernel.tell("%s: subscribes anew", self.name)
-            self.stream = self._subscribe()
-            self.watch.follow(self.stream)
+            self._subscribe()
 
 
 class Life:
     """`number` of the lives of `seed`."""
 
-    def __init__(self, seed: str, number: int, listener: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        seed: str,
+        number: int,
+        listener: Callable[[str], None] | None = None,
+        setting: Setting | None = None,
+    ) -> None:
         self.seed = f"{seed}/{number}"
-        self.setting: Setting = draw(self.seed)
+        self.setting: Setting = setting or draw(self.seed)
         setting = self.setting
         self.dice = random.Random(f"{self.seed}/life")
         self.scene = Scene(
@@ -213,14 +262,21 @@ class Life:
         self.kinds: dict[str, int] = {}
         """How often there was which."""
         self.kernel.tell("a life of %.2f days: %s", setting.days, setting)
-        self.sides = [Side(self, number) for number in range(setting.streams)]
+        self.numbers: dict[Side, int] = {}
+        self.wires = Wires(self) if setting.sink == "wire" else None
+        self.sides: list[Side] = []
+        for number in range(setting.streams):
+            self.sides.append(Side(self, number))
+        if self.wires is not None:
+            self.wires.begin(self.sides[0].context)
         self.host = HOSTS[setting.host](self, setting.interval, setting.work)
-        self.kernel.before_sleep = [*(side.watch.check for side in self.sides), self._check_threads]
+        self.checks = [*(side.watch.check for side in self.sides), *([self.wires.check] if self.wires else [])]
+        self.kernel.before_sleep = [*self.checks, self._check_threads]
 
     # The host's employer.
 
     def woken(self) -> None:
-        if self.setting.sink == "wakes":
+        if self.setting.sink in ("wakes", "wire"):
             for side in self.sides:
                 side.watch.woken()
 
@@ -232,8 +288,8 @@ class Life:
         for side in self.sides:
             side.consume()
         if self.setting.host == "looks" and self.loop.deadline() > self.kernel.now:
-            for side in self.sides:
-                side.watch.check(sleeps=False)
+            for check in self.checks:
+                check(sleeps=False)
 
     # The world.
 
@@ -253,7 +309,7 @@ class Life:
             self.host.run(kernel.now + 60)
         else:
             self._tell_what_is_missing()
-        self._close()
+        self.close()
 
     @property
     def seconds(self) -> float:
@@ -271,6 +327,8 @@ class Life:
     def _settled(self, side: Side) -> bool:
         """Connected, and for so long that it must be true; everything that was posted has been handled."""
         lived = self.kernel.now - side.watch.since
+        if side.watch.absent:
+            return False
         connected = side.watch.record.phase == "streaming" and lived > 2 * self.setting.timeouts.read
         return connected and self._handled(side) == side.relay.posted
 
@@ -291,7 +349,8 @@ class Life:
                 self.kernel.fail(f"{side.name}: {side.relay.posted} events were posted, {self._handled(side)} handled")
         self.kernel.fail("five hours of fair weather, and not all streams are connected")
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """The end, and nothing may be left of it."""
         kernel = self.kernel
         self.closing = True
         for side in self.sides:
@@ -302,11 +361,13 @@ class Life:
             kernel.fail("a loop that is closed runs")
         except ClosedError:
             pass
+        if self.wires is not None:
+            self.wires.closed()
         held = list(kernel.descriptors.values())
         if held or kernel.pollers:
             kernel.fail(f"left behind: {held or kernel.pollers}")
         for side in self.sides:
-            if side.watch.record.phase != "closed":
+            if not side.watch.absent and side.watch.record.phase != "closed":
                 kernel.fail(f"{side.name}: closed, and says {side.watch.record.phase}")
         kernel.run_until(kernel.now + 120)
         if kernel.threads:

@@ -18,6 +18,12 @@ from types import FunctionType
 from typing import Any, Final
 from unittest import mock
 
+US: Final = "us"
+MADE: Final = "us, on the way"
+"""A slip that was made while this was written."""
+STRANGER: Final = "a stranger"
+"""By somebody who had not read what is in this folder."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -32,12 +38,13 @@ class Change:
 class Plant:
     name: str
     changes: Sequence[Change]
-    made: bool = False
-    """By ourselves, on the way, rather than thought up."""
+    by: str = US
+    why: str = ""
+    """What its author meant."""
 
 
-def plant(name: str, where: str, old: str, new: str, made: bool = False) -> Plant:
-    return Plant(name, [Change(where, old, new)], made)
+def plant(name: str, where: str, old: str, new: str, by: str = US) -> Plant:
+    return Plant(name, [Change(where, old, new)], by)
 
 
 PLANTS: Final[list[Plant]] = [
@@ -203,42 +210,42 @@ PLANTS: Final[list[Plant]] = [
         "hosts.inline:Loop._step",
         " or task.given is None or task.throw is not None:",
         " or (task.given is None and task.throw is None):",
-        made=True,
+        by=MADE,
     ),
     plant(
         "a restart while somebody is told of an end ends the stream",
         "source:_tell_end",
         "        except Restart:\n            return True\n",
         "        except ZeroDivisionError:\n            return True\n",
-        made=True,
+        by=MADE,
     ),
     plant(
         "what drips stops the clock of a host that looks in",
         "hosts.inline:Loop._overdue",
         "if task.beyond_doubt:",
         "if False:",
-        made=True,
+        by=MADE,
     ),
     plant(
         "what drips in step with a deadline pushes it ahead",
         "hosts.task:Task.found",
         "if now - deadline < NO_DOUBT:",
         "if False:",
-        made=True,
+        by=MADE,
     ),
     plant(
         "a host's absence is charged to a stream that has its answer",
         "hosts.task:Task.resumed",
         "            self._lag += real - self.looked\n",
         "            pass\n",
-        made=True,
+        by=MADE,
     ),
     plant(
         "restarts run up a debt",
         "policy:Pace.delay",
         "max(0.0, min(self.BURST, self._tokens + (now - self._since) / self._slow)) - 1",
         "min(self.BURST, self._tokens + (now - self._since) / self._slow) - 1",
-        made=True,
+        by=MADE,
     ),
 ]
 

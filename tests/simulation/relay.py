@@ -20,6 +20,7 @@ from tests.simulation.tls import DATA, GOODBYE, RECORD, record
 CHUNKED, CLOSE, LENGTH = range(3)
 """How a body is framed: in chunks, by the end of the connection, by a Content-Length beyond all reach."""
 _LAST_ID: Final = re.compile(rb"\r\nlast-event-id: *(\d+)", re.IGNORECASE)
+_SLOT: Final = re.compile(rb"/v1/events/([^/]+)/stream ")
 _LONG: Final = 1 << 40
 HELD: Final = 4096
 """Bytes that a buffering proxy waits for."""
@@ -35,6 +36,7 @@ class Visit:
         self.connection = connection
         self.asked = b""
         self.framing = CHUNKED
+        self.slot = b""
         self.streaming = False
         self.over = False
         self.pointer = 0
@@ -152,6 +154,10 @@ class Relay:
         """Where positive: events come in pieces, so many seconds apart at the most."""
         self.greets = b""
         """Said at once to whoever connects, as by a program of another kind."""
+        self.slot: tuple[bytes, bytes] | None = None
+        """Its id and its token, where requests are looked at for them."""
+        self.keeps_old_slots = True
+        """A slot that is no longer ours is answered as ever; nothing is posted to it."""
         self.gate = Gate()
         self._unposted = 0
 
@@ -169,7 +175,21 @@ class Relay:
         visit.asked += data
         if b"\r\n\r\n" in visit.asked:
             asked, visit.asked = visit.asked, b""
-            self.answer(visit, asked)
+            if self._knows(visit, asked):
+                self.answer(visit, asked)
+            else:
+                visit.raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                visit.end()
+
+    def _knows(self, visit: Visit, asked: bytes) -> bool:
+        if self.slot is None:
+            return True
+        found = _SLOT.search(asked.partition(b"\r\n")[0])
+        slot, token = self.slot
+        visit.slot = found[1] if found else slot  # (A redirect has led elsewhere.)
+        if visit.slot != slot:
+            return self.keeps_old_slots
+        return b"Bearer " + token in asked
 
     def ended(self, connection: Connection) -> None:
         visit = self.visits.pop(connection, None)
@@ -196,6 +216,8 @@ class Relay:
 
     def bring(self, visit: Visit) -> None:
         """What this stream has not been sent yet, unless it stands in the middle of a line."""
+        if self.slot is not None and visit.slot != self.slot[0]:
+            return
         if visit.streaming and not visit.occupied and not self.gate.stopped:
             while visit.pointer < self.posted and not visit.over and not visit.halting:
                 visit.pointer += 1

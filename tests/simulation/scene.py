@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from tests.simulation.kernel import Kernel, MemoryBell, MemoryPoller
 from tests.simulation.names import Name, Names
 from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
 from wire_rawsse.errors import WireRawSSEError
-from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.task import System, Task
-from wire_rawsse.policy import Backoff
 from wire_rawsse.record import Record
-from wire_rawsse.source import EventSink, OwnedSink, Restart, keep_alive, make_plan
+from wire_rawsse.source import OwnedSink, Restart, keep_alive, make_plan
+from wire_rawsse.state import EndpointState
 from wire_rawsse.stream import Plan
-from wire_rawsse.streams import WakeSink
-
-SinkT = TypeVar("SinkT", WakeSink, EventSink)
+from wire_rawsse.streams import Streams, WakeSink
 
 
 class Journal(Record):
     """A record that is overheard. The three are called after the fact."""
 
-    def __init__(self, url: str, backoff: Backoff) -> None:
-        super().__init__(url, backoff)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.on_enter: Callable[[str, str], None] = lambda before, phase: None
         self.on_begin: Callable[[], None] = lambda: None
         self.on_end: Callable[[WireRawSSEError | None, float | None], None] = lambda error, delay: None
@@ -49,6 +46,56 @@ class Journal(Record):
         self.on_end(error, delay)
 
 
+class Watched(Protocol):
+    """A stream, whoever put it together."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def sink(self) -> OwnedSink: ...
+    @property
+    def record(self) -> Journal: ...
+    @property
+    def task(self) -> Task: ...
+
+
+class Joined(NamedTuple):
+    """One that the shipped `Streams` put together."""
+
+    plan: Plan
+    sink: WakeSink
+    record: Journal
+    task: Task
+
+
+class MemoryStreams(Streams):
+    """The shipped `Streams`; what is added and removed is told to `joined` (afterwards) and `leaves` (before)."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system)
+        self.joined: Callable[[Joined], None] = lambda joined: None
+        self.leaves: Callable[[Task], None] = lambda task: None
+        self.new_record = self._make_record
+        self.new_sink = self._make_sink
+
+    def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] = lambda: None) -> Task:
+        task = super().add(plan, last_event_id=last_event_id, changed=changed)
+        self.joined(Joined(plan, self._sink, self._record, task))
+        return task
+
+    def remove(self, task: Task) -> EndpointState:
+        self.leaves(task)
+        return super().remove(task)
+
+    def _make_record(self, *args: Any) -> Journal:
+        self._record = Journal(*args)
+        return self._record
+
+    def _make_sink(self, last_event_id: str) -> WakeSink:
+        self._sink = WakeSink(last_event_id)
+        return self._sink
+
+
 class Stream:
     """A stream in a scene. `phases`: when which began; `ends`: when, why, and how long until the next."""
 
@@ -57,7 +104,7 @@ class Stream:
         self.plan = plan
         self.sink = sink
         self.persistent = persistent
-        self.record = Journal(plan.url.shown, plan.backoff)
+        self.record = Journal(plan.url.shown, plan.backoff, lambda: None, scene.kernel.wall)
         self.phases: list[tuple[float, str]] = []
         self.ends: list[tuple[float, WireRawSSEError | None, float | None]] = []
         self.task: Task = scene.loop.add(self._begin)
@@ -96,7 +143,8 @@ class Scene:
             resolver=self.names.resolver,
             open=self.network.open,
         )
-        self.loop = Loop(self.system)
+        self.streams = MemoryStreams(self.system)
+        self.loop = self.streams.loop
 
     def place(self, host: str, port: int, program: Program, latency: float = 0.0) -> Place:
         """Somebody who listens."""

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from tests.simulation.network import Socket
 from tests.simulation.relay import Relay
-from tests.simulation.scene import Stream
+from tests.simulation.scene import Journal, Scene, Watched
 from wire_rawsse.errors import (
     ConnectTimeout,
     RateTimeout,
@@ -32,6 +33,7 @@ from wire_rawsse.errors import (
 from wire_rawsse.hosts.task import MOST_DOUBTS
 from wire_rawsse.phases import PHASES
 from wire_rawsse.policy import retry_after
+from wire_rawsse.stream import Plan
 
 EPSILON: Final = 0.25
 """Seconds beyond a bound that are allowed."""
@@ -46,12 +48,19 @@ _WHERE_SOCKETS_ARE: Final = {"resolving": 0, "streaming": 1, "head": 1, "handsha
 class Watch:
     """One stream's. `relay` is the truth."""
 
-    def __init__(self, stream: Stream, relay: Relay, name: str) -> None:
+    stream: Watched
+    plan: Plan
+    record: Journal
+
+    def __init__(self, scene: Scene, relay: Relay, name: str) -> None:
         self.relay = relay
         self.name = name
-        self.kernel = stream.scene.kernel
-        self.network = stream.scene.network
-        self.plan = stream.plan
+        self.kernel = scene.kernel
+        self.network = scene.network
+        self.absent = True
+        """There is no stream to be watched."""
+        self.entered: Callable[[], None] = lambda: None
+        """Called after each change of its phase."""
         self.announced = 0
         """The last event that the host knows of, or has a wake pending for."""
         self.fair_since: float | None = 0.0
@@ -63,6 +72,9 @@ class Watch:
         self.streams = 0
         """Connections that came about."""
         self.live: Socket | None = None
+        self.begun = 0
+        self.healthy_streams = 0
+        """How many connections were attempted, and how many of them were healthy."""
         self._owes_wake = False
         self._drip_at: float | None = None
         self._attempts: deque[float] = deque()
@@ -71,24 +83,29 @@ class Watch:
         self._since = self._since_before = self._hop_since = self._begun = self._accepted = self.kernel.now
         self._ended: tuple[float, float] | None = None
         self._interrupted = False
-        self.follow(stream)
 
     @property
     def since(self) -> float:
         """When the present phase began."""
         return self._since
 
-    def follow(self, stream: Stream) -> None:
-        """Watch this one from now on: the host has made another after the last one ended for good."""
+    def follow(self, stream: Watched, fresh: bool = True) -> None:
+        """Watch this one from now on; `fresh`: nothing is left of the one before it, if there was one."""
         self.stream = stream
+        self.plan = stream.plan
         self.record = stream.record
-        self._ended = None
-        self.over = False
+        self.live = self._ended = None
+        self.over = self.absent = self._interrupted = self._owes_wake = False
         self._failures = 0
-        self._attempts.clear()
+        if fresh:
+            self._attempts.clear()
         self.record.on_enter = self._enter
         self.record.on_begin = self._begin
         self.record.on_end = self._end
+
+    def leave(self) -> None:
+        """It is about to be removed."""
+        self.absent = True
 
     # What the host does.
 
@@ -125,10 +142,12 @@ class Watch:
             self._owes_wake = True
             self._drip_at = None
             self.streams += 1
+        self.entered()
 
     def _begin(self) -> None:
         now = self.kernel.now
         self._begun = now
+        self.begun += 1
         self.live = None
         if self._ended is not None and not self._interrupted:
             ended, delay = self._ended
@@ -155,10 +174,10 @@ class Watch:
                 self._fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
         fair = self.fair_since is not None and self._begun > self.fair_since + SETTLED
-        if fair and not self._interrupted and not self.closing:
+        if fair and not (self._interrupted or self.closing or self.absent):
             self._fail(f"in fair weather a stream ended: {error}")
         if delay is None:
-            if not self.closing and not self._interrupted and (error is None or not error.permanent):
+            if not (self.closing or self.absent or self._interrupted) and (error is None or not error.permanent):
                 self._fail(f"gave up for good over what is not for good: {error}")
             self._ended = None
             return
@@ -197,7 +216,7 @@ class Watch:
         healthy = self.record.healthy
         if self.live is not None:
             true = max(self.live.last_life, self._accepted) - self._accepted
-            away = self._slack(self._accepted)
+            away = self.slack(self._accepted)
             # A stream's clock may have lost the benefit of some doubts, each a moment between two bytes.
             if away < EPSILON and not 0.95 * true - 2 <= healthy <= true + EARLY + away:
                 self._fail(f"healthy for {true:.3f} s, and {healthy:.3f} s are counted")
@@ -210,6 +229,7 @@ class Watch:
         if healthy >= backoff.healthy_after:
             self._failures = 0
             self._healthy.append(self.kernel.now)
+            self.healthy_streams += 1
         low = min(longest, wish * 2.0 ** min(self._failures, 40)) / 2
         if error is not None and error.permanent:
             low = longest / 2
@@ -225,6 +245,8 @@ class Watch:
 
     def check(self, sleeps: bool = True) -> None:
         """`sleeps`: in the library. A host that only looks in leaves for later what came while it looked."""
+        if self.absent:
+            return
         phase = self.record.phase
         sock = self.live
         if phase == "streaming" and sock is not None:
@@ -268,10 +290,10 @@ class Watch:
 
     def _bound(self, since: float, seconds: float, what: str) -> None:
         passed = self.kernel.now - since
-        if passed > seconds + EPSILON and passed > seconds + EPSILON + self._slack(since):
+        if passed > seconds + EPSILON and passed > seconds + EPSILON + self.slack(since):
             self._fail(f"{what} after {passed:.3f} s; its clock is {seconds:g} s")
 
-    def _slack(self, since: float) -> float:
+    def slack(self, since: float) -> float:
         """Seconds that a host's absences since then may have cost: all of them, but not more than doubt allows."""
         away = []
         for back, seconds in reversed(self.kernel.absences):

@@ -233,8 +233,7 @@ def late(side: Side, dice: random.Random) -> End:
 def restarted(side: Side, dice: random.Random) -> End:
     """`restart()`, from another thread; twice, at times."""
     for _ in range(dice.choice([1, 1, 2])):
-        side.watch.interrupt()
-        side.stream.restart()
+        side.restart()
     return over
 
 
@@ -259,6 +258,99 @@ def impatient(side: Side, dice: random.Random) -> End:
 def struck(side: Side, dice: random.Random) -> End:
     side.life.strike()
     return over
+
+
+# wire's files.
+
+
+def rotated(side: Side, dice: random.Random) -> End:
+    """Another slot for the same relay; the old stream stays as healthy as it was."""
+    wires = side.life.wires
+    if wires is not None:
+        for _ in range(dice.choice([1, 1, 1, 6])):
+            side.relay.keeps_old_slots = dice.random() < 0.7
+            side.rotate()
+        wires.write(in_place=dice.random() < 0.2)
+    return over
+
+
+def rotated_again_and_again(side: Side, dice: random.Random) -> End:
+    going_on = side.life.wires is not None
+
+    def again() -> None:
+        if going_on:
+            rotated(side, dice)
+            side.life.kernel.after(dice.uniform(1, 30), again)
+
+    again()
+
+    def end() -> None:
+        nonlocal going_on
+        going_on = False
+
+    return end
+
+
+def unnamed(side: Side, dice: random.Random) -> End:
+    """An endpoint goes, and comes back: with the same slot or with another."""
+    wires = side.life.wires
+    if wires is None or not side.named:
+        return over
+    side.named = False
+    wires.write()
+
+    def end() -> None:
+        side.named = True
+        if dice.random() < 0.5:
+            side.rotate()
+        wires.write()
+
+    return end
+
+
+def relay_json_half_written(side: Side, dice: random.Random) -> End:
+    wires = side.life.wires
+    if wires is None:
+        return over
+    wires.write(whole=False, in_place=dice.random() < 0.5)
+    return wires.write
+
+
+def relay_json_spoilt(side: Side, dice: random.Random) -> End:
+    """Edited by hand, overwritten by another version, or a very long one."""
+    wires = side.life.wires
+    if wires is None:
+        return over
+    wires.spoil(dice.choice([b"", b"[]", b"\xff\xfe", b'{"self": {"endpoints": 5}}', b'{"self": {"endpoints": [{}]}}']))
+    return wires.write
+
+
+def relay_json_unreadable(side: Side, dice: random.Random) -> End:
+    return _disk(side, dice.choice(["unreadable", "failing"]))
+
+
+def disk_full(side: Side, dice: random.Random) -> End:
+    wires = side.life.wires
+    if wires is not None:
+        wires.disk.room = dice.choice([0, 0, 100])
+    return _disk(side, dice.choice(["full", "no_inodes"]))
+
+
+def disk_read_only(side: Side, dice: random.Random) -> End:
+    return _disk(side, "read_only")
+
+
+def _disk(side: Side, what: str) -> End:
+    wires = side.life.wires
+    if wires is None:
+        return over
+    disk = wires.disk
+    setattr(disk, what, getattr(disk, what) + 1)
+
+    def end() -> None:
+        setattr(disk, what, getattr(disk, what) - 1)
+
+    return end
 
 
 NETWORK: Final[list[Fault]] = [
@@ -288,7 +380,19 @@ MACHINE: Final[list[Fault]] = [
     Fault(impatient, 1, longest=60.0),
     Fault(struck, 1),
 ]
+FILES: Final[list[Fault]] = [
+    Fault(rotated, 4),
+    Fault(rotated_again_and_again, 1, longest=1000.0),
+    Fault(unnamed, 2),
+    Fault(relay_json_half_written, 3),
+    Fault(relay_json_spoilt, 1),
+    Fault(relay_json_unreadable, 2),
+    Fault(disk_full, 2),
+    Fault(disk_read_only, 2),
+]
+"""Only where a daemon of wire's is simulated."""
 ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL]
+EVERY: Final = [*ALL, *FILES]
 _WEIGHTS: Final = [fault.weight for fault in ALL]
 
 
@@ -316,6 +420,8 @@ def _begin(life: Life, until: float) -> None:
         return
     side = dice.choice(life.sides)
     fault = dice.choices(ALL, _WEIGHTS)[0]
+    if life.wires is not None and dice.random() < 0.3:
+        fault = dice.choices(FILES, [one.weight for one in FILES])[0]
     seconds = min(fault.lasts(dice) * life.setting.timeouts.read / 75, until - kernel.now)
     life.weather_changed(+1)
     life.faults += 1

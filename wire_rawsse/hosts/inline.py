@@ -29,6 +29,7 @@ from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import Poller
 from wire_rawsse.hosts.task import SYSTEM, Chore, System, Task
+from wire_rawsse.transport.resolve import Resolver
 from wire_rawsse.waits import READ, SIGNAL, WRITE, Coroutine, Receive, Step, Wait
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -65,6 +66,8 @@ class Loop:
         """A run holds what nobody else knows of. Where a signal handler's exception ends it then, between a `recv` and
         the use of what it gave for instance, all tasks begin anew; where it strikes in the sleep, nothing happens."""
         self.chore: Chore | None = None
+        self.resolver: Resolver | None = None
+        """All tasks' one; made when the first name is looked up."""
 
     # From any thread, and from signal handlers.
 

@@ -78,12 +78,12 @@ class Task:
     """A coroutine with the wait it stands in. It is also the `World` of that coroutine."""
 
     __slots__ = (
+        "__weakref__",
         "_doubted",
         "_doubts",
         "_lag",
         "_loop",
         "_now",
-        "_resolver",
         "coroutine",
         "due",
         "error",
@@ -99,7 +99,6 @@ class Task:
 
     def __init__(self, loop: Loop, start: Callable[[Task], Coroutine[None]], name: str = "") -> None:
         self._loop = loop
-        self._resolver: Resolver | None = None
         self._lag = 0.0
         self._doubted = 0.0
         self._doubts = 0
@@ -138,9 +137,10 @@ class Task:
         return self._loop.system.dice()
 
     def resolve(self, host: str, port: int) -> Answer[list[Address]]:
-        if self._resolver is None:
-            self._resolver = self._loop.system.resolver(self._loop.announce)
-        return self._resolver.resolve(host, port)
+        loop = self._loop
+        if loop.resolver is None:
+            loop.resolver = loop.system.resolver(loop.announce)
+        return loop.resolver.resolve(host, port, self)
 
     def open(self, address: Address) -> socket.socket:
         return self._loop.system.open(address)

@@ -6,7 +6,8 @@ is simply left behind by whoever does not. `concurrent.futures` would not do: it
 exit, which is the hang that we came to prevent.
 
 A thread that is left behind must not get company. While a look-up of a name is under way, asking for it again joins
-that look-up: one thread for each endpoint at the most, however often it is retried.
+that look-up: one thread for each name at the most, however often it is retried and however many streams want it (an
+endpoint whose slot is rotated is another stream each time).
 
 Numeric hosts need no thread: with AI_NUMERICHOST nothing is asked of anybody.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import _thread
 import socket
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from wire_rawsse.waits import Address, Answer
 
@@ -32,30 +34,33 @@ def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
 
 
 class Resolver:
-    """Look-ups under way, by name. One of these serves one stream, which asks for one name at a time."""
+    """Look-ups under way, by name, with the answer that each asker has last been promised."""
 
     def __init__(self, announce: Callable[[], None], look_up: LookUp = look_up) -> None:
         self._announce = announce
         self._look_up = look_up
         self._lock = _thread.allocate_lock()
-        self._waiting: dict[tuple[str, int], Answer[list[Address]]] = {}
+        self._waiting: dict[tuple[str, int], WeakKeyDictionary[object, Answer[list[Address]]]] = {}
 
-    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+    def resolve(self, host: str, port: int, asker: object = None) -> Answer[list[Address]]:
+        """`asker` waits for one answer at a time: what it was promised before is for nobody any more."""
         answer: Answer[list[Address]] = Answer(self._announce)
         try:
             answer.deliver(look_up(host, port, socket.AI_NUMERICHOST))
             return answer
         except OSError:
             pass  # Not numeric.
+        under_way = False
         try:
             with self._lock:
                 under_way = (host, port) in self._waiting
-                self._waiting[host, port] = answer  # Whoever waited for it before has gone.
+                self._waiting.setdefault((host, port), WeakKeyDictionary())[asker or self] = answer
             if not under_way:
                 self._start(host, port)
         except BaseException:
             # A signal handler raised: a look-up that never began would be joined for ever.
-            self._waiting.pop((host, port), None)
+            if not under_way:
+                self._waiting.pop((host, port), None)
             raise
         return answer
 
@@ -76,6 +81,6 @@ class Resolver:
 
     def _finish(self, host: str, port: int, found: list[Address] | None, error: Exception | None) -> None:
         with self._lock:
-            answer = self._waiting.pop((host, port), None)
-        if answer is not None:
+            answers = self._waiting.pop((host, port), None)
+        for answer in list((answers or {}).values()):
             answer.deliver(found, error)

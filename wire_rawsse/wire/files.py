@@ -22,6 +22,8 @@ import errno
 import os
 import stat
 
+from wire_rawsse.wire.machine import Machine
+
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -34,31 +36,31 @@ _KINDS = (
 )
 
 
-def read_whole(path: str, limit: int) -> bytes:
+def read_whole(path: str, limit: int, machine: Machine = os) -> bytes:
     """The bytes of the regular file at `path`, if they are at most `limit`.
 
     Raises `OSError`, also for what is no regular file or too large; its `strerror` says which. Raises
     `FileNotFoundError` where there is nothing.
     """
-    descriptor = _open(path, os.O_RDONLY | _NO_WAIT)
+    descriptor = _open(machine, path, os.O_RDONLY | _NO_WAIT)
     try:
-        about = os.fstat(descriptor)
+        about = machine.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             kind = next((name for test, name in _KINDS if test(about.st_mode)), "something else")
             raise OSError(errno.EINVAL, f"expected a regular file, found {kind}")
         pieces: list[bytes] = []
         room = limit + 1  # One byte more than allowed tells a full file from one that has grown.
-        while about.st_size <= limit and room and (piece := os.read(descriptor, min(room, 65536))):
+        while about.st_size <= limit and room and (piece := machine.read(descriptor, min(room, 65536))):
             pieces.append(piece)
             room -= len(piece)
         if about.st_size > limit or not room:
             raise OSError(errno.EFBIG, f"expected at most {limit} bytes, found more")
         return b"".join(pieces)
     finally:
-        os.close(descriptor)
+        machine.close(descriptor)
 
 
-def replace_whole(path: str, temporary: str, content: bytes) -> None:
+def replace_whole(path: str, temporary: str, content: bytes, machine: Machine = os) -> None:
     """Put `content` at `path` in one step, by way of `temporary` in the same folder; mode 0600.
 
     Missing folders are made, each with mode 0700 (XDG Base Directory Specification). What stands at `temporary` is
@@ -66,24 +68,24 @@ def replace_whole(path: str, temporary: str, content: bytes) -> None:
 
     On Windows a reader that holds `path` open makes this fail (the caller tries again later).
     """
-    descriptor = _create(temporary)
+    descriptor = _create(machine, temporary)
     try:
         try:
             rest = memoryview(content)
             while rest:
-                rest = rest[os.write(descriptor, rest) :]
+                rest = rest[machine.write(descriptor, rest) :]
         finally:
-            os.close(descriptor)  # May itself say that the disk is full (NFS, quotas).
-        os.replace(temporary, path)
+            machine.close(descriptor)  # May itself say that the disk is full (NFS, quotas).
+        machine.replace(temporary, path)
     except BaseException:
-        remove(temporary)
+        remove(temporary, machine)
         raise
 
 
-def remove(path: str) -> None:
+def remove(path: str, machine: Machine = os) -> None:
     """Remove a file or link, if that is possible."""
     with contextlib.suppress(OSError):
-        os.unlink(path)
+        machine.unlink(path)
 
 
 def shown(path: str) -> str:
@@ -96,29 +98,36 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _open(path: str, flags: int) -> int:
+def _open(machine: Machine, path: str, flags: int) -> int:
     try:
-        return os.open(path, flags | _PLAIN, 0o600)
+        return machine.open(path, flags | _PLAIN, 0o600)
     except ValueError as error:  # A NUL, or a character that the file system's encoding lacks.
         raise OSError(errno.EINVAL, "the path holds a character that no path may have") from error
 
 
-def _create(path: str) -> int:
+def _create(machine: Machine, path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
     try:
-        return _open(path, flags)
+        return _open(machine, path, flags)
     except FileNotFoundError:
-        _make_folder(os.path.dirname(path))
+        _make_folder(machine, os.path.dirname(path))
     except FileExistsError:
-        os.unlink(path)
-    return _open(path, flags)
+        machine.unlink(path)
+    return _open(machine, path, flags)
 
 
-def _make_folder(path: str) -> None:
+def _make_folder(machine: Machine, path: str) -> None:
     missing: list[str] = []
-    while path and not os.path.isdir(path) and path != os.path.dirname(path):
+    while path and not _is_folder(machine, path) and path != os.path.dirname(path):
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):  # Made by somebody else; no folder at all shows at the next open.
-            os.mkdir(folder, 0o700)
+            machine.mkdir(folder, 0o700)
+
+
+def _is_folder(machine: Machine, path: str) -> bool:
+    try:
+        return stat.S_ISDIR(machine.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False

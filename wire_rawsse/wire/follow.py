@@ -15,7 +15,6 @@ first wait, like everything else here.
 from __future__ import annotations
 
 import os
-import time
 from typing import Final
 
 from wire_rawsse.errors import InvalidRequest, RelayFileError
@@ -28,6 +27,7 @@ from wire_rawsse.stream import Plan
 from wire_rawsse.streams import Streams
 from wire_rawsse.transport.tls import UNVERIFIED, Trust
 from wire_rawsse.wire import paths
+from wire_rawsse.wire.machine import Machine
 from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints, stream_url
 from wire_rawsse.wire.state_file import StateFile
 
@@ -41,9 +41,17 @@ class Follower:
     """The loop's chore (see `hosts.task.Chore`) of a subscriber that was made by `from_wire`."""
 
     def __init__(
-        self, streams: Streams, *, timeouts: Timeouts, keepalive: Keepalive, backoff: Backoff, trust: Trust
+        self,
+        streams: Streams,
+        *,
+        timeouts: Timeouts,
+        keepalive: Keepalive,
+        backoff: Backoff,
+        trust: Trust,
+        machine: Machine = os,
     ) -> None:
         self._streams = streams
+        self._machine = machine
         self._timeouts = timeouts
         self._keepalive = keepalive
         self._backoff = backoff
@@ -56,7 +64,7 @@ class Follower:
         self._problem: str | None = None
         self._warned: str | None = None
         self._unreadable = False
-        self._since = time.time()
+        self._since = streams.loop.system.wall()
         self._changed = True
         self._looked_at = 0.0
         self._due = 0.0
@@ -79,62 +87,69 @@ class Follower:
         except Exception as error:
             # A fault of ours. The streams must not pay for it; it is told once, and tried again.
             self._report(f"internal error ({type(error).__name__}) while following wire's files; please report it")
+            self._unreadable = True  # So that this, too, is the problem only until all is well again.
             self._due = now + LOOK_WITHIN
 
     def close(self) -> None:
         if self._state_file is not None:
-            now = time.monotonic()
+            now = self._streams.loop.system.monotonic()
             self._state_file.offer(self.state(), now)
             self._state_file.close(now)
 
     def _run(self, now: float) -> None:
         self._changed = False
-        if self._watch is None:
-            self._begin(now)
-        elif self._watch.changed() or self._unreadable:
-            self._read()
+        rested = now >= self._looked_at + LOOK_EVERY
         self._looked_at = now
+        if self._watch is None:
+            self._begin()
+        elif self._watch.changed() or (self._unreadable and rested):
+            self._read()
         self._due = now + LOOK_WITHIN
         if self._state_file is not None:
             self._state_file.offer(self.state(), now)
             self._state_file.flush(now)
             self._due = min(self._due, self._state_file.due() or self._due)
 
-    def _begin(self, now: float) -> None:
-        if paths.skip_tls_verify():
+    def _begin(self) -> None:
+        system, machine = self._streams.loop.system, self._machine
+        if paths.skip_tls_verify(machine.environ):
             paths.warn_insecure()
             self._trust = UNVERIFIED
         try:
-            self._relay_json = paths.relay_json()
-            state_file = StateFile(paths.stream_state_json(), pid=os.getpid())
+            self._relay_json = paths.relay_json(machine.environ)
+            path = paths.stream_state_json(machine.environ)
+            state_file = StateFile(path, pid=machine.getpid(), wall=system.wall, machine=machine)
         except RelayFileError as error:  # There is no home to look in. Tried again: it may be mended.
             self._report(str(error))
             return
         self._state_file = state_file
-        self._watch = Watch(self._relay_json)  # Before reading, so that no change can fall in between.
+        # Before reading, so that no change can fall in between.
+        self._watch = Watch(self._relay_json, system.wall, machine)
         self._read()
 
     def _read(self) -> None:
         self._unreadable = True  # Until it has been read, whatever may be raised on the way.
         try:
-            found = read_endpoints(self._relay_json)
+            found = read_endpoints(self._relay_json, machine=self._machine)
         except RelayFileError as error:
+            # What it says is wrong until it changes, which is noticed; why it cannot be read may not show in it.
+            self._unreadable = isinstance(error.__cause__, OSError)
             self._report(str(error))
             return
         self._unreadable = False
-        self._report("; ".join([found.note] if found.note else found.problems) or None)
+        problems = [found.note] if found.note else [*found.problems]
         for endpoint in [known for known in self._tasks if known not in found.endpoints]:
             self._leave(endpoint)
-        for endpoint in found.endpoints:
-            if endpoint not in self._tasks:
-                self._join(endpoint)
+        refused = [self._join(endpoint) for endpoint in found.endpoints if endpoint not in self._tasks]
+        problems += [f"{self._relay_json}: {problem}" for problem in refused if problem]
+        self._report("; ".join(problems) or None)
 
-    def _join(self, endpoint: Endpoint) -> None:
+    def _join(self, endpoint: Endpoint) -> str | None:
+        """Subscribe to it, or say why that is impossible."""
         try:
             url = parse_url(stream_url(endpoint), "relay_url")
         except InvalidRequest as error:
-            self._report(f"{self._relay_json}: {error}")
-            return
+            return str(error)
         plan = Plan(
             url,
             bearer_token=endpoint.slot_token,
@@ -142,9 +157,11 @@ class Follower:
             keepalive=self._keepalive,
             backoff=self._backoff,
             trust=self._trust,
+            environ=self._machine.environ,
         )
         self._tasks[endpoint] = self._streams.add(plan, changed=self._note_change)
         tell(f"subscribing to {url.shown}")
+        return None
 
     def _leave(self, endpoint: Endpoint) -> None:
         last = self._streams.remove(self._tasks.pop(endpoint))

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import sys
 
+from wire_rawsse.wire.machine import Machine
 
-def alive(pid: int) -> bool:
+
+def alive(pid: int, machine: Machine = os) -> bool:
     """True if a process `pid` exists, whoever owns it; a zombie counts, since it is one until it is waited for.
 
     Never raises. Only for processes of the same PID namespace: another container's are not seen.
     """
-    return pid > 0 and _exists(pid)  # To kill(2), 0 and less mean a whole group, or everybody.
+    return pid > 0 and _exists(pid, machine)  # To kill(2), 0 and less mean a whole group, or everybody.
 
 
 if sys.platform == "win32":
 
-    def _exists(pid: int) -> bool:
+    def _exists(pid: int, machine: Machine) -> bool:
         """`os.kill(pid, 0)` would end the process here: Windows takes the 0 for CTRL_C_EVENT or for an exit status."""
         import ctypes
 
@@ -36,9 +38,9 @@ if sys.platform == "win32":
 
 else:
 
-    def _exists(pid: int) -> bool:
+    def _exists(pid: int, machine: Machine) -> bool:
         try:
-            os.kill(pid, 0)
+            machine.kill(pid, 0)
         except PermissionError:
             return True  # Somebody else's, but there.
         except (OSError, OverflowError):

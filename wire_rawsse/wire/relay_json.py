@@ -29,6 +29,7 @@ from typing import Any, Final
 from wire_rawsse.errors import InvalidRequest, RelayFileError
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.wire import files
+from wire_rawsse.wire.machine import Machine
 
 LARGEST: Final = 10 * 1024 * 1024
 """Bytes. A real file has a few hundred for each endpoint and peer; what is larger is something else."""
@@ -98,7 +99,7 @@ class RelayFile:
     problems: tuple[str, ...] = ()
 
 
-def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST) -> RelayFile:
+def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST, machine: Machine = os) -> RelayFile:
     """Every endpoint of `self` in the file at `path`, each stream once. A missing file reads as `{"self": null}`.
 
     Raises `RelayFileError` with one line for what is unreadable, empty, no JSON, of the wrong shape, or larger than
@@ -106,7 +107,7 @@ def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST) -> RelayF
     """
     name = files.shown(os.fspath(path))
     try:
-        content = files.read_whole(os.fspath(path), limit)
+        content = files.read_whole(os.fspath(path), limit, machine)
     except FileNotFoundError:
         return RelayFile(note=f"{name} does not exist yet; `wire up` makes it")
     except OSError as error:
@@ -155,11 +156,14 @@ class Watch:
     it was looked at is reported as changed once more, when it is old enough for its stamps to be final.
     """
 
-    __slots__ = ("_doubt", "_path", "_seen", "_wall")
+    __slots__ = ("_doubt", "_machine", "_path", "_seen", "_wall")
 
-    def __init__(self, path: str | os.PathLike[str], wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], wall: Callable[[], float] = time.time, machine: Machine = os
+    ) -> None:
         """`wall` gives seconds since the epoch, to be compared with the file's stamps."""
-        self._path = path
+        self._path = os.fspath(path)
+        self._machine = machine
         self._wall = wall
         self._seen = self._look()
         self._doubt = self._young()
@@ -178,7 +182,7 @@ class Watch:
 
     def _look(self) -> tuple[int, ...]:
         try:
-            about = os.stat(self._path)
+            about = self._machine.stat(self._path)
         except OSError as error:
             return (error.errno or -1,)
         except ValueError:

@@ -28,6 +28,7 @@ from typing import Any, Final
 from wire_rawsse.log import warn
 from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire import files, process
+from wire_rawsse.wire.machine import Machine
 
 SCHEMA: Final = "wire-daemon-stream-state-v1"
 REFRESH: Final = 300.0
@@ -86,6 +87,7 @@ class StateFile:
         minimum_interval: float = 1.0,
         refresh: float = REFRESH,
         wall: Callable[[], float] = time.time,
+        machine: Machine = os,
     ) -> None:
         """Intervals in seconds: the least between two writes, and the longest. `wall`: seconds since the epoch."""
         self._path = os.fspath(path)
@@ -97,6 +99,7 @@ class StateFile:
         self._refresh = refresh
         self._retry = min(refresh, RETRY)
         self._wall = wall
+        self._machine = machine
         self._snapshot: SubscriberState | None = None
         self._offered_at = 0.0
         self._news: object = None
@@ -144,7 +147,8 @@ class StateFile:
         self._tried_news = self._news
         facts = document(self._snapshot, pid=self._pid, wall=self._wall(), elapsed=now - self._offered_at)
         try:
-            files.replace_whole(self._path, self._temporary, json.dumps(facts, indent=1).encode() + b"\n")
+            content = json.dumps(facts, indent=1).encode() + b"\n"
+            files.replace_whole(self._path, self._temporary, content, self._machine)
         except OSError as error:
             if not self._failing:
                 self._failing = True
@@ -164,12 +168,12 @@ class StateFile:
         folder, name = os.path.split(self._path)
         leftover = re.compile(re.escape(name) + r"\.([0-9]{1,10})-[0-9]+\.tmp")
         try:
-            names = os.listdir(folder or ".")
+            names = self._machine.listdir(folder or ".")
         except OSError:
             return
         for found in map(leftover.fullmatch, names):
-            if found and not process.alive(int(found[1])):
-                files.remove(os.path.join(folder, found[0]))
+            if found and not process.alive(int(found[1]), self._machine):
+                files.remove(os.path.join(folder, found[0]), self._machine)
 
 
 def _ours(one: EndpointState | SubscriberState, elapsed: float) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""An hour of each fault: how many connections it costs, in the worst of several circumstances.
+
+The promise: at most 180 an hour while it stays broken, at most 360 where streams live long enough in between to be
+called healthy. A fault that is over at once is brought about again as soon as a stream is there to be harmed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.simulation import weather
+from tests.simulation.faults_of_relays import Fault, over
+from tests.simulation.life import Life, Setting
+from wire_rawsse.policy import Timeouts
+
+HOUR: Final = 3600.0
+MOST: Final = 180
+MOST_HEALTHY: Final = 360
+SCHEMES: Final = ("http", "https", "https by proxy")
+TRIES: Final = 4
+"""Each with other dice: a fault comes in several forms."""
+_AGAIN: Final = 0.5
+"""Seconds after which a fault that is over at once is brought about again, where a stream is up."""
+_SURVIVED: Final = 100.0
+"""The same where it was brought upon this stream before."""
+_LONG: Final = ("late", "stopped")
+"""The host is away for up to an hour: once is enough."""
+_NOT_COUNTED: Final = ("restarted", "impatient", "struck")
+"""Not the network's doing: who calls `restart()` is connected again at once, and may do so as often as he likes."""
+
+CALM: Final = Setting(
+    days=1 / 24,
+    host="inline",
+    interval=3600.0,
+    work=0.0,
+    streams=1,
+    scheme="http",
+    addresses=2,
+    sink="wakes",
+    timeouts=Timeouts(),
+    heartbeat=30.0,
+    post_every=300.0,
+    fault_every=1e12,
+    tick=0.0,
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`attempts` in the worst hour; `healthy` of its streams lived `healthy_after`."""
+
+    fault: Fault
+    attempts: int
+    healthy: int
+    where: str
+
+    @property
+    def most(self) -> int:
+        return MOST_HEALTHY if self.healthy else MOST
+
+
+def cost(fault: Fault) -> Cost:
+    """Raises `Violation` where anything else is not as it should be."""
+    worst: Cost | None = None
+    for scheme in SCHEMES:
+        for number in range(TRIES):
+            sink = "wire" if fault in weather.FILES else ("wakes", "replayed events")[number % 2]
+            found = _hour(fault, dataclasses.replace(CALM, scheme=scheme, sink=sink), f"hour/{fault.name}/{number}")
+            if worst is None or found.attempts / found.most > worst.attempts / worst.most:
+                worst = found
+    assert worst is not None
+    return worst
+
+
+def _hour(fault: Fault, setting: Setting, seed: str) -> Cost:
+    life = Life(seed, 0, setting=setting)
+    dice = random.Random(seed)
+    side, kernel = life.sides[0], life.kernel
+    life.host.run(kernel.now + 20)  # All is well.
+    life.weather_changed(+1)
+    begun, healthy = side.watch.begun, side.watch.healthy_streams
+    until = kernel.now + HOUR
+    harmed = -1
+    """The stream that the fault was last brought upon, by its number."""
+
+    def begin() -> None:
+        if fault.begin(side, dice) is over:
+            kernel.after(_AGAIN, again)
+
+    def drop() -> None:
+        for visit in list(side.relay.visits.values()):
+            visit.reset()  # Whatever keeps a stream from coming about is not felt while there is one.
+
+    def again() -> None:
+        nonlocal harmed
+        if kernel.now < until:
+            unharmed = harmed == side.watch.begun  # It lives with it, or has yet to notice.
+            if side.watch.record.phase == "streaming" and not side.watch.absent:
+                harmed = side.watch.begun
+                fault.begin(side, dice)
+            kernel.after(_SURVIVED if unharmed or fault.name in _LONG else _AGAIN, again)
+
+    kernel.after(0, begin)
+    kernel.after(1, drop)
+    life.host.run(until)
+    life.close()
+    attempts, lived = side.watch.begun - begun, side.watch.healthy_streams - healthy
+    where = f"{setting.scheme}, {setting.sink}"
+    return Cost(fault, attempts, lived, where)
+
+
+def costs() -> Iterator[Cost]:
+    yield from (cost(fault) for fault in weather.EVERY if fault.name not in _NOT_COUNTED)
+
+
+def table() -> int:
+    """Print it; 1 where the promise is broken."""
+    broken = 0
+    print("| an hour of | connections, at most | allowed | healthy streams among them | where |")
+    print("|---|---|---|---|---|")
+    for found in costs():
+        broken += found.attempts > found.most
+        verdict = "" if found.attempts <= found.most else " TOO MANY"
+        print(
+            f"| {found.fault.name} | {found.attempts}{verdict} | {found.most} | {found.healthy} | {found.where} |",
+            flush=True,
+        )
+    return 1 if broken else 0

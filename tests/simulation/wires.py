@@ -1,0 +1,202 @@
+"""A daemon of wire's: the shipped `Follower` between a changing relay.json and a stream_state.json that must be true.
+
+What is promised, and looked at whenever the host would sleep:
+
+* An endpoint that relay.json names is subscribed to within `LOOK_WITHIN`, and one that it no longer names is left.
+* A relay.json that cannot be read, or is half there, changes nothing.
+* stream_state.json is whole at every moment and private; it says what is so within the least interval between two
+  writes, where the disk can be written to; it is never older than its refresh; its count never falls.
+* Nothing else is left in its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.simulation.disk import PID, RELAY_JSON, STREAM_STATE, MemoryDisk
+from tests.simulation.scene import Joined, MemoryStreams
+from tests.simulation.watch import EPSILON
+from wire_rawsse.hosts.task import Task
+from wire_rawsse.policy import Backoff, Keepalive
+from wire_rawsse.wire.follow import LOOK_WITHIN, Follower
+from wire_rawsse.wire.state_file import REFRESH, RETRY
+
+if TYPE_CHECKING:
+    from tests.simulation.life import Life, Side
+
+LEAST_INTERVAL: Final = 1.0
+"""Seconds between two writes of the state file, at least."""
+LEFTOVER: Final = f"{STREAM_STATE}.99-1.tmp"
+"""What a process that is gone has left behind."""
+
+
+class Wires:
+    """The files and the follower of one life, all of whose sides are endpoints."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.kernel = life.kernel
+        self.disk = disk = MemoryDisk(life.kernel)
+        self.streams: MemoryStreams = life.scene.streams
+        self.streams.joined, self.streams.leaves = self._joined, self._leaves
+        self.sides: dict[Task, Side] = {}
+        self.said: dict[str, Any] | None = None
+        """What stream_state.json says."""
+        self._said_at = self.kernel.now
+        self._reconnects = 0
+        self._named: dict[Side, bytes] = {}
+        """The endpoints, by what a good relay.json says; it may hold others than it did a moment ago."""
+        self._good_since: float | None = None
+        """Since when relay.json has been good and readable, and the same."""
+        self._writable_since = self.kernel.now
+        self._changed_at = self.kernel.now
+        self._checked = True
+        self._checked_endpoints = False
+        disk.folders |= {posixpath.dirname(posixpath.dirname(STREAM_STATE)), posixpath.dirname(STREAM_STATE)}
+        disk.put(LEFTOVER, b"{")
+        disk.watched = self._look
+        self.follower: Follower | None = None
+
+    def begin(self, trust: Any) -> None:
+        """Once the sides are there."""
+        self.write()
+        self.disk.environ = {**self.disk.environ, **self.life.sides[0].environ}
+        for side in self.life.sides:
+            side.watch.entered = self._changed
+        timeouts = self.life.setting.timeouts
+        self.life.loop.chore = self.follower = Follower(
+            self.streams, timeouts=timeouts, keepalive=Keepalive(), backoff=Backoff(), trust=trust, machine=self.disk
+        )
+
+    # What wire does.
+
+    def write(self, whole: bool = True, in_place: bool = False) -> None:
+        """relay.json, as things stand."""
+        content = self._content()
+        self._checked_endpoints = False
+        if whole:
+            self._named = {side: side.slot for side in self.life.sides if side.named}
+            self._good_since = self.kernel.now
+        else:
+            content = content[: self.kernel.random.randrange(len(content) - 2)]
+            self._good_since = None
+        self.disk.put(RELAY_JSON, content, in_place)
+
+    def spoil(self, content: bytes) -> None:
+        """relay.json holds something else."""
+        self._good_since = None
+        self.disk.put(RELAY_JSON, content)
+
+    def _content(self) -> bytes:
+        endpoints = [
+            {"relay_url": side.base, "slot_id": side.slot.decode(), "slot_token": side.token.decode(), "scope": "lan"}
+            for side in self.life.sides
+            if side.named
+        ]
+        return json.dumps({"self": {"endpoints": endpoints}, "peers": {}}).encode()
+
+    # What the follower does.
+
+    def _joined(self, joined: Joined) -> None:
+        self.kernel.tell("follower: joins %s", joined.plan.url.shown)
+        for side in self.life.sides:
+            if joined.plan.url.shown.startswith(f"{side.base}/") or joined.plan.url.socket_path == side.base[7:]:
+                self.sides[joined.task] = side
+                self._checked_endpoints = False
+                side.stream = joined
+                side.watch.follow(joined, fresh=False)
+                return
+        self.kernel.fail(f"subscribes to {joined.plan.url.shown}, which relay.json has never named")
+
+    def _leaves(self, task: Task) -> None:
+        side = self.sides.pop(task)
+        self._checked_endpoints = False
+        self.kernel.tell("follower: leaves %s", side.name)
+        if self._good_since is None or not self.disk.readable:
+            self.kernel.fail(f"{side.name} is left because of a relay.json that cannot be read")
+        if self._named.get(side) == side.stream_slot:
+            self.kernel.fail(f"{side.name} is left, and relay.json names it")
+        side.watch.leave()
+
+    # What is promised.
+
+    def _changed(self) -> None:
+        self._changed_at = self.kernel.now
+        self._checked = False
+
+    def _look(self, path: str) -> None:
+        """Something else stands at `path`: whoever reads it now must find it whole."""
+        if path != STREAM_STATE:
+            return
+        inode = self.disk.files.get(path)
+        if inode is None:
+            self.kernel.fail("stream_state.json has vanished")
+        try:
+            said = json.loads(inode.content)
+            count = said["reconnect_count"]
+        except (ValueError, KeyError):
+            self.kernel.fail(f"stream_state.json is half-written: {inode.content[:60]!r}")
+        if inode.mode & 0o77:
+            self.kernel.fail(f"stream_state.json may be read by anybody: mode {inode.mode:o}")
+        if said["pid"] != PID:
+            self.kernel.fail(f"stream_state.json names the process {said['pid']}")
+        if count < self._reconnects:
+            self.kernel.fail(f"the count of reconnects fell from {self._reconnects} to {count}")
+        self._reconnects = count
+        self.said, self._said_at = said, self.kernel.now
+        self._checked = False
+
+    def check(self, sleeps: bool = True) -> None:
+        now, disk = self.kernel.now, self.disk
+        if not disk.writable:
+            self._writable_since = now
+        if not disk.readable and self._good_since is not None:
+            self._good_since = now
+        if self.life.closing:
+            return
+        since = self._good_since
+        if since is not None and not self._checked_endpoints and self._late(since, LOOK_WITHIN):
+            self._checked_endpoints = True
+            self._check_endpoints()
+        writable_since = self._writable_since + RETRY
+        if now - self._said_at > REFRESH and self._late(max(self._said_at, writable_since), REFRESH):
+            self.kernel.fail(f"stream_state.json is {now - self._said_at:.0f} s old")
+        if not self._checked and self._late(max(self._changed_at, writable_since), LEAST_INTERVAL):
+            self._checked = True
+            self._check_state()
+
+    def _late(self, since: float, bound: float) -> bool:
+        passed = self.kernel.now - since - bound - EPSILON
+        return passed > 0 and passed > self.life.sides[0].watch.slack(since)
+
+    def _check_endpoints(self) -> None:
+        followed = {side: side.stream_slot for side in self.sides.values()}
+        if followed != self._named:
+            self.kernel.fail(
+                f"relay.json has named {list(self._named.values())} for {LOOK_WITHIN:g} s, "
+                f"followed are {list(followed.values())}"
+            )
+
+    def _check_state(self) -> None:
+        """stream_state.json, against the phases that the watch has seen, and checks against the network."""
+        said = self.said
+        if said is None:
+            self.kernel.fail("there is no stream_state.json")
+        live = {side.stream.plan.url.shown: side.watch.record.phase == "streaming" for side in self.sides.values()}
+        told = {one["relay"]: one["state"] == "connected" for one in said["endpoints"]}
+        if told != live:
+            self.kernel.fail(f"stream_state.json says {told}, and connected are {live}")
+        if (said["state"] == "connected") != any(live.values()):
+            self.kernel.fail(f"stream_state.json says {said['state']}, and connected are {live}")
+
+    def closed(self) -> None:
+        """What is left at the end."""
+        if not self.disk.writable:
+            return
+        if self.said is None or self.said["state"] == "connected":
+            self.kernel.fail(f"closed, and stream_state.json says {self.said and self.said['state']}")
+        left = [path for path in self.disk.files if path.endswith(".tmp")]
+        if left:
+            self.kernel.fail(f"left behind on the disk: {left}")
