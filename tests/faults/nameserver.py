@@ -15,7 +15,8 @@ What it is told, for the one name that it knows (all other names are NXDOMAIN):
 have a time to live of 0, so that nothing on the way keeps them.
 
 The child's calls (see `player`): `{"do": "behave", "how": HOW, "seconds": S, "a": […], "aaaa": […]}`, of which what is
-not given stays as it is; and `{"do": "report"}`: how many queries met which behaviour, by type.
+not given stays as it is; and `{"do": "report"}`: how many queries met which behaviour, by type, and when the first met
+the present one (`struck`, on CLOCK_MONOTONIC).
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class _Server:
         self._seconds = 0.0
         self._records: dict[str, list[str]] = {"A": [], "AAAA": []}
         self._counts: collections.Counter[str] = collections.Counter()
+        self._struck: float | None = None
         self._held: list[tuple[bytes, Any]] = []
         self._due: list[tuple[float, int, bytes, Any]] = []
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -108,6 +110,8 @@ class _Server:
             self._counts["no query"] += 1
             return
         self._counts[f"{self._how} {kind}"] += 1
+        if self._struck is None:
+            self._struck = time.monotonic()
         if self._how == "hold":
             self._held.append((data, client))
             return
@@ -134,6 +138,7 @@ class _Server:
             if call["how"] not in HOWS:
                 raise ValueError(f"how must be one of {', '.join(HOWS)}")
             self._how, self._seconds = call["how"], float(call.get("seconds", 0.0))
+            self._struck = None
             for kind, records in self._records.items():
                 records[:] = call.get(kind.lower(), records)
             held, self._held = self._held, []
@@ -141,7 +146,7 @@ class _Server:
                 self._asked(data, client)
             return {}
         if call["do"] == "report":
-            return {"queries": dict(self._counts)}
+            return {"queries": dict(self._counts), "struck": self._struck}
         raise ValueError("do must be one of behave, report")
 
 

@@ -15,8 +15,10 @@ client's connection is healthy by every measure that TCP has, and silent.
 What a stalled or buffering proxy has kept goes out as soon as it works again. A deaf one that notices at last resets
 whoever has missed something.
 
-The child's calls (see `player`): `{"do": "behave", "how": HOW, "status": N, "bytes": N}` and `{"do": "report"}`. It is
-given the one origin that it connects to, whatever name it is asked for: names are another part's business.
+The child's calls (see `player`): `{"do": "behave", "how": HOW, "status": N, "bytes": N}` and `{"do": "report"}`, which
+counts what happened, among others the receptions and ends that were `not passed on` or `kept back`; `struck` is when
+the present behaviour first made a difference, on CLOCK_MONOTONIC. It is given the one origin that it connects to,
+whatever name it is asked for: names are another part's business.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import errno
 import select
 import socket
 import struct
+import time
 from typing import Any, Final
 
 from tests.faults.player import Call, Conversation, Player
@@ -116,6 +119,7 @@ class _Proxy:
         self._listener: socket.socket | None = None
         self._ends: dict[int, _End] = {}
         self._counts: collections.Counter[str] = collections.Counter()
+        self._struck: float | None = None
         self._poller = select.epoll()
         self._conversation = Conversation(self._call)
         self._listen()
@@ -207,13 +211,12 @@ class _Proxy:
                 self._ask(tunnel)
         elif self._how == "deaf":
             tunnel.lost = True
-            self._counts["bytes not passed on"] += len(data)
-            self._counts["ends not passed on"] += not data
+            self._strike("not passed on")
         else:
             self._counts["bytes down"] += len(data)
             tunnel.kept += data
             if self._how == "buffer" and data and len(tunnel.kept) < self._bytes:
-                self._counts["receptions kept back"] += 1
+                self._strike("kept back")
             else:
                 self._pass_on(tunnel)
 
@@ -231,11 +234,11 @@ class _Proxy:
                 self._drop(tunnel)
             return
         if self._how == "stall":
-            self._counts["requests stalled"] += 1
+            self._strike("requests stalled")
             return
         tunnel.asked = True
         if self._how == "refuse":
-            self._counts["requests refused"] += 1
+            self._strike("requests refused")
             self._answer(tunnel, self._status)
             return
         first, *fields = head.split(b"\r\n")
@@ -298,7 +301,7 @@ class _Proxy:
             self._drop(tunnel, reset=True)
         elif self._how == "deaf":
             tunnel.lost = True
-            self._counts["ends not passed on"] += 1
+            self._strike("not passed on")
             self._forget(end)
             tunnel.origin = None
         elif not tunnel.connected and not tunnel.answered:
@@ -321,6 +324,11 @@ class _Proxy:
             self._poller.unregister(end.sock)
         end.sock.close()
 
+    def _strike(self, what: str) -> None:
+        self._counts[what] += 1
+        if self._struck is None:
+            self._struck = time.monotonic()
+
     # The conversation.
 
     def _call(self, call: Call) -> dict[str, Any]:
@@ -330,7 +338,7 @@ class _Proxy:
         if call["do"] == "report":
             tunnels = self._tunnels()
             kept = sum(len(tunnel.kept) for tunnel in tunnels)
-            return {**self._counts, "open": len(tunnels), "kept": kept}
+            return {**self._counts, "open": len(tunnels), "kept": kept, "struck": self._struck}
         raise ValueError("do must be one of behave, report")
 
     def _tunnels(self) -> set[_Tunnel]:
@@ -340,6 +348,7 @@ class _Proxy:
         if how not in HOWS:
             raise ValueError(f"how must be one of {', '.join(HOWS)}")
         before, self._how, self._status, self._bytes = self._how, how, status, bytes
+        self._struck = None
         if how != "die":
             self._listen()
         elif self._listener is not None:
@@ -348,7 +357,7 @@ class _Proxy:
             self._listener = None
         for tunnel in self._tunnels():
             if how == "die" or (tunnel.lost and before == "deaf" and how != "deaf"):
-                self._counts["reset"] += 1
+                self._strike("reset")
                 self._drop(tunnel, reset=True)
                 continue
             try:

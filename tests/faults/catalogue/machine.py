@@ -1,0 +1,268 @@
+"""The daemon's own machine fails it: its disk, its descriptors, its clock, its processor.
+
+None of that may end a stream that is well. What cannot be written is written later; what cannot be opened is tried
+again; the wall clock is for people alone; and whoever was stopped for longer than every deadline has not seen the peer
+be silent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from tests.faults.bounds import Expectation, Kind, Setup
+from tests.faults.catalogue.base import Fault, Unproven
+from tests.faults.lines import state, word
+from tests.faults.tools import LabError, Missing
+from tests.faults.world import mount
+
+if TYPE_CHECKING:
+    from tests.faults.cell import Cell
+
+HOUR: Final = 3600.0
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
+
+
+class StateFolder(Fault):
+    """The folder of `stream_state.json` is a small file system of its own. Only `from_wire` writes there."""
+
+    group = "machine"
+    consumers = ("subscriber",)
+    lasts = 2.5
+    excuses: ClassVar[dict[str, str]] = {"state file": "it cannot be written while the fault lasts"}
+
+    def expect(self, setup: Setup) -> Expectation | str:
+        if setup.consumer != "subscriber":
+            return "an EventSource writes no file"
+        return Expectation(Kind.SURVIVED, setup.strikes_in)
+
+    def prepare(self, cell: Cell) -> None:
+        self.folder = Path(cell.environment["WIRE_HOME"], "state/wire")
+        mount("tmpfs", str(self.folder), "tmpfs", data="size=64k,mode=0700")
+
+    def refused(self) -> str:
+        """What the system says to somebody who writes there now."""
+        probe = self.folder / "probe"
+        try:
+            probe.write_bytes(bytes(4096))
+            probe.unlink()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                probe.unlink()
+            return errno.errorcode.get(error.errno or 0, str(error))
+        raise Unproven(f"{self.folder} can be written to")
+
+
+class DiskFull(StateFolder):
+    name, words = "disk-full", "the disk that holds the state file is full"
+
+    def inject(self, cell: Cell) -> None:
+        with contextlib.suppress(OSError), open(self.folder / "filler", "wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+
+    def proof(self, cell: Cell) -> dict[str, Any]:
+        free = os.statvfs(self.folder).f_bavail
+        if free:
+            raise Unproven(f"{free} blocks are free")
+        return {"free blocks": free, "a write says": self.refused()}
+
+    def lift(self, cell: Cell) -> None:
+        (self.folder / "filler").unlink()
+
+
+class ReadOnly(StateFolder):
+    name, words = "state-read-only", "the folder of the state file is mounted read-only"
+
+    def inject(self, cell: Cell) -> None:
+        self._remount(_MS_RDONLY)
+
+    def proof(self, cell: Cell) -> dict[str, Any]:
+        return {"a write says": self.refused()}
+
+    def lift(self, cell: Cell) -> None:
+        self._remount(0)
+
+    def _remount(self, flags: int) -> None:
+        until = time.monotonic() + 1.0
+        while True:  # It is busy while somebody has a file open for writing, which is a matter of microseconds.
+            try:
+                mount("none", str(self.folder), "", _MS_REMOUNT | _MS_BIND | flags)
+                return
+            except LabError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.005)
+
+
+class NoDescriptors(Fault):
+    """RLIMIT_NOFILE of the running daemon is lowered to nothing: what it has stays open, and nothing can be opened.
+
+    A stream that lives needs no descriptor. An attempt fails at once, again and again, and the daemon lives on.
+    """
+
+    name, words, group = "no-descriptors", "no descriptor left when a connection is opened (EMFILE)", "machine"
+
+    def __init__(self) -> None:
+        self._before: tuple[int, int] | None = None
+
+    def expect(self, setup: Setup) -> Expectation | str:
+        if setup.phase in ("resolving", "backing-off"):
+            return Expectation(Kind.REFUSED, setup.strikes_in)
+        return Expectation(Kind.SURVIVED, setup.strikes_in)
+
+    def prepare(self, cell: Cell) -> None:
+        self.lasts = 1.5 if cell.expectation.kind is Kind.SURVIVED else None
+
+    def inject(self, cell: Cell) -> None:
+        self._before = resource.prlimit(cell.daemon.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(cell.daemon.pid, resource.RLIMIT_NOFILE, (0, self._before[1]))
+
+    def proof(self, cell: Cell) -> dict[str, Any]:
+        soft, _ = resource.prlimit(cell.daemon.pid, resource.RLIMIT_NOFILE)
+        held = len(os.listdir(f"/proc/{cell.daemon.pid}/fd"))
+        if soft >= held:
+            raise Unproven(f"{held} descriptors of {soft} are in use")
+        failures = [line.words for line in cell.daemon.log.since(cell.mark) if line.word == "failed"]
+        if cell.expectation.kind is Kind.REFUSED and not any(os.strerror(errno.EMFILE) in text for text in failures):
+            raise Unproven(f"nothing failed for want of a descriptor: {failures}")
+        return {"limit": soft, "descriptors": held, "failures": failures}
+
+    def struck(self, cell: Cell) -> float:
+        if cell.setup.phase == "backing-off":
+            found = cell.daemon.log.wait(state("resolving", "connecting"), 0, cell.mark)
+            return cell.injected if found is None else found.at
+        return cell.injected
+
+    def lift(self, cell: Cell) -> None:
+        assert self._before is not None
+        resource.prlimit(cell.daemon.pid, resource.RLIMIT_NOFILE, self._before)
+
+
+class WallClock(Fault):
+    """libfaketime gives the daemon a wall clock that jumps, and leaves its monotonic clock alone.
+
+    Both are asserted: the daemon is asked for its wall clock, and its lines are stamped with its monotonic one, which
+    must be that of the kernel. The machine's own clocks are never touched.
+    """
+
+    group = "machine"
+    lasts = 2.5
+    jump: ClassVar[float]
+
+    def expect(self, setup: Setup) -> Expectation | str:
+        if setup.command is not None:
+            return "a daemon that is not ours cannot be asked for its wall clock"
+        return Expectation(Kind.SURVIVED, setup.strikes_in)
+
+    def prepare(self, cell: Cell) -> None:
+        self._file = cell.world.folder / "faketime"
+        self._set(0)
+        cell.environment.update(
+            LD_PRELOAD=str(faketime_library()),
+            FAKETIME_TIMESTAMP_FILE=str(self._file),
+            FAKETIME_NO_CACHE="1",
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+        )
+
+    def inject(self, cell: Cell) -> None:
+        self._before = self._ahead(cell)
+        self._set(self.jump)
+
+    def proof(self, cell: Cell) -> dict[str, Any]:
+        ahead = self._ahead(cell)
+        if abs(self._before) > 1 or abs(ahead - self.jump) > 1:
+            raise Unproven(f"the daemon's wall clock was {self._before:.1f} s ahead, and is {ahead:.1f} s")
+        return {"wall clock ahead by": round(ahead, 3), "monotonic clock ahead by": round(self._monotonic, 6)}
+
+    def lift(self, cell: Cell) -> None:
+        self._set(0)
+
+    def _set(self, seconds: float) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{seconds:+.0f}s\n")
+        new.replace(self._file)
+
+    def _ahead(self, cell: Cell) -> float:
+        """Seconds by which the daemon's wall clock is ahead of ours; its monotonic one must not be."""
+        position = len(cell.daemon.log)
+        began, wall = time.monotonic(), time.time()
+        cell.daemon.order("wall")
+        line = cell.daemon.log.wait(word("wall"), 2.0, position)
+        if line is None:
+            raise LabError("the daemon does not say what its wall clock shows")
+        ended = time.monotonic()
+        self._monotonic = max(line.at - ended, began - line.at, 0.0)
+        if self._monotonic:
+            raise Unproven(f"the daemon's monotonic clock is {self._monotonic:.3f} s off")
+        return float(line.first) - wall
+
+
+class Forward(WallClock):
+    name, words, jump = "clock-forward", "the wall clock jumps an hour forward", HOUR
+
+
+class Backward(WallClock):
+    name, words, jump = "clock-backward", "the wall clock jumps an hour back", -HOUR
+
+
+def faketime_library() -> Path:
+    """Raises `Missing`."""
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"):
+        found = Path(folder, "faketime/libfaketimeMT.so.1")
+        if found.exists():
+            return found
+    where = shutil.which("faketime")
+    raise Missing(
+        "libfaketime is not here: install it (Debian and Ubuntu: apt-get install faketime)"
+        if where is None
+        else f"{where} is here, but not its libfaketimeMT.so.1"
+    )
+
+
+class Stopped(Fault):
+    """SIGSTOP, as by a suspended laptop or a debugger, for longer than every clock; then SIGCONT.
+
+    Meanwhile its kernel goes on, the relay too: what the attempt waits for comes while nobody looks, and events fill
+    the socket. So nothing is dead, and nobody may say so.
+    """
+
+    name, words, group = (
+        "process-stopped",
+        "the daemon is stopped for longer than every deadline, and goes on",
+        "machine",
+    )
+
+    def expect(self, setup: Setup) -> Expectation | str:
+        return Expectation(Kind.SURVIVED, setup.strikes_in)
+
+    def prepare(self, cell: Cell) -> None:
+        clocks = cell.settings
+        self.lasts = max(clocks.connect, clocks.response, clocks.read, clocks.keepalive) + 0.7
+
+    def inject(self, cell: Cell) -> None:
+        cell.daemon.suspend()
+
+    def proof(self, cell: Cell) -> dict[str, Any]:
+        status = Path(f"/proc/{cell.daemon.pid}/status").read_text()
+        found = next(line for line in status.splitlines() if line.startswith("State:"))
+        spoken = [line for line in cell.daemon.log.since(cell.mark) if line.at > cell.injected + 0.1]
+        if "stopped" not in found or spoken:
+            raise Unproven(f"the daemon was not stopped all the time: {found}, {spoken}")
+        return {"state": found, "stopped for": round(time.monotonic() - cell.injected, 2)}
+
+    def lift(self, cell: Cell) -> None:
+        cell.daemon.resume()
+
+    def close(self, cell: Cell) -> None:
+        with contextlib.suppress(OSError):
+            cell.daemon.resume()
+
+
+FAULTS: tuple[type[Fault], ...] = (DiskFull, ReadOnly, NoDescriptors, Forward, Backward, Stopped)
