@@ -107,13 +107,17 @@ class Kind(enum.Enum):
     ENDED = "the connection ends, or what comes is no event stream"
     REFUSED = "the attempt fails at once"
     DRIP = "bytes come, but a line never ends"
+    PROBED = "whoever forgot the connection answers its next packet, a keepalive probe, with RST"
     SURVIVED = "trouble that a stream is to live through"
     ABSENCE = "the daemon itself was away for longer than every clock"
 
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
-    """What is to happen in a cell: `kind`, and the phase `at` which it strikes. `names`: who else may notice."""
+    """What is to happen in a cell: `kind`, and the phase `at` which it strikes. `names`: who else may notice.
+
+    Where the trouble is to be survived, `names` are the clocks that may give up an attempt that it delays too much.
+    """
 
     kind: Kind
     at: str
@@ -128,12 +132,14 @@ class Promise:
     start:   from where the time counts: attempt, dial, request, heard, line or strike.
     least:   seconds before which it would be another clock's luck.
     within:  seconds within which it must be noticed.
+    allowed: where nobody is to notice anything, the clocks that may give up an attempt all the same.
     """
 
     clocks: tuple[str, ...]
     start: str = "strike"
     least: float = 0.0
     within: float = 0.0
+    allowed: tuple[str, ...] = ()
 
     @property
     def survives(self) -> bool:
@@ -149,7 +155,10 @@ def promise(expectation: Expectation, setup: Setup) -> Promise:
     given, at, kind = setup.settings, expectation.at, expectation.kind
     more = expectation.names
     if kind is Kind.SURVIVED:
-        return Promise(())
+        return Promise((), allowed=more)
+    if kind is Kind.PROBED:
+        # The probe goes out once nothing has come for so long, and its answer is there at once.
+        return Promise((AT_ONCE, *more), "strike", 0.0, given.keepalive_idle + SLACK)
     if kind in (Kind.ENDED, Kind.REFUSED):
         return Promise((AT_ONCE, *more), "dial" if kind is Kind.REFUSED else "strike", 0.0, SLACK)
     if kind is Kind.ABSENCE:

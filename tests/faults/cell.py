@@ -24,7 +24,7 @@ from tests.faults.names import Names
 from tests.faults.phases import HOLDS, PROXY_PORT
 from tests.faults.stage import HTTPS, Post, Poster, Relay
 from tests.faults.tools import LabError, program
-from tests.faults.world import MIDDLE_CLIENT, RELAY, Host, World
+from tests.faults.world import RELAY, World
 
 MEASURED_EVENTS: Final = 8
 LINGER: Final = 0.3
@@ -66,6 +66,8 @@ class Measured:
     cpu: float = 0.0
     wall: float = 0.0
     watch: StateWatch | None = None
+    silence: float | None = None
+    """Seconds that the stream's bytes stayed away at the longest, where the fault could see that on the wire."""
     ended: int | None = 0
     """The daemon's exit status; None where it had to be killed."""
 
@@ -96,11 +98,6 @@ class Cell:
         self._closing = contextlib.ExitStack()
         if setup.transport == "proxy":
             self._start_proxy()
-
-    @property
-    def first_hop(self) -> Host:
-        """Whom the client's kernel talks to."""
-        return self.world.middle if self.setup.transport == "proxy" else self.world.relay
 
     def note(self, **facts: Any) -> None:
         self.facts.update(facts)
@@ -145,10 +142,10 @@ class Cell:
     def _start_proxy(self) -> None:
         from tests.faults.proxy import Proxy  # A process more, for those cells only.
 
-        with self.world.middle.entered():
-            self.proxy = Proxy(bind=f"{MIDDLE_CLIENT}:{PROXY_PORT}", origin=f"{RELAY}:{HTTPS}")
+        with self.world.relay.entered():
+            self.proxy = Proxy(bind=f"{RELAY}:{PROXY_PORT}", origin=f"{RELAY}:{HTTPS}")
         self._closing.callback(self.proxy.close)
-        self.environment["HTTPS_PROXY"] = f"http://{MIDDLE_CLIENT}:{PROXY_PORT}"
+        self.environment["HTTPS_PROXY"] = f"http://{RELAY}:{PROXY_PORT}"
 
     def _rounds_without_fault(self) -> None:
         found = self.measured
@@ -186,11 +183,12 @@ class Cell:
             self._survive()
         else:
             self._notice()
-        self.note(sockets={host.name: sockets(host) for host in (self.world.client, self.first_hop)})
+        self.note(sockets={host.name: sockets(host) for host in (self.world.client, self.world.relay)})
         self.note(proof=self.fault.proof(self))
         found.struck = self.fault.struck(self)
         self.fault.lift(self)
         found.lifted = time.monotonic()
+        found.silence = self.fault.silence(self)
         self._mend(found.lifted)
         self.poster.pause()
         self.calm_events(3)

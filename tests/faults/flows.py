@@ -13,14 +13,16 @@ import struct
 from typing import Any, Final
 
 _TCP: Final = 6
+_FIN: Final = 0x01
 _SYN: Final = 0x02
+_RST: Final = 0x04
 _WRAP: Final = 1 << 32
 
 
 class Flow:
     """One direction of one connection. Times on the clock that `deliver` is given."""
 
-    __slots__ = ("ahead", "bytes", "following", "last", "longest")
+    __slots__ = ("ahead", "bytes", "following", "last", "longest", "over")
 
     def __init__(self, following: int, now: float) -> None:
         self.following = following
@@ -29,6 +31,13 @@ class Flow:
         self.bytes = 0
         self.last = now
         self.longest = 0.0
+        self.over = False
+
+    def end(self, now: float) -> None:
+        """Who waited for these bytes waits no longer."""
+        if not self.over:
+            self.over = True
+            self.longest = max(self.longest, now - self.last)
 
     def deliver(self, sequence: int, size: int, now: float) -> None:
         early = (sequence - self.following) % _WRAP
@@ -59,22 +68,11 @@ class Flows:
 
     def deliver(self, packet: bytes, now: float) -> None:
         """A packet has arrived. What is no TCP, or is a later fragment, tells nothing."""
-        if packet[0] >> 4 == 4:
-            header = (packet[0] & 15) * 4
-            if packet[9] != _TCP or struct.unpack_from("!H", packet, 6)[0] & 0x1FFF:
-                return
-            ends = packet[12:20]
-        else:
-            header = 40
-            if packet[6] != _TCP:
-                return
-            ends = packet[8:40]
-        if len(packet) < header + 20:
+        found = _read(packet)
+        if found is None:
             return
-        sequence: int = struct.unpack_from("!I", packet, header + 4)[0]
-        size = len(packet) - header - (packet[header + 12] >> 4) * 4
-        name = ends + packet[header : header + 4]
-        if packet[header + 13] & _SYN:
+        name, sequence, size, flags = found
+        if flags & _SYN:
             self._flows[name] = Flow((sequence + 1) % _WRAP, now)
             return
         flow = self._flows.get(name)
@@ -83,18 +81,46 @@ class Flows:
         if size > 0:
             flow.deliver(sequence, size, now)
 
+    def sent(self, packet: bytes, now: float) -> None:
+        """A packet was sent, whether or not it will arrive: with FIN or RST its sender waits for no more bytes."""
+        found = _read(packet)
+        if found is not None and found[3] & (_FIN | _RST):
+            name = found[0]
+            middle = len(name) // 2 - 2
+            back = self._flows.get(name[middle:-4] + name[:middle] + name[-2:] + name[-4:-2])
+            if back is not None:
+                back.end(now)
+
     def as_json(self, now: float) -> list[dict[str, Any]]:
-        """`longest_silence` and `silent_for` in seconds: between two bytes in order, and since the last of them."""
+        """`longest_silence`: seconds between two bytes in order, or from the last until now or until nobody waited."""
         return [
             {
                 "from": _place(name[: len(name) // 2 - 2], name[-4:-2]),
                 "to": _place(name[len(name) // 2 - 2 : -4], name[-2:]),
                 "bytes": flow.bytes,
-                "longest_silence": round(flow.longest, 3),
-                "silent_for": round(now - flow.last, 3),
+                "longest_silence": round(flow.longest if flow.over else max(flow.longest, now - flow.last), 3),
             }
             for name, flow in self._flows.items()
         ]
+
+
+def _read(packet: bytes) -> tuple[bytes, int, int, int] | None:
+    """Of a TCP segment: who sends to whom, the number of its first byte, how many bytes, and the flags."""
+    if packet[0] >> 4 == 4:
+        header = (packet[0] & 15) * 4
+        if packet[9] != _TCP or struct.unpack_from("!H", packet, 6)[0] & 0x1FFF:
+            return None
+        ends = packet[12:20]
+    else:
+        header = 40
+        if packet[6] != _TCP:
+            return None
+        ends = packet[8:40]
+    if len(packet) < header + 20:
+        return None
+    sequence: int = struct.unpack_from("!I", packet, header + 4)[0]
+    size = len(packet) - header - (packet[header + 12] >> 4) * 4
+    return ends + packet[header : header + 4], sequence, size, packet[header + 13]
 
 
 def _place(address: bytes, port: bytes) -> str:

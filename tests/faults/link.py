@@ -135,7 +135,9 @@ class Direction:
                 return
             if packet[0] >> 4 == 6 and packet[24] == _MULTICAST_V6:
                 continue  # The kernel's own, to its neighbours on this device: it was never routed here.
-            for arrival in self.channel.offer(packet, time.monotonic()):
+            now = time.monotonic()
+            self._flows.sent(packet, now)
+            for arrival in self.channel.offer(packet, now):
                 self._number += 1  # Of two that are due in the same moment, the first comes first.
                 heapq.heappush(self._under_way, (arrival.when, self._number, arrival))
 

@@ -21,22 +21,24 @@ class Names:
     def __init__(self, world: World) -> None:
         self._world = world
         self.server: NameServer | None = None
-        self.use_file((RELAY,))
+        self.a: tuple[str, ...] = (RELAY,)
+        self.aaaa: tuple[str, ...] = ()
+        self.use_file()
 
-    def use_file(self, addresses: tuple[str, ...]) -> None:
-        """The hosts file has these addresses."""
-        text = _LOCAL + "".join(f"{address} {NAME}\n" for address in addresses)
+    def use_file(self) -> None:
+        """The hosts file has the addresses in `aaaa` and `a`."""
+        text = _LOCAL + "".join(f"{address} {NAME}\n" for address in (*self.aaaa, *self.a))
         (self._world.folder / "hosts").write_text(text)
 
-    def use_server(self, a: tuple[str, ...] = (RELAY,), aaaa: tuple[str, ...] = (), *, attempts: int = 2) -> NameServer:
+    def use_server(self, *, attempts: int = 2) -> NameServer:
         """Names are asked of a name server in the relay's host; the one that there is, where there is one."""
         (self._world.folder / "hosts").write_text(_LOCAL)
         (self._world.folder / "resolv.conf").write_text(resolv_conf(RELAY, timeout=1, attempts=attempts))
         if self.server is None:
             with self._world.relay.entered():
-                self.server = NameServer(NAME, address=RELAY, a=a, aaaa=aaaa)
+                self.server = NameServer(NAME, address=RELAY, a=self.a, aaaa=self.aaaa)
         else:
-            self.server.behave("answer", a=a, aaaa=aaaa)
+            self.server.behave("answer", a=self.a, aaaa=self.aaaa)
         return self.server
 
     def close(self) -> None:

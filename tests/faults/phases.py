@@ -76,7 +76,7 @@ class Resolving(Hold):
 class Connecting(Hold):
     def arrange(self) -> None:
         if not self.early:
-            self._drop = Drop(self.cell.first_hop, f'iifname != "lo" {SYN}')
+            self._drop = Drop(self.cell.world.relay, f'iifname != "lo" {SYN}')
 
     def reach(self) -> None:
         self.wait("connecting")

@@ -156,33 +156,47 @@ def test_weather_survives_its_json() -> None:
 # How far a connection has come.
 
 
-def segment(sequence: int, size: int, *, syn: bool = False) -> bytes:
-    tcp = struct.pack("!HHIIBBHHH", 8443, 40000, sequence % (1 << 32), 0, 5 << 4, 0x02 if syn else 0x10, 0, 0, 0)
+def segment(sequence: int, size: int, *, flags: int = 0x10) -> bytes:
+    tcp = struct.pack("!HHIIBBHHH", 8443, 40000, sequence % (1 << 32), 0, 5 << 4, flags, 0, 0, 0)
     return PACKET[:20] + tcp + bytes(size)
+
+
+def back(flags: int) -> bytes:
+    """From the other end."""
+    tcp = struct.pack("!HHIIBBHHH", 40000, 8443, 0, 0, 5 << 4, flags, 0, 0, 0)
+    return PACKET[:12] + PACKET[16:20] + PACKET[12:16] + tcp
 
 
 def test_only_bytes_in_order_are_life() -> None:
     flows = Flows()
     start = (1 << 32) - 150  # The numbers wrap.
-    flows.deliver(segment(start - 1, 0, syn=True), 0.0)
+    flows.deliver(segment(start - 1, 0, flags=0x02), 0.0)
     flows.deliver(segment(start, 100), 1.0)
     flows.deliver(segment(start + 200, 100), 2.0)  # A hole before it.
     flows.deliver(segment(start, 100), 3.0)  # Seen already.
     flows.deliver(segment(start + 100, 0), 3.5)  # A bare acknowledgement.
     [flow] = flows.as_json(4.0)
-    assert (flow["bytes"], flow["longest_silence"], flow["silent_for"]) == (100, 1.0, 3.0)
+    assert (flow["bytes"], flow["longest_silence"]) == (100, 3.0)
     flows.deliver(segment(start + 50, 150), 5.0)  # Fills the hole.
     [flow] = flows.as_json(5.0)
-    assert flow == {
-        "from": "10.0.0.1:8443", "to": "10.0.0.2:40000", "bytes": 300, "longest_silence": 4.0, "silent_for": 0.0,
-    }  # fmt: skip
+    assert flow == {"from": "10.0.0.1:8443", "to": "10.0.0.2:40000", "bytes": 300, "longest_silence": 4.0}
+
+
+@pytest.mark.parametrize("flag", [0x01, 0x04], ids=["FIN", "RST"])
+def test_silence_ends_when_nobody_waits_any_more(flag: int) -> None:
+    flows = Flows()
+    flows.deliver(segment(1, 10), 1.0)
+    flows.sent(back(0x10), 2.0)
+    flows.sent(back(0x10 | flag), 3.5)
+    flows.sent(back(0x10 | flag), 9.0)  # Again, as it was lost.
+    assert flows.as_json(20.0)[0]["longest_silence"] == 2.5
 
 
 def test_a_connection_is_followed_from_where_it_is_first_seen() -> None:
     flows = Flows()
     flows.deliver(segment(5000, 10), 1.0)
     flows.deliver(segment(5010, 10), 1.5)
-    [flow] = flows.as_json(2.0)
+    [flow] = flows.as_json(1.75)
     assert (flow["bytes"], flow["longest_silence"]) == (20, 0.5)
 
 

@@ -73,9 +73,10 @@ def _notice(found: Measured, setup: Setup) -> list[Check]:
     promise = found.promise
     failures = [line for line in found.lines[found.mark :] if line.word == "failed"]
     if promise.survives:
-        told = [line.words for line in failures]
-        if any(_silence(line) >= bounds.SURVIVABLE * setup.settings.read for line in failures):
-            return [Check("no reconnect", True, told, "none while silence stays under 0.8 × read")]
+        told = [line.words for line in failures if line.first not in promise.allowed]
+        silence = max(map(_silence, failures), default=0.0) if found.silence is None else found.silence
+        if silence >= bounds.SURVIVABLE * setup.settings.read:
+            return [Check("no reconnect", True, told, f"may be: {silence:.1f} s of silence, 0.8 × read or more")]
         return [Check("no reconnect", not told, told, "none")]
     seconds = notice_seconds(found, setup)
     if seconds is None:

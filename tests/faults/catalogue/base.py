@@ -28,6 +28,7 @@ class Fault:
     armed:   what the relay is told to do wrong, where it is the relay's doing.
     tls12:   the relay is to speak nothing newer than TLS 1.2.
     excuses: checks that this fault makes meaningless, with the reason.
+    transports, consumers: the only ones that it concerns; None: all.
     """
 
     name: ClassVar[str]
@@ -39,6 +40,8 @@ class Fault:
     tls12: ClassVar[bool] = False
     armed: tuple[RelayFault, ...] = ()
     excuses: ClassVar[dict[str, str]] = {}
+    transports: ClassVar[tuple[str, ...] | None] = None
+    consumers: ClassVar[tuple[str, ...] | None] = None
 
     def expect(self, setup: Setup) -> Expectation | str:
         """What is to happen; or, in words, why this cell makes no sense."""
@@ -65,6 +68,10 @@ class Fault:
     def struck(self, cell: Cell) -> float:
         """When it struck, on CLOCK_MONOTONIC; asked before it is lifted."""
         return cell.injected
+
+    def silence(self, cell: Cell) -> float | None:
+        """Seconds that the stream's bytes stayed away at the longest, as seen on the wire; None: not known."""
+        return None
 
     def close(self, cell: Cell) -> None:
         """Give back what the fault still holds. Called whatever happened."""

@@ -19,7 +19,7 @@ from tests.faults.counters import counter
 from tests.faults.link import Link, why_not
 from tests.faults.tools import Missing
 from tests.faults.weather import CLEAR, Channel, Counts, Weather
-from tests.faults.world import TO_CLIENT, TO_RELAY
+from tests.faults.world import CLIENT, TO_CLIENT, TO_RELAY
 
 if TYPE_CHECKING:
     from tests.faults.cell import Cell
@@ -79,7 +79,8 @@ class BadLink(Fault):
         """Seconds: the longest that the bytes of a connection to the client stayed away, seen on the wire."""
         assert self.link is not None
         flows = self.link.report()["flows"]
-        return max((flow["longest_silence"] for flow in flows if flow["bytes"]), default=0.0)
+        coming = [flow["longest_silence"] for flow in flows if flow["to"].startswith(f"{CLIENT}:")]
+        return float(max(coming, default=0.0))
 
     def _count(self) -> int:
         assert self.link is not None

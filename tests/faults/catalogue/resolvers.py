@@ -142,7 +142,8 @@ class NoIPv6(Fault):
 
     def prepare(self, cell: Cell) -> None:
         self.lasts = 1.5 if cell.expectation.kind is Kind.SURVIVED else None
-        cell.names.use_file((RELAY6, RELAY))
+        cell.names.aaaa = (RELAY6,)
+        cell.names.use_file()
 
     def inject(self, cell: Cell) -> None:
         self._drop = Drop(cell.world.middle, "meta nfproto ipv6 meta l4proto tcp", hook="forward")

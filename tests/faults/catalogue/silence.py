@@ -25,7 +25,7 @@ class Dropped(Fault):
         return Expectation(Kind.UNREACHABLE, setup.strikes_in)
 
     def inject(self, cell: Cell) -> None:
-        hosts = {"client": cell.world.client, "peer": cell.first_hop}
+        hosts = {"client": cell.world.client, "peer": cell.world.relay}
         interface = 'iifname != "lo"'
         self.drops = [Drop(hosts[way], interface) for way in self.ways]
 

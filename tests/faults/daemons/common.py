@@ -136,6 +136,8 @@ class Orders:
             elif line.strip() == "stop":
                 self._stopped = True
                 self._stop()
+            elif line.strip() == "wall":
+                say("wall", f"{time.time():.6f}")
         self._over = True
         self._stop()
         self._go.release()
