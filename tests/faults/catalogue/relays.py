@@ -112,7 +112,7 @@ class SynBlackhole(Fault):
         return past("connecting", setup) or Expectation(Kind.SILENCE, "connecting")
 
     def inject(self, cell: Cell) -> None:
-        self.drop = Drop(cell.first_hop, f'iifname != "lo" {SYN}')
+        self.drop = Drop(cell.world.relay, f'iifname != "lo" {SYN}')
 
     def proof(self, cell: Cell) -> dict[str, Any]:
         if not self.drop.count:
