@@ -9,6 +9,7 @@ judged.
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from rich.table import Table
 from bench import report, roster, scenario
 from bench.fleet_simulation import POLICIES, Course, World, peak, simulate, until_back
 from bench.pictures import fleet as picture
+from wire_rawsse import Backoff
 
 POLICY_LABELS = {"original": "the original's", "ours": "wire_rawsse's"}
 BIN_SECONDS = 0.5
@@ -82,10 +84,10 @@ def simulated(settings: Settings, advance: Callable[[], None]) -> dict[str, Any]
     return found
 
 
-def start_relay(port: int, settings: Settings) -> tuple[subprocess.Popen[str], int]:
+def start_relay(port: int, settings: Settings, expected: int) -> tuple[subprocess.Popen[str], int]:
     command = [sys.executable, "-m", "bench.fleet_relay", scenario.LOOPBACK, str(port), str(settings.rate)]
     relay = subprocess.Popen(
-        [*command, str(settings.backlog)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, str(settings.backlog), str(expected)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert relay.stdout is not None
     said = relay.stdout.readline().split()
@@ -94,13 +96,21 @@ def start_relay(port: int, settings: Settings) -> tuple[subprocess.Popen[str], i
     return relay, int(said[1])
 
 
+def wait_until_complete(relay: subprocess.Popen[str]) -> None:
+    """Until it has answered as many streams as it expects, or too much time has passed."""
+    assert relay.stdout is not None
+    ready, _, _ = select.select([relay.stdout], [], [], LIVE_SECONDS)
+    if ready:
+        relay.stdout.readline()
+
+
 def end_relay(relay: subprocess.Popen[str]) -> list[float]:
     """Have it report; gives its stamps."""
     try:
         out, _ = relay.communicate("", RELAY_SECONDS)
-        stamps: list[float] = json.loads(out)
+        stamps: list[float] = json.loads(out.strip().splitlines()[-1])
         return stamps
-    except (subprocess.TimeoutExpired, ValueError):
+    except (subprocess.TimeoutExpired, ValueError, IndexError):
         return []
     finally:
         relay.kill()
@@ -109,9 +119,9 @@ def end_relay(relay: subprocess.Popen[str]) -> list[float]:
 
 def really(settings: Settings, advance: Callable[[], None]) -> dict[str, Any]:
     """Streams of ours, a relay that is killed and comes back, and a simulation of just that."""
-    relay, port = start_relay(0, settings)
     children: list[scenario.Child] = []
     total = settings.processes * settings.streams
+    relay, port = start_relay(0, settings, total)
     stamps: list[float] = []
     again: subprocess.Popen[str] | None = None
     try:
@@ -122,15 +132,16 @@ def really(settings: Settings, advance: Callable[[], None]) -> dict[str, Any]:
             children.append(scenario.Child(client, roster.command(client, urls, None)))
             children[-1].ready.wait(CONNECT_SECONDS)
             advance()
-        # Every stream was answered within its process's first seconds; the healthy stretch begins there.
-        time.sleep(12.0 if not settings.quick else 2.0)
+        wait_until_complete(relay)
+        # Until they count as healthy, so that the backoff begins anew.
+        time.sleep(1.2 * Backoff().healthy_after if not settings.quick else 1.0)
         relay.kill()
         relay.wait()
         cut = time.monotonic()
         time.sleep(settings.down)
-        again, _ = start_relay(port, settings)
+        again, _ = start_relay(port, settings, total)
         returned = time.monotonic() - cut
-        time.sleep(LIVE_SECONDS if not settings.quick else 10.0)
+        wait_until_complete(again)
         stamps = end_relay(again)
     finally:
         for child in children:

@@ -1,9 +1,10 @@
 """The relay of `fleet`: takes connections at a bounded rate, answers each with an open stream, and notes when.
 
-    python -m bench.fleet_relay ADDRESS PORT RATE BACKLOG
+    python -m bench.fleet_relay ADDRESS PORT RATE BACKLOG EXPECTED
 
-Standard output: `listening PORT`, and at the end of standard input one JSON line with the stamps
-(`time.monotonic()`) at which each stream was answered. It may be killed at any moment: that is what it is for.
+Standard output: `listening PORT`; `complete` once as many streams as expected have been answered; and at the end of
+standard input one JSON line with the stamps (`time.monotonic()`) at which each was. It may be killed at any moment:
+that is what it is for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench.sender import HEAD, event, say
 REQUEST_SECONDS = 10.0
 
 
-def serve(address: str, port: int, rate: float, backlog: int) -> None:
+def serve(address: str, port: int, rate: float, backlog: int, expected: int) -> None:
     with socket.create_server((address, port), backlog=backlog) as listener, select.epoll() as epoll:
         say(f"listening {listener.getsockname()[1]}")
         epoll.register(listener, select.EPOLLIN)
@@ -41,6 +42,8 @@ def serve(address: str, port: int, rate: float, backlog: int) -> None:
                     if connection.recv(65536):
                         connection.sendall(HEAD + event(0))
                         stamps.append(time.monotonic())
+                        if len(stamps) == expected:
+                            say("complete")
                 except OSError:
                     pass
                 held.append(connection)
@@ -56,4 +59,4 @@ def raise_limit() -> None:
 
 if __name__ == "__main__":
     raise_limit()
-    serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
+    serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

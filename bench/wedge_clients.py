@@ -1,6 +1,6 @@
-"""The programs that `wedge` wedges: each library as its documentation shows it, and once more with its own setting
-against silence, where it has one. `python -m bench.wedge_clients NAME URL READ` runs one; READ is that setting
-in seconds.
+"""The programs that `wedge` wedges: each library as its documentation shows it, and once more with its own settings
+against silence, where it has any: a read timeout, and TCP keepalive as in the client that we replace (30 s, then 3
+probes 10 s apart). `python -m bench.wedge_clients NAME URL READ` runs one; READ is that setting in seconds.
 
 Nothing is added to a library here: no loop that tries again, no watchdog. A program whose library gives up ends
 with one line that says how; one whose library tries again goes on until it is killed.
@@ -9,9 +9,16 @@ with one line that says how; one whose library tries again goes on until it is k
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
+
+KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *((socket.IPPROTO_TCP, getattr(socket, name), value)
+      for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)) if hasattr(socket, name)),
+]  # fmt: skip
 
 
 def drain(events: Iterable[object]) -> None:
@@ -99,7 +106,8 @@ def launchdarkly_read(url: str, read: float) -> None:
     from ld_eventsource.config import ConnectStrategy, ErrorStrategy
 
     options = {"timeout": urllib3.Timeout(connect=10.0, read=read)}
-    strategy = ConnectStrategy.http(url, urllib3_request_options=options)
+    pool = urllib3.PoolManager(socket_options=KEEPALIVE)
+    strategy = ConnectStrategy.http(url, pool=pool, urllib3_request_options=options)
     with SSEClient(strategy, error_strategy=ErrorStrategy.always_continue()) as client:
         drain(client.events)
 
@@ -117,7 +125,8 @@ def httpx_sse_read(url: str, read: float) -> None:
     from httpx_sse import connect_sse
 
     timeout = httpx.Timeout(10.0, read=read)
-    with httpx.Client(timeout=timeout) as client, connect_sse(client, "GET", url) as source:
+    transport = httpx.HTTPTransport(socket_options=KEEPALIVE)
+    with httpx.Client(timeout=timeout, transport=transport) as client, connect_sse(client, "GET", url) as source:
         drain(source.iter_sse())
 
 
@@ -177,6 +186,9 @@ def _pycurl(url: str, read: float | None) -> None:
         # libcurl's own word for a stalled transfer; the limit is as low as it goes, else quiet streams would end.
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(read)))
+        curl.setopt(pycurl.TCP_KEEPALIVE, 1)
+        curl.setopt(pycurl.TCP_KEEPIDLE, 30)
+        curl.setopt(pycurl.TCP_KEEPINTVL, 10)
     curl.perform()
 
 
@@ -184,26 +196,26 @@ REQWEST = "reqwest"
 """The Rust peer of `wake`, which is a program of its own: wire's first subscriber, with the keepalive that it had."""
 
 SUBJECTS: dict[str, tuple[str, Callable[[str, float], None]]] = {
-    "ours_default": ("wire_rawsse StreamSubscriber, default", ours_default),
-    "ours_read": ("wire_rawsse StreamSubscriber, Timeouts(read=)", ours_read),
-    "ours_source_read": ("wire_rawsse EventSource, Timeouts(read=)", ours_source_read),
+    "ours_default": ("wire_rawsse: StreamSubscriber, stock", ours_default),
+    "ours_read": ("wire_rawsse: StreamSubscriber, Timeouts(read=)", ours_read),
+    "ours_source_read": ("wire_rawsse: EventSource, Timeouts(read=)", ours_source_read),
     REQWEST: ("Rust: reqwest, keepalive 30 s", lambda url, read: None),
-    "pycurl_default": ("pycurl, default", pycurl_default),
-    "pycurl_read": ("pycurl, LOW_SPEED_TIME", pycurl_read),
-    "requests_default": ("requests, default", requests_default),
-    "requests_read": ("requests, timeout=", requests_read),
-    "requests_sse_default": ("requests-sse, default", requests_sse_default),
-    "requests_sse_read": ("requests-sse, timeout=", requests_sse_read),
-    "sseclient_default": ("sseclient-py, default", sseclient_default),
-    "sseclient_read": ("sseclient-py, requests' timeout=", sseclient_read),
-    "launchdarkly_default": ("launchdarkly, default", launchdarkly_default),
-    "launchdarkly_read": ("launchdarkly, urllib3 timeout, always_continue", launchdarkly_read),
-    "httpx_sse_default": ("httpx-sse, default", httpx_sse_default),
-    "httpx_sse_read": ("httpx-sse, Timeout(read=)", httpx_sse_read),
-    "aiohttp_default": ("aiohttp, default", aiohttp_default),
-    "aiohttp_read": ("aiohttp, sock_read=", aiohttp_read),
-    "aiohttp_sse_default": ("aiohttp-sse-client2, default", aiohttp_sse_default),
-    "aiohttp_sse_read": ("aiohttp-sse-client2, sock_read=", aiohttp_sse_read),
+    "pycurl_default": ("pycurl, stock", pycurl_default),
+    "pycurl_read": ("pycurl, tuned: low speed, keepalive", pycurl_read),
+    "requests_default": ("requests, stock", requests_default),
+    "requests_read": ("requests, tuned: timeout", requests_read),
+    "requests_sse_default": ("requests-sse, stock", requests_sse_default),
+    "requests_sse_read": ("requests-sse, tuned: timeout", requests_sse_read),
+    "sseclient_default": ("sseclient-py, stock", sseclient_default),
+    "sseclient_read": ("sseclient-py, tuned: requests' timeout", sseclient_read),
+    "launchdarkly_default": ("launchdarkly, stock", launchdarkly_default),
+    "launchdarkly_read": ("launchdarkly, tuned: timeout, keepalive, always_continue", launchdarkly_read),
+    "httpx_sse_default": ("httpx-sse, stock", httpx_sse_default),
+    "httpx_sse_read": ("httpx-sse, tuned: timeout, keepalive", httpx_sse_read),
+    "aiohttp_default": ("aiohttp, stock", aiohttp_default),
+    "aiohttp_read": ("aiohttp, tuned: sock_read", aiohttp_read),
+    "aiohttp_sse_default": ("aiohttp-sse-client2, stock", aiohttp_sse_default),
+    "aiohttp_sse_read": ("aiohttp-sse-client2, tuned: sock_read", aiohttp_sse_read),
 }
 
 

@@ -35,20 +35,24 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
             above.step(times, rates, where="post", color=colour, linewidth=1.2)
             above.text(0.98, 0.95 - 0.1 * place, f"{name}: peak {one['peak']:,} in 1 s", color=colour, ha="right",
                        va="top", transform=above.transAxes, fontsize=8, fontweight="bold")  # fmt: skip
+            last = times[-1]
             share = [100 * count / size for count in accumulate(one["back"])]
             below.step(times, share, where="post", color=colour, linewidth=1.6)
-            after = "never" if one["until_99"] is None else f"{one['until_99']:.0f} s"
-            below.text(0.98, 0.2 - 0.1 * place, f"{name}: 99 % after {after}", color=colour, ha="right",
+            after = f"not in {last:.0f} s" if one["until_99"] is None else f"after {one['until_99']:.0f} s"
+            below.text(0.98, 0.95 - 0.1 * place, f"{name}: 99 % {after}", color=colour, ha="right",
                        va="top", transform=below.transAxes, fontsize=8, fontweight="bold")  # fmt: skip
             ends.append(times[-1] if one["until_99"] is None else one["until_99"] + settings["down"])
         for panel in (above, below):
             panel.axvspan(0, settings["down"], color=style.INK, alpha=0.15, linewidth=0)
             panel.grid(axis="y", color=style.INK, alpha=0.25, linewidth=0.5)
             panel.set_xlim(0, 1.15 * max(ends))
-        above.set_ylim(bottom=0)
+        most = max(count / BIN_SECONDS for policy in NAMES for count in courses[policy][column]["arrivals"])
+        above.set_ylim(0, 1.35 * most)
+        above.yaxis.set_major_formatter("{x:,.0f}")
         above.axhline(settings["rate"], color=style.INK, linewidth=0.8, linestyle="--")
         above.set_title(f"{size:,} daemons", fontsize=9)
-        below.set_ylim(0, 102)
+        below.set_ylim(0, 140)
+        below.set_yticks(range(0, 101, 20))
         below.set_xlabel("s since the relay was killed (grey: it is down)")
     panels[0][0].set_ylabel("attempts a second\n(dashed: what it can take)")
     panels[1][0].set_ylabel("% of daemons back")

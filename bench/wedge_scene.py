@@ -1,0 +1,240 @@
+"""The scene of `wedge`: three relays, all clients under all faults at once, and an observer. Its own process, so that
+it can be started in a network namespace of its own.
+
+    python -m bench.wedge_scene '{"read": 75, "window": 310, …}'
+
+In namespaces the relays are in one and the clients, with us, in another; the wire between them is cut by dropping
+packets both ways (nft). Where there are no namespaces all are on loopback, without that fault.
+
+What counts is what the kernel on the client's side says of the client's first connection: as long as it is ESTABLISHED
+nobody has noticed (/proc/net/tcp, looked at 20 times a second). That is the same for everybody, and unlike the relay's
+view it is there when the wire is cut. Whether a client is back is what the relay says. Standard output: lines `progress
+SECONDS OF`, then one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bench import scenario, space
+from bench.wedge_clients import REQWEST
+
+LOOK_SECONDS = 0.05
+CONNECT_SECONDS = 60.0
+REST_SECONDS = 2.0
+AT_ONCE = 6
+ESTABLISHED = "01"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Seconds: `read` is the setting given to each client that has one, `beat` and `drip` the relay's, `window` how
+    long is watched, `heal` how long after everything is well again. `clients` are names of `wedge_clients`.
+    """
+
+    read: float
+    beat: float
+    drip: float
+    window: float
+    heal: float
+    namespaces: bool
+    faults: list[str]
+    clients: list[str]
+    rust: str
+
+
+@dataclass
+class Seen:
+    """One client under one fault. Seconds since the last sign of life; `back` since it noticed (drip), or since all was
+    well again (stopped, blackhole). None where it did not happen. `early`: it dropped its stream before any fault."""
+
+    noticed: float | None = None
+    back: float | None = None
+    early: bool = False
+    connections: int = 0
+    said: str = ""
+    port: int = field(default=0, repr=False)
+
+
+class RelayProcess:
+    """One relay, what it says read by a thread into `scene`."""
+
+    def __init__(self, scene: Scene, process: subprocess.Popen[str]) -> None:
+        self.scene, self.process = scene, process
+        assert process.stdout is not None
+        self.port = int(process.stdout.readline().split()[1])
+        self.begun = threading.Event()
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line == "begun\n":
+                self.begun.set()
+            elif line.startswith("connected "):
+                _, path, port = line.split()
+                self.scene.connected(path, int(port))
+
+    def begin(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("begin\n")
+        self.process.stdin.flush()
+        self.begun.wait(CONNECT_SECONDS)
+
+
+class Scene:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.address = space.OUTSIDE if plan.namespaces else scenario.LOOPBACK
+        self.seen = {f"{fault}/{client}": Seen() for fault in plan.faults for client in plan.clients}
+        self.children: dict[str, subprocess.Popen[str]] = {}
+        self.relays: dict[str, RelayProcess] = {}
+        self.began = self.healed = float("inf")
+
+    def run(self) -> None:
+        try:
+            self._start_relays()
+            self._start_clients()
+            time.sleep(REST_SECONDS)
+            established = self._established()
+            for seen in self.seen.values():
+                seen.early = seen.connections > 0 and seen.port not in established
+            self._break()
+            self._watch(self.began + self.plan.window)
+            self._heal()
+            self._watch(self.healed + self.plan.heal)
+        finally:
+            for path, child in self.children.items():
+                child.kill()
+                out, _ = child.communicate()
+                self.seen[path].said = out.strip().splitlines()[-1] if out.strip() else ""
+            for relay in self.relays.values():
+                relay.process.kill()
+                relay.process.wait()
+
+    def _start_relays(self) -> None:
+        command = [sys.executable, "-m", "bench.wedge_relay", self.address, str(self.plan.beat), str(self.plan.drip)]
+        for kind in ("live", "stopped", "blackhole"):
+            if not self.plan.namespaces:
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            elif not self.relays:
+                process = space.beside(command)
+            else:
+                inside = [*space.within(self.relays["live"].process.pid), *command]
+                process = subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.relays[kind] = RelayProcess(self, process)
+
+    def _relay(self, fault: str) -> RelayProcess:
+        return self.relays.get(fault, self.relays["live"])
+
+    def _start_clients(self) -> None:
+        started: list[str] = []
+        for path in self.seen:
+            fault, _, client = path.partition("/")
+            url = f"http://{self.address}:{self._relay(fault).port}/{path}"
+            command = [sys.executable, "-m", "bench.wedge_clients", client, url, str(self.plan.read)]
+            if client == REQWEST:
+                command = [self.plan.rust, url]
+            # Standard input stays open: for the Rust peer its end would be the order to stop.
+            self.children[path] = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+            started.append(path)
+            self._wait_for(started, AT_ONCE)
+        self._wait_for(started, 0)
+
+    def _wait_for(self, started: list[str], allowed: int) -> None:
+        """Until no more than so many of those that were started are still on their way."""
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while time.monotonic() < deadline:
+            waiting = [p for p in started if not self.seen[p].connections and self.children[p].poll() is None]
+            if len(waiting) <= allowed:
+                return
+            time.sleep(0.02)
+
+    def _break(self) -> None:
+        """The last sign of life, then all faults, in one moment."""
+        for relay in self.relays.values():
+            relay.begin()
+        self.began = time.monotonic()
+        os.kill(self.relays["stopped"].process.pid, signal.SIGSTOP)
+        if self.plan.namespaces:
+            port = self.relays["blackhole"].port
+            rules = (
+                "table ip wedge {\n"
+                f"chain input {{ type filter hook input priority 0; tcp dport {port} drop; }}\n"
+                f"chain output {{ type filter hook output priority 0; tcp sport {port} drop; }}\n"
+                "}\n"
+            )
+            self._nft(rules)
+
+    def _heal(self) -> None:
+        self.healed = time.monotonic()
+        os.kill(self.relays["stopped"].process.pid, signal.SIGCONT)
+        if self.plan.namespaces:
+            self._nft("delete table ip wedge")
+
+    def _nft(self, rules: str) -> None:
+        inside = space.within(self.relays["live"].process.pid)
+        subprocess.run([*inside, "nft", "-f", "-"], input=rules, text=True, check=True, timeout=CONNECT_SECONDS)
+
+    def _watch(self, until: float) -> None:
+        said = 0.0
+        while (now := time.monotonic()) < until:
+            established = self._established()
+            for seen in self.seen.values():
+                if seen.noticed is None and seen.port and seen.port not in established:
+                    seen.noticed = max(0.0, now - self.began)
+            if now > said + 1:
+                said = now
+                total = self.plan.window + self.plan.heal
+                print(f"progress {min(total, now - self.began):.0f} {total:.0f}", flush=True)
+            time.sleep(LOOK_SECONDS)
+
+    def _established(self) -> set[int]:
+        """The local ports of all connections to a relay that this side's kernel takes for alive."""
+        ports = {relay.port for relay in self.relays.values()}
+        return {local for local, remote in connections(Path("/proc/self/net/tcp").read_text()) if remote in ports}
+
+    def connected(self, path: str, port: int) -> None:
+        """A relay says that a client has connected. Called by the relays' threads."""
+        seen = self.seen.get(path)
+        if seen is None:
+            return
+        seen.connections += 1
+        now = time.monotonic()
+        if seen.connections == 1:
+            seen.port = port
+        elif self.began < now and seen.back is None and port != seen.port:
+            if path.startswith(("stopped", "blackhole")):
+                seen.back = max(0.0, now - self.healed) if now >= self.healed else None
+            elif seen.noticed is not None:
+                seen.back = max(0.0, now - self.began - seen.noticed)
+
+
+def connections(table: str) -> Iterator[tuple[int, int]]:
+    """(local port, remote port) of each established connection in /proc/net/tcp's text (proc(5))."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == ESTABLISHED:
+            yield int(fields[1].partition(":")[2], 16), int(fields[2].partition(":")[2], 16)
+
+
+def main() -> None:
+    scene = Scene(Plan(**json.loads(sys.argv[1])))
+    scene.run()
+    print(json.dumps({path: asdict(seen) for path, seen in scene.seen.items()}))
+
+
+if __name__ == "__main__":
+    main()
