@@ -135,6 +135,11 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 yield from _read(world, plan, record, sink, connection, exchange, place, news)
                 return
             hop = follow(response, hop, request.secrets)
+        except OSError as error:
+            cause = connection.cause(error)
+            if cause is error:
+                raise
+            raise cause from error
         finally:
             connection.end(world)
     raise RedirectError(f"{plan.url.shown} redirects more than {MOST_REDIRECTS} times")

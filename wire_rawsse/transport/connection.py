@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from wire_rawsse.transport.tls import say_goodbye, would_block
+from wire_rawsse.transport.tls import say_goodbye, what_ended, would_block
 from wire_rawsse.waits import READ, WRITE, Coroutine, Receive, Wait, World
 
 _PLAIN: Final[tuple[type[OSError], ...]] = (BlockingIOError,)
@@ -36,6 +36,10 @@ class Connection:
                 if (yield Wait({self.sock.fileno(): interest}, deadline)) is None:
                     return False
         return True
+
+    def cause(self, error: OSError) -> OSError:
+        """Why it broke, where `error` does not say it. Only before `end`."""
+        return what_ended(self.sock, error) if self.tls else error
 
     def end(self, world: World) -> None:
         """Say goodbye where that is possible at once, and give the socket back. Never raises."""

@@ -43,6 +43,11 @@ Trust: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | Unverified | None"
 
 _FOR_WANT_OF_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
+_CLOSE: Final = 7  # TCP_CLOSE in <netinet/tcp.h>: tcpi_state, the first byte of struct tcp_info.
+_LAST_RECEIVED: Final = (52, 56)  # Where tcpi_last_data_recv and tcpi_last_ack_recv are in it: milliseconds ago.
+_INFO_BYTES: Final = 60
+_TICK: Final = 20  # Milliseconds: more than the kernel's clock is coarse.
+
 _contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
 _lock = _thread.allocate_lock()
 
@@ -206,6 +211,26 @@ def _told(error: OSError | ValueError) -> str:
             return "the peer does not speak TLS there; is it an http:// URL?"
         return f"the handshake failed ({reason or type(error).__name__})"
     return getattr(error, "strerror", None) or str(error)
+
+
+def what_ended(sock: socket.socket, error: OSError) -> OSError:
+    """`error`, which a TLS read raised, or what it hides: a reset, or that the kernel gave the peer up.
+
+    Before 3.11.9 and 3.12.3 Python tells all of these as an end (gh-115627), and the kernel's own word is gone with the
+    read. But the kernel still knows the connection's state (tcp(7), TCP_INFO): a peer's end leaves CLOSE_WAIT, the
+    others CLOSE, and it was given up if nothing had come for the whole of TCP_USER_TIMEOUT.
+    """
+    if "EOF" in type(error).__name__ and hasattr(socket, "TCP_INFO") and hasattr(socket, "TCP_USER_TIMEOUT"):
+        try:
+            facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+            patience = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        except OSError:
+            return error
+        if len(facts) == _INFO_BYTES and facts[0] == _CLOSE:
+            silent = min(int.from_bytes(facts[at : at + 4], sys.byteorder) for at in _LAST_RECEIVED)
+            code = errno.ETIMEDOUT if 0 < patience <= silent + _TICK else errno.ECONNRESET
+            return OSError(code, os.strerror(code))
+    return error
 
 
 def would_block() -> tuple[tuple[type[OSError], ...], tuple[type[OSError], ...]]:
