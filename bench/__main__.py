@@ -19,9 +19,6 @@ from rich.console import Console
 
 from bench import cost, cost_table, fleet, parse, report, roster, wake, wake_table, wedge
 
-QUICK_PARSE = 1, 10.0
-FULL_PARSE = 7, parse.CELL_SECONDS
-
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -40,8 +37,7 @@ def _wake(arguments: argparse.Namespace, on: Console) -> int:
 
 
 def _parse(arguments: argparse.Namespace, on: Console) -> int:
-    runs, limit = QUICK_PARSE if arguments.quick else FULL_PARSE
-    return parse.run(runs, arguments.out, on, limit)
+    return parse.run(parse.QUICK if arguments.quick else parse.Settings(), arguments.out, on)
 
 
 def _cost(arguments: argparse.Namespace, on: Console) -> int:
@@ -79,7 +75,7 @@ def _show(arguments: argparse.Namespace, on: Console) -> int:
     found = report.load(arguments.file)
     tables = {
         "wake": lambda: wake_table.tables(found),
-        "parse": lambda: [parse.table(found)],
+        "parse": lambda: parse.tables(found),
         "cost": lambda: cost_table.tables(found),
         "wedge": lambda: [wedge.table(found)],
         "fleet": lambda: [fleet.table(found)],

@@ -1,255 +1,262 @@
-"""`parse`: what an event-stream parser takes for the same bytes, in the shapes in which streams really come.
+"""`parse`: what an event-stream parser takes for the same bytes, in the shapes in which streams really come, and how
+its time grows with the length of one line, which must be linear.
 
-Parsers are fed bytes, never a connection: each adapter uses the peer's own public way in (an iterator of chunks
-where it has one). Each parser meets each input in a process of its own, so that one cannot pay for another's
-garbage, and one that takes quadratic time is ended at a limit instead of holding up the rest. The time is the
-best of several runs, the garbage collector left as it is; what comes out is checked, in number of events and
-characters of data: a parser that gives something else is shown as wrong, with what it gave, and no speed.
+Each parser meets each input in a process of its own, so that one cannot pay for another's garbage, and one that takes
+quadratic time is ended at a limit instead of holding up the rest. In there it takes turns with the floor, which is no
+parser: it counts the line ends of each feed, as nothing that cuts lines can look at fewer bytes. So a noisy moment is
+in both, and what is told is the ratio. Rounds of fresh processes give its spread. The garbage collector is left as it
+is. What comes out is checked, in number of events and characters of data: a parser that gives something else is shown
+as wrong, with what it gave, and no speed.
 
-The floor is no parser: it counts the line ends of each feed, as nothing that cuts lines can look at fewer bytes.
-
-    python -m bench.parse PARSER INPUT RUNS      one cell, as JSON
+    python -m bench.parse PARSER SHAPE FEED SECONDS      one cell, as JSON
+    python -m bench.parse PARSER growth LIMIT LENGTH…     one parser's growth, a line of JSON for each length
 """
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench import report
-from bench.sender import event
+from bench.parse_inputs import FEEDS, LENGTHS, SHAPES, Input, make, one_line
+from bench.parsers import PARSERS, Parsed, parse_floor
+from bench.pictures import parse as picture
+from bench.stats import spread
 
-CELL_SECONDS = 60.0
-
-Parsed = tuple[int, int]
-"""Number of events, and characters of data in all of them."""
+LEAST_RUNS = 3
+GROWTH_SHARE = 40
+"""A length is tried again and again for this part of the limit."""
+LINEAR = 1.25
+"""The largest exponent that is still called linear; constant parts and caches bend the line a little."""
 
 
 @dataclass(frozen=True)
-class Input:
-    """Bytes cut into feeds, and what a right parser makes of them."""
+class Settings:
+    """`rounds` of fresh processes, each at least `seconds` at work; a process is ended after `limit` seconds."""
 
-    feeds: list[bytes]
-    events: int
-    characters: int
-
-
-def cut(whole: bytes, size: int) -> list[bytes]:
-    return [whole[at : at + size] for at in range(0, len(whole), size)]
-
-
-def relay_events(count: int) -> list[bytes]:
-    """What wire's relay sends, without its chunk framing."""
-    return [event(n).split(b"\r\n", 1)[1][:-2] for n in range(count)]
+    rounds: int = 3
+    seconds: float = 0.3
+    limit: float = 30.0
+    shapes: tuple[str, ...] = tuple(SHAPES)
+    feeds: tuple[str, ...] = tuple(FEEDS)
+    lengths: tuple[int, ...] = LENGTHS
 
 
-def _relay(count: int, size: int | None) -> Input:
-    events = relay_events(count)
-    characters = sum(len(one) - len(b"data: \n\n") for one in events)
-    return Input(events if size is None else cut(b"".join(events), size), count, characters)
+QUICK = Settings(
+    rounds=1, seconds=0.02, limit=10.0, shapes=("relay", "heartbeats"), feeds=("1 B", "64 KiB"), lengths=LENGTHS[:3]
+)
 
 
-def _tokens(count: int) -> Input:
-    one = b'event: token\nid: 7\ndata: {"t":"word"}\n\n'
-    return Input(cut(one * count, 1400), count, count * len('{"t":"word"}'))
+def wrong(given: Input, got: Parsed) -> str:
+    """Empty where a parser gave what it should."""
+    if got == (given.events, given.characters):
+        return ""
+    return f"{got[0]:,} of {given.events:,} events, {got[1]:,} of {given.characters:,} characters"
 
 
-def _lines(count: int) -> Input:
-    one = ": comment\r\ndata: first – line\r\ndata: second\r\nretry: 1000\r\n\r\n".encode()
-    return Input(cut(one * count, 1400), count, count * len("first – line\nsecond"))
-
-
-def _large(size: int) -> Input:
-    return Input(cut(b"data: " + b"x" * size + b"\n\n", 16384), 1, size)
-
-
-INPUTS: dict[str, tuple[str, Callable[[], Input]]] = {
-    "relay": ("relay events, one a feed", lambda: _relay(20_000, None)),
-    "bulk": ("relay events, 64 KiB feeds", lambda: _relay(20_000, 65536)),
-    "tokens": ("tiny events with type and id, 1400 B feeds", lambda: _tokens(50_000)),
-    "lines": ("CRLF, comments, two data lines, 1400 B feeds", lambda: _lines(30_000)),
-    "large": ("one event of 8 MiB, 16 KiB feeds", lambda: _large(8 << 20)),
-    "bytewise": ("relay events, 1 B feeds", lambda: _relay(400, 1)),
-}
-
-
-def parse_floor(feeds: list[bytes]) -> Parsed:
-    """Counts line ends; there is nothing in its result to check."""
-    return sum(feed.count(b"\n") for feed in feeds), 0
-
-
-def parse_ours(feeds: list[bytes]) -> Parsed:
-    from wire_rawsse import Event, EventParser
-
-    parser = EventParser(max_event_bytes=1 << 30)
-    events = characters = 0
-    for feed in feeds:
-        for item in parser.feed(feed):
-            if isinstance(item, Event):
-                events += 1
-                characters += len(item.data)
-    return events, characters
-
-
-def parse_httpx_sse(feeds: list[bytes]) -> Parsed:
-    import httpx
-    from httpx_sse import EventSource
-
-    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_HttpxStream(feeds))
-    return _count(EventSource(response).iter_sse())
-
-
-def parse_sseclient(feeds: list[bytes]) -> Parsed:
-    import sseclient
-
-    return _count(sseclient.SSEClient(iter(feeds)).events())
-
-
-def parse_launchdarkly(feeds: list[bytes]) -> Parsed:
-    from ld_eventsource import SSEClient
-    from ld_eventsource.config import ErrorStrategy
-
-    # The end of the feeds is the end of its stream, which it would otherwise report as a fault.
-    with SSEClient(_feeds_strategy(feeds), error_strategy=ErrorStrategy.always_fail()) as client:
-        return _count(client.events)
-
-
-def _count(events: Iterable[Any]) -> Parsed:
-    number = characters = 0
-    for one in events:
-        number += 1
-        characters += len(one.data)
-    return number, characters
-
-
-def _HttpxStream(feeds: list[bytes]) -> Any:
-    import httpx
-
-    class Stream(httpx.SyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            return iter(feeds)
-
-    return Stream()
-
-
-def _feeds_strategy(feeds: list[bytes]) -> Any:
-    from ld_eventsource.config import ConnectionClient, ConnectionResult, ConnectStrategy
-
-    class Connection(ConnectionClient):  # type: ignore[misc]  # the package ships no types
-        def connect(self, last_event_id: str | None) -> Any:
-            return ConnectionResult(iter(feeds), None)
-
-    class Strategy(ConnectStrategy):  # type: ignore[misc]  # the package ships no types
-        def create_client(self, logger: Any) -> Any:
-            return Connection()
-
-    return Strategy()
-
-
-PARSERS: dict[str, tuple[str, Callable[[list[bytes]], Parsed]]] = {
-    "floor": ("floor: count line ends", parse_floor),
-    "ours": ("wire_rawsse: EventParser", parse_ours),
-    "httpx-sse": ("httpx-sse", parse_httpx_sse),
-    "sseclient-py": ("sseclient-py", parse_sseclient),
-    "launchdarkly": ("launchdarkly-eventsource", parse_launchdarkly),
-}
-
-
-def cell(parser: str, name: str, runs: int) -> dict[str, Any]:
-    """Time one parser on one input, here. Gives seconds of each run, or what was wrong or missing."""
-    given = INPUTS[name][1]()
-    parse = PARSERS[parser][1]
-    seconds: list[float] = []
+def cell(parser: str, shape: str, feed: str, seconds: float) -> dict[str, Any]:
+    """Time one parser on one input, here, in turns with the floor. Gives the times, or what was wrong or missing."""
+    given, parse = make(shape, feed), PARSERS[parser][1]
+    taken: list[float] = []
+    floor: list[float] = []
+    until = time.perf_counter() + seconds
     try:
-        for _ in range(runs):
+        while len(taken) < LEAST_RUNS or time.perf_counter() < until:
             start = time.perf_counter()
+            parse_floor(given.feeds)
+            middle = time.perf_counter()
             got = parse(given.feeds)
-            seconds.append(time.perf_counter() - start)
+            taken.append(time.perf_counter() - middle)
+            floor.append(middle - start)
+            if problem := wrong(given, got):
+                return {"wrong": problem}
     except ImportError as error:
         return {"unavailable": str(error)}
     except Exception as error:
         return {"failed": f"{type(error).__name__}: {error}"[:200]}
-    size = sum(map(len, given.feeds))
-    if got != (given.events, given.characters) and parser != "floor":
-        return {"wrong": f"{got[0]:,} of {given.events:,} events, {got[1]:,} of {given.characters:,} characters"}
-    return {"seconds": seconds, "bytes": size, "events": given.events}
+    return {"seconds": min(taken), "floor": min(floor), "bytes": given.size, "events": given.events}
 
 
-def measure(runs: int, on: Console, limit: float = CELL_SECONDS) -> dict[str, Any]:
-    """Every parser on every input, each in a process of its own that is ended after `limit` seconds."""
-    results: dict[str, dict[str, Any]] = {}
-    with report.Noise() as noise, report.progress(on) as bar:
-        task = bar.add_task("parse", total=len(INPUTS) * len(PARSERS))
-        for name in INPUTS:
-            results[name] = {}
-            for parser in PARSERS:
-                results[name][parser] = _in_process(parser, name, runs, limit)
-                bar.advance(task)
-                bar.refresh()
-    return {
-        "bench": "parse",
-        "runs": runs,
-        "environment": report.environment(),
-        "noise": noise.facts,
-        "inputs": results,
-    }
+def growth(parser: str, limit: float, lengths: list[int]) -> None:
+    """Print a line of JSON for each length of one line, until it takes too long."""
+    parse = PARSERS[parser][1]
+    for length in lengths:
+        given = one_line(length)
+        best = math.inf
+        until = time.perf_counter() + limit / GROWTH_SHARE
+        try:
+            while best == math.inf or time.perf_counter() < until:
+                start = time.perf_counter()
+                got = parse(given.feeds)
+                best = min(best, time.perf_counter() - start)
+        except Exception as error:
+            print(json.dumps({"length": length, "failed": f"{type(error).__name__}: {error}"[:200]}), flush=True)
+            return
+        problem = wrong(given, got)
+        print(json.dumps({"length": length, **({"wrong": problem} if problem else {"seconds": best})}), flush=True)
 
 
-def _in_process(parser: str, name: str, runs: int, limit: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.parse", parser, name, str(runs)]
+def exponent(points: list[tuple[float, float]]) -> float:
+    """The slope of log(time) over log(length), by least squares; 1 is linear, 2 quadratic. NaN for fewer than two."""
+    if len(points) < 2:
+        return math.nan
+    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
+    middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    over = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True))
+    return over / sum((x - middle_x) ** 2 for x in xs)
+
+
+def _cell_in_process(parser: str, shape: str, feed: str, settings: Settings) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.parse", parser, shape, feed, str(settings.seconds)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=settings.limit, check=False)
     except subprocess.TimeoutExpired:
-        return {"failed": f"took over {limit:.0f} s"}
+        return {"failed": f"took over {settings.limit:.0f} s"}
     if done.returncode != 0:
         return {"failed": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def table(found: dict[str, Any]) -> Table:
-    """MiB/s (best run) per input, with µs per event where there is one event a feed; × is time over the floor's."""
-    grid = Table(title="parse", title_justify="left", caption_justify="left")
-    grid.add_column("parser")
-    for name in found["inputs"]:
-        grid.add_column(INPUTS[name][0], justify="right")
+def _growth_in_process(parser: str, settings: Settings) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.parse", parser, "growth", str(settings.limit), *map(str, settings.lengths)]
+    why = ""
+    try:
+        out = subprocess.run(command, capture_output=True, text=True, timeout=settings.limit, check=False).stdout
+    except subprocess.TimeoutExpired as error:
+        out = error.stdout.decode() if isinstance(error.stdout, bytes) else (error.stdout or "")
+        why = f"took over {settings.limit:.0f} s"
+    lines = [json.loads(line) for line in out.splitlines() if line.endswith("}")]
+    points = [(line["length"], line["seconds"]) for line in lines if "seconds" in line]
+    trouble = [
+        f"{line['length']:,} B: {line.get('wrong') or line.get('failed')}" for line in lines if "seconds" not in line
+    ]
+    # The longest three: what is constant weighs least there.
+    found = exponent(points[-3:])
+    return {"points": points, "exponent": None if math.isnan(found) else found, "trouble": "; ".join([*trouble, why])}
+
+
+def measure(settings: Settings, on: Console) -> dict[str, Any]:
+    """Every parser on every input, rounds of them, then the growth; gives what the JSON file holds."""
+    cells: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    grown: dict[str, Any] = {}
+    with report.Noise() as noise, report.progress(on) as bar:
+        task = bar.add_task(
+            "parse", total=(settings.rounds * len(settings.shapes) * len(settings.feeds) + 1) * len(PARSERS)
+        )
+        for _ in range(settings.rounds):
+            for shape in settings.shapes:
+                for feed in settings.feeds:
+                    rows = cells.setdefault(f"{shape}, {feed}", {})
+                    for parser in PARSERS:
+                        rows.setdefault(parser, []).append(_cell_in_process(parser, shape, feed, settings))
+                        bar.advance(task)
+                        bar.refresh()
+        for parser in PARSERS:
+            grown[parser] = _growth_in_process(parser, settings)
+            bar.advance(task)
+            bar.refresh()
+    return {
+        "bench": "parse", "settings": asdict(settings), "environment": report.environment(), "noise": noise.facts,
+        "cells": cells, "growth": grown,
+    }  # fmt: skip
+
+
+def speeds(rounds: list[dict[str, Any]]) -> list[float]:
+    """MB/s (10⁶ bytes) of each round that has a figure."""
+    return [one["bytes"] / one["seconds"] / 1e6 for one in rounds if "seconds" in one]
+
+
+def table(found: dict[str, Any], shape: str) -> Table:
+    """One shape: MB/s, events a second, and times the floor, for each size of feed."""
+    grid = Table(title=f"parse, {SHAPES[shape].label}", title_justify="left", caption_justify="left")
+    grid.add_column("parser", no_wrap=True)
+    feeds = found["settings"]["feeds"]
+    for feed in feeds:
+        grid.add_column(f"{feed}: MB/s", justify="right")
+        if SHAPES[shape].events:
+            grid.add_column("events/s", justify="right")
+        grid.add_column("× floor", justify="right")
     notes: list[str] = []
     for parser, (label, _) in PARSERS.items():
         row: list[str] = []
-        for name, column in found["inputs"].items():
-            one = column[parser]
-            if "seconds" not in one:
-                key = next(iter(one))
-                row.append({"unavailable": "n/a", "wrong": "wrong"}.get(key, "failed"))
-                notes.append(f"{label}, {name}: {key}: {one[key]}")
+        for feed in feeds:
+            rounds = found["cells"][f"{shape}, {feed}"][parser]
+            good = [one for one in rounds if "seconds" in one]
+            if not good:
+                key = next(iter(rounds[0]))
+                row += [key if key != "unavailable" else "n/a", *["-"] * (2 if SHAPES[shape].events else 1)]
+                notes.append(f"{label}, {feed}: {key}: {escape(str(rounds[0][key]))}")
                 continue
-            best, floor = min(one["seconds"]), min(column["floor"]["seconds"])
-            speed = f"{one['bytes'] / best / (1 << 20):,.1f} MiB/s"
-            each = f"\n{best / one['events'] * 1e6:.2f} µs/event" if one["events"] > 1 else ""
-            row.append(f"{speed}{each}\n× {best / floor:.1f}")
-        grid.add_row(label, *row, style="bold" if parser == "ours" else None, end_section=True)
-    grid.caption = "\n".join(
-        ["best of the runs; × = time over the floor's, which only counts line ends", *dict.fromkeys(notes)]
-    )
+            row.append(f"{spread(speeds(good))[0]:,.1f}")
+            if SHAPES[shape].events:
+                row.append(f"{spread([one['events'] / one['seconds'] for one in good])[0]:,.0f}")
+            middle, low, high = spread([one["seconds"] / one["floor"] for one in good])
+            row.append(f"{middle:,.1f} ({low:,.1f}-{high:,.1f})")
+        grid.add_row(label, *row, style="bold" if parser == "ours" else None)
+    grid.caption = "\n".join(dict.fromkeys(notes))
     return grid
 
 
-def run(runs: int, out: Path, on: Console, limit: float = CELL_SECONDS) -> int:
-    """Measure, print, save. The exit status: 1 if our parser has no figure somewhere, else 0."""
-    found = measure(runs, on, limit)
-    on.print(table(found))
-    on.print(f"written: {report.save('parse', found, out)}")
-    return 1 if any("seconds" not in column["ours"] for column in found["inputs"].values()) else 0
+def growth_table(found: dict[str, Any]) -> Table:
+    """How each parser's time grows with the length of one line."""
+    grid = Table(title="parse, one long line in feeds of 1460 B", title_justify="left", caption_justify="left")
+    grid.add_column("parser", no_wrap=True)
+    lengths = found["settings"]["lengths"]
+    for length in lengths:
+        grid.add_column(f"{length >> 10:,} KiB, ms", justify="right")
+    grid.add_column("time grows as length to the", justify="right")
+    notes: list[str] = []
+    for parser, (label, _) in PARSERS.items():
+        one = found["growth"][parser]
+        taken = dict(one["points"])
+        row = [f"{taken[length] * 1000:,.2f}" if length in taken else "-" for length in lengths]
+        power = one["exponent"]
+        verdict = "-" if power is None else f"{power:.2f}" + ("" if power < LINEAR else " (not linear)")
+        grid.add_row(label, *row, verdict, style="bold" if parser == "ours" else None)
+        if trouble := one["trouble"].strip("; "):
+            notes.append(f"{label}: {escape(trouble)}")
+    notes += [
+        "MB = 10⁶ bytes; best run of each process, middle of the rounds; × floor = time over that of counting line "
+        "ends in the same process (smallest-largest round)",
+        report.noise_line(found),
+    ]
+    grid.caption = "\n".join(notes)
+    return grid
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    return [*(table(found, shape) for shape in found["settings"]["shapes"]), growth_table(found)]
+
+
+def run(settings: Settings, out: Path, on: Console) -> int:
+    """Measure, print, save, draw. The exit status: 1 if our parser has no figure somewhere or is not linear, else 0."""
+    found = measure(settings, on)
+    for one in tables(found):
+        on.print(one)
+    path = report.save("parse", found, out)
+    on.print("written: " + ", ".join(str(p) for p in (path, *picture.draw(found, out))))
+    missing = [name for name, rows in found["cells"].items() if not speeds(rows["ours"])]
+    power = found["growth"]["ours"]["exponent"]
+    for name in missing:
+        on.print(f"[red]no figure of ours for {name}")
+    if power is None or power >= LINEAR:
+        on.print(f"[red]our parser's time grows as length to the {power}")
+    return 1 if missing or power is None or power >= LINEAR else 0
 
 
 if __name__ == "__main__":
-    print(json.dumps(cell(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    if sys.argv[2] == "growth":
+        growth(sys.argv[1], float(sys.argv[3]), [int(length) for length in sys.argv[4:]])
+    else:
+        print(json.dumps(cell(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))))
