@@ -71,6 +71,13 @@ def test_connected() -> None:
     assert "; all 2 endpoints; " in both.line
 
 
+def test_a_relay_that_is_null_is_no_fault_of_ours() -> None:
+    facts = written(BROKEN, relay=None, last_error=None, phase=None, endpoints=None)
+    status = assess(facts, NOW, alive)
+    assert status.exit_code == 1
+    assert "error" in status.line and "None" not in status.line
+
+
 def test_any_endpoint_down_is_degraded() -> None:
     status = assess(written(WELL, BROKEN), NOW, alive)
     assert status.exit_code == 1

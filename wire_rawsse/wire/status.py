@@ -129,7 +129,7 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
     if endpoints > 1:
         yield f"{len(down)} of {endpoints} endpoints down" if down else f"all {endpoints} endpoints"
     for one in down:
-        words = [f"{_printable(one['relay'])} {one['state']}"] if "relay" in one else []
+        words = [f"{_printable(one['relay'])} {one['state']}"] if one.get("relay") else []
         if one.get("phase"):
             words.append(_printable(one["phase"]))
         if one.get("reconnect_in") is not None:
