@@ -60,6 +60,8 @@ def test_accepted(text: str, authority: str, target: str) -> None:
         ("http://[::1]:8770/", "::1", 8770),
         # A zone is for the socket alone (RFC 6874 §4).
         ("http://[fe80::1%25eth0]/", "fe80::1%eth0", 80),
+        # It is the name of an interface, and there "Eth0" is another than "eth0".
+        ("http://[FE80::A%25Eth0]/", "fe80::a%Eth0", 80),
     ],
 )
 def test_where_it_connects_to(text: str, host: str, port: int) -> None:

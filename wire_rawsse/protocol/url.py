@@ -149,7 +149,8 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
         host, bracket, rest = place[1:].partition("]")
         if not bracket or not _IPV6.fullmatch(host) or ":" not in host or rest[:1] not in ("", ":"):
             raise InvalidRequest(f"the {what} has no valid IPv6 address between its brackets")
-        host = host.replace("%25", "%").lower()
+        address, mark, zone = host.partition("%25")
+        host = address.lower() + mark[:1] + zone  # The name of an interface keeps its case (RFC 4007 §11.2).
         port = rest[1:]
     else:
         host, _, port = place.partition(":")
