@@ -138,6 +138,8 @@ class TestHead:
             OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
             OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",  # Which nobody asked for.
+            b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/0.9 200 OK\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/2.0 103 Early Hints\r\n\r\n" + OK + b"\r\n",
         ],
     )
     def test_one_that_breaks_the_rules(self, data: bytes) -> None:
@@ -242,6 +244,13 @@ class TestBody:
     def test_the_same_under_any_split(self, data: bytes, body: bytes, closes: bool) -> None:
         for reads in splits(data):
             assert receive(reads, closes)[1:] == (body, True)
+
+    @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+    def test_where_there_is_none_no_field_makes_one(self, status: bytes) -> None:
+        """RFC 9112 §6.3."""
+        for field in (b"Transfer-Encoding: chunked", b"Content-Length: 3"):
+            _, body, ended = receive([b"HTTP/1.1 " + status + b"\r\n" + field + b"\r\n\r\n3\r\nabc\r\n"])
+            assert (body, ended) == (b"", True)
 
     def test_each_byte_is_handed_on_before_its_chunk_is_complete(self) -> None:
         one = exchange()
@@ -362,6 +371,13 @@ class TestTunnel:
 
     def test_what_comes_behind_it_is_seen(self) -> None:
         assert self.answer(b"HTTP/1.1 200 Connected\r\n\r\n\x16\x03")[1] == b"\x16\x03"
+
+    def test_what_comes_behind_the_largest_head_is_seen(self) -> None:
+        start = b"HTTP/1.1 200 Connected\r\nTransfer-Encoding: chunked\r\n"
+        head = start + b"X: " + b"x" * (HEAD_BYTES - len(start) - 7) + b"\r\n\r\n"
+        assert len(head) == HEAD_BYTES
+        response, rest = self.answer(head + b"SSH")
+        assert response is not None and rest == b"SSH"
 
     def test_an_interim_response_is_skipped(self) -> None:
         response, _ = self.answer(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 Connected\r\n\r\n")

@@ -108,12 +108,17 @@ class Exchange:
             self._h11.receive_data(data)
             while True:
                 event = self._h11.next_event()
+                if isinstance(event, (h11.InformationalResponse, h11.Response)) and event.http_version[:1] != b"1":
+                    # Behind an interim response h11 would take any version.
+                    raise h11.RemoteProtocolError("not HTTP/1")
                 if isinstance(event, h11.InformationalResponse):
                     continue
                 if not isinstance(event, h11.Response):
                     return None
                 fields = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers)
-                if any(name == "transfer-encoding" for name, _ in fields):  # h11 takes no coding but chunked.
+                # h11 takes no coding but chunked. In a 204, a 304 and a tunnel it means nothing (RFC 9112 §6.3).
+                has_body = self._h11.their_state is h11.SEND_BODY and event.status_code not in (204, 304)
+                if has_body and any(name == "transfer-encoding" for name, _ in fields):
                     self._chunked = ChunkedBody()
                 return Response(event.status_code, event.reason.decode("latin-1"), fields)
         except h11.RemoteProtocolError:
