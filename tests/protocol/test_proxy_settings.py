@@ -96,6 +96,12 @@ class TestItsForm:
         assert not error.value.permanent
         assert "seKret" not in told(error.value)
 
+    def test_a_kind_that_is_none_is_not_repeated(self) -> None:
+        """It may be a password with a colon in the wrong place, and it may be as long as the environment."""
+        with pytest.raises(ProxyError, match="ALL_PROXY names a proxy of an unknown kind") as error:
+            chosen(HTTPS, ALL_PROXY="seKret" + "x" * 1000 + "://proxy")
+        assert "sekret" not in told(error.value).lower()
+
     @pytest.mark.parametrize(
         "value",
         ["http://", "http://user:seKret@", "http://seKret:0", "http://se Kret", "seKret:port", "http://[seKret]"],

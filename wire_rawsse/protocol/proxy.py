@@ -62,8 +62,10 @@ def _names(scheme: str, environ: Mapping[str, str]) -> list[str]:
 def _parse(name: str, value: str) -> Proxy:
     scheme = _SCHEME.match(value)
     if scheme is not None and scheme[1].lower() != "http":
+        # What is longer than any kind of proxy may be something that should not be shown.
+        kind = f"the kind {scheme[1].lower()}://" if len(scheme[1]) <= len("socks5h") else "an unknown kind"
         raise ProxyError(
-            f"{name} names a proxy of the kind {scheme[1].lower()}://, expected http://; "
+            f"{name} names a proxy of {kind}, expected http://; "
             "set it to an http proxy, or list the host in NO_PROXY"
         )
     try:
