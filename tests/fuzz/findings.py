@@ -1,0 +1,73 @@
+"""What to do with an input that breaks an invariant: say how it fails, make it small, and tell how to see it again."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.fuzz import targets
+
+_MOST_TRIES = 20_000
+
+
+def failure(check: Callable[[bytes], None], data: bytes) -> str | None:
+    """How `data` fails: the kind of the exception and the line that raised it; None where the invariant holds."""
+    try:
+        check(data)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {where.line}"
+    return None
+
+
+def minimised(check: Callable[[bytes], None], data: bytes) -> bytes:
+    """A small input that fails as `data` does: nothing can be left out of it, and what can be plain is."""
+    wanted = failure(check, data)
+    tries = 0
+
+    def still(other: bytes) -> bool:
+        nonlocal tries
+        tries += 1
+        return tries < _MOST_TRIES and failure(check, other) == wanted
+
+    size = len(data) // 2
+    while size:
+        at = 0
+        while at < len(data):
+            shorter = data[:at] + data[at + size :]
+            if still(shorter):
+                data = shorter
+            else:
+                at += size
+        size //= 2
+    for at in range(len(data)):
+        for plain in (b"\x00", b"a"):
+            if data[at : at + 1] > plain and still(data[:at] + plain + data[at + 1 :]):
+                data = data[:at] + plain + data[at + 1 :]
+                break
+    return data
+
+
+def report(name: str, data: bytes, folder: Path, bug: str = "") -> str:
+    """All that a person needs, for an input that a fuzzer found (with `bug` planted); a small one goes to `folder`."""
+    from tests.fuzz import corpora
+
+    check = targets.load(name).check
+    told = failure(check, data)
+    if told is None:
+        path = folder / f"{name}-{corpora.file_name(data)}"
+        path.write_bytes(data)
+        return f"{name}: {path} stopped the fuzzer (too slow, or too much memory?) and breaks nothing when replayed"
+    small = minimised(check, data)
+    path = folder / f"{name}-{corpora.file_name(small)}"
+    path.write_bytes(small)
+    return "\n".join(
+        [
+            f"{name}: an input breaks the invariant",
+            f"  how      {told}",
+            f"  input    {small!r} ({len(small)} bytes, {len(data)} when found)",
+            f"  replay   python -m tests.fuzz {name}{f' --plant {bug!r}' if bug else ''} --replay {path}",
+            f"  keep     mend it, then: cp {path} tests/fuzz/corpus/{name}/",
+        ]
+    )

@@ -1,0 +1,168 @@
+"""Fuzzes one target in several processes that share what they find, and adds up what they did.
+
+Each process is a `worker`, which is libFuzzer: it reads the committed corpus and the one of earlier runs, adds what
+takes a new branch to the latter, and looks there for what the others have added. Progress and counts are read from what
+it prints.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from tests.fuzz import corpora, targets
+
+SLOWEST: Final = 900
+"""Seconds for one input, on a wall clock: a process that somebody has stopped for a while is not slow."""
+MEMORY: Final = 1024
+"""MiB for one process."""
+
+_COUNT: Final = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)")
+_DONE: Final = re.compile(r"stat::number_of_executed_units: (\d+)")
+
+
+@dataclass
+class Worker:
+    """One process, as far as it has told."""
+
+    process: subprocess.Popen[str]
+    inputs: int = 0
+    branches: int = 0
+    features: int = 0
+    last: list[str] = field(default_factory=list)
+
+    def listen(self) -> None:
+        """Read to the end of what it prints."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if found := _COUNT.match(line):
+                self.inputs, self.branches, self.features = (int(found[at]) for at in (1, 2, 3))
+            elif found := _DONE.match(line):
+                self.inputs = int(found[1])
+            else:
+                self.last = [*self.last[-29:], line.rstrip()]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    inputs: int
+    seconds: float
+    branches: int
+    features: int
+    found: bytes | None
+    """The input that breaks the invariant, as it was found."""
+    failed: str
+    """What a process said that ended by itself and found nothing."""
+
+
+def fuzz(
+    name: str,
+    work: Path,
+    *,
+    inputs: int | None,
+    seconds: float | None,
+    seed: int,
+    jobs: int,
+    bug: str = "",
+    progress: Callable[[str], None],
+) -> Outcome:
+    """Search until so many inputs, so many seconds or one finding. `progress` is told five times a second.
+
+    With `bug`, the name of a planted one, it begins with the seeds alone.
+    """
+    with TemporaryDirectory() as empty:
+        return _fuzz(name, Path(empty) if bug else work, work / "found", inputs, seconds, seed, jobs, bug, progress)
+
+
+def _fuzz(
+    name: str,
+    work: Path,
+    artifacts: Path,
+    inputs: int | None,
+    seconds: float | None,
+    seed: int,
+    jobs: int,
+    bug: str,
+    progress: Callable[[str], None],
+) -> Outcome:
+    folder = work / name
+    for one in (folder, artifacts):
+        one.mkdir(parents=True, exist_ok=True)
+    corpora.write(folder, targets.load(name).SEEDS)
+    before = set(artifacts.iterdir())
+    began = time.monotonic()
+    workers = [
+        Worker(_start(name, bug, folder, artifacts, inputs and -(-inputs // jobs), seconds, seed + number))
+        for number in range(jobs)
+    ]
+    threads = [threading.Thread(target=worker.listen) for worker in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(worker.process.poll() is None for worker in workers):
+            time.sleep(0.2)
+            progress(_told(name, workers, time.monotonic() - began))
+            if any(worker.process.poll() not in (None, 0) for worker in workers):
+                break
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+        for worker, thread in zip(workers, threads, strict=True):
+            worker.process.wait()
+            thread.join()
+            assert worker.process.stderr is not None
+            worker.process.stderr.close()
+    found = sorted(set(artifacts.iterdir()) - before)
+    failed = [worker for worker in workers if worker.process.returncode > 0]
+    return Outcome(
+        sum(worker.inputs for worker in workers),
+        time.monotonic() - began,
+        max(worker.branches for worker in workers),
+        max(worker.features for worker in workers),
+        found[0].read_bytes() if found else None,
+        "\n".join(failed[0].last) if failed and not found else "",
+    )
+
+
+def _start(
+    name: str, bug: str, folder: Path, artifacts: Path, inputs: int | None, seconds: float | None, seed: int
+) -> subprocess.Popen[str]:
+    words = folder.parent / f"{name}.words"
+    words.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.load(name).WORDS))
+    arguments = [
+        *([str(folder)] if bug else [str(folder), str(corpora.HERE / name)]),
+        f"-dict={words}",
+        f"-max_len={targets.load(name).LONGEST}",
+        f"-seed={seed}",
+        f"-timeout={SLOWEST}",
+        f"-rss_limit_mb={MEMORY}",
+        f"-artifact_prefix={artifacts}/{name}-",
+        *("-print_final_stats=1", "-reload=10"),
+        *([f"-runs={inputs}"] if inputs else []),
+        *([f"-max_total_time={seconds:.0f}"] if seconds else []),
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.fuzz.worker", name, bug, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+
+
+def _told(name: str, workers: list[Worker], seconds: float) -> str:
+    inputs = sum(worker.inputs for worker in workers)
+    branches = max(worker.branches for worker in workers)
+    return f"{name:<11}{seconds:7.0f} s {inputs:>12,} inputs {inputs / max(seconds, 1):>7,.0f}/s  {branches} branches"
+
+
+def _escaped(word: bytes) -> str:
+    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\x{byte:02x}" for byte in word)

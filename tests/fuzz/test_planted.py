@@ -1,0 +1,24 @@
+"""The committed corpus alone finds every planted bug: neither an invariant nor the corpus has become blind."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz import corpora, findings, planted, targets
+from tests.simulation.planted import Plant
+from tests.simulation.planted import planted as with_bug
+
+CASES = [(name, one) for name, plants in planted.PLANTS.items() for one in plants]
+
+
+def test_every_target_has_at_least_three() -> None:
+    assert {name for name, plants in planted.PLANTS.items() if len(plants) >= 3} == set(targets.NAMES)
+    assert len({one.name for _, one in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize(("name", "bug"), CASES, ids=[f"{name}: {one.name}" for name, one in CASES])
+def test_the_corpus_finds(name: str, bug: Plant) -> None:
+    check = targets.load(name).check
+    inputs = [path.read_bytes() for path in corpora.files(name)]
+    with with_bug(bug):
+        assert any(findings.failure(check, data) for data in inputs), "nothing in the corpus breaks on it"
