@@ -11,6 +11,8 @@ from typing import Final
 
 from tests.simulation.planted import Plant, plant
 
+SHIPPED: Final = "us, and shipped until a fuzzer found it"
+
 PLANTS: Final[dict[str, list[Plant]]] = {
     "events": [
         plant(
@@ -87,14 +89,14 @@ PLANTS: Final[dict[str, list[Plant]]] = {
             "protocol.http:Exchange._next_head",
             "has_body = self._h11.their_state is h11.SEND_BODY and event.status_code not in (204, 304)",
             "has_body = True",
-            made=True,
+            by=SHIPPED,
         ),
         plant(
             "behind an interim response any version will do",
             "protocol.http:Exchange._next_head",
             'event.http_version[:1] != b"1"',
             "False",
-            made=True,
+            by=SHIPPED,
         ),
         plant(
             "what is coded is accepted",
@@ -168,7 +170,7 @@ PLANTS: Final[dict[str, list[Plant]]] = {
             "protocol.url:_host_and_port",
             "address.lower() + mark[:1] + zone",
             "(address + mark[:1] + zone).lower()",
-            made=True,
+            by=SHIPPED,
         ),
         plant(
             "a path is sent as it came",
@@ -199,7 +201,7 @@ PLANTS: Final[dict[str, list[Plant]]] = {
             "protocol.proxy:_parse",
             'if len(scheme[1]) <= len("socks5h") else "an unknown kind"',
             "",
-            made=True,
+            by=SHIPPED,
         ),
     ],
     "requests": [
@@ -314,7 +316,7 @@ PLANTS: Final[dict[str, list[Plant]]] = {
             "wire.status:_details",
             'if one.get("relay") else []',
             'if "relay" in one else []',
-            made=True,
+            by=SHIPPED,
         ),
         plant("a dead writer is believed", "wire.status:_stale", "if there is False:", "if False:"),
         plant("a stamp from the future is believed", "wire.status:_stale", "if age < -STALE_AFTER:", "if False:"),

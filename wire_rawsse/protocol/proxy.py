@@ -65,8 +65,7 @@ def _parse(name: str, value: str) -> Proxy:
         # What is longer than any kind of proxy may be something that should not be shown.
         kind = f"the kind {scheme[1].lower()}://" if len(scheme[1]) <= len("socks5h") else "an unknown kind"
         raise ProxyError(
-            f"{name} names a proxy of {kind}, expected http://; "
-            "set it to an http proxy, or list the host in NO_PROXY"
+            f"{name} names a proxy of {kind}, expected http://; set it to an http proxy, or list the host in NO_PROXY"
         )
     try:
         return Proxy(parse_url(value if scheme else f"http://{value}", name))
