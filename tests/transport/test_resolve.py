@@ -107,6 +107,31 @@ def test_one_thread_however_often_it_is_retried(names: Names) -> None:
     assert len(names.asked) == 1
 
 
+def test_a_failure_is_no_answer_to_who_joined_later_and_asks_again() -> None:
+    """The first question was asked while the network was down, and fails when it is up again."""
+    asked, fail, announced = threading.Event(), threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def ask(host: str, port: int) -> list[Address]:
+        threads.append(threading.current_thread())
+        if len(threads) > 1:
+            return FOUND
+        asked.set()
+        assert fail.wait(PATIENCE)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    resolver = Resolver(announced.set, ask)
+    first = resolver.resolve("relay.example", 80)
+    assert asked.wait(PATIENCE)
+    second = resolver.resolve("relay.example", 80)
+    fail.set()
+    until(second, announced)
+    assert (second.value, second.error) == (FOUND, None)
+    assert not first.done and len(threads) == 2 and threads[0] is threads[1], "by the thread that there is"
+    threads[0].join(PATIENCE)
+    assert not threads[0].is_alive()
+
+
 def test_once_it_came_back_the_next_one_asks_again(names: Names) -> None:
     names.go.set()
     announced = threading.Event()

@@ -7,7 +7,9 @@ exit, which is the hang that we came to prevent.
 
 A thread that is left behind must not get company. While a look-up of a name is under way, asking for it again joins
 that look-up: one thread for each name at the most, however often it is retried and however many streams want it (an
-endpoint whose slot is rotated is another stream each time).
+endpoint whose slot is rotated is another stream each time). What was asked while the network was down may fail when it
+is up again, so a failure counts only for those who were there when it was asked: for whoever has joined since, the same
+thread asks once more.
 
 Numeric hosts need no thread: with AI_NUMERICHOST nothing is asked of anybody.
 """
@@ -74,13 +76,33 @@ class Resolver:
             self._finish(host, port, None, OSError(str(error)))
 
     def _run(self, host: str, port: int) -> None:
-        try:
-            self._finish(host, port, self._look_up(host, port), None)
-        except Exception as error:
-            self._finish(host, port, None, error)
+        over = False
+        while not over:
+            with self._lock:
+                asked_for = list(self._waiting.get((host, port), {}).values())
+            try:
+                found, error = self._look_up(host, port), None
+            except Exception as caught:
+                found, error = None, caught
+            over = self._finish(host, port, found, error, asked_for)
 
-    def _finish(self, host: str, port: int, found: list[Address] | None, error: Exception | None) -> None:
+    def _finish(
+        self,
+        host: str,
+        port: int,
+        found: list[Address] | None,
+        error: Exception | None,
+        asked_for: list[Answer[list[Address]]] | None = None,
+    ) -> bool:
+        """Deliver to whoever waits; False where somebody still does, who has joined after what failed was asked."""
         with self._lock:
-            answers = self._waiting.pop((host, port), None)
-        for answer in list((answers or {}).values()):
+            answers = self._waiting.pop((host, port), WeakKeyDictionary())
+            late: WeakKeyDictionary[object, Answer[list[Address]]] = WeakKeyDictionary()
+            if error is not None and asked_for is not None:
+                late.update({asker: answer for asker, answer in answers.items() if answer not in asked_for})
+            if late:
+                self._waiting[host, port] = late
+            due = [answer for asker, answer in answers.items() if asker not in late]
+        for answer in due:
             answer.deliver(found, error)
+        return not late
