@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -47,7 +49,28 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--pcap", metavar="FILE", help="write the packets of the middle host to FILE (tcpdump)")
     run.add_argument("--json", metavar="FILE", help="write all that is known to FILE (- is standard output)")
     run.set_defaults(transport="http")
+    matrix = commands.add_parser("matrix", help="all cells, several at a time", **kind)
+    matrix.add_argument("--json", metavar="FILE", help="append each outcome to FILE, a line each; go on where it ends")
+    matrix.add_argument(
+        "--repeat", metavar="N", type=_count, default=1, help="each cell N times (default: %(default)s)"
+    )
+    matrix.add_argument("--jobs", metavar="N", type=_count, default=4 * (os.cpu_count() or 1), help="so many at a time")
+    matrix.add_argument("--faults", metavar="NAME,…", help="these alone")
+    matrix.add_argument("--phases", metavar="NAME,…", help="these alone")
+    part = matrix.add_mutually_exclusive_group()
+    part.add_argument("--full", dest="part", action="store_const", const="full", help="fault × phase alone")
+    part.add_argument("--pairs", dest="part", action="store_const", const="pairs", help="all but fault × phase")
+    part.add_argument("--short", dest="part", action="store_const", const="short", help="each fault once")
+    made = commands.add_parser("report", help="tables and the picture from a matrix's file", **kind)
+    made.add_argument("outcomes", metavar="FILE", help="what `matrix --json` wrote")
+    made.add_argument("folder", metavar="FOLDER", help="where the tables, their JSON and the picture go")
     return top
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,6 +80,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if options.what == "list":
             return _list(options.reasons)
+        if options.what == "matrix":
+            return _matrix(options)
+        if options.what == "report":
+            return _report(Path(options.outcomes), Path(options.folder))
         return _run(options, arguments)
     except Missing as missing:
         print(f"python -m tests.faults: {missing}", file=sys.stderr)
@@ -138,3 +165,48 @@ def _tell(outcome: dict[str, Any]) -> None:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _some(given: str | None, known: Sequence[str], what: str) -> set[str]:
+    names = set(given.split(",")) if given else set(known)
+    for name in sorted(names - set(known)):
+        parser().error(f"there is no {what} {name!r}: see `python -m tests.faults list`")
+    return names
+
+
+def _matrix(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tests.faults import matrix, pairs
+
+    faults = _some(options.faults, list(FAULTS), "fault")
+    phases = _some(options.phases, PHASES, "phase")
+    parts = {"full": pairs.full, "pairs": pairs.cover, "short": pairs.short}
+    chosen = parts[options.part]() if options.part else [*pairs.full(), *pairs.cover()]
+    places = [place for place in chosen if place.fault in faults and place.phase in phases]
+    counts = dict.fromkeys((KEPT, BROKEN, ERROR, LEFT_OUT), 0)
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    path = Path(options.json) if options.json else None
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=len(places) * options.repeat)
+        for done, _, outcome in matrix.run(places, repeat=options.repeat, jobs=options.jobs, path=path):
+            counts[outcome["status"]] += 1
+            if outcome["status"] in (BROKEN, ERROR):
+                bar.console.print(f"{outcome['status']}: {outcome['reason']}\n  {outcome['command']}", highlight=False)
+            told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+            bar.update(task, completed=done, description=told)
+    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    return NOT_KEPT if counts[BROKEN] else UNAVAILABLE if counts[ERROR] else OK
+
+
+def _report(outcomes: Path, folder: Path) -> int:
+    from tests.faults import matrix, report
+
+    found = list(matrix.read(outcomes).values())
+    if not found:
+        parser().error(f"{outcomes} holds no outcome: run `python -m tests.faults matrix --json {outcomes}` first")
+    for path in report.write(found, folder):
+        print(path)
+    return OK

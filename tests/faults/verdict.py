@@ -114,8 +114,9 @@ def _wakes(found: Measured) -> list[Check]:
     owed += [(post.began, post.answered, post.event_id) for post in found.calm if post.answered is not None]
     late = [what for began, by, what in owed if not any(began <= wake <= by + WAKE_SECONDS for wake in wakes)]
     pulled = [event for line in found.lines if line.word == "pulled" for event in line.words.split()]
-    lost = [event for event in found.stored if event not in found.known and event not in set(pulled)]
-    twice = sorted({event for event in pulled if pulled.count(event) > 1} if len(pulled) < 5000 else _doubled(pulled))
+    fetched = found.known | set(pulled)
+    lost = [event for event in found.stored if event not in fetched]
+    twice = sorted(_doubled(pulled))
     return [
         Check("each wakes", not late, late, "every opening, every event on an open stream"),
         Check("none lost", not lost, lost[:20], f"{len(found.stored)} in the store"),

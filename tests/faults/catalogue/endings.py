@@ -10,7 +10,8 @@ from tests.faults.catalogue.base import Fault, Unproven, past
 from tests.faults.cell import Cell
 from wire_rawsse.relay.faults import Fault as RelayFault
 
-_DROP_SECONDS = 0.3
+_DROP_SECONDS = 0.35
+"""Seconds between two drops: no clock runs out in the moment in which one falls."""
 
 
 class Misdeed(Fault):

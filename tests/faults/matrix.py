@@ -1,0 +1,151 @@
+"""Many cells side by side, each a process in a world of its own; each outcome is kept as soon as it is there.
+
+A cell mostly waits, so several fit on one processor. The file has one line of JSON for each outcome. A matrix that is
+started again with the same file runs what is missing from it and what ended in an error of the lab's.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.faults.daemon import ROOT
+from tests.faults.outcome import ERROR, KEPT, LEFT_OUT, command
+from tests.faults.pairs import Place
+from tests.faults.stage import CERTIFICATES, make_certificates
+
+CELL_SECONDS: Final = 120.0
+"""A cell that takes longer is stuck; none needs half of it."""
+
+Key = tuple[str, str, str, str, str, int]
+
+
+def key_of(outcome: dict[str, Any]) -> Key:
+    return (
+        outcome["fault"],
+        outcome["phase"],
+        outcome["host"],
+        outcome["transport"],
+        outcome["consumer"],
+        outcome["seed"],
+    )
+
+
+def read(path: Path) -> dict[Key, dict[str, Any]]:
+    """The outcomes in a file, the last of each cell. A line that was cut off by a crash is passed over."""
+    found: dict[Key, dict[str, Any]] = {}
+    with contextlib.suppress(FileNotFoundError), path.open() as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError):
+                outcome = json.loads(line)
+                found[key_of(outcome)] = outcome
+    return found
+
+
+def run(
+    places: Sequence[Place], *, repeat: int = 1, jobs: int = 4, path: Path | None = None
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Run the cells; (done, of how many, outcome) for each as it ends, those that were in the file already first."""
+    known = read(path) if path is not None else {}
+    wanted = [(place, seed) for seed in range(1, repeat + 1) for place in places]
+    left: list[tuple[Place, int]] = []
+    done = 0
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("a")) if path is not None else None
+        for place, seed in wanted:
+            before = known.get((place.fault, place.phase, place.host, place.transport, place.consumer, seed))
+            reason = place.why_not()
+            if before is not None and before["status"] not in (ERROR, LEFT_OUT):
+                done += 1
+                yield done, len(wanted), before
+            elif reason is not None:
+                done += 1
+                yield done, len(wanted), _left_out(place, seed, reason)
+            else:
+                left.append((place, seed))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        folder.chmod(0o755)
+        make_certificates(folder)
+        pool = stack.enter_context(_Pool(jobs, folder))
+        for outcome in pool.outcomes(left):
+            done += 1
+            if file is not None:
+                file.write(json.dumps(outcome) + "\n")
+                file.flush()
+            yield done, len(wanted), outcome
+
+
+def _left_out(place: Place, seed: int, reason: str) -> dict[str, Any]:
+    about = {"fault": place.fault, "phase": place.phase, "host": place.host, "transport": place.transport}
+    return {**about, "consumer": place.consumer, "seed": seed, "status": LEFT_OUT, "reason": reason}
+
+
+class _Pool:
+    """Runs cells in processes; leaving it ends those that run."""
+
+    def __init__(self, jobs: int, folder: Path) -> None:
+        self._executor = concurrent.futures.ThreadPoolExecutor(jobs)
+        self._environment = {**os.environ, CERTIFICATES: str(folder)}
+        self._running: set[subprocess.Popen[str]] = set()
+        self._over = False
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        for process in tuple(self._running):
+            process.kill()
+        self._executor.shutdown(cancel_futures=True)
+
+    def outcomes(self, cells: Iterable[tuple[Place, int]]) -> Iterator[dict[str, Any]]:
+        futures = [self._executor.submit(self._cell, place, seed) for place, seed in cells]
+        for future in concurrent.futures.as_completed(futures):
+            yield future.result()
+
+    def _cell(self, place: Place, seed: int) -> dict[str, Any]:
+        setup = place.setup
+        words = shlex.split(command(place.fault, type(setup)(**{**vars(setup), "seed": seed})))
+        about = {**_left_out(place, seed, ""), "command": shlex.join(words), "status": ERROR}
+        if self._over:
+            return {**about, "reason": "interrupted"}
+        with self._start([sys.executable, *words[1:], "--json", "-"]) as process:
+            self._running.add(process)
+            try:
+                out, errors = process.communicate(timeout=CELL_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                return {**about, "reason": f"it took longer than {CELL_SECONDS:g} s"}
+            finally:
+                self._running.discard(process)
+        try:
+            return dict(json.loads(out))
+        except ValueError:
+            told = errors.strip().splitlines()
+            return {**about, "reason": told[-1] if told else f"exit status {process.returncode}"}
+
+    def _start(self, words: list[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=self._environment,
+        )
+
+
+def worst(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that were neither kept nor left out."""
+    return [outcome for outcome in outcomes if outcome["status"] not in (KEPT, LEFT_OUT)]

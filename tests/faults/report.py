@@ -1,0 +1,245 @@
+"""From a matrix's outcomes to what a person reads: a table in Markdown, the same as JSON, and one picture.
+
+Figures are the smallest, the median and the largest over the repetitions. A cell without any says why it was left out.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.faults.bounds import CONSUMERS, HOSTS, PHASES, TRANSPORTS
+from tests.faults.catalogue import FAULTS
+from tests.faults.outcome import KEPT, LEFT_OUT
+from tests.faults.picture import draw
+
+Outcome = dict[str, Any]
+_USUAL: Final = (HOSTS[0], TRANSPORTS[0], CONSUMERS[0])
+_SOCKETS: Final = 4
+"""As many sockets of each host go into the JSON of a cell."""
+
+
+def write(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
+    """Write matrix.md, matrix.json and matrix.svg into `folder`; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = summarise(outcomes)
+    paths = [folder / name for name in ("matrix.md", "matrix.json", "matrix.svg")]
+    paths[0].write_text(markdown(cells, outcomes))
+    paths[1].write_text("[\n" + ",\n".join(json.dumps(cell) for cell in cells) + "\n]\n")
+    paths[2].write_text(draw(_shares(cells), list(FAULTS), list(PHASES)))
+    return paths
+
+
+def spread(values: Iterable[float]) -> list[float] | None:
+    """Smallest, median, largest; None of nothing."""
+    ordered = sorted(values)
+    return [ordered[0], round(statistics.median(ordered), 4), ordered[-1]] if ordered else None
+
+
+def summarise(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """One entry for each cell, over its repetitions."""
+    by_cell: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        place = tuple(outcome[name] for name in ("fault", "phase", "host", "transport", "consumer"))
+        by_cell.setdefault(place, []).append(outcome)
+    faults = list(FAULTS)
+
+    def order(place: tuple[str, ...]) -> tuple[Any, ...]:
+        known = faults.index(place[0]) if place[0] in faults else len(faults)
+        return known, place[2:] != _USUAL, PHASES.index(place[1]), place
+
+    return [_cell(place, by_cell[place]) for place in sorted(by_cell, key=order)]
+
+
+def _cell(place: tuple[str, ...], runs: list[Outcome]) -> Outcome:
+    about = dict(zip(("fault", "phase", "host", "transport", "consumer"), place, strict=True))
+    first = runs[0]
+    if first["status"] == LEFT_OUT:
+        return {**about, "status": LEFT_OUT, "reason": first["reason"]}
+    bad = [run for run in runs if run["status"] != KEPT]
+    noticed = [run["noticed"] for run in runs if run.get("noticed")]
+    mended = [run["mended"] for run in runs if run.get("mended")]
+    sample = next((run for run in runs if run["status"] == KEPT), first)
+    checks: dict[str, int] = {}
+    for run in runs:
+        for check in run.get("checks", ()):
+            checks[check["name"]] = checks.get(check["name"], 0) + (not check["kept"])
+    return {
+        **about,
+        "status": bad[0]["status"] if bad else KEPT,
+        "reason": "; ".join(f"{run['status']}: {run['reason']}" for run in bad),
+        "runs": len(runs),
+        "kept": len(runs) - len(bad),
+        "command": first["command"],
+        "clock": "/".join(sorted({one["clock"] for one in noticed})),
+        "noticed": spread(one["seconds"] for one in noticed),
+        "notice_bound": noticed[0]["within"] if noticed else None,
+        "mended": spread(one["seconds"] for one in mended),
+        "mend_bound": spread(one["within"] for one in mended),
+        "cpu": spread(_found(runs, "cpu")),
+        "state_file": spread(_found(runs, "state true")),
+        "broken_checks": {name: count for name, count in checks.items() if count},
+        "proof": sample.get("proof"),
+        "sockets": {host: lines[:_SOCKETS] for host, lines in (sample.get("sockets") or {}).items()},
+    }
+
+
+def _found(runs: Iterable[Outcome], name: str) -> list[float]:
+    return [check["found"] for run in runs for check in run.get("checks", ()) if check["name"] == name]
+
+
+def _shares(cells: Sequence[Outcome]) -> dict[tuple[str, str], tuple[str, float | None]]:
+    """For the picture: (fault, phase) → status, and the median time to notice as part of its bound."""
+    found: dict[tuple[str, str], tuple[str, float | None]] = {}
+    for cell in cells:
+        if (cell["host"], cell["transport"], cell["consumer"]) == _USUAL:
+            share = cell["noticed"][1] / cell["notice_bound"] if cell.get("noticed") else None
+            found[cell["fault"], cell["phase"]] = cell["status"], share
+    return found
+
+
+def _seconds(values: list[float] | None) -> str:
+    if values is None:
+        return "–"
+    return " · ".join(f"{value:.2f}" for value in values)
+
+
+def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
+    """The page."""
+    ran = [cell for cell in cells if cell["status"] != LEFT_OUT]
+    left_out = [cell for cell in cells if cell["status"] == LEFT_OUT]
+    bad = [cell for cell in ran if cell["status"] != KEPT]
+    usual = [cell for cell in ran if (cell["host"], cell["transport"], cell["consumer"]) == _USUAL]
+    others = [cell for cell in ran if cell not in usual]
+    runs = sum(cell["runs"] for cell in ran)
+    parts = [
+        "# The fault matrix",
+        "",
+        f"{len(FAULTS)} faults, {len(ran)} cells, {runs} runs; {len(left_out)} cells left out, with the reason below. "
+        f"{runs - sum(cell['kept'] for cell in ran)} runs did not keep every promise.",
+        "",
+        "```sh",
+        "python -m tests.faults matrix --repeat 5 --json outcomes.jsonl  # started again, it goes on where it ended",
+        "python -m tests.faults report outcomes.jsonl tests/faults/results",
+        "```",
+        "",
+        "Clocks scaled down: connect 1.5 s, response 1.5 s, read 2.5 s, keepalive 1 + 1 × 1 s, heartbeat 1 s, first "
+        "backoff 0.8 s. Figures are seconds: smallest · median · largest. The picture: `matrix.svg`; each cell's "
+        "command, proof and sockets: `matrix.json`.",
+        "",
+        "## What was promised",
+        "",
+        *_promises(outcomes),
+        "",
+        "## Fault × phase: inline, https, `StreamSubscriber`",
+        "",
+        *_grid(usual, left_out),
+        "",
+        "Each figure is the time to notice, from the start of the clock named beside it; *lives* is a stream that was "
+        "not to end, and did not; – makes no sense.",
+        "",
+        "## How long until the stream was back",
+        "",
+        *_mends(usual),
+        "",
+        "## Other hosts, transports and consumers, in pairs",
+        "",
+        *_rows(others),
+        "",
+        "## Left out",
+        "",
+        *_reasons(left_out),
+    ]
+    if bad:
+        parts += ["", "## Not kept", "", *(f"- `{cell['command']}`: {cell['reason']}" for cell in bad)]
+    return "\n".join(parts) + "\n"
+
+
+def _promises(outcomes: Sequence[Outcome]) -> list[str]:
+    texts = {
+        "noticed": "a failure is noticed within its clock + 250 ms",
+        "clock": "and by the clock that the README's table names",
+        "no reconnect": "what is to be survived costs no reconnect",
+        "mended": "back within the rest of the attempt, one backoff step, and 1 s",
+        "each wakes": "every opening and every event on an open stream wakes",
+        "each handed over": "every event on an open stream reaches the `EventSource`'s consumer",
+        "none lost": "no event lost, against the relay's store (without ids: none outside a gap that was told)",
+        "none twice": "no event handled twice",
+        "held": "no thread, descriptor, socket or memory beyond a fresh stream's, once it is back",
+        "left": "nor beyond the start, once it is closed",
+        "ends": "the daemon ends by itself",
+        "state whole": "`stream_state.json` never half-written",
+        "state true": "and never wrong for longer than 1 s (its shortest interval) + 250 ms",
+        "cpu": "at most 1 % of a core beyond a run without the fault",
+    }
+    lines = ["| promise | runs | kept | excused | largest found |", "|---|---|---|---|---|"]
+    checks = [check for outcome in outcomes for check in outcome.get("checks", ())]
+    names = [*texts, *sorted({check["name"] for check in checks} - set(texts))]
+    for name in names:
+        own = [check for check in checks if check["name"] == name]
+        if not own:
+            continue
+        numbers = [check["found"] for check in own if isinstance(check["found"], float) and not check["excuse"]]
+        largest = f"{max(numbers):.4g}" if numbers and name in ("state true", "cpu", "mended") else ""
+        kept = sum(check["kept"] for check in own)
+        excused = sum(bool(check["excuse"]) for check in own)
+        lines.append(f"| {texts.get(name, name)} | {len(own)} | {kept} | {excused or ''} | {largest} |")
+    return lines
+
+
+def _grid(cells: Sequence[Outcome], left_out: Sequence[Outcome]) -> list[str]:
+    by_place = {(cell["fault"], cell["phase"]): cell for cell in cells}
+    lines = ["| fault | " + " | ".join(PHASES) + " |", "|---" * (len(PHASES) + 1) + "|"]
+    for fault in FAULTS:
+        texts = []
+        for phase in PHASES:
+            cell = by_place.get((fault, phase))
+            if cell is None:
+                texts.append("–")
+            elif cell["noticed"] is None:
+                texts.append("lives" if cell["status"] == KEPT else "**not kept**")
+            else:
+                text = f"{_seconds(cell['noticed'])} ({cell['clock']}, {cell['notice_bound']:g})"
+                texts.append(text if cell["status"] == KEPT else f"**{text}**")
+        lines.append(f"| {fault} | " + " | ".join(texts) + " |")
+    return lines
+
+
+def _mends(cells: Sequence[Outcome]) -> list[str]:
+    by_place = {(cell["fault"], cell["phase"]): cell for cell in cells}
+    lines = ["| fault | " + " | ".join(PHASES) + " |", "|---" * (len(PHASES) + 1) + "|"]
+    for fault in FAULTS:
+        texts = []
+        for phase in PHASES:
+            cell = by_place.get((fault, phase))
+            mended = cell and cell["mended"]
+            texts.append(f"{_seconds(mended)} ({cell['mend_bound'][2]:.2f})" if cell and mended else "–")
+        if any(text != "–" for text in texts):
+            lines.append(f"| {fault} | " + " | ".join(texts) + " |")
+    return lines
+
+
+def _rows(cells: Sequence[Outcome]) -> list[str]:
+    lines = ["| fault | phase | host | transport | consumer | noticed | by | bound | back |", "|---" * 9 + "|"]
+    for cell in cells:
+        bound = f"{cell['notice_bound']:g}" if cell["notice_bound"] is not None else ""
+        noticed = (
+            _seconds(cell["noticed"]) if cell["noticed"] else "lives" if cell["status"] == KEPT else "**not kept**"
+        )
+        place = " | ".join(cell[name] for name in ("fault", "phase", "host", "transport", "consumer"))
+        lines.append(f"| {place} | {noticed} | {cell['clock']} | {bound} | {_seconds(cell['mended'])} |")
+    return lines
+
+
+def _reasons(cells: Sequence[Outcome]) -> list[str]:
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for cell in cells:
+        reasons.setdefault(cell["reason"], {}).setdefault(cell["fault"], []).append(cell["phase"])
+    lines = []
+    for reason, faults in reasons.items():
+        told = "; ".join(f"{fault} × {', '.join(phases)}" for fault, phases in faults.items())
+        lines.append(f"- {reason}: {told}")
+    return lines
