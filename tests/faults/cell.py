@@ -208,7 +208,7 @@ class Cell:
 
     def _survive(self) -> None:
         until = time.monotonic() + (self.fault.lasts or 0.0)
-        limit = until + LATE
+        limit = until + self.fault.patience
         while (now := time.monotonic()) < until or (now < limit and not self.fault.done(self)):
             time.sleep(0.02)
 

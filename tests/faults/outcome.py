@@ -44,7 +44,14 @@ def why_not(fault: str, setup: Setup) -> str | None:
         return "without TLS there is no handshake"
     if setup.consumer != CONSUMERS[0] and setup.host == "thread":
         return "an EventSource lives in the thread that iterates over it; there is no thread host for it"
-    expected = FAULTS[fault]().expect(setup)
+    if setup.phase == "resolving" and setup.transport == "proxy":
+        return "the lab's proxy is named by its address, and looks up the relay's name itself"
+    kind = FAULTS[fault]
+    if kind.transports is not None and setup.transport not in kind.transports:
+        return f"it concerns {' and '.join(kind.transports)} alone"
+    if kind.consumers is not None and setup.consumer not in kind.consumers:
+        return f"it concerns the consumer {' and '.join(kind.consumers)} alone"
+    expected = kind().expect(setup)
     return expected if isinstance(expected, str) else None
 
 

@@ -44,9 +44,15 @@ def _pairs(place: Place) -> Iterator[Pair]:
         yield one, getattr(place, one), two, getattr(place, two)
 
 
+def usual(fault: str, phase: str) -> Place:
+    """A cell of the full part: through a proxy where the fault is a proxy's."""
+    transports = FAULTS[fault].transports
+    return Place(fault, phase, transport=TRANSPORTS[0] if transports is None else transports[0])
+
+
 def full() -> list[Place]:
     """Every fault in every phase, those that make no sense included."""
-    return [Place(fault, phase) for fault in FAULTS for phase in PHASES]
+    return [usual(fault, phase) for fault in FAULTS for phase in PHASES]
 
 
 def cover(phases: tuple[str, ...] = PHASES) -> list[Place]:

@@ -5,19 +5,20 @@ Figures are the smallest, the median and the largest over the repetitions. A cel
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.faults.bounds import CONSUMERS, HOSTS, PHASES, TRANSPORTS
+from tests.faults.bounds import PHASES
 from tests.faults.catalogue import FAULTS
 from tests.faults.outcome import KEPT, LEFT_OUT
+from tests.faults.pairs import usual
 from tests.faults.picture import draw
 
 Outcome = dict[str, Any]
-_USUAL: Final = (HOSTS[0], TRANSPORTS[0], CONSUMERS[0])
 _SOCKETS: Final = 4
 """As many sockets of each host go into the JSON of a cell."""
 
@@ -43,15 +44,23 @@ def summarise(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """One entry for each cell, over its repetitions."""
     by_cell: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
-        place = tuple(outcome[name] for name in ("fault", "phase", "host", "transport", "consumer"))
-        by_cell.setdefault(place, []).append(outcome)
+        by_cell.setdefault(_place(outcome), []).append(outcome)
     faults = list(FAULTS)
 
     def order(place: tuple[str, ...]) -> tuple[Any, ...]:
         known = faults.index(place[0]) if place[0] in faults else len(faults)
-        return known, place[2:] != _USUAL, PHASES.index(place[1]), place
+        return known, not _usual(place), PHASES.index(place[1]), place
 
     return [_cell(place, by_cell[place]) for place in sorted(by_cell, key=order)]
+
+
+def _place(outcome: Outcome) -> tuple[str, ...]:
+    return tuple(outcome[name] for name in ("fault", "phase", "host", "transport", "consumer"))
+
+
+def _usual(place: tuple[str, ...]) -> bool:
+    """Whether a cell belongs to the full part."""
+    return place[0] in FAULTS and dataclasses.astuple(usual(place[0], place[1])) == place
 
 
 def _cell(place: tuple[str, ...], runs: list[Outcome]) -> Outcome:
@@ -95,7 +104,7 @@ def _shares(cells: Sequence[Outcome]) -> dict[tuple[str, str], tuple[str, float 
     """For the picture: (fault, phase) → status, and the median time to notice as part of its bound."""
     found: dict[tuple[str, str], tuple[str, float | None]] = {}
     for cell in cells:
-        if (cell["host"], cell["transport"], cell["consumer"]) == _USUAL:
+        if _usual(_place(cell)):
             share = cell["noticed"][1] / cell["notice_bound"] if cell.get("noticed") else None
             found[cell["fault"], cell["phase"]] = cell["status"], share
     return found
@@ -112,8 +121,8 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
     ran = [cell for cell in cells if cell["status"] != LEFT_OUT]
     left_out = [cell for cell in cells if cell["status"] == LEFT_OUT]
     bad = [cell for cell in ran if cell["status"] != KEPT]
-    usual = [cell for cell in ran if (cell["host"], cell["transport"], cell["consumer"]) == _USUAL]
-    others = [cell for cell in ran if cell not in usual]
+    usuals = [cell for cell in ran if _usual(_place(cell))]
+    others = [cell for cell in ran if cell not in usuals]
     runs = sum(cell["runs"] for cell in ran)
     parts = [
         "# The fault matrix",
@@ -136,14 +145,14 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         "",
         "## Fault × phase: inline, https, `StreamSubscriber`",
         "",
-        *_grid(usual, left_out),
+        *_grid(usuals),
         "",
         "Each figure is the time to notice, from the start of the clock named beside it; *lives* is a stream that was "
         "not to end, and did not; – makes no sense.",
         "",
         "## How long until the stream was back",
         "",
-        *_mends(usual),
+        *_mends(usuals),
         "",
         "## Other hosts, transports and consumers, in pairs",
         "",
@@ -190,7 +199,7 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def _grid(cells: Sequence[Outcome], left_out: Sequence[Outcome]) -> list[str]:
+def _grid(cells: Sequence[Outcome]) -> list[str]:
     by_place = {(cell["fault"], cell["phase"]): cell for cell in cells}
     lines = ["| fault | " + " | ".join(PHASES) + " |", "|---" * (len(PHASES) + 1) + "|"]
     for fault in FAULTS:

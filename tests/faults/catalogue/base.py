@@ -24,6 +24,7 @@ class Fault:
     group:   under which heading the list shows it.
     needs:   programs that it uses.
     lasts:   seconds after which it is lifted by itself; None: once it has been noticed.
+    patience: seconds beyond `lasts` for which it may go on until it is `done`.
     early:   in these phases the fault itself is what holds the stream there, so it is injected before the attempt.
     armed:   what the relay is told to do wrong, where it is the relay's doing.
     tls12:   the relay is to speak nothing newer than TLS 1.2.
@@ -36,6 +37,7 @@ class Fault:
     group: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
     lasts: float | None = None
+    patience: float = 4.0
     early: tuple[str, ...] = ()
     tls12: ClassVar[bool] = False
     armed: tuple[RelayFault, ...] = ()

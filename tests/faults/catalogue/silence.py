@@ -9,8 +9,10 @@ from tests.faults.catalogue.base import Fault, Unproven
 from tests.faults.cell import Cell
 from tests.faults.drops import Drop
 
-BRIEF = 0.7
-"""Seconds: with the retransmission that follows, silence stays under 0.8 × `read`."""
+BRIEF = 0.5
+"""Seconds for a live stream: with the retransmissions that follow, silence stays under 0.8 × `read`."""
+BRIEFER = 0.3
+"""Seconds for an attempt: with the retransmissions that follow, it stays within its clock."""
 
 
 class Dropped(Fault):
@@ -56,13 +58,24 @@ class DropToRelay(Dropped):
 
 
 class Brief(Dropped):
-    lasts = BRIEF
+    early = ("connecting",)  # The first SYN is lost and the second, a second later, is not.
 
     def expect(self, setup: Setup) -> Expectation | str:
         return Expectation(Kind.SURVIVED, setup.strikes_in)
 
+    def prepare(self, cell: Cell) -> None:
+        self.lasts = BRIEF if cell.setup.live else BRIEFER
+
+    def inject(self, cell: Cell) -> None:
+        if cell.setup.live:
+            cell.poster.one()  # Silence is counted from here.
+        super().inject(cell)
+
     def done(self, cell: Cell) -> bool:
-        return any(drop.count for drop in self.drops)
+        if not any(drop.count for drop in self.drops):
+            return False
+        self.lift(cell)  # At once: it is to be brief.
+        return True
 
 
 class BriefBoth(Brief):
