@@ -12,11 +12,16 @@ h11, the parsers, backoff and pace. Only what `hosts.task.System` names is repla
 `scene`      all of these on one stage, with the shipped loop; `single` is one with a single stream, for exact times
 `relay`      a server and its streams
 `answers`    how it answers, well or badly
+`disk`       files, as much of `os` as wire's need
+`wires`      a daemon of wire's between relay.json and stream_state.json
 `watch`      the invariants, checked whenever the host goes to sleep
 `host`       the daemons that embed the library, on time or not
-`weather`    every fault, in any order, overlapping; those of relays are in `faults_of_relays`
+`weather`    every fault, in any order, overlapping; more of them are in `faults_of_relays` and `faults_of_files`
 `life`       one stretch of simulated time, from a seed
+`run`        years of lives, in several processes
+`hours`      an hour of each fault, and how many connections it costs
 `planted`    bugs put in on purpose, to see them found
+`hunt`       after how long each is found
 `__main__`   `python -m tests.simulation`
 
 Everything is deterministic from one seed: no wall time, no thread, no hash order is read.

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 End = Callable[[], None]
 
 
+_SPANS: Final = [(0.05, 5.0), (5.0, 60.0), (60.0, 600.0), (600.0, 5000.0), (5000.0, 50_000.0)]
+_SPAN_WEIGHTS: Final = [40, 50, 30, 10, 1]
+
+
 @dataclass(frozen=True)
 class Fault:
     """`begin` returns what ends it. `weight`: how often, against the others. `longest`: seconds that it lasts."""
 
     begin: Callable[[Side, random.Random], End]
     weight: int = 1
-    longest: float = 5000.0
+    longest: float = 50_000.0
+    each: bool = False
+    """It does something to the streams that there are, and nothing to those that come."""
 
     @property
     def name(self) -> str:
@@ -31,7 +37,7 @@ class Fault:
 
     def lasts(self, dice: random.Random) -> float:
         """Seconds: shorter than a silence is allowed to be, as a rule, but not always."""
-        shortest, longest = dice.choices([(0.05, 5), (5, 60), (60, 600), (600, 5000)], [4, 5, 3, 1])[0]
+        shortest, longest = dice.choices(_SPANS, _SPAN_WEIGHTS)[0]
         return min(self.longest, dice.uniform(shortest, longest))
 
 
@@ -211,7 +217,7 @@ def halting(side: Side, dice: random.Random) -> End:
 
 
 def storm(side: Side, dice: random.Random) -> End:
-    side.relay.post(dice.choice([20, 300, 2000]))
+    side.relay.post(dice.choices([20, 300, 2000, 100_000], [40, 40, 20, 1])[0])
     return over
 
 
@@ -296,9 +302,13 @@ def handshake_trouble(side: Side, dice: random.Random) -> End:
     endpoint = side.endpoint
     if endpoint is None:
         return over
-    kind = dice.choice(["stalls", "stalls late", "another's", "two round trips", "plain"])
+    kind = dice.choice(["stalls", "stalls late", "another's", "two round trips", "plain", "reset", "cut"])
     if kind == "another's":
         endpoint.flights = [b"certificate of another"]
+    elif kind in ("reset", "cut"):
+        endpoint.breaks_off = kind
+        endpoint.flights = dice.choice([[b"done"], [b"more", b"done"]])
+        endpoint.stalls_at = len(endpoint.flights) - 1
     elif kind == "plain":
         endpoint.greets = b"HTTP/1.1 400 Bad Request\r\n\r\n"
     else:
@@ -309,6 +319,7 @@ def handshake_trouble(side: Side, dice: random.Random) -> End:
         endpoint.flights = [b"done"]
         endpoint.stalls_at = None
         endpoint.greets = b""
+        endpoint.breaks_off = ""
 
     return end
 
@@ -368,27 +379,46 @@ def proxy_trouble(side: Side, dice: random.Random) -> End:
     return end
 
 
+def dead_behind_the_proxy(side: Side, dice: random.Random) -> End:
+    """The proxy's kernel goes on answering for streams whose relay is gone; it has yet to hear of that."""
+    proxy, relay = side.proxy, side.relay
+    if proxy is None:
+        return over
+    relay.dead += 1
+    for visit in list(relay.visits.values()):
+        visit.over = True
+        relay.visits.pop(visit.connection)
+    before, proxy.answer = proxy.answer, dice.choice([b"", b"HTTP/1.1 504 Gateway Timeout\r\n\r\n"])
+
+    def end() -> None:
+        relay.dead -= 1
+        proxy.answer = before
+
+    return end
+
+
 ALL: Final[list[Fault]] = [
     Fault(hangs, 6),
     Fault(power_lost, 2),
     Fault(killed, 3),
-    Fault(reset, 2),
-    Fault(closed_cleanly, 3),
-    Fault(cut_in_an_event, 2),
-    Fault(cut_in_a_chunk, 1),
-    Fault(cut_in_a_record, 1),
-    Fault(garbage, 1),
-    Fault(line_drips, 3),
-    Fault(chunk_extension_drips, 2),
+    Fault(reset, 2, each=True),
+    Fault(closed_cleanly, 3, each=True),
+    Fault(cut_in_an_event, 2, each=True),
+    Fault(cut_in_a_chunk, 1, each=True),
+    Fault(cut_in_a_record, 1, each=True),
+    Fault(garbage, 1, each=True),
+    Fault(line_drips, 3, each=True),
+    Fault(chunk_extension_drips, 2, each=True),
     Fault(halting, 3),
     Fault(storm, 1),
     Fault(large_event, 2),
     Fault(buffering_proxy, 2),
-    Fault(wish, 1),
+    Fault(wish, 1, each=True),
     Fault(other_answers, 8),
     Fault(handshake_trouble, 2),
-    Fault(tickets, 2),
-    Fault(key_update, 2),
-    Fault(full_records, 2),
+    Fault(tickets, 2, each=True),
+    Fault(key_update, 2, each=True),
+    Fault(full_records, 2, each=True),
     Fault(proxy_trouble, 2),
+    Fault(dead_behind_the_proxy, 2),
 ]

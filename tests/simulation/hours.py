@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from tests.simulation import faults_of_files as files
 from tests.simulation import weather
 from tests.simulation.faults_of_relays import Fault, over
 from tests.simulation.life import Life, Setting
@@ -68,7 +69,7 @@ def cost(fault: Fault) -> Cost:
     worst: Cost | None = None
     for scheme in SCHEMES:
         for number in range(TRIES):
-            sink = "wire" if fault in weather.FILES else ("wakes", "replayed events")[number % 2]
+            sink = "wire" if fault in files.ALL else ("wakes", "replayed events")[number % 2]
             found = _hour(fault, dataclasses.replace(CALM, scheme=scheme, sink=sink), f"hour/{fault.name}/{number}")
             if worst is None or found.attempts / found.most > worst.attempts / worst.most:
                 worst = found
@@ -88,7 +89,7 @@ def _hour(fault: Fault, setting: Setting, seed: str) -> Cost:
     """The stream that the fault was last brought upon, by its number."""
 
     def begin() -> None:
-        if fault.begin(side, dice) is over:
+        if fault.begin(side, dice) is over or fault.each:
             kernel.after(_AGAIN, again)
 
     def drop() -> None:
@@ -98,11 +99,13 @@ def _hour(fault: Fault, setting: Setting, seed: str) -> Cost:
     def again() -> None:
         nonlocal harmed
         if kernel.now < until:
-            unharmed = harmed == side.watch.begun  # It lives with it, or has yet to notice.
+            pause = _AGAIN
             if side.watch.record.phase == "streaming" and not side.watch.absent:
+                if harmed == side.watch.begun or fault.name in _LONG:
+                    pause = _SURVIVED  # It lives with it, or has yet to notice.
                 harmed = side.watch.begun
                 fault.begin(side, dice)
-            kernel.after(_SURVIVED if unharmed or fault.name in _LONG else _AGAIN, again)
+            kernel.after(pause, again)
 
     kernel.after(0, begin)
     kernel.after(1, drop)

@@ -367,7 +367,8 @@ class Life:
         if held or kernel.pollers:
             kernel.fail(f"left behind: {held or kernel.pollers}")
         for side in self.sides:
-            if not side.watch.absent and side.watch.record.phase != "closed":
+            begun = not side.watch.absent and side.stream.task.started
+            if begun and side.watch.record.phase != "closed":
                 kernel.fail(f"{side.name}: closed, and says {side.watch.record.phase}")
         kernel.run_until(kernel.now + 120)
         if kernel.threads:

@@ -105,7 +105,7 @@ class Socket:
         self.fd = self.kernel.allocate(self)
         self.connection: Connection | None = None
         self.options: dict[tuple[int, int], int] = {}
-        self.inbox = b""
+        self.inbox = bytearray()
         self.delivered = 0
         self.received = 0
         self.ended = False
@@ -166,7 +166,7 @@ class Socket:
         self.heard_at = self.kernel.now
         self.kernel.dirty = True
         if item:
-            self.inbox = self.inbox + item if self.inbox else item
+            self.inbox += item
             self.delivered += len(item)
         elif item is None:
             self.fail(errno.ECONNRESET)
@@ -175,10 +175,8 @@ class Socket:
 
     def recv(self, size: int) -> bytes:
         if self.inbox:
-            if len(self.inbox) <= size:
-                data, self.inbox = self.inbox, b""
-            else:
-                data, self.inbox = self.inbox[:size], self.inbox[size:]
+            data = bytes(self.inbox[:size])
+            del self.inbox[:size]
             self.kernel.moved += len(data)
             self.received += len(data)
             if self.connection is not None and self.connection.life:

@@ -80,6 +80,22 @@ def test_a_host_that_looks_in_every_one_and_a_half_seconds_connects_within_one(u
     scene.close()
 
 
+@pytest.mark.parametrize("url, proxy", [(HTTPS, False), (HTTPS, True)])
+@pytest.mark.parametrize("tick", [0.0, 2.0**-10])
+def test_a_host_that_looks_in_just_when_a_deadline_passes_is_late_for_it(url: str, proxy: bool, tick: float) -> None:
+    """Twice every 5 s, as a daemon may, and 10 s are allowed: what the third finds would be judged by the fourth."""
+    scene = Single(url=url, proxy=proxy)
+    scene.kernel.tick = tick
+    scene.found.delay = 1.0
+    for _ in range(12):
+        scene.loop.run(0)
+        scene.loop.run(0)
+        scene.kernel.advance(5.0)
+    assert scene.phase == "streaming"
+    assert scene.only.ends == []
+    scene.close()
+
+
 def test_a_time_out_that_passed_while_we_were_stopped_is_judged_by_another_look() -> None:
     scene = Single()
     scene.run(30)

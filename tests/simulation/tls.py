@@ -33,16 +33,16 @@ def broken(reason: str) -> ssl.SSLError:
     return error
 
 
-def first_record(raw: bytes) -> tuple[int, bytes, bytes] | None:
-    """Kind, payload, and what follows; None while it is not all there. Raises `SSLError` for what is no record."""
-    if raw and raw[0] not in (HELLO, DATA, TICKET, UPDATE, GOODBYE):
+def record_at(raw: bytes | bytearray, start: int = 0) -> tuple[int, bytes, int] | None:
+    """Kind, payload, and where it ends; None while it is not all there. Raises `SSLError` for what is no record."""
+    if len(raw) > start and raw[start] not in (HELLO, DATA, TICKET, UPDATE, GOODBYE):
         raise broken("WRONG_VERSION_NUMBER")
-    if len(raw) < 4:
+    if len(raw) < start + 4:
         return None
-    end = 4 + (raw[1] << 16 | raw[2] << 8 | raw[3])
+    end = start + 4 + (raw[start + 1] << 16 | raw[start + 2] << 8 | raw[start + 3])
     if len(raw) < end:
         return None
-    return raw[0], raw[4:end], raw[end:]
+    return raw[start], bytes(raw[start + 4 : end]), end
 
 
 class MemoryContext(ssl.SSLContext):
@@ -74,7 +74,7 @@ class Secured:
     def __init__(self, sock: Socket, read_ahead: bool) -> None:
         self.inner = sock
         self.read_ahead = read_ahead
-        self._raw = b""
+        self._raw = bytearray()
         self._plain = b""
         self._greeted = False
         self._done = False
@@ -139,12 +139,12 @@ class Secured:
 
     def _pending(self) -> bool:
         """Whether a record with bytes of a body lies here unread."""
-        raw = self._raw + self.inner.inbox
+        raw, start = self._raw + self.inner.inbox, 0
         try:
-            while (found := first_record(raw)) is not None:
+            while (found := record_at(raw, start)) is not None:
                 if found[0] == DATA and found[1][:1] == b"!":
                     return True
-                raw = found[2]
+                start = found[2]
         except ssl.SSLError:
             pass  # Garbage.
         return False
@@ -156,10 +156,10 @@ class Secured:
 
     def _next(self) -> tuple[int, bytes]:
         while True:
-            found = first_record(self._raw)
+            found = record_at(self._raw)
             if found is not None:
-                kind, payload, self._raw = found
-                return kind, payload
+                del self._raw[: found[2]]
+                return found[0], found[1]
             try:
                 more = self.inner.recv(1 << 20 if self.read_ahead else self._missing())
             except BlockingIOError:
@@ -185,6 +185,8 @@ class Endpoint:
         """What is sent in the handshake, one for each of the client's flights; "more" asks for another."""
         self.stalls_at: int | None = None
         """The flight that is never sent."""
+        self.breaks_off = ""
+        """"reset" or "cut": what comes in the place of that flight."""
         self.tickets = 2
         self.greets = b""
         """Said at once instead, as by a program that speaks no TLS."""
@@ -201,13 +203,14 @@ class Endpoint:
         self._raw[connection] += data
         while connection in self._raw:
             try:
-                found = first_record(self._raw[connection])
+                found = record_at(self._raw[connection])
             except ssl.SSLError:
                 connection.reset()
                 return
             if found is None:
                 return
-            kind, payload, self._raw[connection] = found
+            kind, payload, end = found
+            self._raw[connection] = self._raw[connection][end:]
             if kind == HELLO:
                 self._answer(connection)
             elif kind == DATA:
@@ -221,6 +224,11 @@ class Endpoint:
         number = self._flight[connection]
         self._flight[connection] = number + 1
         if number == self.stalls_at:
+            if self.breaks_off == "reset":
+                connection.reset()
+            elif self.breaks_off:
+                connection.send(record(HELLO, self.flights[number])[:3])
+                connection.finish()
             return
         if number < len(self.flights):
             connection.send(record(HELLO, self.flights[number]))

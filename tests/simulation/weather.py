@@ -2,7 +2,8 @@
 
 A fault begins on one of the sides (or on the host), and most of them end: `begin` returns what ends it. How long it
 lasts is drawn from moments to hours. Faults of the network and of the machine are here, those of a relay's behaviour in
-`faults_of_relays`. What has no place in memory is not here: processes, files, and packets themselves.
+`faults_of_relays`, those of wire's files in `faults_of_files`. What has no place in memory is not here: processes, and
+packets themselves (reordering, duplication and corruption end as delay, which is all that TCP lets through).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation import faults_of_files as files
 from tests.simulation import faults_of_relays as relays
 from tests.simulation.faults_of_relays import End, Fault, over, with_id
 
@@ -59,6 +61,34 @@ def _while(side: Side, what: str, value: float, usual: float) -> End:
     return end
 
 
+def bursts(side: Side, dice: random.Random) -> End:
+    """Everything is lost for a moment, and again a while later."""
+    kernel, going_on = side.life.kernel, True
+
+    def lose() -> None:
+        if going_on:
+            lift = blackhole(side, dice)
+            seconds = dice.uniform(0.05, 3.0)
+            kernel.after(seconds, lift)
+            kernel.after(seconds + dice.uniform(1.0, 30.0), lose)
+
+    def end() -> None:
+        nonlocal going_on
+        going_on = False
+
+    lose()
+    return end
+
+
+def route_replaced(side: Side, dice: random.Random) -> End:
+    """A way of another length from now on, after a moment without any."""
+    for path in side.paths:
+        path.latency = dice.choice(side.life.latencies)
+        path.block(0)
+        side.life.kernel.after(dice.uniform(0.0, 4.0), path.unblock, 0)
+    return over
+
+
 def mtu_blackhole(side: Side, dice: random.Random) -> End:
     for path in side.paths:
         path.mtu_hole += 1
@@ -74,6 +104,18 @@ def mtu_blackhole(side: Side, dice: random.Random) -> End:
 def one_family_dead(side: Side, dice: random.Random) -> End:
     """Some of the addresses swallow everything, the first one among them."""
     dead = side.paths[:: dice.choice([1, 2])][: max(1, len(side.paths) - 1)]
+    for path in dead:
+        path.block(0)
+
+    def end() -> None:
+        for path in dead:
+            path.unblock(0)
+
+    return end
+
+
+def ipv6_blackholed(side: Side, dice: random.Random) -> End:
+    dead = side.paths[1::2]
     for path in dead:
         path.block(0)
 
@@ -182,7 +224,7 @@ def wrong_names(side: Side, dice: random.Random) -> End:
 
 def no_descriptors(side: Side, dice: random.Random) -> End:
     kernel = side.life.kernel
-    kernel.most_descriptors = len(kernel.descriptors) + dice.choice([0, 1])
+    kernel.most_descriptors = len(kernel.descriptors) + dice.choice([-1, 0, 1])
 
     def end() -> None:
         kernel.most_descriptors = 1 << 16
@@ -260,110 +302,20 @@ def struck(side: Side, dice: random.Random) -> End:
     return over
 
 
-# wire's files.
-
-
-def rotated(side: Side, dice: random.Random) -> End:
-    """Another slot for the same relay; the old stream stays as healthy as it was."""
-    wires = side.life.wires
-    if wires is not None:
-        for _ in range(dice.choice([1, 1, 1, 6])):
-            side.relay.keeps_old_slots = dice.random() < 0.7
-            side.rotate()
-        wires.write(in_place=dice.random() < 0.2)
-    return over
-
-
-def rotated_again_and_again(side: Side, dice: random.Random) -> End:
-    going_on = side.life.wires is not None
-
-    def again() -> None:
-        if going_on:
-            rotated(side, dice)
-            side.life.kernel.after(dice.uniform(1, 30), again)
-
-    again()
-
-    def end() -> None:
-        nonlocal going_on
-        going_on = False
-
-    return end
-
-
-def unnamed(side: Side, dice: random.Random) -> End:
-    """An endpoint goes, and comes back: with the same slot or with another."""
-    wires = side.life.wires
-    if wires is None or not side.named:
-        return over
-    side.named = False
-    wires.write()
-
-    def end() -> None:
-        side.named = True
-        if dice.random() < 0.5:
-            side.rotate()
-        wires.write()
-
-    return end
-
-
-def relay_json_half_written(side: Side, dice: random.Random) -> End:
-    wires = side.life.wires
-    if wires is None:
-        return over
-    wires.write(whole=False, in_place=dice.random() < 0.5)
-    return wires.write
-
-
-def relay_json_spoilt(side: Side, dice: random.Random) -> End:
-    """Edited by hand, overwritten by another version, or a very long one."""
-    wires = side.life.wires
-    if wires is None:
-        return over
-    wires.spoil(dice.choice([b"", b"[]", b"\xff\xfe", b'{"self": {"endpoints": 5}}', b'{"self": {"endpoints": [{}]}}']))
-    return wires.write
-
-
-def relay_json_unreadable(side: Side, dice: random.Random) -> End:
-    return _disk(side, dice.choice(["unreadable", "failing"]))
-
-
-def disk_full(side: Side, dice: random.Random) -> End:
-    wires = side.life.wires
-    if wires is not None:
-        wires.disk.room = dice.choice([0, 0, 100])
-    return _disk(side, dice.choice(["full", "no_inodes"]))
-
-
-def disk_read_only(side: Side, dice: random.Random) -> End:
-    return _disk(side, "read_only")
-
-
-def _disk(side: Side, what: str) -> End:
-    wires = side.life.wires
-    if wires is None:
-        return over
-    disk = wires.disk
-    setattr(disk, what, getattr(disk, what) + 1)
-
-    def end() -> None:
-        setattr(disk, what, getattr(disk, what) - 1)
-
-    return end
-
-
 NETWORK: Final[list[Fault]] = [
     Fault(blackhole, 6),
     Fault(loss, 2),
+    Fault(bursts, 1),
     Fault(jitter, 2),
+    Fault(route_replaced, 1),
     Fault(narrow, 1),
     Fault(mtu_blackhole, 1),
     Fault(one_family_dead, 2),
+    Fault(ipv6_blackholed, 1),
     Fault(syn_blackhole, 2),
     Fault(refused, 2),
     Fault(link_down, 2),
-    Fault(forgotten_by_nat, 3),
+    Fault(forgotten_by_nat, 3, each=True),
     Fault(silent_names, 2),
     Fault(unknown_name, 1),
     Fault(slow_names, 1),
@@ -380,19 +332,8 @@ MACHINE: Final[list[Fault]] = [
     Fault(impatient, 1, longest=60.0),
     Fault(struck, 1),
 ]
-FILES: Final[list[Fault]] = [
-    Fault(rotated, 4),
-    Fault(rotated_again_and_again, 1, longest=1000.0),
-    Fault(unnamed, 2),
-    Fault(relay_json_half_written, 3),
-    Fault(relay_json_spoilt, 1),
-    Fault(relay_json_unreadable, 2),
-    Fault(disk_full, 2),
-    Fault(disk_read_only, 2),
-]
-"""Only where a daemon of wire's is simulated."""
 ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL]
-EVERY: Final = [*ALL, *FILES]
+EVERY: Final = [*ALL, *files.ALL]
 _WEIGHTS: Final = [fault.weight for fault in ALL]
 
 
@@ -421,7 +362,7 @@ def _begin(life: Life, until: float) -> None:
     side = dice.choice(life.sides)
     fault = dice.choices(ALL, _WEIGHTS)[0]
     if life.wires is not None and dice.random() < 0.3:
-        fault = dice.choices(FILES, [one.weight for one in FILES])[0]
+        fault = dice.choices(files.ALL, [one.weight for one in files.ALL])[0]
     seconds = min(fault.lasts(dice) * life.setting.timeouts.read / 75, until - kernel.now)
     life.weather_changed(+1)
     life.faults += 1

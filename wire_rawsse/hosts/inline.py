@@ -55,7 +55,8 @@ class Loop:
         """What the poller knows."""
         self._poller: Poller | None = None
         self._bell: Bell | None = None
-        self._looked = 0.0
+        self._looked = self._began = 0.0
+        """When the last poll ended, and when the present one, or that, began."""
         self._busy = _thread.allocate_lock()
         self._handed_out = False
         self.closing = False
@@ -173,7 +174,7 @@ class Loop:
                     signalled = True
             if last or (signalled and self.chore is None and len(self._tasks) == 1):
                 return signalled  # With nobody else to be attended to there is no reason to look around first.
-            began = monotonic()
+            began = self._began = monotonic()
             if self.chore is not None and self.chore.wanted() <= began:
                 self.chore.run(began)
             nearest = self._nearest()
@@ -315,6 +316,10 @@ class Loop:
                 self._poller.register(fd, mask)
             self._interest[fd] = mask
             self._owners[fd] = task
+
+    def slept_until(self, moment: float) -> bool:
+        """Whether somebody was waiting when that moment came: in here, or in a loop of the host's own."""
+        return self._handed_out or self._began < moment
 
     def forget(self, fd: int) -> None:
         """Take a descriptor out of the poller, if it is in there. Never raises."""

@@ -51,8 +51,9 @@ class System(NamedTuple):
 SYSTEM: Final = System()
 
 NO_DOUBT: Final = 0.02
-"""Seconds; a host that comes so shortly after a deadline has slept until then, and what it finds came then. Otherwise
-a peer that drips in step with its deadline, one byte just when it passes, would push it ahead for ever."""
+"""Seconds; a host that has slept until a deadline and comes so shortly after it finds what came just then. Otherwise
+a peer that drips in step with its deadline, one byte just when it passes, would push it ahead for ever. A host that was
+elsewhere is late even then: one that looks in every 5 s could else not connect within 10."""
 MOST_DOUBTS: Final = 16
 """How often one deadline gives a late host's stream the benefit of the doubt: more than a connection has steps. A peer
 that drips has something to be found each time, and would stop the clock for ever. Afterwards it is judged unheard."""
@@ -161,9 +162,9 @@ class Task:
     def found(self, real: float, looked: float) -> None:
         """Set the clock for an answer that was found at `real`, where the loop had last looked in vain at `looked`."""
         now = real - self._lag
-        if self.wait is not None and now > self.wait.deadline:
+        if self.wait is not None and now >= self.wait.deadline:
             deadline = self.wait.deadline
-            if now - deadline < NO_DOUBT:
+            if now - deadline < NO_DOUBT and self._loop.slept_until(deadline + self._lag):
                 now = deadline
             else:
                 self._doubts = self._doubts + 1 if deadline == self._doubted else 1
