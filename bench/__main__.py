@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from bench import cost, cost_table, fleet, parse, report, roster, wake, wake_table, wedge
+from bench import cost, cost_table, endtoend, fleet, parse, report, roster, wake, wake_table, wedge
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +31,7 @@ def _wake(arguments: argparse.Namespace, on: Console) -> int:
     settings = wake.QUICK if arguments.quick else wake.Settings()
     given: dict[str, Any] = {
         name: value
-        for name in ("rounds", "passes", "bursts", "seed", "links", "schemes", "clients")
+        for name in ("rounds", "passes", "bursts", "seed", "links", "schemes", "clients", "end_to_end")
         if (value := getattr(arguments, name, None)) is not None
     }
     return wake.run(dataclasses.replace(settings, **given), arguments.out, on)
@@ -51,6 +52,15 @@ def _wedge(arguments: argparse.Namespace, on: Console) -> int:
 def _fleet(arguments: argparse.Namespace, on: Console) -> int:
     return fleet.run(fleet.QUICK if arguments.quick else fleet.Settings(), arguments.out, on)
 
+
+def _relay(arguments: argparse.Namespace, on: Console) -> int:
+    settings = endtoend.QUICK if arguments.quick else endtoend.Settings()
+    if arguments.seconds is not None:
+        settings = dataclasses.replace(settings, seconds=arguments.seconds)
+    return endtoend.run_own(arguments.url, settings, arguments.ca, arguments.out, on)
+
+
+RELAY_TEXT = "a relay of your own: from the post until a daemon has the event; URL alone does the same"
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Console], int]]] = {
     "wake": ("latency from the relay's send to the daemon's main thread", _wake),
@@ -78,6 +88,7 @@ def _show(arguments: argparse.Namespace, on: Console) -> int:
         "parse": lambda: parse.tables(found),
         "cost": lambda: cost_table.tables(found),
         "wedge": lambda: [wedge.table(found)],
+        "relay": lambda: [endtoend.table(found["end_to_end"])],
         "fleet": lambda: [fleet.table(found)],
     }[found["bench"]]()
     for one in tables:
@@ -95,6 +106,14 @@ def _names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
         return names
 
     return convert
+
+
+def _relay_url(text: str) -> str:
+    """An argparse type: the URL of a relay, without a path."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise argparse.ArgumentTypeError(f"http://HOST:PORT or https://HOST:PORT is wanted, not {text!r}")
+    return text
 
 
 def _parser() -> Parser:
@@ -115,6 +134,14 @@ def _parser() -> Parser:
             one.add_argument("--links", type=_names(("loopback", "veth")), help="loopback,veth")
             one.add_argument("--schemes", type=_names(("http", "https")), help="http,https")
             one.add_argument("--clients", type=_names(tuple(roster.BY_NAME)), help="programs of bench/clients, by name")
+            one.add_argument("--no-end-to-end", dest="end_to_end", action="store_false", default=None,
+                             help="leave out wire's own relay")  # fmt: skip
+    relay = commands.add_parser("relay", help=RELAY_TEXT, description=RELAY_TEXT)
+    relay.add_argument("url", type=_relay_url, metavar="URL", help="http://HOST:PORT of a relay that allocates slots")
+    relay.add_argument("--quick", action="store_true", help="some seconds only")
+    relay.add_argument("--seconds", type=float, help="how long (default: 40)")
+    relay.add_argument("--ca", help="a CA file (PEM), for https with a certificate of one's own")
+    relay.set_defaults(action=_relay)
     show = commands.add_parser("show", help="print the tables of a result file again")
     show.add_argument("file", type=Path)
     show.set_defaults(action=_show)
@@ -122,7 +149,12 @@ def _parser() -> Parser:
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    given = sys.argv[1:]
+    for place, word in enumerate(given):
+        if word.startswith(("http://", "https://")) and "relay" not in given[:place]:
+            given.insert(place, "relay")
+            break
+    arguments = _parser().parse_args(given)
     # As Ctrl-C does: every client that was started is ended on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     status: int = arguments.action(arguments, report.console())

@@ -19,7 +19,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import TaskID
 
-from bench import report, roster, space, wake_table
+from bench import endtoend, report, roster, space, wake_table
+from bench.pictures import endtoend as end_picture
 from bench.pictures import wake as picture
 from bench.scenario import Outcome, Plan
 from bench.stats import Latencies, latencies, summarise
@@ -42,6 +43,7 @@ class Settings:
     links: tuple[str, ...] = ("loopback", "veth")
     schemes: tuple[str, ...] = ("http", "https")
     clients: tuple[str, ...] = tuple(client.name for client in roster.ALL)
+    end_to_end: bool = True
     quick: bool = False
 
 
@@ -130,9 +132,12 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
                     client: reasons.get(client, NO_PAIR) for client, found in summaries.items() if found is None
                 },
             }
+    end_to_end = {"unavailable": "left out"}
+    if settings.end_to_end:
+        end_to_end = endtoend.with_wire(endtoend.QUICK if settings.quick else endtoend.Settings(), on)
     return {
         "bench": "wake", "settings": asdict(settings), "environment": report.environment(), "noise": noise.facts,
-        "scenarios": results,
+        "scenarios": results, "end_to_end": end_to_end,
     }  # fmt: skip
 
 
@@ -145,7 +150,7 @@ def run(settings: Settings, out: Path, on: Console) -> int:
     for one in wake_table.tables(found):
         on.print(one)
     path = report.save("wake", found, out)
-    pictures = picture.draw(found, out)
+    pictures = [*picture.draw(found, out), *end_picture.draw(found, out)]
     on.print("written: " + ", ".join(str(p) for p in (path, *pictures)))
     needed = [client.name for client in roster.OURS + roster.FLOORS if client.name in settings.clients]
     missing = {

@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from bench import report, roster
+from bench import endtoend, report, roster
 from bench.stats import PERCENTILES, Summary, ratio, revive
 
 
@@ -91,6 +91,10 @@ def tables(found: dict[str, Any]) -> list[Table]:
         )
         for name, scenario in found["scenarios"].items()
     ]
+    if "ways" in found["end_to_end"]:
+        made.append(endtoend.table(found["end_to_end"]))
+    elif made:
+        made[-1].caption = f"{made[-1].caption}\nno end to end: {escape(found['end_to_end']['unavailable'])}"
     if made:
         made[-1].caption = f"{made[-1].caption}\n{report.noise_line(found)}"
     return made

@@ -28,9 +28,8 @@ def draw(found: dict[str, Any], out: Path) -> list[Path]:
     return paths
 
 
-def ridge(summary: Summary) -> tuple[list[float], list[float]]:
-    """Edges in µs and heights from 0 to 1 of one client's distribution, smoothed, on the log scale."""
-    counts = dict(summary.histogram)
+def ridge(counts: dict[int, int]) -> tuple[list[float], list[float]]:
+    """Edges in µs and heights from 0 to 1 of a `stats.histogram`, smoothed, on the log scale."""
     reach = len(SMOOTH) // 2
     bins = range(min(counts) - reach - 1, max(counts) + reach + 2)
     heights = [sum(w * counts.get(b + n - reach, 0) for n, w in enumerate(SMOOTH)) / sum(SMOOTH) for b in bins]
@@ -46,7 +45,7 @@ def _figure(pyplot: Any, name: str, rows: dict[str, Summary], found: dict[str, A
     high = max(summary.percentiles[99.9] for summary in rows.values()) * 1.15
     for place, client in enumerate(ordered):
         summary, colour = rows[client], style.COLOURS[roster.BY_NAME[client].family]
-        edges, heights = ridge(summary)
+        edges, heights = ridge(dict(summary.histogram))
         panel.fill_between(
             edges, [-place + 0.82 * height for height in heights], -place, color=colour, alpha=0.6, linewidth=0,
             zorder=3 + place,
