@@ -104,6 +104,7 @@ class Kind(enum.Enum):
 
     SILENCE = "nothing comes any more, though the peer's kernel may still answer"
     UNREACHABLE = "nothing comes any more, and the peer's kernel does not answer either"
+    UNHEARD = "the peer hears nothing of the client, and goes on sending until that stops it"
     ENDED = "the connection ends, or what comes is no event stream"
     REFUSED = "the attempt fails at once"
     DRIP = "bytes come, but a line never ends"
@@ -170,6 +171,10 @@ def promise(expectation: Expectation, setup: Setup) -> Promise:
         return Promise(("connect", *more), "attempt", given.connect, given.connect + SLACK)
     if at == "head":
         return Promise(("response", *more), "request", given.response, given.response + SLACK)
+    if kind is Kind.UNHEARD:
+        # What the peer sends again and again is no sign of life to `read`, but keeps the kernel's keepalive waiting.
+        clocks = ("read", "keepalive") if given.keepalive < given.read else ("read",)
+        return Promise((*clocks, *more), "heard", min(given.keepalive, given.read), given.read + SLACK)
     if kind is Kind.UNREACHABLE and given.keepalive < given.read:
         return Promise(("keepalive", "read", *more), "heard", min(given.keepalive, given.read), given.keepalive + SLACK)
     return Promise(("read", *more), "heard", given.read, given.read + SLACK)

@@ -191,6 +191,7 @@ class Cell:
         found.silence = self.fault.silence(self)
         self._mend(found.lifted)
         self.poster.pause()
+        self._flows()
         self.calm_events(3)
         found.stored = self.relay.stored()
         self._fetched()
@@ -281,6 +282,19 @@ class Cell:
         for line in new:
             self._said.update(_events(line))
         return event in self._said
+
+    def _flows(self) -> None:
+        """Wait until an event comes through: TCP may still be waiting to send again what was lost."""
+        post = self.poster.one()
+        position, until = self.begun, time.monotonic() + SETTLE
+        while time.monotonic() < until:
+            if self.said(post.event_id):
+                return
+            if not self.daemon.ours and self.daemon.log.wait(
+                lambda line: line.word == "wake" and line.at >= post.began, 0.0, position
+            ):
+                return
+            time.sleep(0.01)
 
     def _fetched(self) -> None:
         """Give the daemon time to fetch all that there is."""

@@ -22,6 +22,7 @@ from tests.faults.daemon import ROOT
 from tests.faults.outcome import ERROR, KEPT, LEFT_OUT, command
 from tests.faults.pairs import Place
 from tests.faults.stage import CERTIFICATES, make_certificates
+from tests.faults.world import INSIDE, way_in
 
 CELL_SECONDS: Final = 120.0
 """A cell that takes longer is stuck; none needs half of it."""
@@ -94,7 +95,8 @@ class _Pool:
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self._executor = concurrent.futures.ThreadPoolExecutor(jobs)
-        self._environment = {**os.environ, CERTIFICATES: str(folder)}
+        self._environment = {**os.environ, CERTIFICATES: str(folder), INSIDE: "1"}
+        self._way_in = way_in()
         self._running: set[subprocess.Popen[str]] = set()
         self._over = False
 
@@ -118,7 +120,7 @@ class _Pool:
         about = {**_left_out(place, seed, ""), "command": shlex.join(words), "status": ERROR}
         if self._over:
             return {**about, "reason": "interrupted"}
-        with self._start([sys.executable, *words[1:], "--json", "-"]) as process:
+        with self._start([*self._way_in, sys.executable, *words[1:], "--json", "-"]) as process:
             self._running.add(process)
             try:
                 out, errors = process.communicate(timeout=CELL_SECONDS)

@@ -74,19 +74,25 @@ def inside() -> bool:
     return os.environ.get(INSIDE) == "1"
 
 
-def enter(module: str, arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by `python -m module arguments` in a world of its own. Raises `Missing`."""
+def way_in() -> list[str]:
+    """The command that runs another one in namespaces of its own. Raises `Missing`."""
     flags = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
     if os.geteuid():
         flags += ["--user", "--map-root-user"]
-    unshare = program("unshare")
-    if os.spawnvp(os.P_WAIT, unshare, [unshare, *flags, "true"]):
+    words = [program("unshare"), *flags]
+    if os.spawnvp(os.P_WAIT, words[0], [*words, "true"]):
         raise Missing(
             "namespaces cannot be made here: be root, or allow unprivileged user namespaces "
             "(sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
         )
+    return words
+
+
+def enter(module: str, arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by `python -m module arguments` in a world of its own. Raises `Missing`."""
+    words = [*way_in(), sys.executable, "-m", module, *arguments]
     os.environ[INSIDE] = "1"
-    os.execv(unshare, [unshare, *flags, sys.executable, "-m", module, *arguments])
+    os.execv(words[0], words)
 
 
 def _setns(fd: int) -> None:

@@ -84,7 +84,7 @@ class RelayRestarted(Fault):
         if setup.phase == "backing-off":
             return "nobody is connected between two attempts; an attempt while the relay starts is syn-refused"
         if setup.phase in ("resolving", "connecting"):
-            return Expectation(Kind.SURVIVED, setup.phase)
+            return Expectation(Kind.SURVIVED, setup.phase, ("connect",))
         return Expectation(Kind.ENDED, setup.strikes_in)
 
     def inject(self, cell: Cell) -> None:

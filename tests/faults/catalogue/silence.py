@@ -54,14 +54,21 @@ class DropToClient(Dropped):
 
 
 class DropToRelay(Dropped):
+    """What the relay owes still comes: the flight that ends the handshake (of TLS 1.3), the head, events for a while."""
+
     name, words, ways = "drop-to-relay", "packets to the relay dropped, for ever", ("peer",)
+
+    def expect(self, setup: Setup) -> Expectation | str:
+        at = {"handshake": "head", "head": "streaming"}.get(setup.strikes_in, setup.strikes_in)
+        return Expectation(Kind.UNHEARD, at)
 
 
 class Brief(Dropped):
     early = ("connecting",)  # The first SYN is lost and the second, a second later, is not.
 
     def expect(self, setup: Setup) -> Expectation | str:
-        return Expectation(Kind.SURVIVED, setup.strikes_in)
+        # An attempt that is slowed down may still meet its own clock; a live stream must not.
+        return Expectation(Kind.SURVIVED, setup.strikes_in, () if setup.live else ("connect", "response"))
 
     def prepare(self, cell: Cell) -> None:
         self.lasts = BRIEF if cell.setup.live else BRIEFER
