@@ -54,7 +54,7 @@ class DropToClient(Dropped):
 
 
 class DropToRelay(Dropped):
-    """What the relay owes still comes: the flight that ends the handshake (of TLS 1.3), the head, events for a while."""
+    """What the relay owes still comes: the flight that ends the handshake (TLS 1.3), the head, some events."""
 
     name, words, ways = "drop-to-relay", "packets to the relay dropped, for ever", ("peer",)
 
