@@ -54,6 +54,7 @@ def report(name: str, data: bytes, folder: Path, bug: str = "") -> str:
     from tests.fuzz import corpora
 
     check = targets.load(name).check
+    folder.mkdir(parents=True, exist_ok=True)
     told = failure(check, data)
     if told is None:
         path = folder / f"{name}-{corpora.file_name(data)}"

@@ -79,7 +79,8 @@ def fuzz(
     With `bug`, the name of a planted one, it begins with the seeds alone.
     """
     with TemporaryDirectory() as empty:
-        return _fuzz(name, Path(empty) if bug else work, work / "found", inputs, seconds, seed, jobs, bug, progress)
+        folder = Path(empty) if bug else work
+        return _fuzz(name, folder, Path(empty) / "found", inputs, seconds, seed, jobs, bug, progress)
 
 
 def _fuzz(
@@ -97,7 +98,6 @@ def _fuzz(
     for one in (folder, artifacts):
         one.mkdir(parents=True, exist_ok=True)
     corpora.write(folder, targets.load(name).SEEDS)
-    before = set(artifacts.iterdir())
     began = time.monotonic()
     workers = [
         Worker(_start(name, bug, folder, artifacts, inputs and -(-inputs // jobs), seconds, seed + number))
@@ -120,7 +120,7 @@ def _fuzz(
             thread.join()
             assert worker.process.stderr is not None
             worker.process.stderr.close()
-    found = sorted(set(artifacts.iterdir()) - before)
+    found = sorted(artifacts.iterdir())
     failed = [worker for worker in workers if worker.process.returncode > 0]
     return Outcome(
         sum(worker.inputs for worker in workers),
