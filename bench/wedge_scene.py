@@ -62,7 +62,8 @@ class Seen:
     early: bool = False
     connections: int = 0
     said: str = ""
-    port: int = field(default=0, repr=False)
+    first: tuple[int, int] = field(default=(0, 0), repr=False)
+    """The ports of its first connection, ours and the relay's: a local port alone may be in use towards two relays."""
 
 
 class RelayProcess:
@@ -83,7 +84,7 @@ class RelayProcess:
                 self.begun.set()
             elif line.startswith("connected "):
                 _, path, port = line.split()
-                self.scene.connected(path, int(port))
+                self.scene.connected(path, (int(port), self.port))
 
     def begin(self) -> None:
         assert self.process.stdin is not None
@@ -108,7 +109,7 @@ class Scene:
             time.sleep(REST_SECONDS)
             established = self._established()
             for seen in self.seen.values():
-                seen.early = seen.connections > 0 and seen.port not in established
+                seen.early = seen.connections > 0 and seen.first not in established
             self._break()
             self._watch(self.began + self.plan.window)
             self._heal()
@@ -193,7 +194,7 @@ class Scene:
         while (now := time.monotonic()) < until:
             established = self._established()
             for seen in self.seen.values():
-                if seen.noticed is None and seen.port and seen.port not in established:
+                if seen.noticed is None and seen.connections and seen.first not in established:
                     seen.noticed = max(0.0, now - self.began)
             if now > said + 1:
                 said = now
@@ -201,12 +202,11 @@ class Scene:
                 print(f"progress {min(total, now - self.began):.0f} {total:.0f}", flush=True)
             time.sleep(LOOK_SECONDS)
 
-    def _established(self) -> set[int]:
-        """The local ports of all connections to a relay that this side's kernel takes for alive."""
-        ports = {relay.port for relay in self.relays.values()}
-        return {local for local, remote in connections(Path("/proc/self/net/tcp").read_text()) if remote in ports}
+    def _established(self) -> set[tuple[int, int]]:
+        """The ports, ours and the other end's, of all connections that this side's kernel takes for alive."""
+        return set(connections(Path("/proc/self/net/tcp").read_text()))
 
-    def connected(self, path: str, port: int) -> None:
+    def connected(self, path: str, ports: tuple[int, int]) -> None:
         """A relay says that a client has connected. Called by the relays' threads."""
         seen = self.seen.get(path)
         if seen is None:
@@ -214,8 +214,8 @@ class Scene:
         seen.connections += 1
         now = time.monotonic()
         if seen.connections == 1:
-            seen.port = port
-        elif self.began < now and seen.back is None and port != seen.port:
+            seen.first = ports
+        elif self.began < now and seen.back is None and ports != seen.first:
             if path.startswith(("stopped", "blackhole")):
                 seen.back = max(0.0, now - self.healed) if now >= self.healed else None
             elif seen.noticed is not None:

@@ -61,7 +61,11 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
         panel.grid(axis="x", color=style.INK, alpha=0.25, linewidth=0.5)
         panel.spines["left"].set_visible(False)
         panel.tick_params(axis="y", length=0)
-    names = [SUBJECTS[client][0] + (" *" if _drops(found, client) else "") for client in clients]
+    marks = {
+        client: (" ↻" if _returns(found, client) else "") + (" *" if _drops(found, client) else "")
+        for client in clients
+    }
+    names = [SUBJECTS[client][0] + marks[client] for client in clients]
     panels[0][0].set_yticks([-place for place in range(len(clients))], names, fontsize=8)
     for tick, client in zip(panels[0][0].get_yticklabels(), clients, strict=True):
         tick.set_color(style.COLOURS["ours" if client.startswith("ours") else "peer"])
@@ -70,7 +74,7 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
     settings = found["settings"]
     figure.suptitle(
         f"How long a dead stream is taken for a live one (watched for {window:g} s; tuned = {settings['read']:g} s of "
-        f"silence)\n* also drops a live stream whose relay speaks every {settings['beat']:g} s.  {style.where(found)}",
+        f"silence)\n↻ comes back by itself.  * also drops a live stream whose relay speaks every {settings['beat']:g} s.  {style.where(found)}",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
     figure.tight_layout()
@@ -80,3 +84,11 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
 def _drops(found: dict[str, Any], client: str) -> bool:
     seen = found["faults"]["quiet"][client]
     return bool(seen["early"]) or _after(seen, found["settings"]["window"]) != float("inf")
+
+
+def _returns(found: dict[str, Any], client: str) -> bool:
+    """Whether it came back from each fault that it noticed."""
+    window = found["settings"]["window"]
+    seen = [column[client] for fault, column in found["faults"].items() if fault in TITLES]
+    noticed = [one for one in seen if _after(one, window) != float("inf")]
+    return bool(noticed) and all(one["back"] is not None for one in noticed)
