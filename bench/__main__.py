@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from rich.console import Console
+from rich.table import Table
 
-from bench import cost, cost_table, endtoend, fleet, parse, report, roster, wake, wake_table, wedge
+from bench import cost, cost_table, endtoend, fleet, goals, parse, report, roster, wake, wake_table, wedge
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +35,8 @@ def _wake(arguments: argparse.Namespace, on: Console) -> int:
         for name in ("rounds", "passes", "bursts", "seed", "links", "schemes", "clients", "end_to_end")
         if (value := getattr(arguments, name, None)) is not None
     }
+    if "links" in given or "schemes" in given:
+        given["without"] = ()
     return wake.run(dataclasses.replace(settings, **given), arguments.out, on)
 
 
@@ -77,8 +80,24 @@ def _all(arguments: argparse.Namespace, on: Console) -> int:
     for name, (_, action) in COMMANDS.items():
         on.rule(name)
         worst = max(worst, action(arguments, on))
+    on.rule("goals")
+    _goals(arguments, on)
     on.print(f"all: {time.monotonic() - start:.0f} s")
     return worst
+
+
+def _goals(arguments: argparse.Namespace, on: Console) -> int:
+    results = {name: report.load(path) for name in COMMANDS if (path := arguments.out / f"{name}.json").exists()}
+    table = Table(title="goals", title_justify="left", caption_justify="left")
+    for head in ("what", "bound", "middle (smallest-largest round)", "p99 ÷ p99", "verdict"):
+        table.add_column(head, justify="left" if head in ("what", "verdict") else "right")
+    for row in goals.rows(results):
+        bound = "-" if row.bound is None else f"{'≥' if row.at_least else '≤'} {row.bound:g}"
+        value = "-" if row.value is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.value)
+        tail = "-" if row.tail is None else f"{row.tail:.2f}"
+        table.add_row(row.what, bound, value, tail, row.verdict, style="red" if row.verdict == "missed" else None)
+    on.print(table)
+    return 0
 
 
 def _show(arguments: argparse.Namespace, on: Console) -> int:
@@ -142,6 +161,8 @@ def _parser() -> Parser:
     relay.add_argument("--seconds", type=float, help="how long (default: 40)")
     relay.add_argument("--ca", help="a CA file (PEM), for https with a certificate of one's own")
     relay.set_defaults(action=_relay)
+    goal = commands.add_parser("goals", help="how the results in --out stand to what the library is held to")
+    goal.set_defaults(action=_goals)
     show = commands.add_parser("show", help="print the tables of a result file again")
     show.add_argument("file", type=Path)
     show.set_defaults(action=_show)

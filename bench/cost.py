@@ -67,11 +67,10 @@ QUICK = Settings(
     events=10,
     schemes=("http",),
     streams=(1, 10),
-    imports=2,
-    clients=("base_socket", "floor_poll", "floor_lock", "launchdarkly_stock", "httpx_sse_stock", "pycurl_multi",
-             *(client.name for client in roster.OURS)),
+    imports=1,
+    clients=("base_socket", "floor_poll", "launchdarkly_stock", "ours_inline", "ours_thread", "ours_source"),
     quick=True,
-)  # fmt: skip
+)
 
 
 def taking_part(settings: Settings, among: Iterable[roster.Client]) -> list[roster.Client]:

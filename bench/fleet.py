@@ -46,7 +46,7 @@ class Settings:
     quick: bool = False
 
 
-QUICK = Settings(sizes=(1_000, 10_000), processes=2, streams=25, down=2.0, quick=True)
+QUICK = Settings(sizes=(1_000, 10_000), processes=2, streams=25, down=1.5, quick=True)
 
 
 def summed_up(course: Course, daemons: int, down: float) -> dict[str, Any]:

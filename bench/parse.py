@@ -32,7 +32,7 @@ from bench import report
 from bench.parse_inputs import FEEDS, LENGTHS, SHAPES, Input, make, one_line
 from bench.parsers import PARSERS, Parsed, parse_floor
 from bench.pictures import parse as picture
-from bench.stats import spread
+from bench.stats import exponent, spread
 
 LEAST_RUNS = 3
 WARM_UP = [b"data: x\n\n"]
@@ -115,16 +115,6 @@ def growth(parser: str, limit: float, lengths: list[int]) -> None:
             return
         problem = wrong(given, got)
         print(json.dumps({"length": length, **({"wrong": problem} if problem else {"seconds": best})}), flush=True)
-
-
-def exponent(points: list[tuple[float, float]]) -> float:
-    """The slope of log(time) over log(length), by least squares; 1 is linear, 2 quadratic. NaN for fewer than two."""
-    if len(points) < 2:
-        return math.nan
-    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
-    middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    over = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True))
-    return over / sum((x - middle_x) ** 2 for x in xs)
 
 
 def _cell_in_process(parser: str, shape: str, feed: str, settings: Settings) -> dict[str, Any]:

@@ -164,6 +164,16 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
     return percentile(ordered, 50), ordered[0], ordered[-1]
 
 
+def exponent(points: list[tuple[float, float]]) -> float:
+    """The slope of log(time) over log(length), by least squares; 1 is linear, 2 quadratic. NaN for fewer than two."""
+    if len(points) < 2:
+        return math.nan
+    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
+    middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    over = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True))
+    return over / sum((x - middle_x) ** 2 for x in xs)
+
+
 def revive(fields: dict[str, Any] | None) -> Summary | None:
     """A summary as it was before JSON made its keys strings."""
     if fields is None:

@@ -56,10 +56,9 @@ QUICK = Settings(
     read=1.0,
     beat=0.4,
     drip=0.13,
-    window=5.0,
-    heal=4.0,
-    clients=("ours_default", "ours_read", "ours_source_read", REQWEST, "launchdarkly_default", "launchdarkly_read",
-             "requests_sse_read", "httpx_sse_read", "pycurl_read"),
+    window=4.0,
+    heal=3.0,
+    clients=("ours_default", "ours_read", "ours_source_read", REQWEST, "launchdarkly_read", "httpx_sse_read"),
     quick=True,
 )  # fmt: skip
 

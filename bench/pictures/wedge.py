@@ -74,7 +74,8 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
     settings = found["settings"]
     figure.suptitle(
         f"How long a dead stream is taken for a live one (watched for {window:g} s; tuned = {settings['read']:g} s of "
-        f"silence)\n↻ comes back by itself.  * also drops a live stream whose relay speaks every {settings['beat']:g} s.  {style.where(found)}",
+        f"silence). {style.where(found)}\n↻ comes back by itself.  "
+        f"* also drops a live stream whose relay speaks every {settings['beat']:g} s.",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
     figure.tight_layout()

@@ -1,0 +1,139 @@
+"""What the library is held to, and how it stands: ratios out of the results of one run of `wake`, `cost` and `parse`.
+
+Pure: takes what the result files hold, gives rows. A ratio of wakes is the median of the rounds' ratios, each of two
+medians of the same round; the tail is p99 over all rounds, and must not be worse than that of a peer which is beaten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench import roster
+from bench.stats import Summary, ratio, ratio_of_percentiles, revive, spread
+
+MIB = 1 / 1024
+
+
+@dataclass(frozen=True)
+class Row:
+    """One promise. `value` is (middle, smallest, largest), None where it was not measured; `bound` is None for what is
+    only told. `at_least` turns the comparison round; `tail` is the ratio of p99, `tail_counts` whether it is a promise.
+    """
+
+    what: str
+    value: tuple[float, float, float] | None
+    bound: float | None
+    at_least: bool = False
+    tail: float | None = None
+    tail_counts: bool = False
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        if self.bound is None:
+            return "-"
+        met = self.value[0] >= self.bound if self.at_least else self.value[0] <= self.bound
+        if not met:
+            return "missed"
+        return "met, but p99 is worse" if self.tail_counts and self.tail is not None and self.tail > 1 else "met"
+
+
+def rows(results: dict[str, dict[str, Any]]) -> list[Row]:
+    """All of them, from results by name; what is missing there is told as not measured."""
+    return [
+        *_wakes(results.get("wake", {})),
+        *_costs(results.get("cost", {})),
+        _parser(results.get("parse", {})),
+    ]
+
+
+# of, to, bound for http and https (None: only told), whether `to` is a peer
+_WAKES: tuple[tuple[str, str, Sequence[str], float | None, float | None, bool], ...] = (
+    ("inline ÷ CPython poll + recv", "ours_inline", ("floor_poll",), 1.12, 1.15, False),
+    ("inline ÷ CPython threaded recv", "ours_inline", roster.THREAD_FLOORS, 0.82, 0.92, False),
+    ("thread ÷ CPython threaded recv", "ours_thread", roster.THREAD_FLOORS, 1.08, 1.10, False),
+    ("inline ÷ pycurl", "ours_inline", roster.PYCURL[:2], 0.75, 0.80, True),
+    ("thread ÷ pycurl", "ours_thread", roster.PYCURL[:2], 1.00, 0.98, True),
+    ("inline ÷ pycurl multi, own epoll", "ours_inline", roster.PYCURL[2:], None, None, True),
+    ("inline ÷ fastest pure-Python peer", "ours_inline", roster.PURE, 0.60, None, True),
+    ("thread ÷ fastest pure-Python peer", "ours_thread", roster.PURE, 0.80, None, True),
+    ("inline ÷ Rust reqwest + channel", "ours_inline", ("reqwest",), 1.00, None, True),
+    ("EventSource ÷ fastest pure-Python peer", "ours_source", roster.PURE, 0.75, None, True),
+)
+
+
+def _wakes(found: dict[str, Any]) -> Iterator[Row]:
+    for scenario in ("http over loopback", "https over loopback"):
+        part = found.get("scenarios", {}).get(scenario, {"clients": {}})
+        known = {name: summary for name, fields in part["clients"].items() if (summary := revive(fields))}
+        for what, of, among, http, https, peer in _WAKES:
+            to = _fastest(known, among)
+            scheme = scenario.split()[0]
+            bound = http if scheme == "http" else https
+            named = f"{what}, {scheme}" + (f" ({roster.BY_NAME[to].label})" if to and len(among) > 1 else "")
+            mine, its = known.get(of), known.get(to or "")
+            yield Row(named, ratio(mine, its), bound, tail=ratio_of_percentiles(mine, its, 99), tail_counts=peer)
+
+
+def _fastest(known: dict[str, Summary], among: Sequence[str]) -> str | None:
+    there = [name for name in among if name in known]
+    return min(there, key=lambda name: known[name].percentiles[50]) if there else None
+
+
+def _costs(found: dict[str, Any]) -> Iterator[Row]:
+    for scheme, trust in (("http", ""), ("https", ""), ("https", "default trust, ")):
+        clients = found.get("alone", {}).get(scheme, {"clients": {}})["clients"]
+        base = [run["uss"] * MIB for run in clients.get("base_socket", {}).get("idle", [])]
+        name = "ours_default_trust" if trust else "ours_inline"
+        mine = [run["uss"] * MIB for run in clients.get(name, {}).get("idle", [])]
+        above = None
+        if base and mine:
+            middle, low, high = spread(mine)
+            above = middle - spread(base)[0], low - spread(base)[0], high - spread(base)[0]
+        yield Row(f"memory over the baseline, {trust}{scheme}, MiB", above, None if trust else 1.5)
+    imports = found.get("imports", {})
+    pairs = zip(imports.get("ours", {}).get("cpu_us", []), imports.get("floor", {}).get("cpu_us", []), strict=False)
+    yield Row("import and a StreamSubscriber ÷ import socket, h11", _spread([a / b for a, b in pairs]), 1.4)
+    clients = found.get("alone", {}).get("http", {"clients": {}})["clients"]
+    ours, peer = clients.get("ours_inline", {}), clients.get("httpx_sse_stock", {})
+    yield Row("CPU per wake ÷ httpx-sse", _spread(_divided(ours.get("event_us"), peer.get("event_us"))), 0.5)
+    yield Row("CPU per wake at 1 a second ÷ httpx-sse", _spread(_divided(_cold(ours), _cold(peer))), None)
+    counted = found.get("instructions", {}).get("http", {})
+    both = [counted.get(name, {}).get("event") for name in ("ours_inline", "httpx_sse_stock")]
+    yield Row("instructions per wake ÷ httpx-sse", _spread([both[0] / both[1]] if all(both) else []), None)
+    calls = ours.get("heartbeat_calls")
+    yield Row("system calls per heartbeat, inline, http", _spread([sum(calls.values())] if calls else []), 4.0)
+
+
+def _cold(row: dict[str, Any]) -> list[float]:
+    """CPU µs of each wake at one a second, the idle time subtracted."""
+    idle = [run["cpu_us_per_s"] for run in row.get("idle", [])]
+    return [run["cpu_us_per_s"] - spread(idle)[0] for run in row.get("busy", [])] if idle else []
+
+
+def _divided(mine: Sequence[float] | None, its: Sequence[float] | None) -> list[float]:
+    """Each of mine over the middle of theirs."""
+    return [value / spread(its)[0] for value in mine] if mine and its and spread(its)[0] > 0 else []
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
+    return spread(values) if values else None
+
+
+def _parser(found: dict[str, Any]) -> Row:
+    """Throughput on relay events in 64 KiB feeds over that of the fastest peer of the same round."""
+    cells = found.get("cells", {}).get("relay, 64 KiB", {})
+    speeds = {
+        name: [one["bytes"] / one["seconds"] if "seconds" in one else None for one in rounds]
+        for name, rounds in cells.items()
+    }
+    ours = speeds.pop("ours", [])
+    each: list[float] = []
+    for number, speed in enumerate(ours):
+        others = [peer[number] for peer in speeds.values() if number < len(peer) and peer[number]]
+        if speed and others:
+            each.append(speed / max(other for other in others if other))
+    return Row("parser ÷ fastest peer, relay events, 64 KiB feeds", _spread(each), 3.0, at_least=True)
