@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.simulation.kernel import Kernel
 from wire_rawsse.transport.resolve import Resolver
-from wire_rawsse.waits import Address
+from wire_rawsse.waits import Address, Answer
 
 GIVES_UP: Final = 40.0
 """Seconds after which the C library gives up on silent servers: resolv.conf(5)'s 5 s × 2 attempts × a few servers."""
@@ -72,12 +72,26 @@ class MemoryResolver(Resolver):
         kernel.threads += 1
         kernel.moved += 1
         names.under_way[host] = names.under_way.get(host, 0) + 1
-        name = names.known.get(host)
-        kernel.after(0.005 if name is None else GIVES_UP if name.silent else name.delay, self._end, host, port)
+        self._ask(host, port)
 
-    def _end(self, host: str, port: int) -> None:
+    def _ask(self, host: str, port: int) -> None:
+        """What `_run` does, in time: whoever joins from now on is not meant by a failure."""
+        name = self._names.known.get(host)
+        asked_for = list(self._waiting.get((host, port), {}).values())
+        seconds = 0.005 if name is None else GIVES_UP if name.silent else name.delay
+        self._names.kernel.after(seconds, self._end, host, port, asked_for)
+
+    def _end(self, host: str, port: int, asked_for: list[Answer[list[Address]]]) -> None:
         names, kernel = self._names, self._names.kernel
-        kernel.threads -= 1
         kernel.moved += 1
-        names.under_way[host] -= 1
-        self._run(host, port)
+        found: list[Address] | None = None
+        error: Exception | None = None
+        try:
+            found = names.look_up(host, port)
+        except OSError as failed:
+            error = failed
+        if self._finish(host, port, found, error, asked_for):
+            kernel.threads -= 1
+            names.under_way[host] -= 1
+        else:
+            self._ask(host, port)

@@ -10,6 +10,7 @@ update must be answered before reading on, so `recv` may wait for room to write.
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -83,6 +84,10 @@ class Secured:
 
     def fileno(self) -> int:
         return self.inner.fileno()
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> bytes:
+        """No TCP_INFO: what ended is told as it was, as new Pythons do."""
+        raise trouble(errno.ENOPROTOOPT)
 
     def do_handshake(self) -> None:
         if not self._greeted:
