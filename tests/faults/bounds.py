@@ -130,7 +130,7 @@ class Promise:
     """Who must notice, by when.
 
     clocks:  the names of the clocks of which one must notice; empty where nobody is to notice anything.
-    start:   from where the time counts: attempt, dial, request, heard, line or strike.
+    start:   from where the time counts: attempt, dial, tunnel, request, heard, line or strike.
     least:   seconds before which it would be another clock's luck.
     within:  seconds within which it must be noticed.
     allowed: where nobody is to notice anything, the clocks that may give up an attempt all the same.
@@ -161,7 +161,8 @@ def promise(expectation: Expectation, setup: Setup) -> Promise:
         # The probe goes out once nothing has come for so long, and its answer is there at once.
         return Promise((AT_ONCE, *more), "strike", 0.0, given.keepalive_idle + SLACK)
     if kind in (Kind.ENDED, Kind.REFUSED):
-        return Promise((AT_ONCE, *more), "dial" if kind is Kind.REFUSED else "strike", 0.0, SLACK)
+        starts = {"resolving": "attempt", "connecting": "dial", "tunnel": "tunnel"}
+        return Promise((AT_ONCE, *more), starts[at] if kind is Kind.REFUSED else "strike", 0.0, SLACK)
     if kind is Kind.ABSENCE:
         # Nobody may count the absence; whatever is dead is dropped at the first look after it.
         return Promise((AT_ONCE, "connect", "response", "read", "keepalive"), "strike", 0.0, SLACK)

@@ -117,7 +117,7 @@ class FinMidHead(Misdeed):
     name, words = "fin-mid-head", "FIN in the middle of the response's head"
     deed = RelayFault("cut", at="head")
     at = "head"
-    early = ("head",)
+    early = ("head", "reconnecting")
 
 
 class Garbage(Misdeed):
@@ -150,7 +150,7 @@ class DripHead(Misdeed):
     deed = RelayFault("drip", at="head", seconds=_DROP_SECONDS)
     kind = Kind.SILENCE
     at = "head"
-    early = ("head",)
+    early = ("head", "reconnecting")
 
 
 class TlsStall(Misdeed):

@@ -40,13 +40,22 @@ BIG: Final = 4000
 _BEFORE_A_CONNECTION: Final = ("resolving", "connecting", "backing-off")
 
 
+_COVERED: Final = ("connect", "response")
+"""The clocks that may give up an attempt that is held up."""
+
+
+def _resolver(setup: Setup) -> tuple[str, ...]:
+    return ("peer",) if setup.phase == "resolving" else ()
+
+
 class LinkDown(Fault):
     """The far end of the client's cable is pulled: its own kernel sees no carrier, and what it sends goes nowhere."""
 
     name, words, group, needs = "link-down", "the link goes down, and later up", "path", ("ip",)
 
     def expect(self, setup: Setup) -> Expectation | str:
-        return Expectation(Kind.UNREACHABLE, setup.strikes_in)
+        # A probe that cannot be sent counts for nothing, and the kernel tries again; a resolver gives up by itself.
+        return Expectation(Kind.UNHEARD, setup.strikes_in, _resolver(setup))
 
     def inject(self, cell: Cell) -> None:
         cell.world.middle.run("ip", "link", "set", TO_CLIENT, "down")
@@ -68,7 +77,7 @@ class LinkBlip(LinkDown):
     lasts = 0.7
 
     def expect(self, setup: Setup) -> Expectation | str:
-        return Expectation(Kind.SURVIVED, setup.strikes_in)
+        return Expectation(Kind.SURVIVED, setup.strikes_in, () if setup.live else (*_COVERED, *_resolver(setup)))
 
 
 class AddressChanged(Fault):
@@ -79,7 +88,7 @@ class AddressChanged(Fault):
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.phase == "backing-off":
             return Expectation(Kind.SURVIVED, setup.strikes_in)
-        return Expectation(Kind.UNREACHABLE, setup.strikes_in)
+        return Expectation(Kind.UNREACHABLE, setup.strikes_in, _resolver(setup))
 
     def prepare(self, cell: Cell) -> None:
         self.lasts = 1.5 if cell.expectation.kind is Kind.SURVIVED else None
@@ -102,7 +111,8 @@ class AddressChanged(Fault):
 class RouteReplaced(Fault):
     """The client's way out is another interface, whose router drops what does not come from its own network (BCP 38).
 
-    So what was connected before sends into the void, and new connections have an address of the new network's.
+    So what was connected before sends into the void, and new connections have an address of the new network's. What the
+    relay sends still comes over the old link, as far as it goes unacknowledged.
     """
 
     name, words, group, needs = (
@@ -113,9 +123,10 @@ class RouteReplaced(Fault):
     )
 
     def expect(self, setup: Setup) -> Expectation | str:
-        if setup.phase == "backing-off":
+        if setup.phase in ("backing-off", "resolving"):
             return Expectation(Kind.SURVIVED, setup.strikes_in)
-        return Expectation(Kind.SILENCE, setup.strikes_in)
+        at = {"handshake": "head", "head": "streaming"}.get(setup.strikes_in, setup.strikes_in)
+        return Expectation(Kind.UNHEARD, at)
 
     def prepare(self, cell: Cell) -> None:
         self.lasts = 1.5 if cell.expectation.kind is Kind.SURVIVED else None
@@ -137,7 +148,7 @@ class RouteReplaced(Fault):
         told = cell.world.client.run("ip", "route", "get", "10.77.2.2")
         if OTHER_GATE not in told:
             raise Unproven(f"the route did not change: {told}")
-        if cell.setup.phase != "backing-off" and not self._drop.count:
+        if cell.setup.phase not in ("backing-off", "resolving") and not self._drop.count:
             raise Unproven("nothing with the old address came over the new route")
         return {"route": told.split("\\n")[0], "drops": [self._drop.told()]}
 

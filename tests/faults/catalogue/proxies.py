@@ -92,6 +92,7 @@ class Refuses(Stalls):
 class Dies(ProxyFault):
     name, words = "proxy-dies", "a proxy that resets its connections and is gone"
     how, shows = "die", "reset"
+    early = ("connecting",)
 
     def meets(self, setup: Setup) -> Expectation | str:
         if setup.phase in ("connecting", "backing-off"):

@@ -17,6 +17,7 @@ class Storm(Fault):
     name, words, group = "storm", "100,000 events at once at a slow daemon", "the daemon"
     lasts = 1.0
     patience = 40.0
+    blinds = True
     excuses = {"cpu": "to fetch 100,000 events costs what it costs; the bench measures it"}  # noqa: RUF012
 
     def expect(self, setup: Setup) -> Expectation | str:
