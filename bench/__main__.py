@@ -115,6 +115,15 @@ def _show(arguments: argparse.Namespace, on: Console) -> int:
     return 0
 
 
+def _build(arguments: argparse.Namespace, on: Console) -> int:
+    for what, build in (("the C floor", roster.build_floor), ("the Rust peer", roster.build_rust)):
+        try:
+            on.print(f"{what}: {build()}")
+        except roster.Unavailable as error:
+            on.print(f"{what}: left out, {error}")
+    return 0
+
+
 def _names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     """An argparse type: comma-separated names out of `known`."""
 
@@ -161,6 +170,10 @@ def _parser() -> Parser:
     relay.add_argument("--seconds", type=float, help="how long (default: 40)")
     relay.add_argument("--ca", help="a CA file (PEM), for https with a certificate of one's own")
     relay.set_defaults(action=_relay)
+    build = commands.add_parser(
+        "build", help="compile the C floor and the Rust peer, where there is a compiler and cargo"
+    )
+    build.set_defaults(action=_build)
     goal = commands.add_parser("goals", help="how the results in --out stand to what the library is held to")
     goal.set_defaults(action=_goals)
     show = commands.add_parser("show", help="print the tables of a result file again")

@@ -30,6 +30,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench import report
+from bench.limits import limit
 from bench.pictures import endtoend as picture
 from bench.stats import PERCENTILES, histogram, percentile
 from wire_rawsse import WireRawSSEError
@@ -109,7 +110,9 @@ class Daemon:
     def connected(self) -> None:
         """Wait until it is. Raises `OSError` where it ends instead."""
         assert self.process.stdout is not None
-        if self.process.stdout.readline() != "connected\n":
+        with limit(self.process, START_SECONDS):
+            line = self.process.stdout.readline()
+        if line != "connected\n":
             raise OSError(f"the daemon ({self.way}) did not connect")
 
     def had(self) -> dict[str, tuple[int, int]]:

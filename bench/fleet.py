@@ -23,6 +23,7 @@ from rich.table import Table
 
 from bench import report, roster, scenario
 from bench.fleet_simulation import POLICIES, Course, World, peak, simulate, until_back
+from bench.limits import limit
 from bench.pictures import fleet as picture
 from wire_rawsse import Backoff
 
@@ -90,7 +91,8 @@ def start_relay(port: int, settings: Settings, expected: int) -> tuple[subproces
         [*command, str(settings.backlog), str(expected)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert relay.stdout is not None
-    said = relay.stdout.readline().split()
+    with limit(relay, RELAY_SECONDS):
+        said = relay.stdout.readline().split()
     if len(said) != 2:
         raise OSError("the relay did not start")
     return relay, int(said[1])

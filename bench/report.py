@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import ssl
 import subprocess
 import sys
@@ -135,9 +136,17 @@ def save(name: str, content: dict[str, Any], out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.json"
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.write_text(as_text(content) + "\n")
     part.replace(path)
     return path
+
+
+_PLAIN_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
+
+
+def as_text(content: dict[str, Any]) -> str:
+    """Indented JSON, in which a list of plain values keeps to one line."""
+    return _PLAIN_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(content, indent=1))
 
 
 def load(file: Path) -> dict[str, Any]:

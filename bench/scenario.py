@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import roster, space
+from bench.limits import limit
 
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 30.0
 REPORT_SECONDS = 20.0
+SEND_SECONDS = 60.0
+"""More than a plan takes beyond its gaps, on a machine that has other things to do."""
 SETTLE_SECONDS = 0.5
 BURST = 10
 
@@ -154,7 +157,8 @@ def start_sender(link: str, tls: tuple[str, str] | None) -> tuple[subprocess.Pop
     else:
         sender = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert sender.stdout is not None
-    said = sender.stdout.readline().split()
+    with limit(sender, READY_SECONDS):
+        said = sender.stdout.readline().split()
     if len(said) != 2:
         raise OSError("the sender did not start")
     return sender, address, int(said[1])
@@ -239,14 +243,15 @@ class Scenario:
         assert sender.stdin is not None and sender.stdout is not None
         sender.stdin.write(json.dumps({"order": steps, "gap_ms": gap, "seed": self.plan.seed, "what": what}) + "\n")
         sender.stdin.flush()
-        for line in sender.stdout:
-            word, _, rest = line.partition(" ")
-            if word == "progress" and not self.quiet:
-                print(f"progress {min(total, self.done + int(rest))} {total}", flush=True)
-            elif line.startswith("{"):
-                self.done += len(steps)
-                sent: list[list[int]] = json.loads(line)["sent"]
-                return sent
+        with limit(sender, SEND_SECONDS + len(steps) * gap[1] / 1000):
+            for line in sender.stdout:
+                word, _, rest = line.partition(" ")
+                if word == "progress" and not self.quiet:
+                    print(f"progress {min(total, self.done + int(rest))} {total}", flush=True)
+                elif line.startswith("{"):
+                    self.done += len(steps)
+                    sent: list[list[int]] = json.loads(line)["sent"]
+                    return sent
         raise RuntimeError("the sender ended in the middle of its plan")
 
 

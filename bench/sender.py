@@ -22,6 +22,7 @@ import random
 import selectors
 import socket
 import ssl
+import struct
 import sys
 import time
 
@@ -31,6 +32,8 @@ HEAD = (
 )
 PROGRESS_EVERY = 50
 REQUEST_SECONDS = 60.0
+SEND_LIMIT = struct.pack("@ll", 10, 0)
+"""A `timeval`: a client that does not read for 10 s is lost, and does not hold up the rest."""
 
 
 def event(sequence: int) -> bytes:
@@ -95,7 +98,9 @@ class Sender:
             connection.close()
             say(f"refused {error!r}")
             return
+        # In the kernel: a timeout of Python's own would put a poll between the stamp and the send.
         connection.settimeout(None)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_LIMIT)
         self.streams[name] = connection
         self.sequence[name] = 0
         say(f"subscribed {name}")

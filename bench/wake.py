@@ -20,12 +20,13 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from bench import endtoend, report, roster, space, wake_table
+from bench.limits import limit
 from bench.pictures import endtoend as end_picture
 from bench.pictures import wake as picture
 from bench.scenario import Outcome, Plan
 from bench.stats import Latencies, latencies, summarise
 
-SCENARIO_SECONDS = 900
+SCENARIO_SECONDS = 600
 NO_PAIR = "its connection was lost in the run, or none of its wakes could be paired with an event"
 
 
@@ -59,12 +60,13 @@ def run_scenario(plan: Plan, prefix: Sequence[str], advance: Callable[[int, int]
     assert child.stdout is not None and child.stderr is not None
     found: dict[str, Outcome] = {}
     try:
-        for line in child.stdout:
-            if line.startswith("progress "):
-                done, total = line.split()[1:]
-                advance(int(done), int(total))
-            elif line.startswith("{"):
-                found = {name: Outcome(**fields) for name, fields in json.loads(line).items()}
+        with limit(child, SCENARIO_SECONDS):
+            for line in child.stdout:
+                if line.startswith("progress "):
+                    done, total = line.split()[1:]
+                    advance(int(done), int(total))
+                elif line.startswith("{"):
+                    found = {name: Outcome(**fields) for name, fields in json.loads(line).items()}
         last = (child.stderr.read().strip().splitlines() or ["it said nothing"])[-1]
     finally:
         # A scenario whose reader has gone ends its clients and itself at its next line of progress.

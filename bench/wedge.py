@@ -30,6 +30,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench import report, roster, space
+from bench.limits import limit
 from bench.pictures import wedge as picture
 from bench.wedge_clients import REQWEST, SUBJECTS
 from bench.wedge_scene import Plan
@@ -70,11 +71,12 @@ def run_scene(plan: Plan, prefix: list[str], advance: Callable[[float], None]) -
     assert child.stdout is not None and child.stderr is not None
     found: dict[str, Any] = {}
     try:
-        for line in child.stdout:
-            if line.startswith("progress "):
-                advance(float(line.split()[1]))
-            elif line.startswith("{"):
-                found = json.loads(line)
+        with limit(child, plan.window + plan.heal + SCENE_SECONDS):
+            for line in child.stdout:
+                if line.startswith("progress "):
+                    advance(float(line.split()[1]))
+                elif line.startswith("{"):
+                    found = json.loads(line)
         last = (child.stderr.read().strip().splitlines() or ["it said nothing"])[-1]
         if child.wait(SCENE_SECONDS) != 0 or not found:
             raise RuntimeError(f"the scene failed: {last}")

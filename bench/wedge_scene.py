@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench import scenario, space
+from bench.limits import limit
 from bench.wedge_clients import REQWEST
 
 LOOK_SECONDS = 0.05
@@ -72,7 +73,8 @@ class RelayProcess:
     def __init__(self, scene: Scene, process: subprocess.Popen[str]) -> None:
         self.scene, self.process = scene, process
         assert process.stdout is not None
-        self.port = int(process.stdout.readline().split()[1])
+        with limit(process, CONNECT_SECONDS):
+            self.port = int(process.stdout.readline().split()[1])
         self.begun = threading.Event()
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
