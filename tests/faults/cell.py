@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.faults import bounds
@@ -25,6 +25,7 @@ from tests.faults.phases import HOLDS, PROXY_PORT
 from tests.faults.stage import HTTPS, Post, Poster, Relay
 from tests.faults.tools import LabError, program
 from tests.faults.world import RELAY, World
+from wire_rawsse.relay.faults import Fault as RelayFault
 
 MEASURED_EVENTS: Final = 8
 LINGER: Final = 0.3
@@ -113,9 +114,17 @@ class Cell:
         """Events one by one on a stream that is well: each must wake."""
         self.measured.calm += self.poster.several(count)
 
-    def await_strike(self, seconds: float = 3.0) -> None:
-        """Wait until the relay has done what it was told to do wrong."""
-        self.relay.control("await", counter="strikes", at_least=1, seconds=seconds)
+    def strike(self, *deeds: RelayFault) -> Callable[[], None]:
+        """Tell the relay what to do wrong from now on; gives a function that waits until each has been done."""
+        wanted = self.relay.report()["strikes"] + len(deeds)
+        self.relay.misbehave(*deeds)
+
+        def wait() -> None:
+            done = self.relay.control("await", counter="strikes", at_least=wanted, seconds=3.0)
+            if not done["reached"]:
+                raise LabError(f"the relay did not do {', '.join(deed.action for deed in deeds)}")
+
+        return wait
 
     def measure(self) -> Measured:
         """Run it. Raises `LabError`, `Unproven` among them."""

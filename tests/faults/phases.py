@@ -94,12 +94,12 @@ class Connecting(Hold):
 class Handshake(Hold):
     def arrange(self) -> None:
         if not self.early:
-            self.cell.relay.misbehave(RelayFault("silent", at="handshake", flights=0, count=1))
+            self._struck = self.cell.strike(RelayFault("silent", at="handshake", flights=0, count=1))
 
     def reach(self) -> None:
         self.wait("handshake", "backing-off" if self.early else "handshake")
         if not self.early:
-            self.cell.await_strike()
+            self._struck()
 
     def release(self) -> None:
         if not self.early:
@@ -109,12 +109,12 @@ class Handshake(Hold):
 class Head(Hold):
     def arrange(self) -> None:
         if not self.early:
-            self.cell.relay.misbehave(RelayFault("silent", at="request", only="stream", scope="new", count=1))
+            self._struck = self.cell.strike(RelayFault("silent", at="request", only="stream", scope="new", count=1))
 
     def reach(self) -> None:
         self.wait("head")
         if not self.early:
-            self.cell.await_strike()
+            self._struck()
 
     def release(self) -> None:
         if not self.early:
@@ -132,9 +132,9 @@ class MidLine(Hold):
         if self.early:
             return
         cell = self.cell
-        cell.relay.misbehave(RelayFault("silent", at="event", scope="live"))
+        struck = cell.strike(RelayFault("silent", at="event", scope="live"))
         cell.poster.one()
-        cell.await_strike()
+        struck()
         time.sleep(0.05)  # The half line is there.
 
     def release(self) -> None:
@@ -168,9 +168,9 @@ class Reconnecting(Hold):
         hold = RelayFault("silent", at="request", only="stream", scope="new", count=1)
         if cell.setup.tls:
             hold = RelayFault("silent", at="handshake", flights=0, count=1)
-        cell.relay.misbehave(hold, reset)
+        struck = cell.strike(hold, reset)
         self.wait("handshake" if cell.setup.tls else "head", position=position)
-        cell.await_strike()
+        struck()
 
     def release(self) -> None:
         if not self.early:
