@@ -135,6 +135,7 @@ class TestHead:
             OK + b" A: b\r\n\r\n",
             OK + b"Content-Length: x\r\n\r\n",
             OK + b"Content-Length: -1\r\n\r\n",
+            OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
             OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
             OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",  # Which nobody asked for.

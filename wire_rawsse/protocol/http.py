@@ -121,8 +121,9 @@ class Exchange:
                 if has_body and any(name == "transfer-encoding" for name, _ in fields):
                     self._chunked = ChunkedBody()
                 return Response(event.status_code, event.reason.decode("latin-1"), fields)
-        except h11.RemoteProtocolError:
-            # h11's own text may quote a header line, and the line may echo a secret of ours.
+        except (h11.RemoteProtocolError, ValueError):
+            # h11's own text may quote a header line, and the line may echo a secret of ours. ValueError is what h11
+            # before 0.16 has for a Content-Length of thousands of digits.
             raise MalformedResponse(
                 f"the response head breaks HTTP/1.1 (RFC 9112): {excerpt(self._first, self._secrets)}"
             ) from None
