@@ -355,6 +355,17 @@ class TestTrust:
             context_for(tmp_path)
         assert not str(failed.value).endswith(": ")
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        """Nobody may ever write into it, and whoever read it would attend no stream meanwhile."""
+        os.mkfifo(tmp_path / "ca.pem")
+        with pytest.raises(TrustError, match="expected a regular file"):
+            context_for(tmp_path / "ca.pem")
+
+    def test_a_path_that_is_none(self) -> None:
+        with pytest.raises(TrustError, match="no path may have"):
+            context_for("a\0b")
+
     def test_half_a_certificate(self, authority: Authority, tmp_path: Path) -> None:
         file = tmp_path / "ca.pem"
         whole = authority.file.read_bytes()

@@ -18,6 +18,7 @@ import _thread
 import errno
 import os
 import socket
+import stat
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -94,6 +95,11 @@ def _version_of(path: str) -> object:
         facts = os.stat(path)
     except OSError as error:
         raise TrustError(f"the CA file {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise TrustError("the CA file's path holds a character that no path may have") from error
+    if not stat.S_ISREG(facts.st_mode):
+        # It would be read by the thread that attends every stream, and a pipe may never say anything.
+        raise TrustError(f"the CA file {path} cannot be used: expected a regular file, found something else")
     return facts.st_mtime_ns, facts.st_ino, facts.st_size
 
 
