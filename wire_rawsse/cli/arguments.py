@@ -62,6 +62,12 @@ class Parser(argparse.ArgumentParser):
         return namespace
 
     def error(self, message: str) -> NoReturn:
+        option, quoted, _ = message.partition(": ignored explicit argument ")
+        if quoted:  # Of an option that takes none; and what came may be the secret of another one.
+            message = f"{option}: expected no value with it, got one"
+        option, number, came = message.partition(" value: ")
+        if number and option.endswith((": invalid int", ": invalid float")):
+            message = f"{option.rpartition(':')[0]}: expected a number, got {excerpt(came)}"
         raise Failure(f"{message.removeprefix('argument ')}; see: {self.prog} --help", USAGE)
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -99,7 +105,8 @@ def seconds(*, zero: bool = False) -> Callable[[str], float]:
 
     def convert(text: str) -> float:
         try:
-            value = float(text)
+            # Python would read digits of every script, and 1_0 as ten.
+            value = float(text) if text.isascii() and "_" not in text else math.nan
         except ValueError:
             value = math.nan
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
@@ -115,6 +122,13 @@ def whole(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {shown(text)}")
+
+
+def path(text: str) -> str:
+    """A type for argparse: the name of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file, got nothing")
+    return text
 
 
 def shown(text: str) -> str:
@@ -138,7 +152,8 @@ def add_limits(options: Parser) -> None:
             default=default,
             help=f"{meaning} (default %(default)g)",
         )
-    limits.add_argument("--cacert", metavar="FILE", help="trust these certificates (PEM) instead of the default ones")
+    trust = "trust these certificates (PEM) instead of the default ones"
+    limits.add_argument("--cacert", metavar="FILE", type=path, help=trust)
 
 
 def timeouts(options: argparse.Namespace) -> Timeouts:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.cli import given, logs, stdio
-from wire_rawsse.cli.arguments import Parser, add_limits, timeouts, whole
+from wire_rawsse.cli.arguments import Parser, add_limits, path, timeouts, whole
 from wire_rawsse.cli.ending import FAILED, INTERRUPTED, OK, TERMINATED, USAGE, Failure, before_the_end
 from wire_rawsse.cli.quiet import QuietLine, describe
 from wire_rawsse.errors import ClosedError, InvalidRequest, WireRawSSEError
@@ -58,12 +58,14 @@ def parser() -> Parser:
     options.add_argument("--last-event-id", metavar="ID", default="", help="where to resume")
     secrets = options.add_argument_group("what is sent", "Secrets come from files or the environment, never from here.")
     secrets.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help="a field without a secret")
-    secrets.add_argument("--headers-file", metavar="FILE", help="a field a line, NAME: VALUE; # begins a comment")
+    secrets.add_argument(
+        "--headers-file", metavar="FILE", type=path, help="a field a line, NAME: VALUE; # begins a comment"
+    )
     token = secrets.add_mutually_exclusive_group()
-    token.add_argument("--token-file", metavar="FILE", help="the bearer token; read anew at each connect")
+    token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token; read anew at each connect")
     token.add_argument("--token-env", metavar="NAME", help="the variable that holds the bearer token")
     secrets.add_argument("--method", metavar="METHOD", help="default GET, or POST with --data-file")
-    secrets.add_argument("--data-file", metavar="FILE", help="the body of the request")
+    secrets.add_argument("--data-file", metavar="FILE", type=path, help="the body of the request")
     add_limits(options)
     return options
 

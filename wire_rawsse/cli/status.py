@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from wire_rawsse.cli import stdio
-from wire_rawsse.cli.arguments import Parser
+from wire_rawsse.cli.arguments import Parser, path
 from wire_rawsse.cli.ending import INTERRUPTED, TERMINATED
 from wire_rawsse.errors import RelayFileError
 from wire_rawsse.wire import paths
@@ -31,7 +31,9 @@ def parser() -> Parser:
         },
     )
     options.add_argument("--json", action="store_true", help="the verdict and the whole file as one JSON object")
-    options.add_argument("--file", metavar="FILE", help="this file instead of the one in wire's state folder")
+    options.add_argument(
+        "--file", metavar="FILE", type=path, help="this file instead of the one in wire's state folder"
+    )
     return options
 
 

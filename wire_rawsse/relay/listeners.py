@@ -30,7 +30,7 @@ _BACKLOG: Final = 1024
 def host_and_port(place: str) -> tuple[str, int]:
     """Of HOST:PORT, or [IPv6]:PORT. Raises `InvalidRequest`."""
     host, colon, port = place.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise InvalidRequest("a place to listen on must be HOST:PORT with a port from 0 to 65535")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
@@ -51,8 +51,10 @@ class Listener:
         try:
             sock = self._bind()
             sock.listen(_BACKLOG)
-        except OSError as error:
-            why = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # The latter for what no host name can be (RFC 3490).
+            why = getattr(error, "strerror", None) or (
+                str(error) if isinstance(error, OSError) else "it is no host name"
+            )
             raise ConnectError(
                 f"cannot listen on {self.name}: {why}; end what is there, or choose another place"
             ) from error

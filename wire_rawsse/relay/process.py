@@ -58,7 +58,8 @@ class RelayProcess:
             [sys.executable, "-m", "wire_rawsse.relay", "--json", "--with-parent", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},  # No json.py of the current folder's.
+            # No json.py of the current folder's, and no encoding but the one that is read here.
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"},
             start_new_session=True,  # A Ctrl-C is for whoever started it; it would meet an interpreter still loading.
         )
         assert self._process.stdout is not None

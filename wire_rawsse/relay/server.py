@@ -67,6 +67,8 @@ class RelayOptions:
             raise InvalidRequest("the heartbeat, the allocation rate and its burst must be above 0")
         if self.uds and sys.platform == "win32":
             raise InvalidRequest("Unix-domain sockets are not to be had on this platform")
+        if "" in self.uds:
+            raise InvalidRequest("a Unix-domain socket must have a path")
         for place in (*self.bind, *self.bind_tls):
             host_and_port(place)
 

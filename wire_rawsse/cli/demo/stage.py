@@ -150,6 +150,7 @@ class Stage:
             **os.environ,
             "WIRE_HOME": self.home,
             "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH")))),
+            "PYTHONIOENCODING": "utf-8",  # That is what is read here.
             "NO_PROXY": "*",  # A proxy of this machine's has no part in this.
             "no_proxy": "*",
         }
