@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from tests.fuzz import corpora, findings, planted, run, targets
-from tests.simulation.planted import planted as with_bug
+from tests.simulation.planting import planted as with_bug
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import wire_rawsse
 from tests.fuzz.findings import failure
-from tests.simulation.planted import Plant, planted
+from tests.simulation.planting import Plant, planted
 
 HERE: Final = Path(__file__).parent / "corpus"
 PACKAGE: Final = str(Path(wire_rawsse.__file__).parent)

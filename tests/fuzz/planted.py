@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.simulation.planted import Plant, plant
+from tests.simulation.planting import Plant, plant
 
 SHIPPED: Final = "us, and shipped until a fuzzer found it"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz import corpora, findings, planted, targets
-from tests.simulation.planted import Plant
-from tests.simulation.planted import planted as with_bug
+from tests.simulation.planting import Plant
+from tests.simulation.planting import planted as with_bug
 
 CASES = [(name, one) for name, plants in planted.PLANTS.items() for one in plants]
 

@@ -18,7 +18,7 @@ def main() -> None:
     # looks at each character many times, and took half of the time.
     with atheris.instrument_imports(include=["wire_rawsse"], exclude=["wire_rawsse.errors"]):
         from tests.fuzz import planted, targets
-        from tests.simulation.planted import planted as with_bug
+        from tests.simulation.planting import planted as with_bug
 
         target = targets.load(name)
     with with_bug(planted.by_words(name, bug)) if bug else nullcontext():

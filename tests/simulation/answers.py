@@ -8,9 +8,11 @@ from tests.simulation.network import Connection, Program
 from tests.simulation.relay import CHUNKED, CLOSE, Answer, Visit, opening
 
 
-def well(framing: int = CHUNKED) -> Answer:
+def well(framing: int = CHUNKED, before: bytes = b"") -> Answer:
+    """`before`: what comes with the head, in front of it."""
+
     def answer(visit: Visit, asked: bytes) -> None:
-        visit.relay.open(visit, asked, framing)
+        visit.relay.open(visit, asked, framing, before + opening(framing))
 
     return answer
 

@@ -292,6 +292,7 @@ _ANSWERS: Final[list[Callable[[Side, random.Random], Answer]]] = [
     lambda side, dice: answers.redirects(["/elsewhere", "/again"], answers.well(side.framing)),
     lambda side, dice: answers.redirects([side.url] * 20, answers.silence),
     lambda side, dice: answers.raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20, answers.stay),
+    lambda side, dice: answers.well(side.framing, b"HTTP/1.1 103 Early Hints\r\n\r\n"),
 ]
 
 

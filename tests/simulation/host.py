@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import Protocol
 
 from tests.simulation.kernel import Kernel
@@ -108,13 +109,19 @@ class Thread(Inline):
         self.employer.woken()
         if not self._busy:
             self._busy = True
-            self.kernel.after(0.0001, self._daemon)
+            self.kernel.after(0.0001, self._daemon, True)
         self.kernel.advance(LET_GO)
 
-    def _daemon(self) -> None:
-        """The other thread: pulls while there is a wake, and works after each pull."""
+    def _daemon(self, woken: bool) -> None:
+        """The other thread: polls the channel, pulls while there is a wake, and works after each pull."""
+        fd = self._channel.fileno()  # A real one, and its only real thing: it is asked and never waited for.
+        readable = bool(select.select([fd], [], [], 0)[0])
         if self._channel.wait(0):
+            if not readable:
+                self.kernel.fail("a wake is pending, and the channel's descriptor does not say so")
             self.employer.pulled()
-            self.kernel.after(self.work, self._daemon)
+            self.kernel.after(self.work, self._daemon, False)
         else:
             self._busy = False
+            if woken:
+                self.kernel.fail("the subscriber has set a wake, and the daemon finds none")

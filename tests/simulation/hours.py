@@ -47,6 +47,7 @@ CALM: Final = Setting(
     post_every=300.0,
     fault_every=1e12,
     tick=0.0,
+    ids=True,
 )
 
 

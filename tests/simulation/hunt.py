@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.simulation import run
-from tests.simulation.planted import PLANTS, Plant
+from tests.simulation.planted import PLANTS
+from tests.simulation.planting import Plant
 
 SEED: Final = "hunt"
-MOST_DAYS: Final = 2 * run.YEAR
+MOST_DAYS: Final = run.YEAR
 """As long as a bug is looked for."""
 
 

@@ -29,6 +29,8 @@ from wire_rawsse.waits import READ
 FIRST_DESCRIPTOR: Final = 3
 MOST_IDLE_TURNS: Final = 12
 """Polls in a row that moved nothing. A deadline costs two (it is judged by a poll of its own), a signal one."""
+ENOUGH: Final = 1 << 16
+"""Descriptors, where they are not scarce."""
 SHORTEST_ABSENCE: Final = 0.01
 """Seconds; what is shorter is no absence worth remembering."""
 _SAME_TIME: Final = 1e-4
@@ -67,7 +69,7 @@ class Kernel:
         """Bytes and other effects, counted, so that a turn without any can be told."""
         self.dirty = True
         """Something may be ready."""
-        self.most_descriptors = 1 << 16
+        self.most_descriptors = ENOUGH
         self.most_watched = 1 << 16
         self.descriptors: dict[int, Descriptor] = {}
         self.pollers: list[MemoryPoller] = []

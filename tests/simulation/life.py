@@ -52,6 +52,8 @@ class Setting:
     post_every: float
     fault_every: float
     tick: float
+    ids: bool
+    """Events carry ids, whether or not they are replayed."""
 
 
 def draw(seed: str) -> Setting:
@@ -85,6 +87,7 @@ def draw(seed: str) -> Setting:
         post_every=dice.choices([20.0, 300.0, 3600.0], [1, 2, 2])[0] * (timeouts.read / 75),
         fault_every=dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0] * (timeouts.read / 75),
         tick=dice.choice([0.0, 1e-6, 2e-5]),
+        ids=dice.random() < 0.5,
     )
 
 
@@ -103,7 +106,7 @@ class Side:
         self.endpoint = Endpoint(self.relay) if tls else None
         self.relay.gate.program = self.endpoint or self.relay
         self.relay.replays = setting.sink == "replayed events"
-        self.compose = self.relay.compose = weather.with_id if self.relay.replays else compose
+        self.compose = self.relay.compose = weather.with_id if self.relay.replays or setting.ids else compose
         self.proxy = Proxy(self.relay.gate) if setting.scheme == "https by proxy" else None
         self.url: str = ""
         self.base: str = ""
@@ -191,7 +194,7 @@ class Side:
     def restart(self) -> None:
         """`restart()`, or what a subscriber's does to each of its streams."""
         if not self.watch.absent:
-            self.watch.interrupt()
+            self.watch.restarted()
             self.life.loop.interrupt(self.stream.task, Restart())
 
     def consume(self) -> None:

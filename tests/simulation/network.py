@@ -53,6 +53,8 @@ class Connection:
         """From where to where the bytes are those of a body, not yet received."""
         self.events: deque[tuple[int, int]] = deque()
         """The offset behind an event, and its number, not yet delivered."""
+        self.head_end: int | None = None
+        """The offset behind a head that opens a stream."""
         self.drip_from: int | None = None
         """The offset at which something began to drip that is not meant to end."""
 

@@ -1,53 +1,17 @@
 """Bugs, put into the shipped code on purpose: what simulates years must find them, and says after how long.
 
-A plant is a change of the source, as small as the slip of a hand would be: in this function, these words become those.
-Where the words are no longer there the plant is out of date, and says so. The changed function takes the place of the
-shipped one wherever that is known, and everything is put back afterwards.
+Some were thought up by whoever wrote the invariants, some are slips that were really made on the way (`MADE`), and some
+are from somebody who has read neither: see `planted_by_a_stranger`.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
-import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from types import FunctionType
-from typing import Any, Final
-from unittest import mock
+from typing import Final
 
-US: Final = "us"
-MADE: Final = "us, on the way"
-"""A slip that was made while this was written."""
-STRANGER: Final = "a stranger"
-"""By somebody who had not read what is in this folder."""
+from tests.simulation.planted_by_a_stranger import STRANGERS
+from tests.simulation.planting import MADE, Plant, plant
 
-
-@dataclass(frozen=True)
-class Change:
-    """In `where` ("module:function" or "module:Class.method", below `wire_rawsse`), `old` becomes `new`."""
-
-    where: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True)
-class Plant:
-    name: str
-    changes: Sequence[Change]
-    by: str = US
-    why: str = ""
-    """What its author meant."""
-
-
-def plant(name: str, where: str, old: str, new: str, by: str = US) -> Plant:
-    return Plant(name, [Change(where, old, new)], by)
-
-
-PLANTS: Final[list[Plant]] = [
+OURS: Final[list[Plant]] = [
     plant(
         "the silence clock is not restarted by bytes",
         "stream:Silence.heard",
@@ -151,8 +115,8 @@ PLANTS: Final[list[Plant]] = [
     plant(
         "each retry of a silent name starts another thread",
         "transport.resolve:Resolver.resolve",
-        "if not under_way:",
-        "if True:",
+        "if not under_way:\n                self._start",
+        "if True:\n                self._start",
     ),
     plant(
         "an answer from another thread is not looked for",
@@ -229,7 +193,7 @@ PLANTS: Final[list[Plant]] = [
     plant(
         "what drips in step with a deadline pushes it ahead",
         "hosts.task:Task.found",
-        "if now - deadline < NO_DOUBT:",
+        "if now - deadline < NO_DOUBT and self._loop.slept_until(deadline + self._lag):",
         "if False:",
         by=MADE,
     ),
@@ -247,7 +211,45 @@ PLANTS: Final[list[Plant]] = [
         "min(self.BURST, self._tokens + (now - self._since) / self._slow) - 1",
         by=MADE,
     ),
+    plant(
+        "whoever looks in just when a deadline passes is taken for one that slept until then",
+        "hosts.inline:Loop.slept_until",
+        "return self._handed_out or self._began < moment",
+        "return True",
+        by=MADE,
+    ),
+    plant(
+        "each stream of a subscriber has its own look-ups",
+        "hosts.task:Task.resolve",
+        "if loop.resolver is None:",
+        "if True:",
+        by=MADE,
+    ),
+    plant(
+        "each slot of a relay begins with a pace of its own",
+        "streams:Streams.add",
+        "if self._paces.get(relay):",
+        "if False:",
+        by=MADE,
+    ),
+    plant(
+        "stream_state.json is written in place",
+        "wire.files:replace_whole",
+        "descriptor = _create(machine, temporary)",
+        "temporary = path; remove(path, machine); descriptor = _create(machine, temporary)",
+    ),
+    plant(
+        "a relay.json that is half there is taken for one without endpoints",
+        "wire.follow:Follower._read",
+        "            self._report(str(error))\n            return\n",
+        "            self._report(str(error))\n"
+        "            for endpoint in list(self._tasks):\n"
+        "                self._leave(endpoint)\n"
+        "            return\n",
+    ),
 ]
+
+PLANTS: Final = [*OURS, *STRANGERS]
 
 
 def by_name(name: str) -> Plant:
@@ -256,41 +258,3 @@ def by_name(name: str) -> Plant:
     if len(found) != 1:
         raise LookupError(f"{len(found)} plants have {name!r} in their name")
     return found[0]
-
-
-@contextmanager
-def planted(bug: Plant) -> Iterator[None]:
-    """The shipped code with this bug in it."""
-    with ExitStack() as stack:
-        for change in bug.changes:
-            for owner, name, changed in _places(change):
-                stack.enter_context(mock.patch.object(owner, name, changed))
-        yield
-
-
-def _places(change: Change) -> Iterator[tuple[Any, str, Any]]:
-    """Where the shipped function is known, and by which name, with what is to take its place."""
-    module_name, _, path = change.where.partition(":")
-    module = importlib.import_module(f"wire_rawsse.{module_name}")
-    owner: Any = module
-    *classes, name = path.split(".")
-    for one in classes:
-        owner = getattr(owner, one)
-    shipped = inspect.getattr_static(owner, name)
-    changed = _changed(shipped, change, vars(module))
-    yield owner, name, changed
-    if not classes:
-        for other_name, other in list(sys.modules.items()):
-            if other_name.startswith("wire_rawsse.") and other is not module and vars(other).get(name) is shipped:
-                yield other, name, changed
-
-
-def _changed(shipped: Any, change: Change, globals_: dict[str, Any]) -> Any:
-    assert isinstance(shipped, FunctionType), f"{change.where} is no function"
-    source = inspect.getsource(shipped)
-    if source.count(change.old) != 1:
-        raise LookupError(f"{change.where} has changed: the plant expects {change.old!r} in it, once")
-    scope: dict[str, Any] = {}
-    text = textwrap.dedent(source.replace(change.old, change.new))
-    exec(compile(text, f"<planted in {change.where}>", "exec"), globals_, scope)
-    return scope[shipped.__name__]

@@ -245,6 +245,7 @@ class Relay:
         """Accept a subscription and begin to stream."""
         self.begin(visit, asked, framing)
         visit.raw(head or opening(framing))
+        visit.connection.head_end = visit.connection.sent
         self.keep(visit)
 
     def begin(self, visit: Visit, asked: bytes, framing: int) -> None:

@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from tests.simulation.kernel import Violation
 from tests.simulation.life import DAY, Life, draw
-from tests.simulation.planted import by_name, planted
+from tests.simulation.planted import by_name
+from tests.simulation.planting import planted
 
 YEAR: Final = 365.25
 """Days."""

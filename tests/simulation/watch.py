@@ -75,6 +75,7 @@ class Watch:
         self.begun = 0
         self.healthy_streams = 0
         """How many connections were attempted, and how many of them were healthy."""
+        self._restarted_at: float | None = None
         self._owes_wake = False
         self._drip_at: float | None = None
         self._attempts: deque[float] = deque()
@@ -95,6 +96,7 @@ class Watch:
         self.plan = stream.plan
         self.record = stream.record
         self.live = self._ended = None
+        self._restarted_at = None
         self.over = self.absent = self._interrupted = self._owes_wake = False
         self._failures = 0
         if fresh:
@@ -124,6 +126,12 @@ class Watch:
         self._interrupted = True
         self.interruptions.append(self.kernel.now)
 
+    def restarted(self) -> None:
+        """The host calls `restart()`: whatever the stream is at, another begins at once."""
+        self.interrupt()
+        if self._restarted_at is None:
+            self._restarted_at = self.kernel.now
+
     # What the library does.
 
     def _enter(self, before: str, phase: str) -> None:
@@ -147,6 +155,7 @@ class Watch:
     def _begin(self) -> None:
         now = self.kernel.now
         self._begun = now
+        self._restarted_at = None
         self.begun += 1
         self.live = None
         if self._ended is not None and not self._interrupted:
@@ -220,6 +229,8 @@ class Watch:
             # A stream's clock may have lost the benefit of some doubts, each a moment between two bytes.
             if away < EPSILON and not 0.95 * true - 2 <= healthy <= true + EARLY + away:
                 self._fail(f"healthy for {true:.3f} s, and {healthy:.3f} s are counted")
+        elif healthy:
+            self._fail(f"healthy for {healthy:.3f} s, and there was no stream")
         wish, least, longest = backoff.initial, 0.0, backoff.maximum
         if self.stream.sink.retry_ms is not None:
             least = wish = min(max(self.stream.sink.retry_ms / 1000, 0.1), HOUR)
@@ -272,17 +283,23 @@ class Watch:
                     self._drip_at = self.kernel.now
                 self._bound(self._drip_at, 2 * self.plan.timeouts.read, "dripping and still connected")
         else:
-            self._check_phase(phase)
+            self._check_phase(phase, sleeps)
+        if self._restarted_at is not None and not (self.closing or self.over):
+            self._bound(self._restarted_at, 0.0, "asked to restart, and goes on")
         wait = self.stream.task.wait
         if not (self.closing or self.over) and (wait is None or not math.isfinite(wait.deadline)):
             self._fail("waits without a deadline")
 
-    def _check_phase(self, phase: str) -> None:
+    def _check_phase(self, phase: str, sleeps: bool) -> None:
         timeouts = self.plan.timeouts
         if phase in ("resolving", "connecting", "tunnel", "handshake"):
             self._bound(self._hop_since, timeouts.connect, "connecting")
         elif phase == "head":
             self._bound(self._since, timeouts.response, "waiting for a head")
+            for sock in self._sockets() if sleeps else ():
+                head = None if sock.connection is None else sock.connection.head_end
+                if head is not None and sock.delivered >= head and not sock.write_blocked:
+                    self._fail("the host sleeps, and a head that was delivered is waited for")
         elif phase == "backing off" and self._ended is not None:
             self._bound(self._ended[0], self._ended[1], "backing off")
         if phase in _WHERE_SOCKETS_ARE and len(self._sockets()) != _WHERE_SOCKETS_ARE[phase]:

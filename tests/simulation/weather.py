@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tests.simulation import faults_of_files as files
 from tests.simulation import faults_of_relays as relays
 from tests.simulation.faults_of_relays import End, Fault, over, with_id
+from tests.simulation.kernel import ENOUGH
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life, Side
@@ -195,7 +196,8 @@ def _names(side: Side, what: str) -> End:
 
 def slow_names(side: Side, dice: random.Random) -> End:
     names = [side.life.scene.names.known[name] for name in side.names]
-    seconds = dice.uniform(0.5, 20)
+    connect = side.life.setting.timeouts.connect
+    seconds = dice.choice([dice.uniform(0.5, 20), connect - dice.uniform(0.0, 0.3)])
     for name in names:
         name.delay = seconds
 
@@ -227,7 +229,7 @@ def no_descriptors(side: Side, dice: random.Random) -> End:
     kernel.most_descriptors = len(kernel.descriptors) + dice.choice([-1, 0, 1])
 
     def end() -> None:
-        kernel.most_descriptors = 1 << 16
+        kernel.most_descriptors = ENOUGH
 
     return end
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation.disk import PID, RELAY_JSON, STREAM_STATE, MemoryDisk
 from tests.simulation.scene import Joined, MemoryStreams
-from tests.simulation.watch import EPSILON
+from tests.simulation.watch import EARLY, EPSILON
 from wire_rawsse.hosts.task import Task
 from wire_rawsse.policy import Backoff, Keepalive
 from wire_rawsse.wire.follow import LOOK_WITHIN, Follower
@@ -45,6 +45,7 @@ class Wires:
         self.said: dict[str, Any] | None = None
         """What stream_state.json says."""
         self._said_at = self.kernel.now
+        self._inode = 0
         self._reconnects = 0
         self._named: dict[Side, bytes] = {}
         """The endpoints, by what a good relay.json says; it may hold others than it did a moment ago."""
@@ -145,8 +146,20 @@ class Wires:
         if count < self._reconnects:
             self.kernel.fail(f"the count of reconnects fell from {self._reconnects} to {count}")
         self._reconnects = count
+        if inode.number != self._inode and self.said is not None and not self.life.closing:
+            self._check_rate(said)
+        self._inode = inode.number
         self.said, self._said_at = said, self.kernel.now
         self._checked = False
+
+    def _check_rate(self, said: dict[str, Any]) -> None:
+        """At most one write in `LEAST_INTERVAL`, and without news one in `REFRESH`; what failed is tried sooner."""
+        passed = self.kernel.now - self._said_at
+        if passed < LEAST_INTERVAL - EARLY:
+            self.kernel.fail(f"stream_state.json is written again after {passed:.3f} s")
+        trouble = self._writable_since > self._said_at
+        if passed < REFRESH - EARLY and not trouble and _news(said) == _news(self.said):
+            self.kernel.fail(f"stream_state.json is written again after {passed:.3f} s, and nothing is new")
 
     def check(self, sleeps: bool = True) -> None:
         now, disk = self.kernel.now, self.disk
@@ -200,3 +213,11 @@ class Wires:
         left = [path for path in self.disk.files if path.endswith(".tmp")]
         if left:
             self.kernel.fail(f"left behind on the disk: {left}")
+
+
+def _news(said: dict[str, Any] | None) -> Any:
+    """What is worth a write before the refresh is due."""
+    if said is None:
+        return None
+    parts = [said, *said["endpoints"]]
+    return [(one.get("relay"), one["state"], one["last_error"], one["reconnect_count"], one["phase"]) for one in parts]
