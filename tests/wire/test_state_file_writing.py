@@ -229,12 +229,15 @@ def test_a_folder_that_cannot_be_is_told_once_and_again_after_it_worked(
     file.offer(snapshot(), 0.0)
     with caplog.at_level(logging.DEBUG, logger="wire_rawsse"):
         assert not file.flush(0.0)
-        assert file.due() == 30.0  # Tried again, at a pace that costs nothing.
-        assert not file.flush(29.9)
-        assert not file.flush(30.0)
-        file.offer(snapshot("error"), 35.0)
-        assert file.due() == 31.0  # News are worth an attempt.
-        assert not file.flush(35.0)
+        # Tried again, soon at first, so that a short trouble is short for the reader too; then at a pace that costs
+        # nothing.
+        for due in (1.0, 3.0, 7.0, 15.0, 31.0, 61.0, 91.0):
+            assert file.due() == due
+            assert not file.flush(due - 0.1)
+            assert not file.flush(due)
+        file.offer(snapshot("error"), 95.0)
+        assert file.due() == 92.0  # News are worth an attempt.
+        assert not file.flush(95.0)
         [record] = caplog.records
         assert (record.name, record.levelname) == ("wire_rawsse", "WARNING")
         assert str(path) in record.getMessage()
@@ -242,16 +245,17 @@ def test_a_folder_that_cannot_be_is_told_once_and_again_after_it_worked(
         assert "\n" not in record.getMessage()
 
         obstacle.unlink()
-        assert file.flush(65.0)
+        assert file.flush(125.0)
         assert held(path)["state"] == "error"
-        assert file.due() == 365.0
+        assert file.due() == 425.0
         assert len(caplog.records) == 1
 
         path.unlink()
         path.mkdir()
-        assert not file.flush(365.0)
-        assert not file.flush(395.0)
-        assert not file.close(396.0)
+        assert not file.flush(425.0)
+        assert file.due() == 426.0, "from the beginning"
+        assert not file.flush(426.0)
+        assert not file.close(427.0)
         assert len(caplog.records) == 2
     assert os.listdir(path.parent) == [path.name]  # And no temporary is left beside it.
 

@@ -34,7 +34,9 @@ SCHEMA: Final = "wire-daemon-stream-state-v1"
 REFRESH: Final = 300.0
 """Seconds between writes without news: 288 a day. A reader calls what is older than two of them stale."""
 RETRY: Final = 30.0
-"""Seconds until a write that failed is tried again without news."""
+"""Seconds, at the most, until a write that failed is tried again without news: at first it is the least interval between
+two writes, then twice that, and so on. So the file is wrong for no longer than its folder could not be written, and as
+long again."""
 
 _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
 _instances = itertools.count(1)
@@ -97,7 +99,8 @@ class StateFile:
         self._pid = pid
         self._minimum_interval = minimum_interval
         self._refresh = refresh
-        self._retry = min(refresh, RETRY)
+        self._longest_retry = min(refresh, RETRY)
+        self._retry = minimum_interval
         self._wall = wall
         self._machine = machine
         self._snapshot: SubscriberState | None = None
@@ -156,6 +159,9 @@ class StateFile:
                     f"{files.shown(self._path)} cannot be written: {files.reason(error)}; "
                     "streams go on, but `wire status` will not hear of them until this is mended"
                 )
+                self._retry = self._minimum_interval
+            else:
+                self._retry = min(2 * self._retry, self._longest_retry)
             return False
         self._failing = False
         if not self._swept:
