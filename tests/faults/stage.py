@@ -27,7 +27,7 @@ NAME: Final = "relay.lab"
 HTTP, HTTPS = 8080, 8443
 CERTIFICATES: Final = "FAULTS_CERTIFICATES"
 """A folder with ca.pem, relay.pem and relay.key: a matrix makes them once for all its cells."""
-PATIENCE: Final = 5.0
+PATIENCE: Final = 20.0
 _TLS12: Final = """
 openssl_conf = all
 [all]

@@ -195,7 +195,7 @@ def _cpu(found: Measured) -> Check:
 
 
 def _state_file(found: Measured, setup: Setup, blind: bool) -> list[Check]:
-    """`blind`: from the injection to the lifting the daemon could not write."""
+    """`blind`: the daemon could not write from the injection to the lifting, and had so much time again to find out."""
     if setup.consumer != "subscriber" or setup.command is not None or found.watch is None:
         return []
     watch = found.watch
@@ -210,7 +210,8 @@ def _state_file(found: Measured, setup: Setup, blind: bool) -> list[Check]:
         for at, word in [*((at, word) for at, word in said if at > start), (stop, "")]:
             if wrong_since is not None and ((word == "connected") == connected or word == ""):
                 until = min(at, stop, end)
-                excused = max(0.0, min(until, found.lifted) - max(wrong_since, found.injected)) if blind else 0.0
+                blind_until = found.lifted + (found.lifted - found.injected) if blind else 0.0
+                excused = max(0.0, min(until, blind_until) - max(wrong_since, found.injected))
                 worst = max(worst, until - wrong_since - excused)
                 wrong_since = None
             elif wrong_since is None and word and (word == "connected") != connected:

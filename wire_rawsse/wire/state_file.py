@@ -34,9 +34,9 @@ SCHEMA: Final = "wire-daemon-stream-state-v1"
 REFRESH: Final = 300.0
 """Seconds between writes without news: 288 a day. A reader calls what is older than two of them stale."""
 RETRY: Final = 30.0
-"""Seconds, at the most, until a write that failed is tried again without news: at first it is the least interval between
-two writes, then twice that, and so on. So the file is wrong for no longer than its folder could not be written, and as
-long again."""
+"""Seconds, at the most, until a write that failed is tried again without news: at first it is the least interval
+between two writes, then twice that, and so on. So the file is wrong for no longer than its folder could not be written,
+and as long again."""
 
 _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
 _instances = itertools.count(1)

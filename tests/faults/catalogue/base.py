@@ -28,7 +28,8 @@ class Fault:
     early:   in these phases the fault itself is what holds the stream there, so it is injected before the attempt.
     armed:   what the relay is told to do wrong, where it is the relay's doing.
     tls12:   the relay is to speak nothing newer than TLS 1.2.
-    blinds:  while it lasts the daemon does not run, and cannot write down how its stream is doing.
+    blinds:  while it lasts the daemon cannot write down how its stream is doing, and for as long again it may not have
+             tried anew.
     excuses: checks that this fault makes meaningless, with the reason.
     transports, consumers: the only ones that it concerns; None: all.
     """

@@ -29,16 +29,13 @@ HOUR: Final = 3600.0
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 
 
-_UNWRITABLE: Final = {"state true": "it cannot be written while the fault lasts, and is tried again with the next news"}
-
-
 class StateFolder(Fault):
     """The folder of `stream_state.json` is a small file system of its own. Only `from_wire` writes there."""
 
     group = "machine"
     consumers = ("subscriber",)
     lasts = 2.5
-    excuses: ClassVar[dict[str, str]] = _UNWRITABLE
+    blinds = True
 
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.consumer != "subscriber":
@@ -111,7 +108,7 @@ class NoDescriptors(Fault):
     """
 
     name, words, group = "no-descriptors", "no descriptor left when a connection is opened (EMFILE)", "machine"
-    excuses: ClassVar[dict[str, str]] = _UNWRITABLE
+    blinds = True
 
     def __init__(self) -> None:
         self._before: tuple[int, int] | None = None
