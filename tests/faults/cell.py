@@ -224,7 +224,11 @@ class Cell:
 
     def _notice(self) -> None:
         wait = self.measured.promise.within + LATE + self.settings.maximum
-        self.measured.noticed = self.daemon.log.wait(word("failed"), wait, self.mark)
+        ends = word("failed")
+        if not self.daemon.ours:  # It need not say more than its states.
+            ended, left = ends, state("backing-off", "resolving", "connecting", "closed")
+            ends = (lambda line: ended(line) or left(line)) if self.setup.live else ended
+        self.measured.noticed = self.daemon.log.wait(ends, wait, self.mark)
         if self.measured.noticed is not None:
             time.sleep(LINGER)
 

@@ -159,6 +159,7 @@ class WallClock(Fault):
     group = "machine"
     lasts = 2.5
     jump: ClassVar[float]
+    excuses: ClassVar[dict[str, str]] = {"cpu": "libfaketime opens and reads a file at each look at the wall clock"}
 
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.command is not None:
