@@ -26,7 +26,6 @@ LAYERS = [
     ["wire_rawsse.streams"],
     ["wire_rawsse.wire"],
     ["wire_rawsse.subscriber"],
-    ["wire_rawsse.spawn"],
     ["wire_rawsse.relay", "wire_rawsse"],
     ["wire_rawsse.cli", "wire_rawsse.__main__"],
 ]

@@ -5,8 +5,7 @@ from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.source import Closed, EventSource, Opened
-from wire_rawsse.spawn import spawn_stream_subscriber
-from wire_rawsse.subscriber import StreamSubscriber
+from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
 from wire_rawsse.wake import WakeChannel
 
 __all__ = [

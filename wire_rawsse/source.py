@@ -206,6 +206,7 @@ class EventSink:
 
     def __init__(self, last_event_id: str, max_event_bytes: int) -> None:
         self.items: deque[Item] = deque()
+        self.news: bytes | None = None
         self.hint: Callable[[bytes], bool] | None = None  # A signal needs the parsed event.
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None

@@ -76,6 +76,8 @@ class Sink(Protocol):
     """Where a stream's bytes go: to events, or only to wakes."""
 
     last_event_id: str
+    news: bytes | None
+    """Raw bytes that hold this are to signal."""
     hint: Callable[[bytes], bool] | None
     """Asked of raw bytes, to signal before they are parsed; None where a signal needs the parsed event."""
 
@@ -249,7 +251,7 @@ def _read(
     record.accepted(world.now(), world.wall())
     silence = Silence(world.now(), plan.timeouts, place)
     receive = connection.receive(silence.deadline)
-    receive.hint = sink.hint
+    receive.news, receive.hint = sink.news, sink.hint
     receive.restarts = True
     data: bytes | None = None  # What came with the head.
     while True:

@@ -14,7 +14,7 @@ from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.task import SYSTEM, System, Task
 from wire_rawsse.policy import Pace
 from wire_rawsse.protocol.http import Response
-from wire_rawsse.protocol.sse import WakeParser, holds_data_line
+from wire_rawsse.protocol.sse import BEGINS_DATA_LINE, WakeParser, holds_data_line
 from wire_rawsse.record import Record
 from wire_rawsse.source import Restart, keep_alive
 from wire_rawsse.state import EndpointState
@@ -28,6 +28,7 @@ class WakeSink:
     """Keeps no bodies: only whether there was a `data` line, and the fields that outlive a connection."""
 
     def __init__(self, last_event_id: str = "") -> None:
+        self.news: bytes | None = BEGINS_DATA_LINE
         self.hint: Callable[[bytes], bool] | None = holds_data_line
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None

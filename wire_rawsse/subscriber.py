@@ -1,4 +1,4 @@
-"""`StreamSubscriber`: nothing but wakes, over one endpoint or several, and it never gives up.
+"""`StreamSubscriber`: nothing but wakes, over one endpoint or several, and it never gives up; inline or in a thread.
 
 `wait` is the sleep of a daemon that embeds it: see `hosts.inline` for what happens in there, `streams` for what a wake
 is, and `wire.follow` for what `from_wire` adds.
@@ -16,8 +16,10 @@ from wire_rawsse.source import make_plan
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.streams import Streams
 from wire_rawsse.transport.tls import Trust
+from wire_rawsse.wake import WakeChannel
 
 if TYPE_CHECKING:
+    from wire_rawsse.hosts.thread import SubscriberThread
     from wire_rawsse.wire.follow import Follower
 
 
@@ -144,3 +146,16 @@ class StreamSubscriber:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | None = None) -> SubscriberThread:
+    """Start one daemon thread, named `wire-stream-sub`, that sets `wake` on each wake. `.stop()` ends and joins it.
+
+    Without a subscriber it is `StreamSubscriber.from_wire()`: every endpoint in wire's relay.json. The thread's
+    `subscriber` attribute has the state. Raises `RuntimeError` where the system has no thread left.
+    """
+    from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded by whoever wants a thread.
+
+    thread = SubscriberThread(wake, StreamSubscriber.from_wire() if subscriber is None else subscriber)
+    thread.start()
+    return thread

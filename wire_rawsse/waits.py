@@ -28,6 +28,10 @@ READ: Final = 1
 WRITE: Final = 4
 """Writable, or failed to connect. POLLOUT and EPOLLOUT."""
 
+FEW_BYTES: Final = 479
+"""The largest `bytes` that CPython makes without malloc(3); an event of a relay has fewer. A reception that fills them
+may be larger, so the rest of it is received at once."""
+
 T = TypeVar("T")
 
 
@@ -73,10 +77,13 @@ class Receive(Wait):
     `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
 
     Where `hint` is given, the host asks it about what it received, and on True lets its waiter go *before* it resumes
-    the coroutine; it then leaves `hinted` True, and the coroutine sets it back.
+    the coroutine; it then leaves `hinted` True, and the coroutine sets it back. It need not ask where it finds `news`
+    in there: these bytes anywhere are what most hints are about, and nothing is sooner found.
+
+    `room` is how many bytes the host asks of one `recv`: `FEW_BYTES` while receptions are as small as that.
     """
 
-    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "receive", "restarts")
+    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "news", "restarts", "room", "sock")
 
     def __init__(
         self,
@@ -89,13 +96,15 @@ class Receive(Wait):
     ) -> None:
         self.fd = sock.fileno()
         super().__init__({self.fd: READ}, deadline)
-        self.receive: Callable[[int], bytes] = sock.recv
+        self.sock = sock
         self.again = again
         self.again_write = again_write
         self.drain = drain
         self.restarts = False
         self.hint: Callable[[bytes], bool] | None = None
         self.hinted = False
+        self.news: bytes | None = None
+        self.room = FEW_BYTES
 
 
 class Signal:

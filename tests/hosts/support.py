@@ -359,12 +359,13 @@ class Struck(BaseException):
 class Striker:
     """Raises `Struck` at the n-th point, in the frames of the library, at which CPython may run a handler.
 
-    `within` restricts it to the functions of that name.
+    `within` restricts it to the functions of that name, `after` to the returns of that function of CPython's.
     """
 
-    def __init__(self, point: int, within: str = "") -> None:
+    def __init__(self, point: int, within: str = "", after: object = None) -> None:
         self._left = point
         self._within = within
+        self._after = after
         self.struck = ""
         """Where that was."""
 
@@ -372,6 +373,8 @@ class Striker:
         if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(PACKAGE):
             return
         if self._within not in ("", frame.f_code.co_name):
+            return
+        if self._after not in (None, argument):
             return
         if argument is EVENTFD:
             return  # It gives a bare number, which is lost here: one descriptor, once in a lifetime.

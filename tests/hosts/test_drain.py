@@ -16,7 +16,7 @@ import pytest
 from tests.hosts.conftest import Serve
 from tests.hosts.support import EVENT, HEAD, InThread, chunk, phase_of, poll_until
 from wire_rawsse import Event, EventSource, StreamSubscriber
-from wire_rawsse.hosts import inline
+from wire_rawsse.hosts import turns
 
 SMALL = 1000
 FILLER = b":" + b"x" * 98 + b"\n"  # 100 bytes.
@@ -24,7 +24,7 @@ FILLER = b":" + b"x" * 98 + b"\n"  # 100 bytes.
 
 @pytest.fixture
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inline, "RECEIVE_BYTES", SMALL)
+    monkeypatch.setattr(turns, "RECEIVE_BYTES", SMALL)
 
 
 def test_tickets_are_no_data(serve: Serve, ca_file: str, server_context: ssl.SSLContext) -> None:

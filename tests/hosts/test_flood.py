@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,8 @@ from tests.hosts.support import (
     poll_until,
 )
 from wire_rawsse import Event, EventSource, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
-from wire_rawsse.hosts.poller import new_poller
+from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.poller import Poller
 
 SLACK = 5.0
 """Seconds by which a wait may be late on a busy machine. One that a flood holds up does not return at all."""
@@ -155,14 +156,20 @@ def test_a_thread_under_a_flood_stops_at_once(serve: Serve, ca_file: str, tls: b
 def polls(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """The time-out of each poll of every loop."""
     made: list[float | None] = []
-    kind: Any = type(new_poller())
-    poll = kind.poll
+    open_ = Loop._open
 
-    def counted(self: Any, timeout: float | None) -> Any:
-        made.append(timeout)
-        return poll(self, timeout)
+    def open_counted(self: Loop) -> Poller:
+        poller: Any = open_(self)
+        poll = poller.poll
 
-    monkeypatch.setattr(kind, "poll", counted)
+        def counted(timeout: float | None, room: int) -> Any:
+            made.append(timeout)
+            return poll(timeout, room)
+
+        poller.poll = counted
+        return cast("Poller", poller)
+
+    monkeypatch.setattr(Loop, "_open", open_counted)
     return made
 
 

@@ -340,9 +340,9 @@ def test_a_channel_is_each_process_own() -> None:
 
 def test_a_fork_between_two_reads_of_a_record(serve: Serve, ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the TLS layer holds is the parent's: the child's copy of it is dropped without a word."""
-    from wire_rawsse.hosts import inline
+    from wire_rawsse.hosts import turns
 
-    monkeypatch.setattr(inline, "RECEIVE_BYTES", 1000)
+    monkeypatch.setattr(turns, "RECEIVE_BYTES", 1000)
     server = serve(tls=True)
     with StreamSubscriber(server.url, tls=ca_file, backoff=NEVER) as subscriber:
         assert subscriber.wait(PATIENCE)

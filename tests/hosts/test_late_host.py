@@ -36,7 +36,6 @@ from tests.hosts.support import (
     poll_until,
 )
 from wire_rawsse import StreamSubscriber, Timeouts
-from wire_rawsse.hosts.poller import Poller, new_poller
 
 READ = 0.15
 
@@ -149,24 +148,24 @@ def test_only_a_poll_that_began_after_the_deadline_judges_it(
 ) -> None:
     """A poll finds nothing, and by the time it says so the deadline has passed and a heartbeat has come."""
     server = serve(tls=tls)
-    kind: Any = type(new_poller())
-    poll = kind.poll
     overslept: list[float] = []
 
-    def oversleep(self: Poller, timeout: float | None) -> list[tuple[int, int]]:
-        seen: list[tuple[int, int]] = poll(self, timeout)
+    def oversleep(timeout: float | None, room: int) -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = poll(timeout, room)
         if timeout and not seen and not overslept:
             overslept.append(time.monotonic())
             busy(max(0.0, subscriber.deadline() - time.monotonic()) + 0.01)
             peer.say(BEAT)
-            assert select.select([self], [], [], PATIENCE)[0]
+            assert select.select([poller], [], [], PATIENCE)[0]
         return seen
 
     with StreamSubscriber(server.url, tls=ca_file, timeouts=Timeouts(read=READ), backoff=NEVER) as subscriber:
         assert subscriber.wait(PATIENCE)
         peer = server.peer()
         assert not subscriber.wait(0)
-        monkeypatch.setattr(kind, "poll", oversleep)
+        poller: Any = subscriber._loop._poller
+        poll = poller.poll
+        monkeypatch.setattr(poller, "poll", oversleep)
         assert not subscriber.wait(READ * 0.9)
         assert overslept
         assert not subscriber.wait(0)

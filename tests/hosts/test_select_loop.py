@@ -38,7 +38,7 @@ from tests.hosts.support import (
     watched,
 )
 from wire_rawsse import StreamSubscriber, Timeouts
-from wire_rawsse.hosts import inline
+from wire_rawsse.hosts import turns
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll") and not hasattr(select, "kqueue"), reason="no descriptor")
 
@@ -87,7 +87,7 @@ def test_wakes_arrive(serve: Serve, ca_file: str, tls: bool) -> None:
 
 def test_one_record_of_many_reads(serve: Serve, ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """15 KiB in one TLS record, taken in reads of 1000 bytes: five of them hold news, and the socket is silent."""
-    monkeypatch.setattr(inline, "RECEIVE_BYTES", 1000)
+    monkeypatch.setattr(turns, "RECEIVE_BYTES", 1000)
     server = serve(tls=True)
     with embedded(server.url, tls=ca_file) as subscriber:
         loop = SelectLoop(subscriber)
@@ -322,22 +322,22 @@ class TestDeadline:
     def test_is_past_while_the_tls_layer_holds_more(
         self, serve: Serve, ca_file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(inline, "RECEIVE_BYTES", 1000)
+        monkeypatch.setattr(turns, "RECEIVE_BYTES", 1000)
         server = serve(tls=True)
         with embedded(server.url, tls=ca_file) as subscriber:
             assert subscriber.wait(PATIENCE)
             assert not subscriber.wait(0)
             server.peer().say((b":" + b"x" * 98 + b"\n") * 140)
             assert select.select([subscriber], [], [], PATIENCE)[0]
-            turns = 0
+            taken = 0
             while True:
                 assert not subscriber.wait(0)
-                turns += 1
+                taken += 1
                 readable = select.select([subscriber], [], [], 0)[0]
                 if subscriber.deadline() > time.monotonic() and not readable:
                     break
-                assert turns < 100
-            assert turns >= 5, "the record was taken out in one go, so nothing is tested"
+                assert taken < 100
+            assert taken >= 5, "the record was taken out in one go, so nothing is tested"
             received = subscriber.state.last_byte_at
             assert received is not None
             assert not subscriber.wait(0.02)

@@ -126,7 +126,7 @@ def test_it_may_strike_twice(serve: Serve, ca_file: str, tls: bool) -> None:
             assert subscriber.wait(PATIENCE)
             stream.settle()
             stream.peer().say()
-            in_hand = Striker(1, within="_take")
+            in_hand = Striker(1, within="run", after=len)  # It looks at how much it has received.
             assert in_hand.strikes(lambda: subscriber.wait(PATIENCE))  # called before the loop goes on
             assert subscriber._loop._in_hand, in_hand.struck
             assert subscriber.deadline() <= time.monotonic()

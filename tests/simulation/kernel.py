@@ -244,7 +244,7 @@ class MemoryPoller:
                 events.append((fd, mask))
         return events
 
-    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+    def poll(self, timeout: float | None, room: int = 1 << 20) -> list[tuple[int, int]]:
         kernel = self.kernel
         self._count_turn()
         kernel.now += kernel.tick

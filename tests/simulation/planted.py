@@ -63,9 +63,9 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "a hint is taken for a wake that was given",
-        "hosts.inline:Loop._take",
-        "            receive.hinted = True\n            return True\n",
-        "            receive.hinted = True\n            return False\n",
+        "hosts.inline:Loop.run",
+        "receive.hinted = woken = True\n",
+        "receive.hinted = True\n",
     ),
     plant(
         "a field name that is cut over two reads wakes nobody",
@@ -84,14 +84,14 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "what TLS still holds is not read before a wait",
-        "hosts.inline:Loop._step",
+        "hosts.turns:Turns._step",
         "task.receive.drain and task.throw is None",
         "False",
     ),
     plant(
         "TLS that must write is waited for as if it must read",
-        "hosts.inline:Loop._take",
-        "WRITE if isinstance(reason, receive.again_write) else READ",
+        "hosts.turns:Turns._refused",
+        "WRITE if isinstance(error, receive.again_write) else READ",
         "READ",
     ),
     plant(
@@ -102,7 +102,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "a restart throws the answer of the old connection at the new one",
-        "hosts.inline:Loop._resume",
+        "hosts.turns:Turns._resume",
         "given, task.given = task.given, None",
         "given = task.given",
     ),
@@ -120,13 +120,13 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "an answer from another thread is not looked for",
-        "hosts.inline:Loop._answer_bell",
+        "hosts.turns:Turns._answer_bell",
         "if wait is not None and wait.answer is not None",
         "if False and wait is not None and wait.answer is not None",
     ),
     plant(
         "deadlines are kept on the wall clock",
-        "hosts.inline:Loop.__init__",
+        "hosts.turns:Turns.__init__",
         "self._monotonic = system.monotonic",
         "self._monotonic = system.wall",
     ),
@@ -138,18 +138,18 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "a deadline is judged by a poll that began before it",
-        "hosts.inline:Loop._run",
-        "self._overdue(began, real) if nearest <= began else ()",
-        "self._overdue(real, real) if nearest <= real else ()",
+        "hosts.turns:Turns._after_sleep",
+        "self._overdue(self._began, real) if self._soonest <= self._began else ()",
+        "self._overdue(real, real) if self._soonest <= real else ()",
     ),
     plant(
         "a late host judges before it looks",
-        "hosts.inline:Loop._run",
-        "            events = poller.poll(limit if limit > 0 else 0)\n",
-        "            for task in self._tasks:\n"
-        "                if not task.due and task.throw is None and task.deadline() <= began:\n"
-        "                    task.expired(began)\n"
-        "            events = poller.poll(limit if limit > 0 else 0)\n",
+        "hosts.turns:Turns._before_sleep",
+        "        self._soonest = soonest = self._nearest()\n",
+        "        for task in self._tasks:\n"
+        "            if not task.due and task.throw is None and task.deadline() <= began:\n"
+        "                task.expired(began)\n"
+        "        self._soonest = soonest = self._nearest()\n",
     ),
     plant(
         "a socket is closed before it leaves the poller",
@@ -171,7 +171,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "a restart has the clock of the last byte",
-        "hosts.inline:Loop._step",
+        "hosts.turns:Turns._step",
         " or task.given is None or task.throw is not None:",
         " or (task.given is None and task.throw is None):",
         by=MADE,
@@ -185,7 +185,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "what drips stops the clock of a host that looks in",
-        "hosts.inline:Loop._overdue",
+        "hosts.turns:Turns._overdue",
         "if task.beyond_doubt:",
         "if False:",
         by=MADE,

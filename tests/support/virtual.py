@@ -167,5 +167,5 @@ class VirtualWorld:
             return None
         self.clock = max(self.clock, first)
         if isinstance(step, Receive):
-            return step.receive(65536)
+            return step.sock.recv(65536)
         return tuple(fd for fd, moment in moments.items() if moment <= self.clock)

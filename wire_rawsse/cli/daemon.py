@@ -27,8 +27,7 @@ from wire_rawsse.cli import given, logs, stdio
 from wire_rawsse.cli.arguments import Parser, seconds
 from wire_rawsse.cli.child import Child, cannot_start, split
 from wire_rawsse.cli.ending import OK, USAGE, Failure
-from wire_rawsse.spawn import spawn_stream_subscriber
-from wire_rawsse.subscriber import StreamSubscriber
+from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
 from wire_rawsse.wake import WakeChannel
 
 _TO_END: Final = 0.1

@@ -1,15 +1,14 @@
 """The inline host: one poller, in whichever thread calls `run`.
 
 `run` is the sleep of whoever embeds us, so it is written around one path: a descriptor is ready, its bytes are
-received, one search says that they hold news, and the caller is on its way. Everything else (parsing, timers, files)
-happens before the next sleep, when nobody is waiting for it.
+received, one search says that they hold news, and the caller is on its way. Everything else (parsing, clocks, timers,
+files) happens before the next sleep, when nobody is waiting for it. A daemon wakes cold: while it slept its code and
+data have left the processor's caches, and what a wake costs is how many different pieces of memory it must fetch, far
+more than how many instructions it runs. So between `poll` and `return` there are few lines, few calls and few objects,
+and what can be looked up before the sleep is.
 
-The rules that hold here, each of which has cost somebody a wedge:
+What happens before the next sleep is in `turns`; here are the sleep, the beginning and the end. The rules:
 
-* What a task has been given is handed to it before anything is waited for; until then `deadline()` lies in the past.
-* A socket behind TLS is received from until it would block before it is waited for: readiness tells of the socket,
-  not of what the TLS layer has taken out of it already.
-* A deadline is judged only after a poll that *began* after it has found nothing.
 * A descriptor leaves the poller before it is closed. A copy of it may live on in a forked child, and a closed
   descriptor whose file lives on is reported for ever.
 * After a fork the child closes its copies and touches nothing else: the epoll is shared with the parent, so an
@@ -23,50 +22,35 @@ import math
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from wire_rawsse.errors import BusyError, ClosedError
-from wire_rawsse.hosts.bell import Bell
-from wire_rawsse.hosts.poller import Poller
-from wire_rawsse.hosts.task import SYSTEM, Chore, System, Task
+from wire_rawsse.hosts.poller import FEW_EVENTS, Poller
+from wire_rawsse.hosts.task import SYSTEM, System, Task
+from wire_rawsse.hosts.turns import PAST, Turns
 from wire_rawsse.transport.resolve import Resolver
-from wire_rawsse.waits import READ, SIGNAL, WRITE, Coroutine, Receive, Step, Wait
+from wire_rawsse.waits import FEW_BYTES, READ, Coroutine
 
-RECEIVE_BYTES: Final = 64 * 1024
-"""Bytes asked of one `recv`."""
-
-_PAST: Final = 0.0
 _AT_ONCE: Final = (False,)
-_LONGEST_POLL: Final = 86400.0
-"""Seconds; epoll counts milliseconds in 31 bits."""
+_NOT_ONE: Final = -1
 _OPEN_AGAIN: Final = 0.05
 """Seconds between two attempts to get a poller from a system that has no descriptor left."""
 
 
-class Loop:
+class Loop(Turns):
     """Runs tasks in the thread that calls `run`; nothing runs, and nothing is opened, before that."""
 
     def __init__(self, system: System = SYSTEM) -> None:
-        self.system = system
-        self._monotonic = system.monotonic
-        self._tasks: list[Task] = []
-        self._owners: dict[int, Task] = {}
-        self._interest: dict[int, int] = {}
-        """What the poller knows."""
+        super().__init__(system)
         self._poller: Poller | None = None
-        self._bell: Bell | None = None
-        self._looked = self._began = 0.0
-        """When the last poll ended, and when the present one, or that, began."""
         self._busy = _thread.allocate_lock()
         self._handed_out = False
-        self.closing = False
         self._closed = False
         self._forked = False
         self._started = False
         self._in_hand = False
         """A run holds what nobody else knows of. Where a signal handler's exception ends it then, between a `recv` and
         the use of what it gave for instance, all tasks begin anew; where it strikes in the sleep, nothing happens."""
-        self.chore: Chore | None = None
         self.resolver: Resolver | None = None
         """All tasks' one; made when the first name is looked up."""
 
@@ -113,17 +97,9 @@ class Loop:
 
     def deadline(self) -> float:
         """The system's monotonic time at which `run(0)` is due; in the past where there is something to do."""
-        return self._nearest() if self._started and not (self.closing or self._in_hand) else _PAST
-
-    def _nearest(self) -> float:
-        nearest = math.inf
-        for task in self._tasks:
-            if task.due or task.throw is not None:
-                return _PAST
-            nearest = min(nearest, task.deadline())
-        if self.chore is not None:
-            nearest = min(nearest, self.chore.due())
-        return nearest
+        if not self._started or self.closing or self._in_hand or self._caught is not None:
+            return PAST
+        return self._nearest()
 
     def run(self, timeout: float | None = None) -> bool:
         """Run the tasks until one signals (True), `timeout` seconds pass or `close` is called (False).
@@ -132,190 +108,74 @@ class Loop:
         """
         if self.closing:
             self._check_open()
+        monotonic = self._monotonic
         busy = self._busy  # Ours to let go of, where a signal handler forks and the child gets another.
         taken: list[bool] = []
+        woken = False
         try:
             # Taken and noted in one call into C: between two, a signal handler of the host's may raise.
-            taken.extend(map(busy.acquire, _AT_ONCE))
-            if not taken[0]:
+            taken.extend(filter(None, map(busy.acquire, _AT_ONCE)))
+            if not taken:
                 if self.closing:
                     self._check_open()  # Whoever has the lock is tearing down.
                 raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
-            if self._in_hand:
-                for task in self._tasks:
-                    self._end(task)
-                    task.begin()
-            woken = self._run(timeout)
+            poller = self._begin(timeout)
+            while poller is not None and (limit := self._before_sleep()) is not None:
+                receive = self._expected
+                self._in_hand = self._woken
+                events = poller.poll(limit, FEW_EVENTS)
+                # What runs from here to the return is what a wake costs.
+                self._in_hand = True
+                try:
+                    ((fd, _),) = events
+                except ValueError:
+                    fd = _NOT_ONE
+                if receive is None or fd != receive.fd:
+                    if self._after_sleep(events):
+                        woken = True
+                        break
+                    continue
+                try:
+                    data = receive.sock.recv(receive.room)
+                    if len(data) == FEW_BYTES:
+                        data = self._with_rest(receive, data)
+                except OSError as error:
+                    self._refused(receive, error, monotonic())
+                    continue
+                self._caught_at = monotonic()
+                self._caught = data
+                news, hint = receive.news, receive.hint
+                if (news is not None and data.find(news) >= 0) or (hint is not None and hint(data)):
+                    receive.hinted = woken = True
+                    break
+            else:
+                woken = self._woken
         except (OSError, ValueError):
             if self._forked:  # In its sleep, and this is the child: there is no poller any more.
                 self._check_open()
             raise
         finally:
-            if True in taken:
+            if taken:
                 busy.release()
                 if self.closing:
                     self._tear_down_if_idle()
         self._in_hand = False
         return woken
 
-    def _run(self, timeout: float | None) -> bool:
-        monotonic = self._monotonic
-        until = math.inf if timeout is None else monotonic() + timeout
-        poller = self._poller or self._open_patiently(until)
-        if poller is None:
-            return False
-        self._started = self._in_hand = True
-        signalled = last = False
-        while not self.closing:
-            # What a task has been given is handed over before the next sleep, one step at a time, so that a stream
-            # that never stops can keep neither the caller nor the other streams from their turn.
+    def _begin(self, timeout: float | None) -> Poller | None:
+        """The start of a `run`; None where the system had no room for a poller in all that time."""
+        if self._in_hand:
             for task in self._tasks:
-                if (task.due or task.throw is not None) and self._step(task):
-                    signalled = True
-            if last or (signalled and self.chore is None and len(self._tasks) == 1):
-                return signalled  # With nobody else to be attended to there is no reason to look around first.
-            began = self._began = monotonic()
-            if self.chore is not None and self.chore.wanted() <= began:
-                self.chore.run(began)
-            nearest = self._nearest()
-            limit = 0 if signalled else min(nearest - began, until - began, _LONGEST_POLL)
-            self._in_hand = signalled
-            events = poller.poll(limit if limit > 0 else 0)
-            self._in_hand = True
-            real = monotonic()
-            overdue = self._overdue(began, real) if nearest <= began else ()
-            for fd, _ in events:
-                owner = self._owners.get(fd)
-                if owner is None:
-                    self._answer_bell(real)
-                elif owner.throw is not None:
-                    continue  # It has other things to do first.
-                elif owner.due:
-                    if type(owner.given) is tuple:
-                        owner.given += (fd,)  # Another descriptor of the same wait.
-                elif owner.receive is None:
-                    owner.found(real, self._looked)
-                    owner.given = (fd,)
-                    owner.due = True
-                elif self._take(owner, real):
-                    signalled = True
-            for task in overdue:
-                if not task.due and task.throw is None:
-                    task.expired(real)
-            self._looked = real
-            if signalled:
-                return True  # Whoever has signalled is resumed when the caller is back.
-            last = real >= until
-        return False
-
-    def _overdue(self, began: float, real: float) -> list[Task]:
-        """Whose deadline had passed when the poll began. Who has had all benefit of the doubt is judged unheard."""
-        overdue = [task for task in self._tasks if not task.due and task.throw is None and task.deadline() <= began]
-        for task in overdue:
-            if task.beyond_doubt:
-                task.expired(real)
-        return overdue
-
-    def _take(self, task: Task, real: float) -> bool:
-        """Receive for a task; True where its bytes hold a wake. Afterwards the task is due, unless nothing came."""
-        receive = task.receive
-        assert receive is not None
-        try:
-            data = receive.receive(RECEIVE_BYTES)
-        except receive.again as reason:
-            interest = WRITE if isinstance(reason, receive.again_write) else READ
-            if self._interest.get(receive.fd) != interest:
-                self._arm(task, {receive.fd: interest})
-            return False
-        except OSError as error:
-            task.found(real, self._looked)
-            task.throw = task.throw or error  # An interruption comes first: it is somebody's wish.
-            return False
-        task.found(real, self._looked)
-        task.given = data
-        task.due = True
-        hint = receive.hint
-        if hint is not None and hint(data):
-            receive.hinted = True
-            return True
-        return False
-
-    def _step(self, task: Task) -> bool:
-        """Resume a task once; True where it signals, or where what it waits for holds a wake already."""
-        receive = task.receive
-        if receive is None or not receive.restarts or task.given is None or task.throw is not None:
-            task.resumed(self._monotonic(), self._looked)
-        step = self._resume(task)
-        if step is None:
-            return False
-        if step is SIGNAL:
-            task.wait = task.receive = None
-            task.due = True
-            return True
-        assert isinstance(step, Wait)
-        task.due = False
-        try:
-            if step is not task.wait:
-                task.wait = step
-                task.receive = step if isinstance(step, Receive) else None
-                self._arm(task, step.interest)
-        except OSError as error:  # The system has no room for one more descriptor to watch.
-            task.throw = error
-            return False
-        if step.answer is not None and step.answer.done:
-            task.given = ()
-            task.due = True
-        elif task.receive is not None and task.receive.drain and task.throw is None:
-            return self._take(task, self._monotonic())
-        return False
-
-    def _resume(self, task: Task) -> Step | None:
-        """One step of a coroutine; None where it has ended. A fault of its own is kept in `task.error`."""
-        given, task.given = task.given, None
-        # What has been received is news that nobody may ever send again: it is handed over before anything is thrown.
-        reason = task.throw if given is None else None
-        if reason is not None:
-            task.throw = None  # Only here: `interrupt` may set it at any moment, and must not be overlooked.
-        coroutine = task.coroutine
-        assert coroutine is not None
-        try:
-            task.started = True
-            return coroutine.send(given) if reason is None else coroutine.throw(reason)
-        except StopIteration:
-            pass
-        except Exception as error:
-            task.error = error
-        self._tasks = [other for other in self._tasks if other is not task]
-        self._end(task)
-        return None
-
-    def _answer_bell(self, real: float) -> None:
-        assert self._bell is not None
-        self._bell.silence()
-        for task in self._tasks:
-            wait = task.wait
-            if wait is not None and wait.answer is not None and wait.answer.done and not task.due:
-                task.found(real, self._looked)
-                task.given = ()
-                task.due = True
-
-    def _arm(self, task: Task, interest: Any) -> None:
-        """Make the poller know exactly `interest` for this task."""
-        assert self._poller is not None
-        for fd, owner in list(self._owners.items()):
-            if owner is task and fd not in interest:
-                self.forget(fd)
-        for fd, mask in interest.items():
-            known = self._interest.get(fd)
-            try:
-                if known is None:
-                    self._poller.register(fd, mask)
-                elif known != mask:
-                    self._poller.modify(fd, mask)
-            except FileNotFoundError:  # `ssl` closed it when it could not be wrapped, and the number is in use again.
-                self._poller.register(fd, mask)
-            self._interest[fd] = mask
-            self._owners[fd] = task
+                self._end(task)
+                task.begin()
+        self._until = math.inf if timeout is None else self._monotonic() + timeout
+        poller = self._poller or self._open_patiently(self._until)
+        if poller is not None:
+            self._started = self._in_hand = True
+            if self._caught is not None:
+                self._hand_over(self._caught)
+        self._woken = self._last = False
+        return poller
 
     def slept_until(self, moment: float) -> bool:
         """Whether somebody was waiting when that moment came: in here, or in a loop of the host's own."""
@@ -323,14 +183,7 @@ class Loop:
 
     def forget(self, fd: int) -> None:
         """Take a descriptor out of the poller, if it is in there. Never raises."""
-        if self._interest.pop(fd, None) is None:
-            return
-        del self._owners[fd]
-        if self._poller is not None:
-            try:
-                self._poller.unregister(fd)
-            except OSError:
-                pass  # Somebody closed it behind our back, which took it out as well.
+        self._watch.forget(fd)
 
     def _open_patiently(self, until: float) -> Poller | None:
         """Open the poller; where the system has no descriptor left, try again until `until`, and then give None."""
@@ -348,24 +201,11 @@ class Loop:
         bell = self._bell = self.system.bell()
         poller = self.system.poller()
         poller.register(bell.fileno(), READ)
-        self._poller = poller
+        self._poller = self._watch.poller = poller
         _live.add(self)
         if self.closing:
             bell.ring()
         return poller
-
-    def _end(self, task: Task) -> None:
-        coroutine, task.coroutine = task.coroutine, None
-        task.due = False
-        task.throw = task.given = task.wait = task.receive = None
-        if coroutine is not None:
-            try:
-                coroutine.close()
-            except ValueError:
-                pass  # It is running: the fork that brought us here was made from inside it.
-        for fd, owner in list(self._owners.items()):
-            if owner is task:
-                self.forget(fd)
 
     def _check_open(self) -> None:
         if self._forked:
@@ -382,6 +222,7 @@ class Loop:
                 tasks, self._tasks = self._tasks, []
                 for task in tasks:
                     self._end(task)
+                self.resolver = None  # It knows us, and a loop that is let go of shall not wait for the collector.
                 chore, self.chore = self.chore, None
                 if chore is not None:
                     chore.close()
@@ -406,7 +247,7 @@ class Loop:
         number is given to /dev/null first, which closes the copy and leaves the object something harmless to close.
         """
         self._busy = _thread.allocate_lock()
-        poller, self._poller = self._poller, None
+        poller, self._poller, self._watch.poller = self._poller, None, None
         bell, self._bell = self._bell, None
         try:
             if poller is not None:
@@ -422,10 +263,10 @@ class Loop:
         try:
             nowhere = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         except OSError:  # No descriptor is left. A pending goodbye must still not be sent: see `Connection.end`.
-            for fd in self._interest:
+            for fd in self._watch.interest:
                 os.close(fd)
         else:
-            for fd in self._interest:
+            for fd in self._watch.interest:
                 os.dup2(nowhere, fd, inheritable=False)
             os.close(nowhere)
         self.chore = None

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import select
 import sys
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final, Generic, Protocol, TypeVar
 
 from wire_rawsse.waits import READ, WRITE
 
 FEW_EVENTS: Final = 16
-"""Room for events at first, as epoll.poll would allocate it for 1023. A poll that fills it is made again with more:
-whoever is ready and not reported would be taken for silent."""
+"""Room for events at first, as epoll.poll would allocate it for 1023. A poll that fills it is made again with more."""
+
+T = TypeVar("T")
 
 
 class Poller(Protocol):
-    """`timeout` in seconds, None for ever. Events, of all that is ready, are pairs of a descriptor and a mask that
-    means nothing to us."""
+    """`timeout` in seconds, None for ever. Events are pairs of a descriptor and a mask that means nothing to us; of all
+    that is ready, or of so many that there may be more where they fill the `room`."""
 
     def register(self, fd: int, interest: int) -> None: ...
     def modify(self, fd: int, interest: int) -> None: ...
     def unregister(self, fd: int) -> None: ...
-    def poll(self, timeout: float | None) -> list[tuple[int, int]]: ...
+    def poll(self, timeout: float | None, room: int) -> list[tuple[int, int]]: ...
     def close(self) -> None: ...
     def fileno(self) -> int: ...
 
@@ -42,14 +44,7 @@ if sys.platform == "linux":
             self.unregister = self._epoll.unregister
             self.close = self._epoll.close
             self.fileno = self._epoll.fileno
-
-        def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-            room = FEW_EVENTS
-            events = self._epoll.poll(timeout, room)
-            while len(events) == room:
-                room *= 8
-                events = self._epoll.poll(0, room)
-            return events
+            self.poll = self._epoll.poll
 
 
 if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
@@ -82,13 +77,8 @@ if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
             self.modify(fd, 0)
             del self._interest[fd]
 
-        def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-            room = FEW_EVENTS
-            events = self._kqueue.control(None, room, timeout)
-            while len(events) == room:
-                room *= 8
-                events = self._kqueue.control(None, room, 0)
-            return [(event.ident, event.filter) for event in events]
+        def poll(self, timeout: float | None, room: int) -> list[tuple[int, int]]:
+            return [(event.ident, event.filter) for event in self._kqueue.control(None, room, timeout)]
 
 
 class SelectPoller:
@@ -106,7 +96,7 @@ class SelectPoller:
     def unregister(self, fd: int) -> None:
         del self._interest[fd]
 
-    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+    def poll(self, timeout: float | None, room: int) -> list[tuple[int, int]]:
         reading = [fd for fd, interest in self._interest.items() if interest & READ]
         writing = [fd for fd, interest in self._interest.items() if interest & WRITE]
         # A connection that failed shows up as exceptional on Windows, and only there.
@@ -128,3 +118,58 @@ def new_poller() -> Poller:
     elif sys.platform != "win32" and hasattr(select, "kqueue"):
         best = KqueuePoller
     return best()
+
+
+class Watch(Generic[T]):
+    """Which descriptors a poller knows, for what, and whose they are."""
+
+    __slots__ = ("interest", "owners", "poller")
+
+    def __init__(self) -> None:
+        self.poller: Poller | None = None
+        self.owners: dict[int, T] = {}
+        self.interest: dict[int, int] = {}
+
+    def all_events(self) -> list[tuple[int, int]]:
+        """Of all that is ready, however much: whoever is not reported would be taken for silent."""
+        assert self.poller is not None
+        room = FEW_EVENTS
+        while True:
+            room *= 8
+            events = self.poller.poll(0, room)
+            if len(events) < room:
+                return events
+
+    def arm(self, owner: T, interest: Mapping[int, int]) -> None:
+        """Make the poller know exactly `interest` for this owner. Raises `OSError` where the system has no room."""
+        assert self.poller is not None
+        for fd, other in list(self.owners.items()):
+            if other is owner and fd not in interest:
+                self.forget(fd)
+        for fd, mask in interest.items():
+            known = self.interest.get(fd)
+            try:
+                if known is None:
+                    self.poller.register(fd, mask)
+                elif known != mask:
+                    self.poller.modify(fd, mask)
+            except FileNotFoundError:  # `ssl` closed it when it could not be wrapped, and the number is in use again.
+                self.poller.register(fd, mask)
+            self.interest[fd] = mask
+            self.owners[fd] = owner
+
+    def forget(self, fd: int) -> None:
+        """Take a descriptor out of the poller, if it is in there. Never raises."""
+        if self.interest.pop(fd, None) is None:
+            return
+        del self.owners[fd]
+        if self.poller is not None:
+            try:
+                self.poller.unregister(fd)
+            except OSError:
+                pass  # Somebody closed it behind our back, which took it out as well.
+
+    def forget_all(self, owner: T) -> None:
+        for fd, other in list(self.owners.items()):
+            if other is owner:
+                self.forget(fd)
