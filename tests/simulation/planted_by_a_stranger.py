@@ -60,7 +60,7 @@ STRANGERS: Final[list[Plant]] = [
         "a restart that meets received bytes not yet handed over is swallowed",
         [
             Change(
-                "hosts.inline:Loop._resume",
+                "hosts.turns:Turns._resume",
                 "if reason is not None:",
                 "if task.throw is not None:",
             )
