@@ -15,10 +15,8 @@ from tests.faults.look import Held
 WAKE_SECONDS: Final = 0.25
 """From the end of a post, or the opening of a stream, to the wake: for a busy machine's scheduling."""
 EARLY: Final = 0.1
-"""Seconds by which a clock may seem to run out too soon: the kernel's counts from the packet's arrival, and a busy
-daemon says a little later that it has heard something."""
-MEMORY: Final = 1024
-"""KiB. Allocators keep pages and caches fill; a leak in each connection or event would show beyond this."""
+"""Seconds by which a notice may seem to come too soon: the kernel's clock counts from the packet's arrival, and a busy
+daemon says a little later that it has heard something, a busy relay that it has done something."""
 CPU_SHARE: Final = 0.01
 
 
@@ -42,7 +40,7 @@ def judge(found: Measured, setup: Setup, fault: Fault) -> list[Check]:
         *_notice(found, setup),
         *_mend(found),
         *_truth(found, setup),
-        *_leftovers(found),
+        *_leftovers(found, fault.memory),
         *_state_file(found, setup, fault.blinds),
     ]
     if found.per_event:
@@ -87,7 +85,7 @@ def _notice(found: Measured, setup: Setup) -> list[Check]:
         return [Check("noticed", False, "never", promise.within)]
     assert found.noticed is not None
     clock = found.noticed.first if found.noticed.word == "failed" else ""
-    least = 0.0 if clock == bounds.AT_ONCE else promise.least - EARLY
+    least = (0.0 if clock == bounds.AT_ONCE else promise.least) - EARLY
     return [
         Check("noticed", least <= seconds <= promise.within, round(seconds, 3), promise.within),
         *([Check("clock", clock in promise.clocks, clock, "/".join(promise.clocks))] if clock else []),
@@ -165,19 +163,19 @@ def _handed(found: Measured, setup: Setup) -> list[Check]:
     ]
 
 
-def _leftovers(found: Measured) -> list[Check]:
+def _leftovers(found: Measured, memory: int) -> list[Check]:
     checks = []
     for name, before, after in (("held", found.living, found.living_after), ("left", found.idle, found.idle_after)):
         if before is None or after is None:
             continue
-        more = _more(before, after)
+        more = _more(before, after, memory)
         checks.append(Check(name, not more, more or _shown(after), _shown(before)))
     checks.append(Check("ends", found.ended is not None, found.ended, "by itself"))
     return checks
 
 
-def _more(before: Held, after: Held) -> dict[str, int]:
-    room = {"threads": 0, "descriptors": 0, "sockets": 0, "memory": MEMORY}
+def _more(before: Held, after: Held, memory: int) -> dict[str, int]:
+    room = {"threads": 0, "descriptors": 0, "sockets": 0, "memory": memory}
     grown = {name: getattr(after, name) - getattr(before, name) for name in room}
     return {name: by for name, by in grown.items() if by > room[name]}
 

@@ -30,6 +30,7 @@ class Fault:
     tls12:   the relay is to speak nothing newer than TLS 1.2.
     blinds:  while it lasts the daemon cannot write down how its stream is doing, and for as long again it may not have
              tried anew.
+    memory:  KiB by which the daemon may have grown: allocators keep pages, and caches fill.
     excuses: checks that this fault makes meaningless, with the reason.
     transports, consumers: the only ones that it concerns; None: all.
     """
@@ -43,6 +44,7 @@ class Fault:
     early: tuple[str, ...] = ()
     tls12: ClassVar[bool] = False
     blinds: ClassVar[bool] = False
+    memory: ClassVar[int] = 1024
     armed: tuple[RelayFault, ...] = ()
     excuses: ClassVar[dict[str, str]] = {}
     transports: ClassVar[tuple[str, ...] | None] = None

@@ -131,6 +131,7 @@ class NoIPv6(Fault):
     """The name has an address of each family, and packets of the one that is preferred vanish on the way."""
 
     name, words, group, needs = "ipv6-blackholed", "IPv6 packets vanish, IPv4 goes on", "names", ("nft",)
+    early = ("connecting",)  # Else IPv4 has won before it begins.
 
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.transport == "proxy":

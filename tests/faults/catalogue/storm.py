@@ -18,6 +18,7 @@ class Storm(Fault):
     lasts = 1.0
     patience = 40.0
     blinds = True
+    memory = 6 * 1024  # The daemon's own: each of its pulls brings a thousand events at once.
     excuses = {"cpu": "to fetch 100,000 events costs what it costs; the bench measures it"}  # noqa: RUF012
 
     def expect(self, setup: Setup) -> Expectation | str:
