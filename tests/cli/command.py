@@ -36,13 +36,17 @@ def run(
     """Run the command to its end, with an empty standard input."""
     return subprocess.run(
         [*WORDS, *arguments],
-        env=environment(home, environ),
         stdin=subprocess.DEVNULL,
-        timeout=PATIENCE,
         text=True,
         encoding="utf-8",
         check=False,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+        **{
+            "env": environment(home, environ),
+            "timeout": PATIENCE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **options,
+        },
     )
 
 
