@@ -28,6 +28,8 @@ from tests.faults.world import RELAY, World
 from wire_rawsse.relay.faults import Fault as RelayFault
 
 MEASURED_EVENTS: Final = 8
+WAKE_SECONDS: Final = 1.0
+"""From the end of a post, or the opening of a stream, to its wake: for a busy machine's scheduling, not our latency."""
 LINGER: Final = 0.3
 """Seconds that a fault stays after it was noticed."""
 LATE: Final = 4.0
@@ -111,8 +113,14 @@ class Cell:
             self.fault.inject(self)
 
     def calm_events(self, count: int) -> None:
-        """Events one by one on a stream that is well: each must wake."""
-        self.measured.calm += self.poster.several(count)
+        """Events on a stream that is well, each once the one before has woken: so none can hide behind the next."""
+        for _ in range(count):
+            position, post = len(self.daemon.log), self.poster.one()
+            if post.answered is None:
+                raise LabError("the relay does not take events")
+            self.measured.calm.append(post)
+            self.daemon.log.wait(word("wake", "event"), WAKE_SECONDS, position)
+            time.sleep(0.1)
 
     def strike(self, *deeds: RelayFault) -> Callable[[], None]:
         """Tell the relay what to do wrong from now on; gives a function that waits until each has been done."""

@@ -8,12 +8,10 @@ from typing import Any, Final
 from tests.faults import bounds
 from tests.faults.bounds import Setup
 from tests.faults.catalogue.base import Fault
-from tests.faults.cell import Measured
+from tests.faults.cell import WAKE_SECONDS, Measured
 from tests.faults.lines import Line
 from tests.faults.look import Held
 
-WAKE_SECONDS: Final = 0.25
-"""From the end of a post, or the opening of a stream, to the wake: for a busy machine's scheduling."""
 EARLY: Final = 0.1
 """Seconds by which a notice may seem to come too soon: the kernel's clock counts from the packet's arrival, and a busy
 daemon says a little later that it has heard something, a busy relay that it has done something."""
