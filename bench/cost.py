@@ -68,7 +68,7 @@ QUICK = Settings(
     schemes=("http",),
     streams=(1, 10),
     imports=1,
-    clients=("base_socket", "floor_poll", "launchdarkly_stock", "ours_inline", "ours_thread", "ours_source"),
+    clients=("base_socket", "floor_poll", "httpx_sse_stock", "ours_inline", "ours_thread", "ours_source"),
     quick=True,
 )
 

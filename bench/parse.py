@@ -48,7 +48,7 @@ class Settings:
     """`rounds` of fresh processes, each at least `seconds` at work; a process is ended after `limit` seconds."""
 
     rounds: int = 3
-    seconds: float = 0.3
+    seconds: float = 0.15
     limit: float = 30.0
     shapes: tuple[str, ...] = tuple(SHAPES)
     feeds: tuple[str, ...] = tuple(FEEDS)

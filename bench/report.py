@@ -80,13 +80,20 @@ def _version(*command: str) -> str | None:
 class Noise:
     """Who else had the machine while something was measured. `with` begins and ends the watch; `facts` is for the JSON.
 
-    Load is the kernel's average of the last minute, which has our own processes in it; stolen is what the hypervisor
-    gave to others, in percent of all cores (proc(5), /proc/stat); where there is no such file it is None.
+    Others are how busy the cores were in the second before anything of ours ran; load is the kernel's average of the
+    last minute, which has our own processes in it; stolen is what the hypervisor gave to others, in percent of all
+    cores (proc(5), /proc/stat); where there is no such file it is None.
     """
 
     def __enter__(self) -> Noise:
-        self._began = time.monotonic()
         self._load = os.getloadavg()[0]
+        before = _ticks()
+        time.sleep(LISTEN_SECONDS)
+        after = _ticks()
+        self._others = None
+        if before and after and after[0] > before[0]:
+            self._others = round(100 * (after[1] - before[1]) / (after[0] - before[0]), 1)
+        self._began = time.monotonic()
         self._ticks = _ticks()
         self.facts: dict[str, Any] = {}
         return self
@@ -101,7 +108,13 @@ class Noise:
                 "stolen_percent": round((after[2] - before[2]) / passed, 2),
             }
         seconds = round(time.monotonic() - self._began, 1)
-        self.facts = {"load_before": self._load, "load_after": os.getloadavg()[0], "seconds": seconds, **share}
+        self.facts = {
+            "others_percent": self._others,
+            "load_before": self._load,
+            "load_after": os.getloadavg()[0],
+            "seconds": seconds,
+            **share,
+        }
 
 
 def _ticks() -> tuple[int, int, int] | None:
@@ -114,20 +127,23 @@ def _ticks() -> tuple[int, int, int] | None:
     return sum(fields), user + nice + system + interrupts + soft, stolen
 
 
-LOUD_LOAD, LOUD_STOLEN = 0.5, 1.0
-"""Per core at the beginning, and percent: what is above is called noise in so many words."""
+LISTEN_SECONDS = 1.0
+LOUD_OTHERS, LOUD_STOLEN = 10.0, 1.0
+"""Percent of all cores: what is above is called noise in so many words."""
 
 
 def noise_line(found: dict[str, Any]) -> str:
     """One line for a caption: when and where, and how quiet it was."""
     facts, where = found["noise"], found["environment"]
     stolen = facts["stolen_percent"]
+    others = "?" if facts["others_percent"] is None else f"{facts['others_percent']:.0f} %"
     line = (
         f"{where['when']}, CPython {where['python']}, {where['system']} {where['kernel']}, {where['cores']} cores; "
+        f"cores {others} busy just before; "
         f"load {facts['load_before']:.2f} before, {facts['load_after']:.2f} after; "
         f"stolen {'unknown' if stolen is None else f'{stolen:.2f} %'}; {facts['seconds']:.0f} s"
     )
-    loud = facts["load_before"] > LOUD_LOAD * (where["cores"] or 1) or (stolen or 0) > LOUD_STOLEN
+    loud = (facts["others_percent"] or 0) > LOUD_OTHERS or (stolen or 0) > LOUD_STOLEN
     return f"{line}\nNOISY: others were using this machine; trust the ratios, and those with care" if loud else line
 
 

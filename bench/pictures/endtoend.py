@@ -30,7 +30,7 @@ def draw(found: dict[str, Any], out: Path) -> list[Path]:
             middle = one["had"]["50"] / 1000
             panel.plot([middle], [-place], "o", color=colour, markersize=5)
             text = f"{middle:,.1f} ms" if middle < 100 else f"{middle / 1000:,.1f} s"
-            panel.annotate(text, (middle, -place), xytext=(0, -4), textcoords="offset points", ha="center", va="top",
+            panel.annotate(text, (1.01, -place + 0.1), xycoords=panel.get_yaxis_transform(), ha="left", va="center",
                            color=colour, fontsize=8)  # fmt: skip
         panel.set_yticks([-place for place in range(len(ways))], [LABELS[way] for way in ways])
         for tick, way in zip(panel.get_yticklabels(), ways, strict=True):

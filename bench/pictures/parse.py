@@ -65,7 +65,8 @@ def _speeds(pyplot: Any, found: dict[str, Any]) -> Any:
 
 def _growth(pyplot: Any, found: dict[str, Any]) -> Any:
     figure, panel = pyplot.subplots(figsize=(8.5, 4.6))
-    ends: list[tuple[float, float, str]] = []
+    ends: list[tuple[float, str]] = []
+    longest = max(found["settings"]["lengths"]) / 1024
     for parser, (label, _) in PARSERS.items():
         one = found["growth"][parser]
         if not one["points"]:
@@ -73,18 +74,21 @@ def _growth(pyplot: Any, found: dict[str, Any]) -> Any:
         lengths = [length / 1024 for length, _ in one["points"]]
         taken = [seconds * 1000 for _, seconds in one["points"]]
         panel.plot(lengths, taken, "o-", color=_colour(parser), linewidth=2 if parser == "ours" else 1.2, markersize=4)
-        power = "" if one["exponent"] is None else f", length to the {one['exponent']:.1f}"
-        ends.append((taken[-1], lengths[-1], f"{label.partition(':')[0]}{power}"))
+        text = label.partition(":")[0]
+        if lengths[-1] < longest:
+            text += f", fails beyond {lengths[-1]:,.0f} KiB"
+        elif one["exponent"] is not None:
+            text += f", as length^{one['exponent']:.1f}"
+        ends.append((taken[-1], text))
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
-    # Names beside the ends, moved apart where two lines end together.
+    # Names at the right, in the order of the ends, moved apart where two lines end together.
     last = 0.0
-    for height, length, text in sorted(ends):
-        place = max(height, last * 1.45)
-        last = place
+    for height, text in sorted(ends):
+        last = max(height, last * 1.6)
         colour = _colour("ours" if text.startswith("wire_rawsse") else "")
-        panel.annotate(text, (length, height), xytext=(length * 1.15, place), va="center", fontsize=8, color=colour)
-    panel.set_xlim(right=max(found["settings"]["lengths"]) / 1024 * 24)
+        panel.text(longest * 1.2, last, text, va="center", fontsize=8, color=colour)
+    panel.set_xlim(right=longest * 24)
     lengths = [length / 1024 for length in found["settings"]["lengths"]]
     panel.set_xticks(lengths, [f"{length:,.0f} KiB" for length in lengths])
     panel.set_xlabel("length of one line, in feeds of 1460 B (log scale)")

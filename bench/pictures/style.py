@@ -66,5 +66,5 @@ def where(found: dict[str, Any]) -> str:
     place, noise = found["environment"], found["noise"]
     return (
         f"{place['when'][:10]}, CPython {place['python']}, {place['system']} {place['kernel']}, "
-        f"{place['cores']} cores, load {noise['load_before']:.1f}"
+        f"{place['cores']} cores, {noise['others_percent'] or 0:.0f} % busy before"
     )

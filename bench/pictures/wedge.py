@@ -44,7 +44,7 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
             colour = style.COLOURS["ours" if client.startswith("ours") else "peer"]
             after = _after(column[client], window)
             end = min(after, window)
-            faint = 0.35 if _drops(found, client) else 1.0
+            faint = 0.55 if _drops(found, client) else 1.0
             panel.plot([0, end], [-place, -place], color=colour, linewidth=2.2, alpha=0.6 * faint)
             never = after > window
             panel.plot([end], [-place], ">" if never else "o", color=colour, markersize=5, alpha=faint)
