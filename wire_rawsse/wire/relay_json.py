@@ -49,6 +49,9 @@ _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986 §2.3
 
 
+_tables: dict[bytes, list[str]] = {}
+
+
 class Endpoint:
     """One slot of ours on one relay. Frozen.
 
@@ -234,8 +237,6 @@ def _endpoints(document: Any, name: str) -> RelayFile:
         return RelayFile(note=f"{name} has no endpoint in `self` yet; `wire up` or `wire bind-relay` makes one")
     else:
         found = (_endpoint(own, "self", problems),)
-    if len(problems) > _TOLD:
-        problems[_TOLD:] = [f"and {len(problems) - _TOLD} problems more"]
     if not found:
         raise _WrongShape("; ".join(problems))
     return RelayFile(found, problems=tuple(f"{name}: {problem}" for problem in problems))
@@ -244,7 +245,11 @@ def _endpoints(document: Any, name: str) -> RelayFile:
 def _usable(entries: list[Any], problems: list[str]) -> tuple[Endpoint, ...]:
     """The good ones, each stream once; what is wrong with the others is added to `problems`."""
     found: dict[str, Endpoint] = {}
+    more = 0
     for index, entry in enumerate(entries):
+        if len(problems) > _TOLD:  # A file of 10 MiB has room for millions of them.
+            more += len(problems) - _TOLD
+            del problems[_TOLD:]
         where = f"self.endpoints[{index}]"
         try:
             endpoint = _endpoint(_typed(entry, dict, where), where, problems)
@@ -256,6 +261,9 @@ def _usable(entries: list[Any], problems: list[str]) -> tuple[Endpoint, ...]:
             problems.append(
                 f"{where}: names the slot of an entry before it with another slot_token; that entry is used"
             )
+    more += max(0, len(problems) - _TOLD)
+    if more:
+        problems[_TOLD:] = [f"and {more} problems more"]
     return tuple(found.values())
 
 
@@ -307,5 +315,10 @@ def _encoded(text: str, kept: bytes = b"") -> str:
     except UnicodeEncodeError:
         pass
     else:
-        return "".join(chr(byte) if byte in _UNRESERVED or byte in kept else f"%{byte:02X}" for byte in octets)
+        # A text made anew for each byte would cost sixty times as much as the id itself.
+        table = _tables.get(kept)
+        if table is None:
+            plain = _UNRESERVED.union(kept)
+            table = _tables[kept] = [chr(byte) if byte in plain else f"%{byte:02X}" for byte in range(256)]
+        return "".join([table[byte] for byte in octets])
     raise InvalidRequest("it holds a lone surrogate, which has no UTF-8")
