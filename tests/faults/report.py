@@ -6,32 +6,45 @@ Figures are the smallest, the median and the largest over the repetitions. A cel
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from tests.faults.bounds import PHASES
+from tests.faults.bounds import CONSUMERS, HOSTS, PHASES, TRANSPORTS
 from tests.faults.catalogue import FAULTS
 from tests.faults.outcome import KEPT, LEFT_OUT
-from tests.faults.pairs import usual
+from tests.faults.pairs import Place, full, usual
 from tests.faults.picture import draw
 
 Outcome = dict[str, Any]
-_SOCKETS: Final = 4
-"""As many sockets of each host go into the JSON of a cell."""
+_SOCKETS, _CHARACTERS = 2, 320
+"""As many of the stream's sockets of each host go into the JSON of a cell, and so much of what ss(8) says of each."""
 
 
 def write(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     """Write matrix.md, matrix.json and matrix.svg into `folder`; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
+    outcomes = [*outcomes, *_missing(outcomes)]
     cells = summarise(outcomes)
     paths = [folder / name for name in ("matrix.md", "matrix.json", "matrix.svg")]
     paths[0].write_text(markdown(cells, outcomes))
     paths[1].write_text("[\n" + ",\n".join(json.dumps(cell) for cell in cells) + "\n]\n")
     paths[2].write_text(draw(_shares(cells), list(FAULTS), list(PHASES)))
     return paths
+
+
+def _missing(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The cells of the full part that make no sense, where the outcomes do not name them."""
+    known = {_place(outcome) for outcome in outcomes}
+    reasons = [(place, place.why_not()) for place in full() if dataclasses.astuple(place) not in known]
+    return [
+        {**dataclasses.asdict(place), "seed": 1, "status": LEFT_OUT, "reason": reason}
+        for place, reason in reasons
+        if reason is not None
+    ]
 
 
 def spread(values: Iterable[float]) -> list[float] | None:
@@ -92,8 +105,13 @@ def _cell(place: tuple[str, ...], runs: list[Outcome]) -> Outcome:
         "state_file": spread(_found(runs, "state true")),
         "broken_checks": {name: count for name, count in checks.items() if count},
         "proof": sample.get("proof"),
-        "sockets": {host: lines[:_SOCKETS] for host, lines in (sample.get("sockets") or {}).items()},
+        "sockets": {host: _own(lines) for host, lines in (sample.get("sockets") or {}).items()},
     }
+
+
+def _own(lines: Sequence[str]) -> list[str]:
+    """Without the control call's, which are on loopback."""
+    return [line[:_CHARACTERS] for line in lines if " 127.0.0.1:" not in line][:_SOCKETS]
 
 
 def _found(runs: Iterable[Outcome], name: str) -> list[float]:
@@ -161,6 +179,10 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         "## Left out",
         "",
         *_reasons(left_out),
+        "",
+        "Among the other hosts, transports and consumers, which the pairs are chosen from:",
+        "",
+        *_general(),
     ]
     if bad:
         parts += ["", "## Not kept", "", *(f"- `{cell['command']}`: {cell['reason']}" for cell in bad)]
@@ -241,6 +263,17 @@ def _rows(cells: Sequence[Outcome]) -> list[str]:
         place = " | ".join(cell[name] for name in ("fault", "phase", "host", "transport", "consumer"))
         lines.append(f"| {place} | {noticed} | {cell['clock']} | {bound} | {_seconds(cell['mended'])} |")
     return lines
+
+
+def _general() -> list[str]:
+    """Reasons that do not come up in the full part, and how many combinations each rules out."""
+    told = {place.why_not() for place in full()}
+    counts: dict[str, int] = {}
+    for values in itertools.product(FAULTS, PHASES, HOSTS, TRANSPORTS, CONSUMERS):
+        reason = Place(*values).why_not()
+        if reason is not None and reason not in told:
+            counts[reason] = counts.get(reason, 0) + 1
+    return [f"- {reason}: {count} combinations" for reason, count in counts.items()]
 
 
 def _reasons(cells: Sequence[Outcome]) -> list[str]:
