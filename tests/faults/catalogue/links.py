@@ -55,7 +55,7 @@ class BadLink(Fault):
     def inject(self, cell: Cell) -> None:
         assert self.link is not None
         seed = seed_that_shows(cell.setup.seed, self.down, self.shows)
-        cell.note(seed=seed)
+        cell.note(dice=seed)
         self.link.weather(up=self.up, down=self.down, seed=seed)
 
     def done(self, cell: Cell) -> bool:
