@@ -74,7 +74,7 @@ def _figure(pyplot: Any, name: str, rows: dict[str, Summary], found: dict[str, A
         f"dot = median, bars = p99 and p99.9\n{style.where(found)}",
         fontsize=9, loc="left", pad=14,
     )  # fmt: skip
-    figure.tight_layout()
-    for place, (family, words) in enumerate(style.WORDS.items()):
-        figure.text(0.02 + 0.155 * place, 0.008, words, color=style.COLOURS[family], fontsize=7.5, fontweight="bold")
+    figure.tight_layout(rect=(0, 0.02, 1, 1))
+    for left, (family, words) in zip((0.02, 0.22, 0.33, 0.39), style.WORDS.items(), strict=True):
+        figure.text(left, 0.008, words, color=style.COLOURS[family], fontsize=7.5, fontweight="bold")
     return figure
