@@ -15,6 +15,7 @@ PACKAGES: Final = {
     "unshare": "util-linux",
     "tcpdump": "tcpdump",
     "faketime": "faketime",
+    "ping": "iputils-ping",
 }
 """A program, and the Debian package that brings it."""
 
