@@ -5,8 +5,8 @@ Lives are short here, so that the table takes minutes: a bug that needs years to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +14,8 @@ from tests.simulation import run
 from tests.simulation.planted import PLANTS
 from tests.simulation.planting import Plant
 
-SEED: Final = "hunt"
-MOST_DAYS: Final = run.YEAR
+SEED: Final = "storm"
+MOST_DAYS: Final = 120.0
 """As long as a bug is looked for."""
 
 
@@ -49,28 +49,24 @@ def hunt(plant: Plant, seed: str = SEED, most_days: float = MOST_DAYS) -> Found:
     return Found(plant, days, lives, took, None, -1)
 
 
-def hunts(plants: list[Plant], processes: int, tell: Callable[[Found], None] = lambda found: None) -> Iterator[Found]:
-    """Each of them, in their order."""
-
-    def one(plant: Plant) -> Found:
-        found = hunt(plant)
-        tell(found)
-        return found
+def hunts(plants: list[Plant], processes: int) -> Iterator[Found]:
+    """Each of them, as they are found."""
 
     with ThreadPoolExecutor(processes) as pool:
-        yield from pool.map(one, plants)
+        for done in as_completed([pool.submit(hunt, plant) for plant in plants]):
+            yield done.result()
 
 
 def table(processes: int) -> int:
-    """Print it; 1 where one was not found."""
+    """Print it, the quickest first; 1 where one was not found."""
     missed = 0
-    print("| planted | by | found after | in lives | by which promise |")
+    print("| planted | by | found after | in lives (of the processor) | by which promise |")
     print("|---|---|---|---|---|")
     for found in hunts(PLANTS, processes):
         missed += found.how is None
         how = "NOT FOUND" if found.how is None else found.how.replace("|", "/")
         print(
-            f"| {found.plant.name} | {found.plant.by} | {_time(found.days)} | {found.lives} | {how[:110]} |",
+            f"| {found.plant.name} | {found.plant.by} | {_time(found.days)} | {found.lives} ({found.took:.1f} s) | {how[:110]} |",
             flush=True,
         )
     print(

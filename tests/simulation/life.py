@@ -57,6 +57,7 @@ class Setting:
 
 
 def draw(seed: str) -> Setting:
+    """What the life of this seed is like. A seed that begins with "storm" has little else but faults, and short lives."""
     dice = random.Random(f"{seed}/setting")
     pace = dice.choices(["default", "long", "short"], [6, 3, 1])[0]
     timeouts, heartbeat, days = {
@@ -73,6 +74,9 @@ def draw(seed: str) -> Setting:
     sink = dice.choices(["wakes", "events", "replayed events", "wire"], [3, 1, 2, 2])[0]
     if sink == "wire" and scheme.endswith("proxy"):
         streams = 1  # They would all have the same proxy.
+    stormy = seed.startswith("storm")
+    if stormy:
+        streams, days = min(streams, 2), days / 6
     return Setting(
         days=days / (streams if host != "looks" else streams * 3 / interval + 1) / (3 if interval == 5.0 else 1),
         host=host,
@@ -85,7 +89,7 @@ def draw(seed: str) -> Setting:
         timeouts=timeouts,
         heartbeat=heartbeat,
         post_every=dice.choices([20.0, 300.0, 3600.0], [1, 2, 2])[0] * (timeouts.read / 75),
-        fault_every=dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0] * (timeouts.read / 75),
+        fault_every=(400.0 if stormy else dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0]) * (timeouts.read / 75),
         tick=dice.choice([0.0, 1e-6, 2e-5]),
         ids=dice.random() < 0.5,
     )

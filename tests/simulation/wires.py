@@ -115,7 +115,7 @@ class Wires:
         side = self.sides.pop(task)
         self._checked_endpoints = False
         self.kernel.tell("follower: leaves %s", side.name)
-        if self._good_since is None or not self.disk.readable:
+        if self._good_since is None or self.disk.unreadable or self.disk.failing:
             self.kernel.fail(f"{side.name} is left because of a relay.json that cannot be read")
         if self._named.get(side) == side.stream_slot:
             self.kernel.fail(f"{side.name} is left, and relay.json names it")
