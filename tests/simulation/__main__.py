@@ -53,17 +53,25 @@ def arguments() -> argparse.Namespace:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not 0 < number < 1e6:
         raise argparse.ArgumentTypeError(f"expected a number of years above 0, got {text}")
     return number
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 10**6:
+    number = _number(text)
+    if not 0 < number < 1e6 or number != int(number):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return number
+    return int(number)
+
+
+def _number(text: str) -> float:
+    """-1 for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
 
 
 def _life(text: str) -> tuple[str, int]:

@@ -65,8 +65,9 @@ def table(processes: int) -> int:
     for found in hunts(PLANTS, processes):
         missed += found.how is None
         how = "NOT FOUND" if found.how is None else found.how.replace("|", "/")
+        lives = f"{found.lives} ({found.took:.1f} s)"
         print(
-            f"| {found.plant.name} | {found.plant.by} | {_time(found.days)} | {found.lives} ({found.took:.1f} s) | {how[:110]} |",
+            f"| {found.plant.name} | {found.plant.by} | {_time(found.days)} | {lives} | {how[:110]} |",
             flush=True,
         )
     print(

@@ -57,7 +57,7 @@ class Setting:
 
 
 def draw(seed: str) -> Setting:
-    """What the life of this seed is like. A seed that begins with "storm" has little else but faults, and short lives."""
+    """What the life of this seed is like. A seed that begins with "storm" has many faults, and short lives."""
     dice = random.Random(f"{seed}/setting")
     pace = dice.choices(["default", "long", "short"], [6, 3, 1])[0]
     timeouts, heartbeat, days = {
