@@ -271,6 +271,7 @@ def _read(
             wall = world.wall()
             record.heard(world.now(), wall)
             receive.deadline = silence.heard(world.now(), size, sink.line_open)
+            receive.renewed = silence.renewed
             if event:
                 record.last_event_at = wall
         news = news or event
@@ -297,6 +298,8 @@ class Silence:
         self._window_ends: float | None = None
         self._window_bytes = 0
         self._line_ended = False
+        self.renewed = False
+        """What was heard last began the deadline anew: it did not only drip into a line that has a window already."""
 
     @property
     def deadline(self) -> float:
@@ -314,6 +317,7 @@ class Silence:
         if self._line_ended or not line_open:
             self._window_ends = None
             self._line_ended = False
+        self.renewed = self._window_ends is None
         if self._window_ends is not None:
             self._window_bytes += size
         elif line_open and self._timeouts.min_rate:

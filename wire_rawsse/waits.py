@@ -59,12 +59,15 @@ class Answer(Generic[T]):
 class Wait:
     """Any of `interest` (descriptor → READ | WRITE), or `answer`, by `deadline` (seconds on the stream's clock)."""
 
-    __slots__ = ("answer", "deadline", "interest")
+    __slots__ = ("answer", "deadline", "interest", "renewed")
 
     def __init__(self, interest: Mapping[int, int], deadline: float, answer: Answer[Any] | None = None) -> None:
         self.interest = interest
         self.deadline = deadline
         self.answer = answer
+        self.renewed = False
+        """Its deadline has begun anew, though it may be the same moment of a clock that stands still (a host that is
+        always late). The host sets it back."""
 
 
 class Receive(Wait):

@@ -223,7 +223,7 @@ STRANGERS: Final[list[Plant]] = [
         [
             Change(
                 "hosts.task:Task.found",
-                "self._doubts = self._doubts + 1 if deadline == self._doubted else 1",
+                "self._doubts = 1 if anew else self._doubts + 1",
                 "self._doubts += 1",
             )
         ],

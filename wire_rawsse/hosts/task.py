@@ -167,7 +167,9 @@ class Task:
             if now - deadline < NO_DOUBT and self._loop.slept_until(deadline + self._lag):
                 now = deadline
             else:
-                self._doubts = self._doubts + 1 if deadline == self._doubted else 1
+                anew = self.wait.renewed or deadline != self._doubted
+                self._doubts = 1 if anew else self._doubts + 1
+                self.wait.renewed = False
                 self._doubted = deadline
                 now = min(max(self.looked, looked) - self._lag, deadline)
             self._lag = real - now
