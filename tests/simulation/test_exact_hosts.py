@@ -184,7 +184,8 @@ def test_a_line_that_drips_ends_for_a_host_that_only_looks_in(interval: float) -
     scene.at(began, more)
     scene.look(interval, began + 75 + 25 * interval)
     ended, error, _ = scene.end
-    assert isinstance(error, RateTimeout if interval < 75 else TimeoutError)
+    assert isinstance(error, (RateTimeout, ReadTimeout))
+    assert isinstance(error, RateTimeout) or interval > 75
     assert ended <= began + 75 + 20 * interval
     scene.close()
 
