@@ -194,6 +194,26 @@ def test_a_relay_json_that_cannot_be_read_is_tried_again_but_not_at_each_change_
     scene.close()
 
 
+def test_a_relay_json_that_can_be_read_again_is_read_though_phases_change_all_the_time() -> None:
+    """Each change is an occasion to look, and none of them may put off the next attempt to read."""
+    scene = Wired()
+    scene.run(30)
+    scene.disk.failing = 1
+    scene.write("another")
+
+    def restart() -> None:
+        scene.streams.restart()
+        scene.at(scene.time + 2, restart)
+
+    scene.at(31, restart)
+    scene.run(35)
+    assert "relay.json" in (scene.follower.state().last_error or "")
+    scene.disk.failing = 0
+    scene.run(35 + LOOK_WITHIN)
+    assert scene.joined[1][1] == "another"
+    scene.close()
+
+
 def test_no_descriptor_for_relay_json_is_no_end() -> None:
     scene = Wired()
     scene.run(20)

@@ -66,7 +66,7 @@ class Follower:
         self._unreadable = False
         self._since = streams.loop.system.wall()
         self._changed = True
-        self._looked_at = 0.0
+        self._looked_at = self._read_at = 0.0
         self._due = 0.0
 
     def state(self) -> SubscriberState:
@@ -98,19 +98,18 @@ class Follower:
 
     def _run(self, now: float) -> None:
         self._changed = False
-        rested = now >= self._looked_at + LOOK_EVERY
         self._looked_at = now
         if self._watch is None:
-            self._begin()
-        elif self._watch.changed() or (self._unreadable and rested):
-            self._read()
+            self._begin(now)
+        elif self._watch.changed() or (self._unreadable and now >= self._read_at + LOOK_EVERY):
+            self._read(now)
         self._due = now + LOOK_WITHIN
         if self._state_file is not None:
             self._state_file.offer(self.state(), now)
             self._state_file.flush(now)
             self._due = min(self._due, self._state_file.due() or self._due)
 
-    def _begin(self) -> None:
+    def _begin(self, now: float) -> None:
         system, machine = self._streams.loop.system, self._machine
         if paths.skip_tls_verify(machine.environ):
             paths.warn_insecure()
@@ -125,9 +124,10 @@ class Follower:
         self._state_file = state_file
         # Before reading, so that no change can fall in between.
         self._watch = Watch(self._relay_json, system.wall, machine)
-        self._read()
+        self._read(now)
 
-    def _read(self) -> None:
+    def _read(self, now: float) -> None:
+        self._read_at = now  # Not when it was looked at: phases that change all the time would put it off for ever.
         self._unreadable = True  # Until it has been read, whatever may be raised on the way.
         try:
             found = read_endpoints(self._relay_json, machine=self._machine)
