@@ -33,10 +33,6 @@ def command(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.xfail(
-    reason="life ci/13, still open: a host that looks in every 20 s while read is 10 s drops a stream as silent "
-    "whose bytes lie there unread (python -m tests.simulation --replay ci/13)"
-)
 @pytest.mark.timeout(400)
 def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
     """Two processes; under a minute on an idle machine with two cores."""
