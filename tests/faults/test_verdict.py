@@ -65,7 +65,7 @@ def good(**changes: Any) -> Measured:
         per_event=0.001,
         cpu=0.02,
         wall=11.0,
-        watch=Watch((0.95, "connecting"), (1.1, "connected"), (7.6, "error"), (8.2, "connected")),  # type: ignore[arg-type]
+        watch=Watch((0.95, "connecting"), (1.1, "connected"), (7.6, "error"), (8.2, "connected")),  # type: ignore[arg-type]  # a stand-in for the reader
     )
     return dataclasses.replace(found, **changes)
 

@@ -78,8 +78,8 @@ def observe() -> None:
         heard[0] = time.monotonic()
         accepted(record, now, wall)
 
-    Record.enter, Record.ended = tell_enter, tell_ended  # type: ignore[method-assign,assignment]
-    Record.heard, Record.accepted = tell_heard, tell_accepted  # type: ignore[method-assign,assignment]
+    Record.enter, Record.ended = tell_enter, tell_ended  # type: ignore[method-assign,assignment]  # told of, unchanged
+    Record.heard, Record.accepted = tell_heard, tell_accepted  # type: ignore[method-assign,assignment]  # told of, unchanged
 
 
 class Pull:
