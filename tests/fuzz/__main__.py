@@ -127,7 +127,7 @@ def _coverage() -> int:
             "import coverage, sys; c = coverage.Coverage(branch=True, data_file=None, config_file=False); c.start();"
             f"from tests.fuzz import targets, corpora; t = targets.load({name!r});"
             f"[t.check(path.read_bytes()) for path in corpora.files({name!r})]; c.stop();"
-            "about = [f'{corpora.PACKAGE}/{one}' for one in t.ABOUT];"
+            "about = [f'{corpora.PACKAGE}/{one}' for one in {targets.ABOUT[name]}];"
             "c.report(include=about, show_missing=True, skip_empty=True)"
         )
         print(f"{name}: {len(corpora.files(name))} inputs")

@@ -30,7 +30,7 @@ def test_a_target_says_what_it_promises_and_how_it_is_laid_out(name: str) -> Non
     assert target.__doc__ is not None and target.__doc__.startswith("Invariant: ")
     assert "\nLayout: " in target.__doc__
     assert all(len(data) <= target.LONGEST for data in target.SEEDS)
-    assert all((Path(corpora.PACKAGE) / path).is_file() for path in target.ABOUT)
+    assert all((Path(corpora.PACKAGE) / path).is_file() for path in targets.ABOUT[name])
 
 
 def test_the_corpus_is_small_and_named_by_content() -> None:

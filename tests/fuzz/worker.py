@@ -1,4 +1,4 @@
-"""One fuzzing process: a target under atheris, which guides by the branches of `wire_rawsse` that an input takes.
+"""One fuzzing process: a target under atheris, which guides by the branches that an input takes in what it is about.
 
 Started by `python -m tests.fuzz`, which reads what libFuzzer prints on standard error. Needs the extra `fuzz`.
 Arguments: the target, a planted bug's name or nothing, then libFuzzer's own.
@@ -6,24 +6,36 @@ Arguments: the target, a planted bug's name or nothing, then libFuzzer's own.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import atheris
+
+from tests.fuzz import targets
 
 
 def main() -> None:
     name, bug, *arguments = sys.argv[1:]
-    # The tests are not instrumented: branches of the oracle are no news. Nor is the masking of what an error quotes: it
-    # looks at each character many times, and took half of the time.
-    with atheris.instrument_imports(include=["wire_rawsse"], exclude=["wire_rawsse.errors"]):
-        from tests.fuzz import planted, targets
+    # The tests are not instrumented: branches of the oracle are no news.
+    with atheris.instrument_imports(include=["wire_rawsse"], exclude=_other_modules(targets.ABOUT[name])):
+        from tests.fuzz import planted
         from tests.simulation.planting import planted as with_bug
 
         target = targets.load(name)
     with with_bug(planted.by_words(name, bug)) if bug else nullcontext():
         atheris.Setup([sys.argv[0], *arguments], target.check)
         atheris.Fuzz()  # Ends the process.
+
+
+def _other_modules(about: tuple[str, ...]) -> list[str]:
+    """Of the package, which is not imported yet, all modules but these."""
+    package = importlib.util.find_spec("wire_rawsse")
+    assert package is not None and package.origin is not None
+    root = Path(package.origin).parent
+    others = [path.relative_to(root) for path in root.rglob("*.py") if path.relative_to(root).as_posix() not in about]
+    return [".".join(("wire_rawsse", *path.with_suffix("").parts)).removesuffix(".__init__") for path in others]
 
 
 if __name__ == "__main__":

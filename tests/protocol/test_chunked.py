@@ -4,45 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.protocol.chunked_by_h11 import check_alike, ours, theirs
 from wire_rawsse.protocol.chunked import LONGEST_LINE, LONGEST_TRAILERS, BadChunk, ChunkedBody
-
-HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def ours(reads: list[bytes]) -> tuple[bytes, bool, bool]:
-    """(body, ended, refused)."""
-    decoder, body = ChunkedBody(), b""
-    try:
-        for read in reads:
-            for piece in decoder.feed(read):
-                assert piece
-                body += piece
-    except BadChunk:
-        return body, False, True
-    return body, decoder.ended, False
-
-
-def theirs(stream: bytes) -> tuple[bytes, bool, bool]:
-    connection, body = h11.Connection(h11.CLIENT), b""
-    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "h")]))
-    connection.send(h11.EndOfMessage())
-    connection.receive_data(HEAD + stream)
-    try:
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                return body, True, False
-            elif event is h11.NEED_DATA:
-                return body, False, False
-    except h11.RemoteProtocolError:
-        return body, False, True
 
 
 def chunk(data: bytes, extension: bytes = b"", upper: bool = False, zeros: int = 0) -> bytes:
@@ -77,13 +44,10 @@ def test_damage_is_read_alike_under_every_split_and_what_h11_takes_is_taken_alik
 ) -> None:
     place %= len(stream) + 1
     damaged = stream[:place] + damage + stream[place + len(damage) :]
-    body, ended, refused = ours([damaged])
+    found = ours([damaged])
     for reads in (split(damaged, cuts), [damaged[n : n + 1] for n in range(len(damaged))]):
-        assert ours(reads) == (body, ended, refused)
-    h11_body, h11_ended, h11_refused = theirs(damaged)
-    if not h11_refused:
-        assert h11_body.startswith(body)
-        assert refused or (body, ended) == (h11_body, h11_ended)
+        assert ours(reads) == found
+    check_alike(found, damaged)
 
 
 def test_a_piece_is_given_before_its_chunk_is_complete() -> None:
@@ -115,8 +79,8 @@ def test_a_piece_is_given_before_its_chunk_is_complete() -> None:
     ids=repr,
 )
 def test_what_is_no_chunk_is_refused_whole_and_byte_by_byte(stream: bytes) -> None:
-    assert ours([stream])[2]
-    assert ours([stream[n : n + 1] for n in range(len(stream))])[2]
+    assert ours([stream]).refused
+    assert ours([stream[n : n + 1] for n in range(len(stream))]).refused
 
 
 def test_garbage_is_refused_at_its_first_byte_and_not_at_its_first_line_end() -> None:

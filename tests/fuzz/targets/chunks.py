@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import h11
-
 from tests.fuzz.pieces import cut
+from tests.protocol.chunked_by_h11 import check_alike, ours
 from wire_rawsse.protocol import chunked
 
 SMALL: Final = 1
 """A bit of the options: lines may have 20 bytes and trailers 40."""
 
-ABOUT: Final = ("protocol/chunked.py",)
 LONGEST: Final = 512
 WORDS: Final = (
     *(
@@ -44,8 +42,6 @@ SEEDS: Final = (
     b"\x01\x060\r\n" + b"A: b\r\n" * 9,
 )
 
-_HEAD: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
 
 def check(data: bytes) -> None:
     if len(data) < 2:
@@ -55,54 +51,14 @@ def check(data: bytes) -> None:
     if options & SMALL:
         chunked.LONGEST_LINE, chunked.LONGEST_TRAILERS = 20, 40  # type: ignore[misc]
     try:
-        body, ended, refused = _ours([stream])
-        assert _ours(cut(stream, rule)) == (body, ended, refused), "something else when cut"
+        found = ours([stream])
+        assert ours(cut(stream, rule)) == found, "something else when cut"
     finally:
         chunked.LONGEST_LINE, chunked.LONGEST_TRAILERS = line, trailers  # type: ignore[misc]
-    h11_body, h11_ended, h11_refused = _theirs(stream)
-    if not h11_refused:
-        assert h11_body.startswith(body), "another body than h11's"
-        assert refused or (body, ended) == (h11_body, h11_ended), "another end than h11's"
-    if refused and not options & SMALL:
-        assert h11_refused or not h11_ended or _LENIENT.search(stream), "what h11 takes is refused"
+    other = check_alike(found, stream)
+    if found.refused and not options & SMALL:
+        assert other.refused or not other.ended or _LENIENT.search(stream), "what h11 takes is refused"
 
 
 _LENIENT: Final = re.compile(rb"(?<!\r)\n|\n[ \t]|;[^\n]*[\x00-\x08\x0b-\x1f\x7f][^\n]|[0-9A-Fa-f]{17}")
 """What h11 takes and we do not: lines without CR, trailers that are folded, controls in an extension, 20 digits."""
-
-
-def _ours(reads: list[bytes]) -> tuple[bytes, bool, bool]:
-    """(body, ended, refused)."""
-    decoder, body = chunked.ChunkedBody(), b""
-    try:
-        for read in reads:
-            for piece in decoder.feed(read):
-                assert piece, "an empty piece"
-                body += piece
-    except chunked.BadChunk as error:
-        assert str(error).isprintable() and not decoder.ended
-        return body, False, True
-    if decoder.ended:
-        assert not list(decoder.feed(b"5\r\nabcde\r\n")), "something behind the end"
-    return body, decoder.ended, False
-
-
-def _theirs(stream: bytes) -> tuple[bytes, bool, bool]:
-    connection, body = h11.Connection(h11.CLIENT), b""
-    connection.send(_REQUEST)
-    connection.send(h11.EndOfMessage())
-    connection.receive_data(_HEAD + stream)
-    try:
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                return body, True, False
-            elif event is h11.NEED_DATA:
-                return body, False, False
-    except h11.RemoteProtocolError:
-        return body, False, True
-
-
-_REQUEST: Final = h11.Request(method="GET", target="/", headers=[("Host", "h")])

@@ -15,7 +15,6 @@ from typing import Final
 from wire_rawsse import policy
 from wire_rawsse.errors import NotAnEventStream, StatusError, Truncated, WireRawSSEError
 
-ABOUT: Final = ("policy.py",)
 LONGEST: Final = 96
 WORDS: Final = (
     *(b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994", b" GMT", b", "),

@@ -19,7 +19,6 @@ COMMENTS, START_ID, SMALL_PIECES, LIMIT = 1, 2, 4, 8
 """Bits of the options. With `LIMIT` the four high bits are the limit, which is at least 2: with 1, the first two bytes
 of what may still become a byte order mark are over it only when it is known that they are none."""
 
-ABOUT: Final = ("protocol/sse.py",)
 LONGEST: Final = 512
 WORDS: Final = (
     *(

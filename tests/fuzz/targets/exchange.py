@@ -30,7 +30,6 @@ CLOSES, SMALL, CONNECT, POST = 1, 2, 4, 8
 """Bits of the options: the peer closes at the end; a head may have 120 bytes only; what was asked."""
 
 SECRET: Final = "Qx7Zk9Vw2Jp5"
-ABOUT: Final = ("protocol/http.py", "protocol/chunked.py", "protocol/redirect.py")
 LONGEST: Final = 768
 WORDS: Final = (
     *(

@@ -21,7 +21,6 @@ from wire_rawsse.protocol.url import parse_url
 CALLABLE, BODY, ABSOLUTE, MAPPING, PROXY = 1, 2, 4, 8, 16
 """Bits of the options."""
 
-ABOUT: Final = ("protocol/request.py",)
 LONGEST: Final = 384
 WORDS: Final = (
     *(

@@ -16,7 +16,6 @@ from typing import Any, Final
 from tests.fuzz.pieces import Recipe
 from wire_rawsse.wire import files, status
 
-ABOUT: Final = ("wire/status.py",)
 LONGEST: Final = 512
 WORDS: Final = (
     *(

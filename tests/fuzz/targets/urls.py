@@ -22,7 +22,6 @@ from wire_rawsse.protocol import proxy as proxies
 from wire_rawsse.protocol import url as urls
 from wire_rawsse.protocol.url import Url
 
-ABOUT: Final = ("protocol/url.py", "protocol/proxy.py")
 LONGEST: Final = 384
 WORDS: Final = (
     *(

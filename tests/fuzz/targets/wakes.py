@@ -26,7 +26,6 @@ FRAMING, CLOSES = 3, 4
 """Bits of the options: chunked, as it is and taken for chunks, with a length, until the end; whether the peer closes.
 The high bits are the size of the chunks."""
 
-ABOUT: Final = ("stream.py", "streams.py")
 LONGEST: Final = 384
 WORDS: Final = (
     *(
