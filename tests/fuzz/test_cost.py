@@ -1,23 +1,19 @@
 """What cannot show in small inputs: time is linear in whatever comes, and memory is bounded.
 
 Inputs are made large in two ways: by hand, for each construct that repeats, and out of the committed corpus, whose
-inputs take every branch and are repeated here until they are long. 16 times the input may take 16 times as long, or 256
-times where something looks at everything again; the better of some attempts counts, as the machine may be busy.
-(`protocol.test_sse_cost` does the same for the event parser.)
+inputs take every branch and are repeated here until they are long. (`protocol.test_sse_cost` does the same for the
+event parser.)
 """
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
-import tracemalloc
 from collections.abc import Callable
 from typing import Final
 
 import pytest
 
 from tests.fuzz import corpora
+from tests.support.cost import check_linear, peak_bytes
 from wire_rawsse.errors import InvalidRequest, MalformedResponse, ProxyError, RelayFileError, Truncated
 from wire_rawsse.protocol import http, proxy, request, url
 from wire_rawsse.protocol.request import Request
@@ -27,13 +23,11 @@ Make = Callable[[int], bytes]
 Work = Callable[[int], object]
 """Does something with so many bytes."""
 
-SMALL, LARGE, TOO_SLOW = 1 << 11, 1 << 15, 100
+SMALL, LARGE = 1 << 11, 1 << 15
 REQUEST: Final = Request(b"GET", b"/", [(b"Host", b"h")], b"", ("s3cr3t-t0ken",))
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 PLACE: Final = url.parse_url("http://10.1.2.3/a/b?c")
-
-clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
 
 
 def exchange(stream: bytes, read: int) -> None:
@@ -172,25 +166,8 @@ def growing() -> dict[str, Work]:
     return found
 
 
-def seconds(work: Work, size: int) -> float:
-    gc.disable()
-    try:
-        start = clock()
-        work(size)
-        return clock() - start
-    finally:
-        gc.enable()
-
-
-def check_linear(work: Work) -> None:
-    work(SMALL)
-    base = max(statistics.median(seconds(work, SMALL) for _ in range(5)), 50e-6)
-    ratios = []
-    for _ in range(5):
-        ratios.append(seconds(work, LARGE) / base)
-        if ratios[-1] < TOO_SLOW:
-            return
-    pytest.fail(f"{LARGE // SMALL} times the input took {min(ratios):.0f} times as long, at best")
+def check_growth(work: Work) -> None:
+    check_linear(lambda size: lambda: work(size), SMALL, LARGE)
 
 
 GROWING: Final = growing()
@@ -198,7 +175,7 @@ GROWING: Final = growing()
 
 @pytest.mark.parametrize("name", GROWING)
 def test_time_is_linear(name: str) -> None:
-    check_linear(GROWING[name])
+    check_growth(GROWING[name])
 
 
 @pytest.mark.parametrize("name", ["exchange", "urls", "relay_json", "chunks"])
@@ -207,21 +184,11 @@ def test_time_is_linear_in_what_the_corpus_repeats(name: str) -> None:
     for path in corpora.files(name)[::5]:
         make = repeated(CHUNKED if name == "chunks" else b"", path.read_bytes()[2:] or b"x")
         if name == "urls":
-            check_linear(lambda size, make=make: one_url(make(size).decode("utf-8", "surrogateescape")))  # type: ignore[misc]
+            check_growth(lambda size, make=make: one_url(make(size).decode("utf-8", "surrogateescape")))  # type: ignore[misc]
         elif name == "relay_json":
-            check_linear(lambda size, make=make: one_document(make(size)))  # type: ignore[misc]
+            check_growth(lambda size, make=make: one_document(make(size)))  # type: ignore[misc]
         else:
-            check_linear(lambda size, make=make: exchange(make(size), 500))  # type: ignore[misc]
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        work()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
+            check_growth(lambda size, make=make: exchange(make(size), 500))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", STREAMS)

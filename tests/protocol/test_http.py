@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cost import check_linear, peak_bytes
 from tests.support.listen import told
 from wire_rawsse.errors import (
     InvalidRequest,
@@ -205,18 +204,17 @@ class TestHeadLimit:
     def test_an_endless_head_is_refused_in_bounded_memory(self, line: bytes) -> None:
         one = exchange()
         fed = 0
-        tracemalloc.start()
-        try:
+
+        def endless() -> None:
+            nonlocal fed
             with pytest.raises(MalformedResponse):
                 assert one.head(OK + b"X: ") is None
                 while fed < 100 * HEAD_BYTES:
                     fed += len(line)
                     one.head(line)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
+
+        assert peak_bytes(endless) < 16 * HEAD_BYTES
         assert fed <= HEAD_BYTES + len(line)
-        assert peak < 16 * HEAD_BYTES
 
 
 class TestBody:
@@ -346,16 +344,13 @@ class TestBody:
                 assert list(one.body(b"x" * HEAD_BYTES)) == []
 
     def test_time_is_linear_in_a_body_that_drips(self) -> None:
-        def seconds(count: int) -> float:
+        def drip(count: int) -> None:
             one = exchange()
             assert one.head(OK + b"\r\n") is not None
-            began = time.perf_counter()
             for _ in range(count):
                 assert list(one.body(b"x")) == [b"x"]
-            return time.perf_counter() - began
 
-        # Quadratic would take 10,000 times as long; linear takes 100 times, with luck on a busy machine.
-        assert min(seconds(10_000) for _ in range(2)) < 1000 * max(seconds(100) for _ in range(2))
+        check_linear(lambda count: lambda: drip(count), 1 << 9, 1 << 13)
 
 
 class TestTunnel:

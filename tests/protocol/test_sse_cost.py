@@ -4,15 +4,12 @@ nothing that is sent. A parser that looks at anything twice is quadratic in one 
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import repeat
 
 import pytest
 
+from tests.support.cost import check_linear, peak_bytes
 from wire_rawsse.errors import EventTooLarge
 from wire_rawsse.protocol.sse import Event, EventParser, WakeParser
 
@@ -38,35 +35,20 @@ GROWING: dict[str, Callable[[int], Iterator[bytes]]] = {
 }
 
 
-# This thread's time on a processor, since the machine may be busy with others; where that is coarse, the wall clock.
-clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
-
-
-def seconds(parser: EventParser | WakeParser, feeds: list[bytes]) -> float:
-    gc.disable()  # What is looked at here is the parser, not what Python does about the many events that it returns.
-    try:
-        start = clock()
-        for feed in feeds:
-            parser.feed(feed)
-        return clock() - start
-    finally:
-        gc.enable()
-
-
 @pytest.mark.parametrize("make", [lambda: EventParser(max_event_bytes=1 << 30), WakeParser], ids=["events", "wakes"])
 @pytest.mark.parametrize("name", GROWING)
 def test_time_is_linear(name: str, make: Callable[[], EventParser | WakeParser]) -> None:
-    small, large = 1 << 13, 1 << 17
-    quick, slow = list(GROWING[name](small)), list(GROWING[name](large))
-    # 16 times the input takes 16 times as long, or 256 times where the time is quadratic. What others do to the caches
-    # makes either vary by a factor of three, so the better of some attempts counts.
-    base = max(statistics.median(seconds(make(), quick) for _ in range(7)), 50e-6)
-    ratios = []
-    for _ in range(7):
-        ratios.append(seconds(make(), slow) / base)
-        if ratios[-1] < 100:
-            return
-    pytest.fail(f"{large // small} times the input took {min(ratios):.0f} times as long, at best")
+    def prepare(size: int) -> Callable[[], object]:
+        feeds = list(GROWING[name](size))
+
+        def work() -> None:
+            parser = make()
+            for feed in feeds:
+                parser.feed(feed)
+
+        return work
+
+    check_linear(prepare, 1 << 13, 1 << 17)
 
 
 def test_the_sizes_that_must_work() -> None:
@@ -82,16 +64,6 @@ def test_the_sizes_that_must_work() -> None:
     assert len(event.data) == 1 << 26
     assert parser.feed(b"\n" * 1_000_000) == []
     assert len(parser.feed(b"data: x\n\n" * 1_000_000)) == 1_000_000
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        work()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
