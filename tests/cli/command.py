@@ -58,6 +58,13 @@ def assert_one_line(stderr: str, command: str = "") -> None:
     assert "Traceback" not in stderr
 
 
+def ended(process: subprocess.Popen[Any]) -> None:
+    """End it where it has not ended by itself."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
 class Command:
     """A running command. `with` kills what is left of it."""
 
@@ -111,9 +118,7 @@ class Command:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        ended(self.process)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from tests.cli.command import PATIENCE, WORDS, environment
+from tests.cli.command import PATIENCE, WORDS, ended, environment
 
 ERASE = "\r\x1b[K"
 
@@ -79,7 +79,5 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        ended(self.process)
         os.close(self._master)

@@ -24,6 +24,16 @@ def linux() -> None:
         pytest.skip("only Linux has it")
 
 
+def told_by(code: str, *arguments: str, why: str) -> str:
+    """What some Python prints that becomes another user. It ends with status 77 where it cannot: see `why`."""
+    linux()
+    told = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    if told.returncode == 77:
+        missing(why)
+    assert told.stderr == ""
+    return told.stdout
+
+
 def mount_namespace() -> list[str]:
     """The words to put before a command, so that it may mount what nobody else sees."""
     linux()

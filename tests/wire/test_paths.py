@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.conftest import missing
 from tests.wire import needs
 from wire_rawsse.errors import RelayFileError
 from wire_rawsse.wire import paths
@@ -70,7 +69,6 @@ def test_without_home_the_password_database_knows(environ: dict[str, str]) -> No
 
 
 def test_a_user_without_any_home_is_told_what_to_set() -> None:
-    needs.linux()
     # A user id that nobody has, in a process of its own.
     code = (
         "import os, sys\n"
@@ -81,13 +79,10 @@ def test_a_user_without_any_home_is_told_what_to_set() -> None:
         "try: paths.config_dir({}, 'linux')\n"
         "except RelayFileError as error: print(error)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if told.returncode == 77:
-        missing("needs root, to become a user that does not exist")
-    assert told.stderr == ""
-    assert told.stdout.count("\n") == 1
-    assert "HOME is not set" in told.stdout
-    assert "WIRE_HOME" in told.stdout
+    told = needs.told_by(code, why="needs root, to become a user that does not exist")
+    assert told.count("\n") == 1
+    assert "HOME is not set" in told
+    assert "WIRE_HOME" in told
 
 
 def test_a_windows_user_without_any_home_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from tests.conftest import missing
 from tests.wire import needs
 from wire_rawsse.wire import process
 
@@ -28,7 +27,6 @@ def test_what_is_no_process(pid: int) -> None:
 
 
 def test_a_process_that_we_may_not_signal_is_there() -> None:
-    needs.linux()
     code = (
         "import os, sys\n"
         "from wire_rawsse.wire import process\n"
@@ -38,7 +36,4 @@ def test_a_process_that_we_may_not_signal_is_there() -> None:
         "try: os.kill(1, 0); sys.exit(77)\n"
         "except PermissionError: print(process.alive(1))\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if told.returncode == 77:
-        missing("needs a first process that belongs to somebody else")
-    assert told.stdout == "True\n", told.stderr
+    assert needs.told_by(code, why="needs a first process that belongs to somebody else") == "True\n"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
 from tests.wire import needs
 from tests.wire.relay_files import FIRST, ONE, SECOND, TWO, file_of
 from wire_rawsse.errors import RelayFileError
@@ -95,7 +93,6 @@ def test_a_path_cannot_break_the_line(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
-    needs.linux()
     path = tmp_path / "relay.json"
     path.write_bytes(file_of({"endpoints": [ONE]}))
     path.chmod(0)
@@ -109,10 +106,8 @@ def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
         "try: read_endpoints(sys.argv[1])\n"
         "except RelayFileError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-    if done.returncode == 77:
-        missing("needs a root that may become somebody else, or no root at all")
-    assert done.stdout == f"{path} cannot be read: Permission denied\n", done.stderr
+    told = needs.told_by(code, str(path), why="needs a root that may become somebody else, or no root at all")
+    assert told == f"{path} cannot be read: Permission denied\n"
 
 
 def test_a_reader_never_sees_a_half_when_wire_replaces_the_file(tmp_path: Path) -> None:
