@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,35 +222,31 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _grid(cells: Sequence[Outcome]) -> list[str]:
-    by_place = {(cell["fault"], cell["phase"]): cell for cell in cells}
-    lines = ["| fault | " + " | ".join(PHASES) + " |", "|---" * (len(PHASES) + 1) + "|"]
-    for fault in FAULTS:
-        texts = []
-        for phase in PHASES:
-            cell = by_place.get((fault, phase))
-            if cell is None:
-                texts.append("–")
-            elif cell["noticed"] is None:
-                texts.append("lives" if cell["status"] == KEPT else "**not kept**")
-            else:
-                text = f"{_seconds(cell['noticed'])} ({cell['clock']}, {cell['notice_bound']:g})"
-                texts.append(text if cell["status"] == KEPT else f"**{text}**")
-        lines.append(f"| {fault} | " + " | ".join(texts) + " |")
-    return lines
+    def text(cell: Outcome) -> str:
+        if cell["noticed"] is None:
+            return "lives" if cell["status"] == KEPT else "**not kept**"
+        noticed = f"{_seconds(cell['noticed'])} ({cell['clock']}, {cell['notice_bound']:g})"
+        return noticed if cell["status"] == KEPT else f"**{noticed}**"
+
+    return _by_phase(FAULTS, cells, text)
 
 
 def _mends(cells: Sequence[Outcome]) -> list[str]:
-    by_place = {(cell["fault"], cell["phase"]): cell for cell in cells}
-    lines = ["| fault | " + " | ".join(PHASES) + " |", "|---" * (len(PHASES) + 1) + "|"]
-    for fault in FAULTS:
-        texts = []
-        for phase in PHASES:
-            cell = by_place.get((fault, phase))
-            mended = cell and cell["mended"]
-            texts.append(f"{_seconds(mended)} ({cell['mend_bound'][2]:.2f})" if cell and mended else "–")
-        if any(text != "–" for text in texts):
-            lines.append(f"| {fault} | " + " | ".join(texts) + " |")
-    return lines
+    mended = [cell for cell in cells if cell["mended"]]
+    faults = {cell["fault"] for cell in mended}
+    return _by_phase(
+        [fault for fault in FAULTS if fault in faults],
+        mended,
+        lambda cell: f"{_seconds(cell['mended'])} ({cell['mend_bound'][2]:.2f})",
+    )
+
+
+def _by_phase(faults: Iterable[str], cells: Sequence[Outcome], text: Callable[[Outcome], str]) -> list[str]:
+    """A row for each fault, a column for each phase; – where there is no cell."""
+    by_place = {(cell["fault"], cell["phase"]): text(cell) for cell in cells}
+    rows = [[fault, *(by_place.get((fault, phase), "–") for phase in PHASES)] for fault in faults]
+    lines = ["| " + " | ".join(row) + " |" for row in (["fault", *PHASES], *rows)]
+    return [lines[0], "|---" * (len(PHASES) + 1) + "|", *lines[1:]]
 
 
 def _rows(cells: Sequence[Outcome]) -> list[str]:

@@ -61,6 +61,20 @@ class Misdeed(Fault):
         cell.relay.normal()
 
 
+class HeadMisdeed(Misdeed):
+    """It strikes in the response's head."""
+
+    at = "head"
+    early = ("head", "reconnecting")
+
+
+class HandshakeMisdeed(Misdeed):
+    """It strikes in the TLS handshake."""
+
+    at = "handshake"
+    early = ("handshake", "reconnecting")
+
+
 class Reset(Misdeed):
     name, words = "rst", "RST"
     deed = RelayFault("reset", at="stream")
@@ -113,11 +127,9 @@ class FinMidRecord(Misdeed):
         return super().expect(setup) if setup.tls else "without TLS there are no records"
 
 
-class FinMidHead(Misdeed):
+class FinMidHead(HeadMisdeed):
     name, words = "fin-mid-head", "FIN in the middle of the response's head"
     deed = RelayFault("cut", at="head")
-    at = "head"
-    early = ("head", "reconnecting")
 
 
 class Garbage(Misdeed):
@@ -145,20 +157,16 @@ class DripExtension(Misdeed):
     not_mid_line = "the relay holds the half line back, and a chunk extension comes between chunks: see streaming"
 
 
-class DripHead(Misdeed):
+class DripHead(HeadMisdeed):
     name, words = "drip-head", "a head that drips"
     deed = RelayFault("drip", at="head", seconds=_DROP_SECONDS)
     kind = Kind.SILENCE
-    at = "head"
-    early = ("head", "reconnecting")
 
 
-class TlsStall(Misdeed):
+class TlsStall(HandshakeMisdeed):
     name, words = "tls-stall-0", "the TLS handshake stalls before the server's first flight"
     deed = RelayFault("silent", at="handshake", flights=0)
     kind = Kind.SILENCE
-    at = "handshake"
-    early = ("handshake", "reconnecting")
 
 
 class TlsStallSecond(TlsStall):
@@ -179,18 +187,14 @@ class TlsStallThird(TlsStall):
         return past("handshake", setup) or Expectation(Kind.SILENCE, "head")
 
 
-class TlsReset(Misdeed):
+class TlsReset(HandshakeMisdeed):
     name, words = "tls-reset", "RST in the TLS handshake"
     deed = RelayFault("reset", at="handshake")
-    at = "handshake"
-    early = ("handshake", "reconnecting")
 
 
-class TlsCut(Misdeed):
+class TlsCut(HandshakeMisdeed):
     name, words = "tls-cut", "FIN in the TLS handshake"
     deed = RelayFault("cut", at="handshake")
-    at = "handshake"
-    early = ("handshake", "reconnecting")
 
 
 FAULTS: tuple[type[Fault], ...] = (
