@@ -10,7 +10,12 @@ The rooms, each importing only from those above it:
 
 `bounds`     what is promised: pure functions
 `tools`      the system's programs, and what to say where one is missing
-`world`      the three hosts, and the way into a world of one's own
+`player`     a part of the lab that runs as a process of its own: `proxy`, `nameserver` and `link` are
+`world`      the three hosts, and the way into a world of one's own; `inside` runs one function there
+`proxy`      a forward proxy that goes wrong as proxies do
+`nameserver` a name server that answers, or does not
+`link`       a bad link: two TUN devices and one process; `weather` decides, `flows` sees how far each connection came
+`counters`   the kernel's own counters of one host
 `drops`      packets dropped on the receiving side, counted
 `look`       what the kernel says of a process and of its sockets
 `lines`      what a daemon says, line by line; the protocol for a daemon of your own
@@ -22,7 +27,9 @@ The rooms, each importing only from those above it:
 `catalogue/` the faults
 `cell`       one cell, from an empty world to a verdict
 `verdict`    what was measured against what was promised
+`outcome`    one cell's outcome as plain data
 `pairs`      which cells there are
 `matrix`     many cells side by side
-`report`     tables and the picture
+`report`     tables, and by `picture` the picture
+`cli`        `python -m tests.faults`
 """
