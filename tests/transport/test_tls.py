@@ -387,7 +387,7 @@ class TestTrust:
         self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "missing"))
+        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(tmp_path / "missing"))
         shake_hands(serve([tls(authority.server()), stall]).port, None)
 
     def test_certifi_may_be_missing(self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,23 +407,47 @@ class TestTrust:
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
         monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-        monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "missing"))
+        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(tmp_path / "missing"))
         assert isinstance(fails(serve, [tls(authority.server()), stall], None), CertificateError)
 
+    def test_certifis_roots_are_where_certifi_says(self) -> None:
+        assert under_test._certifi_file() == certifi.where()
 
-def test_ssl_and_certifi_are_loaded_by_the_first_context_and_not_before() -> None:
+    def test_certifi_is_asked_where_its_file_is_elsewhere(
+        self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As distributions have it that put their own in its place."""
+        (tmp_path / "certifi.py").write_text(f"def where(): return {str(authority.file)!r}\n")
+        monkeypatch.delitem(sys.modules, "certifi")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+        assert under_test._certifi_file() == str(authority.file)
+        assert context_for(None).cert_store_stats()["x509"] == 1
+
+    def test_a_root_that_both_bring_is_kept_once(
+        self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        roots = Path(certifi.where()).read_bytes()
+        (tmp_path / "roots.pem").write_bytes(roots + authority.file.read_bytes())
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
+        assert context_for(None).cert_store_stats()["x509"] == roots.count(b"-----BEGIN") + 1
+
+
+def test_ssl_is_loaded_by_the_first_context_and_certifis_code_by_none() -> None:
+    """Its file is read, but its code would bring all that makes a file of an archive's member."""
     code = """
 import sys
 import wire_rawsse.stream
 from wire_rawsse.transport.tls import context_for, UNVERIFIED
-print({"ssl", "certifi"} & set(sys.modules))
+watched = {"ssl", "certifi", "importlib.resources", "tempfile", "zipfile", "urllib.parse"}
+print(watched & set(sys.modules))
 context_for(UNVERIFIED)
-print({"ssl", "certifi"} & set(sys.modules))
+print(watched & set(sys.modules))
 context_for(None)
-print(sorted({"ssl", "certifi"} & set(sys.modules)))
+print(watched & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines() == ["set()", "{'ssl'}", "['certifi', 'ssl']"]
+    assert done.stdout.splitlines() == ["set()", "{'ssl'}", "{'ssl'}"]
 
 
 def test_errors_never_hold_the_certificate(serve: Serve, authority: Authority, stranger: Authority) -> None:

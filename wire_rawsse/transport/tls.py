@@ -5,7 +5,8 @@ for them. Building trust costs tens of milliseconds and megabytes, so a context 
 kept, over reconnects and over subscribers.
 
 Trusted are, by default, the roots that certifi brings and those of the system, as the original client has it: the first
-for systems that have none, the second for a company's own. Either may fail as long as the other holds.
+for systems that have none, the second for a company's own. Either may fail as long as the other holds. They are nearly
+the same, and together weigh little more than one of them.
 
 Two traps of non-blocking TLS shape this module and the hosts. A socket may be readable without bringing data (TLS 1.3
 sends session tickets whenever it likes), and may hold data without being readable (one record can be larger than one
@@ -127,19 +128,45 @@ def _build(trust: object) -> ssl.SSLContext:
 
 
 def _load_default_roots(context: ssl.SSLContext) -> None:
-    try:
-        import certifi
+    """Certifi's roots are the second, and one by one: OpenSSL drops each that the system's store has brought already.
 
-        context.load_verify_locations(cafile=certifi.where())
+    A whole file is parsed before any of it is dropped, which leaves half a MiB of holes behind.
+    """
+    try:
+        context.load_default_certs()
+    except OSError:
+        pass  # Certifi's may do.
+    try:
+        with open(_certifi_file(), encoding="ascii", errors="ignore") as lines:
+            certificate = ""
+            for line in lines:
+                certificate += line
+                if line.startswith("-----END "):
+                    context.load_verify_locations(cadata=certificate)
+                    certificate = ""
     except (ImportError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _FOR_WANT_OF_ROOM:
             # It passes, and a context without these roots would be kept for ever.
             raise TrustError(f"certifi's roots cannot be read: {error.strerror}") from error
-        # The system's own store, below, may do.
-    try:
-        context.load_default_certs()
-    except OSError:
-        pass
+        # The system's own store may do.
+
+
+def _certifi_file() -> str:
+    """Where certifi's roots are: beside its code, so that none of it need run.
+
+    `certifi.where()` knows, but loads thirty modules (1.2 MiB) for the case that all of it is in an archive. So it is
+    asked where the file is not there: in that case, and where a distribution has put its own in its place.
+    """
+    from importlib.util import find_spec
+
+    found = find_spec("certifi")
+    if found is not None and found.origin is not None:
+        path = os.path.join(os.path.dirname(found.origin), "cacert.pem")
+        if os.path.isfile(path):
+            return path
+    import certifi
+
+    return certifi.where()
 
 
 def secure(
