@@ -1,16 +1,19 @@
 """`python -m bench COMMAND`: measure this library beside floors and peers, on this machine, now.
 
-Each command prints its table and writes `bench/results/COMMAND.json` (or to `--out`). The exit status is 0; 1 if one of
-our own clients gave no figure where it should have; 64 for a usage error.
+Each command prints its table and writes `bench/results/COMMAND.json`, or to `--out`. Smoke runs write to `quick/` in
+there, and a relay of one's own to `own/`, so as not to take the place of real results. The exit status is 0; 1 if one
+of our own clients gave no figure where it should have; 64 for a usage error.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -91,11 +94,14 @@ def _goals(arguments: argparse.Namespace, on: Console) -> int:
     table = Table(title="goals", title_justify="left", caption_justify="left")
     for head in ("what", "bound", "middle (smallest-largest round)", "p99 ÷ p99", "verdict"):
         table.add_column(head, justify="left" if head in ("what", "verdict") else "right")
-    for row in goals.rows(results):
+    rows = goals.rows(results)
+    for row in rows:
         bound = "-" if row.bound is None else f"{'≥' if row.at_least else '≤'} {row.bound:g}"
         value = "-" if row.value is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.value)
         tail = "-" if row.tail is None else f"{row.tail:.2f}"
         table.add_row(row.what, bound, value, tail, row.verdict, style="red" if row.verdict == "missed" else None)
+    counts = Counter(row.verdict for row in rows if row.verdict != "-")
+    table.caption = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     on.print(table)
     return 0
 
@@ -147,7 +153,7 @@ def _relay_url(text: str) -> str:
 def _parser() -> Parser:
     parser = Parser(prog="python -m bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--out", type=Path, default=report.RESULTS, help="folder for JSON and pictures (default: %(default)s)"
+        "--out", type=Path, help="folder for JSON and pictures (default: bench/results, or quick/ or own/ in there)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (text, action) in {**COMMANDS, "all": ("all of the above", _all)}.items():
@@ -189,6 +195,12 @@ def main() -> int:
             given.insert(place, "relay")
             break
     arguments = _parser().parse_args(given)
+    if arguments.out is None:
+        aside = "own" if arguments.action is _relay else "quick" if getattr(arguments, "quick", False) else ""
+        arguments.out = report.RESULTS / aside
+    # As in life, every program runs from bytecode, wherever this one may write it: compiling belongs to no figure.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(roster.cache() / "bytecode"))
     # As Ctrl-C does: every client that was started is ended on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     status: int = arguments.action(arguments, report.console())

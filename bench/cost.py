@@ -5,8 +5,9 @@ Everything is read from outside, of whole processes that hold their stream at th
 
 - idle, and at 1 event a second: memory as USS after a minute, threads, descriptors, and time on a core (user and
   system). Three processes of each client and state, so that a figure has a spread; as there are always several, pages
-  of files are shared for all alike. The baseline is a connected socket with h11 (and for https ssl and trusted roots)
-  in a process that sleeps; what a row has above it is its library's.
+  of files are shared for all alike. Idle is as in life: a heartbeat each 30 s and nothing else. The baseline is a
+  connected socket with h11 (and for https ssl and trusted roots) in a process that sleeps; what a row has above it is
+  its library's.
 - CPU time for each wake (at 1 a second: as cold as in life; that of the idle copies is subtracted) and each heartbeat.
 - system calls for each wake and each heartbeat, by strace; instructions, by callgrind (`instruments`).
 - 1, 10 and 100 streams in one process: peers in a thread each, aiohttp in one loop.
@@ -122,10 +123,13 @@ def _at_one_a_second(stage: Stage, settings: Settings) -> dict[str, proc.Ran]:
     before = {label: proc.ran(one.pid) for label, one in stage.held.items()}
     until = time.monotonic() + settings.idle
     gap = 1000.0 / max(1, len(busy))
-    while busy and time.monotonic() < until:
-        # A little less than a second for all, so that work in between does not make it more.
-        stage.send(shuffled([[name] for name in busy], 1, seed=int(until)), (gap * 0.8, gap * 1.1))
-    time.sleep(max(0.0, until - time.monotonic()))
+    while time.monotonic() < until:
+        stage.beat()
+        if busy:
+            # A little less than a second for all, so that work in between does not make it more.
+            stage.send(shuffled([[name] for name in busy], 1, seed=int(until)), (gap * 0.8, gap * 1.1))
+        else:
+            time.sleep(min(1.0, max(0.0, until - time.monotonic())))
     return {label: proc.ran(one.pid) - before[label] for label, one in stage.held.items()}
 
 
@@ -211,7 +215,8 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
         each = len(taking_part(settings, ALONE)) + 5
         each += len(taking_part(settings, MANY)) * len(settings.streams)
         each += len(taking_part(settings, COUNTED)) + 2 if not no_valgrind else 0
-        total = each * len(settings.schemes) + len(imports.PROGRAMS) * (settings.imports + counts)
+        turns = imports.TURNS_BEFORE + settings.imports + counts
+        total = each * len(settings.schemes) + len(imports.PROGRAMS) * turns
         task = bar.add_task("cost", total=total)
 
         def advance() -> None:

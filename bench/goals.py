@@ -93,7 +93,7 @@ def _costs(found: dict[str, Any]) -> Iterator[Row]:
         if base and mine:
             middle, low, high = spread(mine)
             above = middle - spread(base)[0], low - spread(base)[0], high - spread(base)[0]
-        yield Row(f"memory over the baseline, {trust}{scheme}, MiB", above, None if trust else 1.5)
+        yield Row(f"memory over the baseline, {trust}{scheme}, MiB", above, 1.5)
     imports = found.get("imports", {})
     pairs = zip(imports.get("ours", {}).get("cpu_us", []), imports.get("floor", {}).get("cpu_us", []), strict=False)
     yield Row("import and a StreamSubscriber ÷ import socket, h11", _spread([a / b for a, b in pairs]), 1.4)

@@ -21,6 +21,9 @@ from bench import roster, scenario
 AT_ONCE = 4
 """So many may be starting at a time; a herd of interpreters would run into each other's time limits."""
 CONNECT_SECONDS = 60.0
+BEAT_SECONDS = 30.0
+"""As wire's relay has it."""
+BEAT_GAP_MS = (0.2, 0.4)
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Stage:
         self.held: dict[str, Held] = {}
         self.failed: dict[str, str] = {}
         self._starting: list[Held] = []
+        self._beaten = time.monotonic()
 
     def __enter__(self) -> Stage:
         self._folder = tempfile.TemporaryDirectory()
@@ -92,6 +96,7 @@ class Stage:
             self.failed[label] = str(error)
             return
         self._starting.append(Held(label, client, child, names))
+        self.beat()
         if len(self._starting) >= AT_ONCE:
             self._take(self._starting.pop(0))
 
@@ -99,6 +104,7 @@ class Stage:
         """Wait until all that were started are connected, or have failed, and then for some rest."""
         while self._starting:
             self._take(self._starting.pop(0))
+            self.beat()
         time.sleep(seconds)
 
     def _take(self, one: Held) -> None:
@@ -108,6 +114,12 @@ class Stage:
         one.child.process.kill()
         one.child.finish()
         self.failed[one.label] = one.child.reason()
+
+    def beat(self) -> None:
+        """A heartbeat for every stream that is held, where one is due: who listens for silence must find none."""
+        if time.monotonic() >= self._beaten + BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            self.send([stream for one in self.held.values() for stream in one.streams], BEAT_GAP_MS, "heartbeat")
 
     def send(self, steps: Sequence[str], gap_ms: tuple[float, float], what: str = "event") -> None:
         """One event (or heartbeat) to each of these streams, in this order, with gaps; returns when all were sent."""

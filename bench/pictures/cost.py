@@ -55,6 +55,7 @@ def _bars(panel: Any, figures: dict[str, list[float]], what: str, digits: int) -
     for tick, name in zip(panel.get_yticklabels(), ordered, strict=True):
         tick.set_color(style.COLOURS[_family(name)])
         tick.set_fontweight("bold" if _family(name) == "ours" else "normal")
+    panel.set_ylim(0.4 - len(ordered), 0.6)
     panel.set_xlim(left=0)
     panel.margins(x=0.12)
     panel.set_xlabel(what)

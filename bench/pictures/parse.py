@@ -49,6 +49,7 @@ def _speeds(pyplot: Any, found: dict[str, Any]) -> Any:
             for tick, parser in zip(panel.get_yticklabels(), PARSERS, strict=False):
                 tick.set_color(_colour(parser))
             panel.set_title(f"{SHAPES[shape].label}; feeds of {feed}", fontsize=7.5, loc="left", pad=3)
+            panel.set_ylim(0.6 - len(PARSERS), 0.6)  # The same for all, whoever has no bar.
             panel.margins(x=0.18)
             panel.set_xlim(left=0)
             panel.set_xticks([])
@@ -65,7 +66,7 @@ def _speeds(pyplot: Any, found: dict[str, Any]) -> Any:
 
 def _growth(pyplot: Any, found: dict[str, Any]) -> Any:
     figure, panel = pyplot.subplots(figsize=(8.5, 4.6))
-    ends: list[tuple[float, str]] = []
+    ends: list[tuple[float, float, str]] = []
     longest = max(found["settings"]["lengths"]) / 1024
     for parser, (label, _) in PARSERS.items():
         one = found["growth"][parser]
@@ -79,14 +80,15 @@ def _growth(pyplot: Any, found: dict[str, Any]) -> Any:
             text += f", fails beyond {lengths[-1]:,.0f} KiB"
         elif one["exponent"] is not None:
             text += f", as length^{one['exponent']:.1f}"
-        ends.append((taken[-1], text))
+        ends.append((taken[-1], lengths[-1], text))
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
     # Names at the right, in the order of the ends, moved apart where two lines end together.
     last = 0.0
-    for height, text in sorted(ends):
+    for height, length, text in sorted(ends):
         last = max(height, last * 1.6)
         colour = _colour("ours" if text.startswith("wire_rawsse") else "")
+        panel.plot([length, longest * 1.15], [height, last], ":", color=colour, linewidth=0.8, alpha=0.8)
         panel.text(longest * 1.2, last, text, va="center", fontsize=8, color=colour)
     panel.set_xlim(right=longest * 24)
     lengths = [length / 1024 for length in found["settings"]["lengths"]]

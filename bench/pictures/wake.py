@@ -55,7 +55,8 @@ def _figure(pyplot: Any, name: str, rows: dict[str, Summary], found: dict[str, A
             panel.plot([summary.percentiles[p]], [-place], mark, color=colour, markersize=size, zorder=60)
         figures = f"{summary.percentiles[50]:,.0f}", f"{summary.percentiles[99]:,.0f}"
         for column, text in zip((1.05, 1.12), figures, strict=True):
-            panel.text(column, -place + 0.05, text, transform=panel.get_yaxis_transform(), ha="right", color=colour)
+            across = panel.get_yaxis_transform()
+            panel.text(column, -place, text, transform=across, ha="right", va="center_baseline", color=colour)
     for column, text in ((1.05, "p50"), (1.12, "p99")):
         panel.text(column, 1.05, text, transform=panel.get_yaxis_transform(), ha="right")
     panel.set_yticks([-place for place in range(len(ordered))], [roster.BY_NAME[client].label for client in ordered])
