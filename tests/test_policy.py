@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -201,9 +203,31 @@ def test_a_leap_second_is_no_error() -> None:
 @pytest.mark.parametrize("kind", [Timeouts, Keepalive, Backoff])
 @pytest.mark.parametrize("bad", [-1, 0, float("nan"), float("inf"), "1", None])
 def test_settings_are_positive_and_finite(kind: Any, bad: Any) -> None:
-    first = next(iter(kind.__dataclass_fields__))
+    first = kind.__slots__[0]
     with pytest.raises(InvalidRequest, match=f"{kind.__name__}.{first} must be"):
         kind(**{first: bad})
+
+
+@pytest.mark.parametrize("kind", [Timeouts, Keepalive, Backoff])
+def test_settings_are_values(kind: Any) -> None:
+    names = kind.__slots__
+    numbers = range(1, 1 + len(names))
+    value = kind(*numbers)
+    assert value == kind(**dict(zip(names, numbers, strict=True))) != kind()
+    assert hash(value) == hash(kind(*numbers))
+    assert value != (*numbers,)
+    assert repr(value) == f"{kind.__name__}({', '.join(map('{}={}'.format, names, numbers))})"
+    assert copy.deepcopy(value) == pickle.loads(pickle.dumps(value)) == value
+    for name in (names[0], "x"):
+        with pytest.raises(AttributeError, match="frozen"):
+            setattr(value, name, 5)
+        with pytest.raises(AttributeError, match="frozen"):
+            delattr(value, name)
+    assert value == kind(*numbers)
+
+
+def test_settings_of_two_kinds_are_never_equal() -> None:
+    assert Keepalive(1, 2, 3) != Backoff(1, 2, 3)
 
 
 def test_a_user_timeout_outlives_every_probe() -> None:

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
-from typing import Final
+from typing import ClassVar, Final, NamedTuple
 
 from wire_rawsse.errors import InvalidRequest, StatusError, WireRawSSEError
 
@@ -31,17 +30,48 @@ CLEAN_CLOSE_WITHIN: Final = 1.0
 """Seconds: a healthy stream that was closed cleanly is reconnected within this, spread evenly."""
 
 
-def _check(value: object, zero_allowed: tuple[str, ...] = ()) -> None:
-    for field in fields(value):  # type: ignore[arg-type]  # every caller is a dataclass
-        number = getattr(value, field.name)
-        if not isinstance(number, (int, float)) or not math.isfinite(number):
-            raise InvalidRequest(f"{type(value).__name__}.{field.name} must be a finite number")
-        if number < 0 or (number == 0 and field.name not in zero_allowed):
-            raise InvalidRequest(f"{type(value).__name__}.{field.name} must be positive")
+class _Numbers:
+    """Named numbers that belong together: checked when they are made, then frozen, and equal by value.
+
+    A frozen dataclass would be the same, but compiles its methods at each import: half a millisecond for each of the
+    classes below, which is more than all the rest of this module takes.
+    """
+
+    __slots__: tuple[str, ...] = ()
+    _may_be_zero: ClassVar[tuple[str, ...]] = ()
+
+    def _fill(self, *numbers: float) -> None:
+        for name, number in zip(self.__slots__, numbers, strict=True):
+            if not isinstance(number, (int, float)) or not math.isfinite(number):
+                raise InvalidRequest(f"{type(self).__name__}.{name} must be a finite number")
+            if number < 0 or (number == 0 and name not in self._may_be_zero):
+                raise InvalidRequest(f"{type(self).__name__}.{name} must be positive")
+            object.__setattr__(self, name, number)
+
+    def _all(self) -> tuple[float, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == other._all() if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
+    def __reduce__(self) -> tuple[type[_Numbers], tuple[float, ...]]:
+        """How it is copied and pickled: by making another one."""
+        return type(self), self._all()
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(_Numbers):
     """Seconds on a monotonic clock; `min_rate` in bytes a second.
 
     connect:  name look-up, TCP, proxy and TLS together.
@@ -52,29 +82,33 @@ class Timeouts:
     Raises `InvalidRequest` (a `ValueError`) for what is no positive, finite number.
     """
 
-    connect: float = 10
-    response: float = 15
-    read: float = 75
-    min_rate: float = 100
+    __slots__ = ("connect", "response", "read", "min_rate")  # noqa: RUF023  # in the order of the arguments
+    _may_be_zero = ("min_rate",)
 
-    def __post_init__(self) -> None:
-        _check(self, ("min_rate",))
+    connect: float
+    response: float
+    read: float
+    min_rate: float
+
+    def __init__(self, connect: float = 10, response: float = 15, read: float = 75, min_rate: float = 100) -> None:
+        self._fill(connect, response, read, min_rate)
 
 
-@dataclass(frozen=True)
-class Keepalive:
+class Keepalive(_Numbers):
     """TCP keepalive (RFC 9293 §3.8.4, tcp(7)) in seconds and probes; what the platform lacks is skipped.
 
     A peer that answers nothing is gone after `user_timeout` = idle + interval × count, which is also set as
     `TCP_USER_TIMEOUT` (RFC 5482), so that unacknowledged data does not outlive it.
     """
 
-    idle: int = 30
-    interval: int = 10
-    count: int = 3
+    __slots__ = ("idle", "interval", "count")  # noqa: RUF023  # in the order of the arguments
 
-    def __post_init__(self) -> None:
-        _check(self)
+    idle: int
+    interval: int
+    count: int
+
+    def __init__(self, idle: int = 30, interval: int = 10, count: int = 3) -> None:
+        self._fill(idle, interval, count)
 
     @property
     def user_timeout(self) -> float:
@@ -82,23 +116,24 @@ class Keepalive:
         return self.idle + self.interval * self.count
 
 
-@dataclass(frozen=True)
-class Backoff:
+class Backoff(_Numbers):
     """Seconds: the first delay, the longest, and how long a stream must live to be called healthy.
 
     1, 2, 4, 8, 16, 30, 30 … with the defaults, each jittered downwards by up to half.
     """
 
-    initial: float = 1
-    maximum: float = 30
-    healthy_after: float = 10
+    __slots__ = ("initial", "maximum", "healthy_after")  # noqa: RUF023  # in the order of the arguments
+    _may_be_zero = ("healthy_after",)
 
-    def __post_init__(self) -> None:
-        _check(self, ("healthy_after",))
+    initial: float
+    maximum: float
+    healthy_after: float
+
+    def __init__(self, initial: float = 1, maximum: float = 30, healthy_after: float = 10) -> None:
+        self._fill(initial, maximum, healthy_after)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What follows the end of a stream. `delay` in seconds, None for good; `attempt` is for the next decision."""
 
     delay: float | None
@@ -161,8 +196,9 @@ def retry_after(value: str, wall: float) -> float:
     return max(0.0, _moment(value, wall) - wall)
 
 
-_DATE: Final = re.compile(r"[A-Z][a-z]+, (\d\d)[ -]([A-Z][a-z]{2})[ -](\d{4}|\d{2}) (\d\d):(\d\d):(\d\d) GMT")
-_ASCTIME: Final = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4})")
+# Compiled by the first server that sends a date, not by each import.
+_DATE: Final = r"[A-Z][a-z]+, (\d\d)[ -]([A-Z][a-z]{2})[ -](\d{4}|\d{2}) (\d\d):(\d\d):(\d\d) GMT"
+_ASCTIME: Final = r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4})"
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -174,9 +210,9 @@ def _moment(value: str, wall: float) -> float:
     """
     from datetime import datetime, timezone
 
-    if found := _DATE.fullmatch(value):
+    if found := re.fullmatch(_DATE, value):
         day, month, year, hour, minute, second = found.groups()
-    elif found := _ASCTIME.fullmatch(value):
+    elif found := re.fullmatch(_ASCTIME, value):
         month, day, hour, minute, second, year = found.groups()
     else:
         return 0.0

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from wire_rawsse.errors import (
     ConnectionBroken,
@@ -56,20 +55,22 @@ from wire_rawsse.waits import SIGNAL, Address, Coroutine, Wait, World
 MOST_REDIRECTS: Final = 10
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What the caller asked for, checked. Its repr shows no header, token or body."""
 
     url: Url
     method: bytes = b"GET"
-    body: bytes | None = field(default=None, repr=False)
-    headers: HeaderSource = field(default=None, repr=False)
-    bearer_token: str | Callable[[], str] | None = field(default=None, repr=False)
+    body: bytes | None = None
+    headers: HeaderSource = None
+    bearer_token: str | Callable[[], str] | None = None
     timeouts: Timeouts = Timeouts()
     keepalive: Keepalive = Keepalive()
     backoff: Backoff = Backoff()
     trust: Trust = None
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    environ: Mapping[str, str] = os.environ
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.method.decode()} {self.url.shown}>"
 
 
 class Sink(Protocol):

@@ -43,8 +43,8 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         plant(
             "an id that waits for its blank line is forgotten by the wakes",
             "protocol.sse:WakeParser._read",
-            "if self._id != self.last_event_id or _METADATA.search(piece):",
-            "if _METADATA.search(piece):",
+            "if metadata or self._id != self.last_event_id:",
+            "if metadata:",
         ),
         plant(
             "line ends do not count towards the limit",
@@ -157,7 +157,7 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         ),
     ],
     "urls": [
-        plant("controls are let in", "protocol.url:parse_url", "if _CONTROL.search(text):", "if False:"),
+        plant("controls are let in", "protocol.url:parse_url", "if not _CONTROLS.isdisjoint(text):", "if False:"),
         plant(
             "the host begins at the first @",
             "protocol.url:parse_url",
@@ -175,8 +175,8 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         plant(
             "a path is sent as it came",
             "protocol.url:_ascii",
-            'return _NOT_SENT_AS_IS.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), target)',
-            "return target",
+            "if _SENT_AS_IS.issuperset(target):",
+            "if True:",
         ),
         plant(
             "NO_PROXY takes the end of a name for a subdomain",
@@ -206,7 +206,10 @@ PLANTS: Final[dict[str, list[Plant]]] = {
     ],
     "requests": [
         plant(
-            "a value may hold controls", "protocol.request:check_value", "if _BAD_IN_VALUE.search(value):", "if False:"
+            "a value may hold controls",
+            "protocol.request:check_value",
+            "if not _BAD_IN_VALUE.isdisjoint(value):",
+            "if False:",
         ),
         plant(
             "the connection's own fields may be given",
@@ -229,8 +232,8 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         plant(
             "a method need only begin well",
             "protocol.request:check_method",
-            "_TOKEN.fullmatch(encoded)",
-            "_TOKEN.match(encoded)",
+            "_is_token(encoded)",
+            "_is_token(encoded[:1])",
         ),
     ],
     "chunks": [

@@ -6,7 +6,6 @@ do it: a plan, a record, a sink, and `keep_alive` in a task of the loop.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.hosts.task import System, Task
+from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.record import Record
 from wire_rawsse.source import OwnedSink, Restart, keep_alive, make_plan
 from wire_rawsse.state import EndpointState
@@ -167,6 +167,6 @@ class Scene:
     ) -> Stream:
         """`settings` are those of `make_plan`: timeouts, keepalive, backoff, tls, headers …"""
         defaults: dict[str, Any] = {"headers": None, "method": "GET", "body": None, "bearer_token": None, "tls": None}
-        defaults |= {"timeouts": Plan.timeouts, "keepalive": Plan.keepalive, "backoff": Plan.backoff}
-        plan = dataclasses.replace(make_plan(url, **(defaults | settings)), environ=environ or {})
+        defaults |= {"timeouts": Timeouts(), "keepalive": Keepalive(), "backoff": Backoff()}
+        plan = make_plan(url, **(defaults | settings))._replace(environ=environ or {})
         return Stream(self, plan, sink or WakeSink(), persistent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -29,7 +28,7 @@ def endpoint(word: State = "connected", **changed: object) -> EndpointState:
         next_attempt_in=None,
         reconnect_count=0,
     )
-    return dataclasses.replace(whole, **changed)  # type: ignore[arg-type]  # the tests name fields of several types
+    return whole._replace(**changed)  # type: ignore[arg-type]  # the tests name fields of several types
 
 
 def test_the_best_state_stands_above() -> None:
@@ -124,7 +123,7 @@ def test_order_does_not_matter_and_counts_never_fall(some: list[EndpointState], 
 
 def test_the_values_are_frozen() -> None:
     for value in (endpoint(), summarise([endpoint()])):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             value.state = "error"  # type: ignore[misc]  # that is what must fail
         assert not hasattr(value, "__dict__")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -242,8 +241,8 @@ def test_a_day_costs_at_most_300_writes(path: Path, replaced: list[str], period:
         coming = min(due, (now // period + 1) * period)
         assert coming > now
         now = coming
-        moments = {"last_byte_at": NEW_YEAR + now, "last_event_at": NEW_YEAR + now if period == 1 else None}
-        file.offer(dataclasses.replace(connected, **moments), now)  # type: ignore[arg-type]  # both are float or None
+        event_at = NEW_YEAR + now if period == 1 else None
+        file.offer(connected._replace(last_byte_at=NEW_YEAR + now, last_event_at=event_at), now)
         file.flush(now)
     assert 280 <= len(replaced) <= 300
     assert held(path)["ts"] >= rfc3339(NEW_YEAR + 86400 - 300)

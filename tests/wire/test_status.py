@@ -66,7 +66,7 @@ def test_connected() -> None:
         "pid_alive": True,
         "document": written(WELL),
     }
-    both = assess(written(WELL, dataclasses.replace(WELL, url="http://other")), NOW, alive)
+    both = assess(written(WELL, WELL._replace(url="http://other")), NOW, alive)
     assert both.exit_code == 0
     assert "; all 2 endpoints; " in both.line
 
@@ -91,7 +91,7 @@ def test_any_endpoint_down_is_degraded() -> None:
 
 @pytest.mark.parametrize("word", [word for word in NEAREST_FIRST if word != "connected"])
 def test_all_of_them_down_is_degraded_too(word: State) -> None:
-    status = assess(written(dataclasses.replace(BROKEN, state=word)), NOW, alive)
+    status = assess(written(BROKEN._replace(state=word)), NOW, alive)
     assert status.exit_code == 1
     assert status.line.startswith(f"stream: {word} (last event never, reconnects 4); http://127.0.0.1:8770/")
     assert "endpoints down" not in status.line
@@ -239,7 +239,7 @@ def test_without_a_document_the_reason_given_is_told() -> None:
 
 def test_nothing_unprintable_reaches_the_terminal() -> None:
     evil = "\x1b]0;owned\x07\r\n\u202e" + "x" * 5000
-    broken = dataclasses.replace(BROKEN, url=evil, phase=evil, last_error=evil)
+    broken = BROKEN._replace(url=evil, phase=evil, last_error=evil)
     status = assess(written(WELL, broken, last_event_at=evil, last_byte_at=evil), NOW, alive)
     assert status.line.isprintable()
     assert len(status.line) < 2000

@@ -11,7 +11,6 @@ what drips into them is bounded in memory (in time it is bounded by the read dea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,9 +19,9 @@ LONGEST_LINE: Final = 4096
 LONGEST_TRAILERS: Final = 65536
 """Bytes of all trailer fields."""
 
-# §7.1: 1*HEXDIG, here at most 16 of them, then extensions, which §7.1.1 lets begin with white space.
-_HEADER: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
-_HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_HEX: Final = frozenset(b"0123456789ABCDEFabcdef")
+_MOST_DIGITS: Final = 16
+_CONTROLS: Final = frozenset({*range(32), 127} - {9})  # RFC 9110 §5.5: a tab is none.
 
 _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
 
@@ -50,11 +49,12 @@ class ChunkedBody:
         if self._state == _SIZE and not self._line:
             # The way of nearly every read: whole chunks and nothing else.
             while position < size:
-                end = data.find(b"\r\n", position, position + 18)
-                if end < 0 or not _HEX.fullmatch(data, position, end):
+                end = data.find(b"\r\n", position, position + _MOST_DIGITS + 2)
+                digits = data[position:end]
+                if end <= position or not _HEX.issuperset(digits):
                     break
                 start = end + 2
-                end = start + int(data[position:end], 16)
+                end = start + int(digits, 16)
                 if end == start or data[end : end + 2] != b"\r\n":
                     break
                 yield data[start:end]
@@ -76,7 +76,7 @@ class ChunkedBody:
         """The next line without its CRLF, or None where it is not complete; and where to go on."""
         end = data.find(b"\n", position)  # Only what is new is searched; the CR before it may be older.
         line = self._line + (data[position:] if end < 0 else data[position:end])
-        if self._state == _SIZE and not _HEX.match(line):
+        if self._state == _SIZE and (not line or line[0] not in _HEX):
             raise BadChunk("a chunk does not begin with its size in hexadecimal")
         if self._state == _DATA_END and line[:1] not in (b"", b"\r"):
             raise BadChunk("a chunk's data does not end where its size says")
@@ -103,8 +103,14 @@ class ChunkedBody:
                 raise BadChunk("the trailers of the chunked coding are too long")
             self.ended = not line
         else:
-            header = _HEADER.fullmatch(line)
-            if header is None:
-                raise BadChunk("a chunk does not begin with its size in hexadecimal")
-            self._left = int(header[1], 16)
+            self._left = _size(line)
             self._state = _DATA if self._left else _TRAILERS
+
+
+def _size(line: bytes) -> int:
+    """§7.1: 1*HEXDIG, here at most 16 of them, then extensions, which §7.1.1 lets begin with white space."""
+    digits, _, extensions = line.partition(b";")
+    digits = digits.rstrip(b" \t")
+    if not (0 < len(digits) <= _MOST_DIGITS and _HEX.issuperset(digits) and _CONTROLS.isdisjoint(extensions)):
+        raise BadChunk("a chunk does not begin with its size in hexadecimal")
+    return int(digits, 16)

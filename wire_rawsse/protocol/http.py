@@ -31,9 +31,9 @@ from wire_rawsse.protocol.request import Request
 
 HEAD_BYTES: Final = 64 * 1024
 """The largest response head, interim responses included. (curl takes 300 KiB; nginx sends 4 or 8 KiB a line.)"""
-# One element of a list (RFC 9110 §5.6.1), with the commas in its quoted strings.
-_ELEMENT: Final = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
-_ESSENCE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
+# One element of a list (RFC 9110 §5.6.1), with the commas in its quoted strings. Both are compiled by the first head.
+_ELEMENT: Final = r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+'
+_ESSENCE: Final = r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+"
 
 
 class Response(NamedTuple):
@@ -198,8 +198,8 @@ def check_event_stream(response: Response, request: Request, place: str) -> None
 def _essence(content_type: str) -> str:
     """The type that it names: of several the last that is one (Fetch, "extract a MIME type"), or ""."""
     found = ""
-    for element in _ELEMENT.findall(content_type):
+    for element in re.findall(_ELEMENT, content_type):
         essence = element.partition(";")[0].strip(" \t").lower()
-        if _ESSENCE.fullmatch(essence) and essence != "*/*":
+        if re.fullmatch(_ESSENCE, essence) and essence != "*/*":
             found = essence
     return found

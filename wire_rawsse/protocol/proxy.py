@@ -18,8 +18,9 @@ from typing import Final, NamedTuple
 from wire_rawsse.errors import InvalidRequest, ProxyError
 from wire_rawsse.protocol.url import Url, parse_url
 
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_ADDRESS: Final = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+# Compiled by the first proxy setting, not by each import.
+_SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]*)://"
+_ADDRESS: Final = r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
 
 
 class Proxy(NamedTuple):
@@ -60,7 +61,7 @@ def _names(scheme: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def _parse(name: str, value: str) -> Proxy:
-    scheme = _SCHEME.match(value)
+    scheme = re.match(_SCHEME, value)
     if scheme is not None and scheme[1].lower() != "http":
         # What is longer than any kind of proxy may be something that should not be shown.
         kind = f"the kind {scheme[1].lower()}://" if len(scheme[1]) <= len("socks5h") else "an unknown kind"
@@ -78,7 +79,7 @@ def _excepted(host: str, environ: Mapping[str, str]) -> bool:
     entries = [entry.strip().lower() for entry in value.split(",")]
     if "*" in entries:
         return True
-    if _ADDRESS.fullmatch(host):
+    if re.fullmatch(_ADDRESS, host):
         return _address_in(host, entries)
     host = host.rstrip(".")
     return any(host == name or host.endswith("." + name) for name in (entry.lstrip(".") for entry in entries) if name)

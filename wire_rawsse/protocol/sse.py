@@ -24,7 +24,6 @@ An unfinished event at the end of the stream is dropped (§9.2.6): there is noth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import repeat
 from typing import Final, NamedTuple
@@ -40,7 +39,6 @@ _PIECE: Final = 1 << 16
 _CHUNK: Final = 28_000  # str.split is slower on more: from 30,000 characters CPython prepares for each separator anew.
 _BOM: Final = b"\xef\xbb\xbf"
 _OUTSIDE, _AFTER_COLON, _INSIDE = 0, 1, 2  # Where the open line stands in the value of a `data` field.
-_METADATA: Final = re.compile(rb"\n(?:id|retry)[:\n]")
 
 _new = tuple.__new__  # A named tuple's own constructor is a Python function, and this is twice as fast.
 
@@ -327,7 +325,8 @@ class WakeParser(_Stream):
         self._value = _OUTSIDE
         end = piece.rfind(b"\n") + 1
         # Every line behind the first has an LF before it. What is found in the open one is true of it too, or harmless.
-        if self._id != self.last_event_id or _METADATA.search(piece):
+        metadata = piece.find(b"\nid") >= 0 or piece.find(b"\nretry") >= 0
+        if metadata or self._id != self.last_event_id:
             for line in piece[first + 1 : end].split(b"\n")[:-1]:
                 self._interpret(line)
         elif not self.data_line:

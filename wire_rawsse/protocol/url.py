@@ -6,6 +6,9 @@ ASCII.
 
 A URL is user input that ends up in a request line, a log and an error, so this is where its secrets are taken out:
 userinfo becomes an `Authorization` value, and `shown` has neither userinfo nor query.
+
+What every URL passes through are sets of characters and no regular expressions, which take longer to compile at each
+import than all the rest of this module. The two that are left are for what is seldom there, and compiled when it is.
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ from wire_rawsse.errors import InvalidRequest
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "unix": 0}
 
-# RFC 3986 appendix B, without the fragment's content, which is never sent (RFC 9110 §4.2.5).
-_PARTS: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
-_NOT_SENT_AS_IS: Final = re.compile(r"[^!#$%&'()*+,/:;=?@\[\]A-Za-z0-9._~-]")
-_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=.-]+")
-_HEX_PAIR: Final = re.compile(rb"[0-9A-Fa-f]{2}")
-_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?")
+_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_DIGITS: Final = frozenset("0123456789")
+_CONTROLS: Final = frozenset(map(chr, (*range(32), 127)))
+_IN_SCHEME: Final = _LETTERS | _DIGITS | frozenset("+-.")  # RFC 3986 §3.1
+_IN_HOST_NAME: Final = _LETTERS | _DIGITS | frozenset("!$&'()*+,-.;=_~")  # §3.2.2, but for what is percent-encoded
+_SENT_AS_IS: Final = _IN_HOST_NAME | frozenset("#%/:?@[]")
+_HEX_PAIR: Final = rb"[0-9A-Fa-f]{2}"
+_IPV6: Final = r"[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?"
 
 
 class Url(NamedTuple):
@@ -74,13 +78,11 @@ def parse_url(text: str, what: str = "URL") -> Url:
     """
     if not isinstance(text, str):
         raise InvalidRequest(f"the {what} must be a str, not {type(text).__name__}")
-    if _CONTROL.search(text):
+    if not _CONTROLS.isdisjoint(text):
         raise InvalidRequest(f"the {what} holds a control character (a line end?); remove it")
     if text != text.strip():
         raise InvalidRequest(f"the {what} begins or ends with a space; remove it")
-    match = _PARTS.fullmatch(text)
-    assert match is not None  # Every part is optional and takes any character.
-    scheme, authority, path, query = match.groups()
+    scheme, authority, path, query = _parts(text)
     scheme = (scheme or "").lower()
     if scheme not in DEFAULT_PORTS:
         raise InvalidRequest(f"the {what} must begin with http://, https:// or unix:///")
@@ -99,12 +101,10 @@ def resolve(base: Url, reference: str) -> Url:
 
     Userinfo of `base` is inherited only within its own origin. Raises `InvalidRequest`.
     """
-    if _CONTROL.search(reference):
+    if not _CONTROLS.isdisjoint(reference):
         raise InvalidRequest("the Location holds a control character")
     reference = reference.strip(" ")
-    match = _PARTS.fullmatch(reference)
-    assert match is not None
-    scheme, authority, path, query = match.groups()
+    scheme, authority, path, query = _parts(reference)
     if scheme is not None:
         return parse_url(reference, "Location")
     if authority is not None:
@@ -130,6 +130,23 @@ def basic(userinfo: str) -> str:
     return "Basic " + binascii.b2a_base64(pair, newline=False).decode("ascii")
 
 
+def _parts(reference: str) -> tuple[str | None, str | None, str, str | None]:
+    """Scheme, authority, path and query, as RFC 3986 appendix B cuts them; None for what is not there.
+
+    The fragment is never sent (RFC 9110 §4.2.5).
+    """
+    rest, mark, query = reference.partition("#")[0].partition("?")
+    scheme: str | None = None
+    before, colon, after = rest.partition(":")
+    if colon and before[:1] in _LETTERS and _IN_SCHEME.issuperset(before):
+        scheme, rest = before, after
+    authority: str | None = None
+    if rest.startswith("//"):
+        authority, slash, rest = rest[2:].partition("/")
+        rest = slash + rest
+    return scheme, authority, rest, query if mark else None
+
+
 def _unix(authority: str | None, path: str, query: str | None, what: str) -> Url:
     if authority or not path.startswith("/") or path == "/":
         raise InvalidRequest(f"the {what} must be unix:///absolute/path.sock, with the request target in ?path=")
@@ -147,7 +164,7 @@ def _unix(authority: str | None, path: str, query: str | None, what: str) -> Url
 def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
     if place.startswith("["):
         host, bracket, rest = place[1:].partition("]")
-        if not bracket or not _IPV6.fullmatch(host) or ":" not in host or rest[:1] not in ("", ":"):
+        if not bracket or not re.fullmatch(_IPV6, host) or ":" not in host or rest[:1] not in ("", ":"):
             raise InvalidRequest(f"the {what} has no valid IPv6 address between its brackets")
         address, mark, zone = host.partition("%25")
         host = address.lower() + mark[:1] + zone  # The name of an interface keeps its case (RFC 4007 §11.2).
@@ -156,7 +173,7 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
         host, _, port = place.partition(":")
         if not host.isascii():
             host = _idna(host, what)
-        if not _HOST_NAME.fullmatch(host):
+        if not host or not _IN_HOST_NAME.issuperset(host):
             raise InvalidRequest(f"the {what} has no valid host name")
         host = host.lower()
     if not port:
@@ -175,17 +192,23 @@ def _idna(host: str, what: str) -> str:
 
 def _ascii(target: str, what: str) -> str:
     """Percent-encode what RFC 3986 has no place for; what is already encoded stays."""
+    if _SENT_AS_IS.issuperset(target):
+        return target
     try:
-        return _NOT_SENT_AS_IS.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), target)
+        return "".join(one if one in _SENT_AS_IS else _percent_encoded(one) for one in target)
     except UnicodeEncodeError:
         raise InvalidRequest(f"the {what} holds a lone surrogate, which has no UTF-8") from None
+
+
+def _percent_encoded(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
 
 
 def _percent_decoded(text: str) -> bytes:
     head, *rest = text.encode("utf-8", "surrogatepass").split(b"%")
     decoded = bytearray(head)
     for piece in rest:
-        if _HEX_PAIR.match(piece):
+        if re.match(_HEX_PAIR, piece):
             decoded += bytes((int(piece[:2], 16),)) + piece[2:]
         else:
             decoded += b"%" + piece
@@ -197,7 +220,7 @@ def _decoded_text(text: str, what: str) -> str:
         decoded = _percent_decoded(text).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidRequest(f"the {what} is not UTF-8 once percent-decoded") from None
-    if _CONTROL.search(decoded):
+    if not _CONTROLS.isdisjoint(decoded):
         raise InvalidRequest(f"the {what} holds an encoded control character")
     return decoded
 
