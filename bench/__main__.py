@@ -97,7 +97,8 @@ def _goals(arguments: argparse.Namespace, on: Console) -> int:
     rows = goals.rows(results)
     for row in rows:
         bound = "-" if row.bound is None else f"{'≥' if row.at_least else '≤'} {row.bound:g}"
-        value = "-" if row.value is None else "{:.2f} ({:.2f}-{:.2f})".format(*row.value)
+        # Three digits, as a bound may be missed by less than 0.01.
+        value = "-" if row.value is None else "{:.3f} ({:.3f}-{:.3f})".format(*row.value)
         tail = "-" if row.tail is None else f"{row.tail:.2f}"
         table.add_row(row.what, bound, value, tail, row.verdict, style="red" if row.verdict == "missed" else None)
     counts = Counter(row.verdict for row in rows if row.verdict != "-")
