@@ -86,7 +86,7 @@ def _growth(pyplot: Any, found: dict[str, Any]) -> Any:
     # Names at the right, in the order of the ends, moved apart where two lines end together.
     last = 0.0
     for height, length, text in sorted(ends):
-        last = max(height, last * 1.6)
+        last = max(height, last * 1.8)
         colour = _colour("ours" if text.startswith("wire_rawsse") else "")
         panel.plot([length, longest * 1.15], [height, last], ":", color=colour, linewidth=0.8, alpha=0.8)
         panel.text(longest * 1.2, last, text, va="center", fontsize=8, color=colour)

@@ -45,6 +45,11 @@ def save(figure: Any, name: str, out: Path) -> list[Path]:
     paths = [out / f"{name}.svg", out / f"{name}.png"]
     for path in paths:
         figure.savefig(path, transparent=True, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+    from PIL import Image  # matplotlib has it.
+
+    # A third of the size; a picture has some ten colours, and their shades into nothing.
+    with Image.open(paths[1]) as full:
+        full.quantize(256, Image.Quantize.FASTOCTREE).save(paths[1], optimize=True)
     # matplotlib leaves blanks at the ends of lines, which every later diff would be full of.
     paths[0].write_text("\n".join(line.rstrip() for line in paths[0].read_text().splitlines()) + "\n")
     return paths
