@@ -173,10 +173,9 @@ class Wires:
         if since is not None and not self._checked_endpoints and self._late(since, LOOK_WITHIN):
             self._checked_endpoints = True
             self._check_endpoints()
-        writable_since = self._writable_since + RETRY
-        if now - self._said_at > REFRESH and self._late(max(self._said_at, writable_since), REFRESH):
+        if now - self._said_at > REFRESH and self._late(max(self._said_at, self._writable_since + RETRY), REFRESH):
             self.kernel.fail(f"stream_state.json is {now - self._said_at:.0f} s old")
-        if not self._checked and self._late(max(self._changed_at, writable_since), LEAST_INTERVAL):
+        if not self._checked and self._late(max(self._changed_at, self._writable_since), LEAST_INTERVAL):
             self._checked = True
             self._check_state()
 

@@ -34,9 +34,8 @@ SCHEMA: Final = "wire-daemon-stream-state-v1"
 REFRESH: Final = 300.0
 """Seconds between writes without news: 288 a day. A reader calls what is older than two of them stale."""
 RETRY: Final = 30.0
-"""Seconds, at the most, until a write that failed is tried again without news: at first it is the least interval
-between two writes, then twice that, and so on. So the file is wrong for no longer than its folder could not be written,
-and as long again."""
+"""Seconds until a refresh that failed is tried again. News that could not be written is tried at each least interval: so
+once its folder can be written to again, the file is wrong for no longer than it ever is."""
 
 _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
 _instances = itertools.count(1)
@@ -99,14 +98,13 @@ class StateFile:
         self._pid = pid
         self._minimum_interval = minimum_interval
         self._refresh = refresh
-        self._longest_retry = min(refresh, RETRY)
-        self._retry = minimum_interval
+        self._retry = min(refresh, RETRY)
         self._wall = wall
         self._machine = machine
         self._snapshot: SubscriberState | None = None
         self._offered_at = 0.0
         self._news: object = None
-        self._tried_news: object = None
+        self._written_news: object = None
         self._tried_at: float | None = None
         self._failing = False
         self._swept = False
@@ -126,7 +124,7 @@ class StateFile:
             return None
         if self._tried_at is None:
             return self._offered_at
-        if self._news != self._tried_news:
+        if self._news != self._written_news:  # What stands in the file is wrong.
             return self._tried_at + self._minimum_interval
         return self._tried_at + (self._retry if self._failing else self._refresh)
 
@@ -147,7 +145,6 @@ class StateFile:
         import json
 
         self._tried_at = now
-        self._tried_news = self._news
         facts = document(self._snapshot, pid=self._pid, wall=self._wall(), elapsed=now - self._offered_at)
         try:
             content = json.dumps(facts, indent=1).encode() + b"\n"
@@ -159,10 +156,8 @@ class StateFile:
                     f"{files.shown(self._path)} cannot be written: {files.reason(error)}; "
                     "streams go on, but `wire status` will not hear of them until this is mended"
                 )
-                self._retry = self._minimum_interval
-            else:
-                self._retry = min(2 * self._retry, self._longest_retry)
             return False
+        self._written_news = self._news
         self._failing = False
         if not self._swept:
             self._swept = True
