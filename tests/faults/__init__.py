@@ -24,6 +24,7 @@ The rooms, each importing only from those above it:
 `daemons/`   our own daemons, one for each consumer and host
 `names`      the resolver of this world
 `phases`     how a stream is brought into a phase and held there
+`stranger`   somebody else's connection, which meets what spares the stream
 `catalogue/` the faults
 `cell`       one cell, from an empty world to a verdict
 `verdict`    what was measured against what was promised

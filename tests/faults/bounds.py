@@ -123,6 +123,8 @@ class Expectation:
     kind: Kind
     at: str
     names: tuple[str, ...] = ()
+    stranger: bool = False
+    """It spares this stream, and somebody else is to meet it."""
 
 
 @dataclasses.dataclass(frozen=True)

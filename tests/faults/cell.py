@@ -22,7 +22,7 @@ from tests.faults.lines import Line, state, word
 from tests.faults.look import Held, sockets
 from tests.faults.names import Names
 from tests.faults.phases import HOLDS, PROXY_PORT
-from tests.faults.stage import HTTPS, Post, Poster, Relay
+from tests.faults.stage import HTTPS, PROXY_NAME, Post, Poster, Relay
 from tests.faults.tools import LabError, program
 from tests.faults.world import RELAY, World
 from wire_rawsse.relay.faults import Fault as RelayFault
@@ -30,8 +30,12 @@ from wire_rawsse.relay.faults import Fault as RelayFault
 MEASURED_EVENTS: Final = 8
 WAKE_SECONDS: Final = 1.0
 """From the end of a post, or the opening of a stream, to its wake: for a busy machine's scheduling, not our latency."""
+STATE_SECONDS: Final = bounds.STATE_FILE_INTERVAL + 2 * bounds.SLACK
+"""Seconds for which the state file is watched at the least, after what kept it from being written is over."""
 LINGER: Final = 0.3
 """Seconds that a fault stays after it was noticed."""
+MOMENT: Final = 1.0
+"""Seconds for which a fault stays that the stream is to live through, where it says nothing else."""
 LATE: Final = 4.0
 """Seconds beyond a bound for which the lab goes on waiting, so that it can say how late it was."""
 SETTLE: Final = 3.0
@@ -66,6 +70,8 @@ class Measured:
     idle_after: Held | None = None
     per_connection: float = 0.0
     per_event: float = 0.0
+    bulk: float = 0.0
+    """Seconds of processor for the same bytes as the fault moves, in a run without it."""
     cpu: float = 0.0
     wall: float = 0.0
     watch: StateWatch | None = None
@@ -111,6 +117,8 @@ class Cell:
             self.mark = len(self.daemon.log)
             self.injected = time.monotonic()
             self.fault.inject(self)
+            if self.expectation.stranger:
+                self.note(stranger=self.fault.meet(self))
 
     def calm_events(self, count: int) -> None:
         """Events on a stream that is well, each once the one before has woken: so none can hide behind the next."""
@@ -160,14 +168,14 @@ class Cell:
         from tests.faults.proxy import Proxy  # A process more, for those cells only.
 
         with self.world.relay.entered():
-            self.proxy = Proxy(bind=f"{RELAY}:{PROXY_PORT}", origin=f"{RELAY}:{HTTPS}")
+            self.proxy = Proxy(bind=f"[::]:{PROXY_PORT}", origin=f"{RELAY}:{HTTPS}")
         self._closing.callback(self.proxy.close)
-        self.environment["HTTPS_PROXY"] = f"http://{RELAY}:{PROXY_PORT}"
+        self.environment["HTTPS_PROXY"] = f"http://{PROXY_NAME}:{PROXY_PORT}"
 
     def _rounds_without_fault(self) -> None:
         found = self.measured
         self.daemon.ready()
-        for _ in range(2):
+        for first in (True, False):
             before = self.daemon.held()
             position = self._go()
             self._await(state("streaming"), position, "connect")
@@ -178,6 +186,8 @@ class Cell:
             living = found.living = self.daemon.held()
             found.per_connection = connected.cpu - before.cpu
             found.per_event = (living.cpu - connected.cpu) / MEASURED_EVENTS
+            if first:
+                found.bulk = self.fault.move_the_same(self)
             self._stop(position)
             found.idle = self.daemon.held()
         found.known = {event for line in self.daemon.log.since() for event in _events(line)}
@@ -212,6 +222,8 @@ class Cell:
         self.calm_events(3)
         found.stored = self.relay.stored()
         self._fetched()
+        if self.fault.blinds and setup.consumer == "subscriber":  # The state file is to be seen mended.
+            time.sleep(max(0.0, found.lifted + STATE_SECONDS - time.monotonic()))
         found.wall = time.monotonic() - found.round_began
         found.cpu = self.daemon.held().cpu - cpu
         found.living_after = self._settled(found.living)
@@ -225,7 +237,7 @@ class Cell:
         found.ended = self.daemon.close()
 
     def _survive(self) -> None:
-        until = time.monotonic() + (self.fault.lasts or 0.0)
+        until = time.monotonic() + (self.fault.lasts or MOMENT)
         limit = until + self.fault.patience
         while (now := time.monotonic()) < until or (now < limit and not self.fault.done(self)):
             time.sleep(0.02)

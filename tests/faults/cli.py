@@ -157,8 +157,7 @@ def _tell(outcome: dict[str, Any]) -> None:
         print(f"  it happened: {json.dumps(outcome['proof'])[:160]}")
     for check in outcome.get("checks", ()):
         word = "kept" if check["kept"] else "BROKEN"
-        excuse = f"  ({check['excuse']})" if check["excuse"] else ""
-        print(f"  {word:<6} {check['name']:<17} {_short(check['found']):<34} bound {_short(check['bound'])}{excuse}")
+        print(f"  {word:<6} {check['name']:<17} {_short(check['found']):<34} bound {_short(check['bound'])}")
     print(f"{outcome['status']}{': ' + outcome['reason'] if outcome['reason'] else ''}")
 
 

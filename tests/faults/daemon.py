@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -161,14 +162,18 @@ class Daemon:
 
 
 class StateWatch:
-    """A reader in a loop of stream_state.json: what it said from when on, and whether it was ever no whole document."""
+    """A reader in a loop of stream_state.json: what it said from when on, and whether it was ever no whole document.
+
+    From when on is asked of the file (its inode's last change, which is the rename that put it there, on a clock that
+    ticks each 4 ms or so): on a busy machine the reader may be late, and its lateness is not the daemon's.
+    """
 
     EVERY: Final = 0.01
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.seen: list[tuple[float, str]] = []
-        """(CLOCK_MONOTONIC, state) at each change of the state."""
+        """(CLOCK_MONOTONIC, state) of the writes that changed the state."""
         self.broken: list[str] = []
         self.reads = 0
         self._over = threading.Event()
@@ -186,7 +191,8 @@ class StateWatch:
         last = b""
         while not self._over.wait(self.EVERY):
             try:
-                data = self._path.read_bytes()
+                with self._path.open("rb") as file:
+                    data, changed = file.read(), os.fstat(file.fileno()).st_ctime
             except OSError:
                 continue  # Not written yet.
             self.reads += 1
@@ -199,4 +205,4 @@ class StateWatch:
                 self.broken.append(repr(data[:80]))
                 continue
             if not self.seen or self.seen[-1][1] != said:
-                self.seen.append((time.monotonic(), said))
+                self.seen.append((time.monotonic() - (time.time() - changed), said))

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from tests.faults.nameserver import NameServer, resolv_conf
-from tests.faults.stage import NAME
+from tests.faults.stage import NAME, PROXY_NAME
 from tests.faults.world import RELAY, World
 
 _LOCAL: Final = "127.0.0.1 localhost\n::1 localhost\n"
 
 
 class Names:
-    """`relay.lab`, and how it is found."""
+    """`relay.lab` and `proxy.lab`, which is in the same host, and how they are found."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -27,7 +27,7 @@ class Names:
 
     def use_file(self) -> None:
         """The hosts file has the addresses in `aaaa` and `a`."""
-        text = _LOCAL + "".join(f"{address} {NAME}\n" for address in (*self.aaaa, *self.a))
+        text = _LOCAL + "".join(f"{address} {NAME} {PROXY_NAME}\n" for address in (*self.aaaa, *self.a))
         (self._world.folder / "hosts").write_text(text)
 
     def use_server(self, *, attempts: int = 2) -> NameServer:
@@ -36,7 +36,7 @@ class Names:
         (self._world.folder / "resolv.conf").write_text(resolv_conf(RELAY, timeout=1, attempts=attempts))
         if self.server is None:
             with self._world.relay.entered():
-                self.server = NameServer(NAME, address=RELAY, a=self.a, aaaa=self.aaaa)
+                self.server = NameServer(NAME, PROXY_NAME, address=RELAY, a=self.a, aaaa=self.aaaa)
         else:
             self.server.behave("answer", a=self.a, aaaa=self.aaaa)
         return self.server

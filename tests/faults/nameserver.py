@@ -3,7 +3,7 @@
 The C library's resolver asks for A and AAAA at once, from one socket, waits `timeout` seconds (resolv.conf(5)), and
 asks again `attempts` times in all. So what a daemon sees of a bad name server depends on both, and each query counts.
 
-What it is told, for the one name that it knows (all other names are NXDOMAIN):
+What it is told, for the names that it knows, which have the same addresses (all other names are NXDOMAIN):
 
     answer    the addresses that there are; an empty answer for a family that has none
     slow      the same, `seconds` later
@@ -40,18 +40,17 @@ _CODES: Final = {"nxdomain": dnslib.RCODE.NXDOMAIN, "servfail": dnslib.RCODE.SER
 
 
 class NameServer(Player):
-    """Serves `name` by UDP at `address`, port 53. Raises `PlayerError`."""
+    """Serves `names` by UDP at `address`, port 53. Raises `PlayerError`."""
 
     def __init__(
         self,
-        name: str,
-        *,
+        *names: str,
         address: str,
         a: Sequence[str] = (),
         aaaa: Sequence[str] = (),
         how: str = "answer",
     ) -> None:
-        super().__init__("tests.faults.nameserver", ["--bind", address, "--name", name])
+        super().__init__("tests.faults.nameserver", ["--bind", address, "--names", *names])
         self.behave(how, a=a, aaaa=aaaa)
 
     def behave(
@@ -71,8 +70,8 @@ def resolv_conf(address: str, *, timeout: int = 1, attempts: int = 2) -> str:
 
 
 class _Server:
-    def __init__(self, name: str, address: str) -> None:
-        self._name = dnslib.DNSLabel(name)
+    def __init__(self, names: Sequence[str], address: str) -> None:
+        self._names = [dnslib.DNSLabel(name) for name in names]
         self._how = "answer"
         self._seconds = 0.0
         self._records: dict[str, list[str]] = {"A": [], "AAAA": []}
@@ -122,7 +121,7 @@ class _Server:
 
     def _reply(self, query: dnslib.DNSRecord, kind: str) -> bytes:
         reply = query.reply()
-        if query.q.qname != self._name:
+        if query.q.qname not in self._names:
             reply.header.rcode = dnslib.RCODE.NXDOMAIN
         elif self._how in _CODES:
             reply.header.rcode = _CODES[self._how]
@@ -153,9 +152,9 @@ class _Server:
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m tests.faults.nameserver", description=__doc__.splitlines()[0])
     arguments.add_argument("--bind", required=True, metavar="ADDRESS")
-    arguments.add_argument("--name", required=True)
+    arguments.add_argument("--names", required=True, nargs="+")
     given = arguments.parse_args()
-    _Server(given.name, given.bind).serve()
+    _Server(given.names, given.bind).serve()
 
 
 if __name__ == "__main__":

@@ -44,8 +44,6 @@ def why_not(fault: str, setup: Setup) -> str | None:
         return "without TLS there is no handshake"
     if setup.consumer != CONSUMERS[0] and setup.host == "thread":
         return "an EventSource lives in the thread that iterates over it; there is no thread host for it"
-    if setup.phase == "resolving" and setup.transport == "proxy":
-        return "the lab's proxy is named by its address, and looks up the relay's name itself"
     kind = FAULTS[fault]
     if kind.transports is not None and setup.transport not in kind.transports:
         return f"it concerns {' and '.join(kind.transports)} alone"
@@ -117,6 +115,7 @@ def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]
         },
         "lines": _kept(found.lines),
         "errors": cell.daemon.errors(),
+        "state_file": None if found.watch is None else found.watch.as_json(),
         "events": {"posted": len(found.posts), "stored": len(found.stored)},
         **cell.facts,
     }

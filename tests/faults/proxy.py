@@ -49,7 +49,7 @@ _REASONS: Final = {
 
 
 class Proxy(Player):
-    """Listens at `bind` (HOST:PORT), connects to `origin`.
+    """Listens at `bind` (HOST:PORT, where [::] is every address of either family), connects to `origin`.
 
     Raises `PlayerError`.
     """
@@ -141,7 +141,9 @@ class _Proxy:
     def _listen(self) -> None:
         if self._listener is None:
             family = socket.AF_INET6 if ":" in self._place[0] else socket.AF_INET
-            self._listener = socket.create_server(self._place, family=family, backlog=64)
+            self._listener = socket.create_server(
+                self._place, family=family, backlog=64, dualstack_ipv6=self._place[0] == "::"
+            )
             self._listener.setblocking(False)
             self._place = self._listener.getsockname()[:2]
             self._poller.register(self._listener, select.EPOLLIN)

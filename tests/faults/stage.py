@@ -24,6 +24,7 @@ from wire_rawsse.relay.faults import Fault as RelayFault
 from wire_rawsse.relay.process import RelayProcess
 
 NAME: Final = "relay.lab"
+PROXY_NAME: Final = "proxy.lab"
 HTTP, HTTPS = 8080, 8443
 CERTIFICATES: Final = "FAULTS_CERTIFICATES"
 """A folder with ca.pem, relay.pem and relay.key: a matrix makes them once for all its cells."""
@@ -98,6 +99,7 @@ class Relay:
             )
         self._client = RelayClient(self.socket, control=self._process.control_url, timeout=PATIENCE)
         self.alive = True
+        self._stored: list[str] = []
         self.adopt()
 
     def adopt(self) -> None:
@@ -144,10 +146,10 @@ class Relay:
 
     def stored(self) -> list[str]:
         """The ids of all events in the store, oldest first."""
-        found: list[str] = []
+        found = self._stored
         while events := self._client.pull(self.slot, found[-1] if found else None, limit=1000):
             found += [event["event_id"] for event in events]
-        return found
+        return list(found)
 
     def suspend(self) -> None:
         """SIGSTOP: its kernel goes on answering, the program does not."""

@@ -24,7 +24,7 @@ def test_the_list_has_every_fault_and_phase(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list", "--reasons"]) == 0
-    assert "the connection is past connecting already" in capsys.readouterr().out
+    assert "so the cut is inside a line in every other phase already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_matrix_goes_on_where_its_file_ends(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(matrix, "way_in", list)
     monkeypatch.setattr(matrix._Pool, "_cell", cell)
-    senseless = Place("syn-blackhole", "streaming")
+    senseless = Place("fin-mid-chunk", "mid-line")
     found = [found for _, _, found in matrix.run([RST, other, senseless], path=path)]
     assert ran == [other]
     assert [one["status"] for one in found] == [KEPT, LEFT_OUT, KEPT]

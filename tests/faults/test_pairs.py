@@ -23,16 +23,16 @@ def test_each_fault_makes_sense_somewhere() -> None:
 
 def test_every_pair_that_makes_sense_comes_up() -> None:
     every = (Place(*values) for values in itertools.product(FAULTS, PHASES, HOSTS, TRANSPORTS, CONSUMERS))
-    wanted = {pair for place in every if place.why_not() is None for pair in _pairs(place)}
+    wanted = {pair for place in every if place.strikes() for pair in _pairs(place)}
     chosen = [*(place for place in full() if place.why_not() is None), *cover()]
     assert wanted <= {pair for place in chosen for pair in _pairs(place)}
-    assert all(place.why_not() is None for place in cover())
+    assert all(place.strikes() for place in cover())
 
 
 def test_the_short_part_touches_every_fault_phase_and_consumer() -> None:
     places = short()
     assert [place.fault for place in places] == list(FAULTS)
-    assert all(place.why_not() is None for place in places)
+    assert all(place.strikes() for place in places)
     assert {place.consumer for place in places} == set(CONSUMERS)
     assert {place.host for place in places} == set(HOSTS)
     assert {place.transport for place in places} == set(TRANSPORTS)

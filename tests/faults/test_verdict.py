@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -120,12 +120,33 @@ def test_half_a_state_file() -> None:
     assert broken(good(watch=watch)) == {"state whole"}
 
 
-def test_an_excuse_is_shown_and_counts() -> None:
-    class Excused(RelayStopped):
-        excuses: ClassVar[dict[str, str]] = {"cpu": "it is a storm"}
+def blind(*seen: tuple[float, str], lifted: float = 7.8, over: float = 12.0) -> set[str]:
+    """Nobody could write from 5.2 until it was lifted; the stream was away from 7.5 to 8."""
 
-    [cpu] = [check for check in judge(good(cpu=0.5), SETUP, Excused()) if check.name == "cpu"]
-    assert cpu.kept and cpu.excuse and cpu.found > cpu.bound
+    class Blind(RelayStopped):
+        blinds = True
+
+    lines = [line._replace(at=over) if line.word == "over" else line for line in good().lines]
+    found = good(watch=Watch((0.95, "connecting"), (1.1, "connected"), *seen), lines=lines, lifted=lifted)
+    return {check.name for check in judge(found, SETUP, Blind()) if not check.kept}
+
+
+def test_after_a_time_in_which_nobody_could_write_the_bound_begins_anew() -> None:
+    assert blind() == set(), "it said connected all the time, and was never wrong for long outside of it"
+    assert blind((8.1, "error"), (9.0, "connected")) == set()
+    assert blind((7.9, "error"), (9.5, "connected")) == {"state true"}, "what is wrong later has no such reason"
+    assert blind((5.0, "error"), (8.1, "connected"), lifted=6.0) == {"mended", "state true again"}
+    assert blind((3.0, "error"), (8.0, "connected")) == {"state true"}, "it was wrong for too long before"
+    assert blind(over=8.5) == {"state true again"}, "a round that ends too soon has shown nothing"
+
+
+def test_what_moves_bytes_is_held_against_the_same_bytes_without_it() -> None:
+    storm = good(cpu=2.5, bulk=2.4)
+    assert broken(storm) == set()
+    assert broken(dataclasses.replace(storm, bulk=2.3)) == {"cpu"}
+    # A storm's wakes have been paid for with its bytes.
+    more = dataclasses.replace(storm, cpu=2.6, lines=[*storm.lines, *[Line(9.0, "wake", "")] * 300])
+    assert broken(more) == {"cpu"}
 
 
 def test_what_is_to_be_survived_must_cost_no_reconnect() -> None:

@@ -5,8 +5,8 @@
 `enter` replaces the process by itself inside new mount, network and pid namespaces (and a user namespace, where it is
 not root). The process becomes the first of its pid namespace, so whatever it starts ends with it, however it ends; its
 namespaces have no name outside, so worlds side by side cannot meet and a crash leaves nothing to be removed. `middle`
-is the network namespace that it starts in; `World` makes the two others, mounts an empty /run, and binds a hosts file
-and a resolv.conf of its own over the system's.
+is the network namespace that it starts in; `World` makes the two others, mounts an empty /run and /dev/shm, and binds
+a hosts file and a resolv.conf of its own over the system's.
 
 Packets keep real checksums: a veth would leave them to the hardware that it has not, and a corrupted packet would then
 pass. Duplicate address detection is off, as it would hold an IPv6 address back for a second.
@@ -34,6 +34,8 @@ TO_CLIENT, TO_RELAY = "to-client", "to-relay"
 """The interfaces of `middle`. Those of `client` and `relay` are called `net`."""
 INSIDE: Final = "FAULTS_WORLD"
 FOLDER: Final = Path("/run/lab")
+_SHARED: Final = Path("/dev/shm")
+"""What programs share by name: libfaketime keeps a semaphore there."""
 
 _CLONE_NEWNET: Final = 0x40000000
 _SIOCETHTOOL: Final = 0x8946
@@ -181,6 +183,8 @@ class World:
 
     def _mount(self) -> None:
         _mount("tmpfs", "/run", "tmpfs")
+        if _SHARED.is_dir():  # Named by process id, of which each world has its own 1, 2, 3.
+            _mount("tmpfs", str(_SHARED), "tmpfs", data="mode=1777")
         for folder in (Path("/run/netns"), self.folder):
             folder.mkdir()
         for name, text in (("hosts", "127.0.0.1 localhost\n::1 localhost\n"), ("resolv.conf", "")):

@@ -231,6 +231,11 @@ class Connection(asyncio.Protocol):
         self._then = then
         self._withheld += wire
 
+    @property
+    def owed(self) -> Callable[[], None] | None:
+        """What `release` is going to call."""
+        return self._then
+
     def release(self) -> None:
         """Back to normal. Does nothing unless held."""
         self.before_flight = self.before_head = None

@@ -188,8 +188,8 @@ class Conduct:
 
     def _strike_between(self, stream: Stream, fault: Fault) -> None:
         connection = stream.connection
-        if connection.ended or (connection.held and fault.action not in ("cut", "reset")):
-            return  # What is silent can still be killed, but not made to speak.
+        if connection.ended or (connection.held and not _even_if_held(fault)):
+            return
         if fault.action == "drip":
             self._drip_between(connection, fault)
             return
@@ -224,7 +224,7 @@ class Conduct:
         filler = itertools.repeat(b"." * fault.size)
         if fault.place == "extension" and connection.chunked:
             # The chunk whose extension it is holds one line end: a body byte, but no event.
-            self._drip(connection, fault, b"1;drip=", filler, b"\r\n\n\r\n")
+            self._drip(connection, fault, b"1;drip=", filler, b"\r\n\n\r\n", then=connection.owed)
         elif fault.place == "trailer" and connection.chunked:
             self._drip(connection, fault, b"0\r\nx-drip: ", filler, b"\r\n\r\n", then=connection.cut)
         else:
@@ -269,6 +269,11 @@ class Conduct:
         connection.hold(finish)
         connection.send(opening)
         timer = loop.call_soon(drip)
+
+
+def _even_if_held(fault: Fault) -> bool:
+    """What is silent can still be killed, but not made to speak, unless between two chunks and in tongues."""
+    return fault.action in ("cut", "reset", "garbage") or fault.place == "extension"
 
 
 def _answer(fault: Fault) -> Answer:

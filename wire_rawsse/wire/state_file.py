@@ -34,8 +34,8 @@ SCHEMA: Final = "wire-daemon-stream-state-v1"
 REFRESH: Final = 300.0
 """Seconds between writes without news: 288 a day. A reader calls what is older than two of them stale."""
 RETRY: Final = 30.0
-"""Seconds until a refresh that failed is tried again. News that could not be written is tried at each least interval: so
-once its folder can be written to again, the file is wrong for no longer than it ever is."""
+"""Seconds until a refresh that failed is tried again. News that could not be written is tried at each least interval,
+so that once its folder can be written to again, the file is wrong for no longer than it ever is."""
 
 _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
 _instances = itertools.count(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tests.faults.bounds import Expectation, Setup
+from tests.faults.bounds import Expectation, Kind, Setup
+from tests.faults.stranger import knock
 from tests.faults.tools import LabError
 from wire_rawsse.relay.faults import Fault as RelayFault
 
@@ -23,15 +24,14 @@ class Fault:
     words:   what it is, as a person would say it.
     group:   under which heading the list shows it.
     needs:   programs that it uses.
-    lasts:   seconds after which it is lifted by itself; None: once it has been noticed.
+    lasts:   seconds after which it is lifted by itself; None: once it has been noticed, or in a moment where that is
+             nobody's to notice.
     patience: seconds beyond `lasts` for which it may go on until it is `done`.
     early:   in these phases the fault itself is what holds the stream there, so it is injected before the attempt.
     armed:   what the relay is told to do wrong, where it is the relay's doing.
     tls12:   the relay is to speak nothing newer than TLS 1.2.
-    blinds:  while it lasts the daemon cannot write down how its stream is doing, and for as long again it may not have
-             tried anew.
+    blinds:  while it lasts nobody can write down how the stream is doing.
     memory:  KiB by which the daemon may have grown: allocators keep pages, and caches fill.
-    excuses: checks that this fault makes meaningless, with the reason.
     transports, consumers: the only ones that it concerns; None: all.
     """
 
@@ -43,10 +43,9 @@ class Fault:
     patience: float = 4.0
     early: tuple[str, ...] = ()
     tls12: ClassVar[bool] = False
-    blinds: ClassVar[bool] = False
+    blinds: bool = False
     memory: ClassVar[int] = 1024
     armed: tuple[RelayFault, ...] = ()
-    excuses: ClassVar[dict[str, str]] = {}
     transports: ClassVar[tuple[str, ...] | None] = None
     consumers: ClassVar[tuple[str, ...] | None] = None
 
@@ -57,9 +56,17 @@ class Fault:
     def prepare(self, cell: Cell) -> None:
         """Before the daemon starts. `cell.environment` is what it will be given."""
 
+    def move_the_same(self, cell: Cell) -> float:
+        """Where the fault moves bytes: move as many before it, in calm; the daemon's seconds of processor for that."""
+        return 0.0
+
     def inject(self, cell: Cell) -> None:
         """Begin."""
         raise NotImplementedError
+
+    def meet(self, cell: Cell) -> str:
+        """Where it spares the stream: meet it with a connection of the lab's own, and say what came of that."""
+        return knock(cell)
 
     def done(self, cell: Cell) -> bool:
         """Asked while what is to be survived lasts: whether it has done enough to be lifted once `lasts` is over."""
@@ -84,14 +91,15 @@ class Fault:
         """Give back what the fault still holds. Called whatever happened."""
 
 
-def past(at: str, setup: Setup) -> str | None:
-    """Why a fault that strikes new connections `at` a place means nothing to a stream that is in `setup.phase`."""
+def past(at: str, setup: Setup) -> Expectation | str | None:
+    """What a fault that strikes new connections `at` a place is to a stream that is in `setup.phase`.
+
+    Nothing, where the stream is past that place, which somebody else's connection is to show; or why there is no such
+    place; or None, and it is struck.
+    """
     order = ("resolving", "connecting", "handshake", "head", "streaming", "mid-line")
     if at == "handshake" and not setup.tls:
         return "without TLS there is no handshake"
     if setup.phase in order and order.index(setup.phase) > order.index(at):
-        return f"the connection is past {_PLACES[at]} already, and the fault concerns new ones"
+        return Expectation(Kind.SURVIVED, setup.strikes_in, stranger=True)
     return None
-
-
-_PLACES = {"resolving": "its name", "connecting": "connecting", "handshake": "its handshake", "head": "its head"}

@@ -96,7 +96,6 @@ class Reset(Misdeed):
 class FinClean(Misdeed):
     name, words = "fin-clean", "FIN after a proper end"
     deed = RelayFault("cut", at="end")
-    not_mid_line = "an end inside a line is fin-mid-event"
 
 
 class FinMidEvent(Misdeed):
@@ -109,7 +108,7 @@ class FinMidEvent(Misdeed):
         return at_once if setup.phase == "mid-line" else super().arm(setup)
 
 
-_AT_A_CHUNKS_END = "the half line of this phase fills a whole chunk and record: it is fin-mid-event"
+_AT_A_CHUNKS_END = "the chunk that is cut holds an event, so the cut is inside a line in every other phase already"
 
 
 class FinMidChunk(Misdeed):
@@ -135,7 +134,6 @@ class FinMidHead(HeadMisdeed):
 class Garbage(Misdeed):
     name, words = "garbage", "garbage after a 200"
     deed = RelayFault("garbage", at="stream")
-    not_mid_line = "the relay holds the half line back, and garbage follows what is whole: see streaming"
 
 
 class DripLine(Misdeed):
@@ -154,7 +152,6 @@ class DripExtension(Misdeed):
     name, words = "drip-extension", "a chunk extension that drips, and no body"
     deed = RelayFault("drip", at="extension", seconds=_DROP_SECONDS)
     kind = Kind.SILENCE
-    not_mid_line = "the relay holds the half line back, and a chunk extension comes between chunks: see streaming"
 
 
 class DripHead(HeadMisdeed):

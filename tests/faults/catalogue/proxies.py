@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.base import Fault, Unproven
+from tests.faults.stranger import knock
 
 if TYPE_CHECKING:
     from tests.faults.cell import Cell
@@ -25,8 +26,6 @@ class ProxyFault(Fault):
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.transport != "proxy":
             return "there is no proxy on its way"
-        if setup.phase == "resolving":
-            return "the proxy is given by its address, and looks the relay up itself"
         return self.meets(setup)
 
     def meets(self, setup: Setup) -> Expectation | str:
@@ -34,6 +33,9 @@ class ProxyFault(Fault):
 
     def inject(self, cell: Cell) -> None:
         cell.proxy.behave(self.how)
+
+    def meet(self, cell: Cell) -> str:
+        return knock(cell, proxy=True)
 
     def proof(self, cell: Cell) -> dict[str, Any]:
         report = cell.proxy.report()
@@ -50,7 +52,7 @@ class ProxyFault(Fault):
 
 def _next_in(setup: Setup, new: str) -> str:
     """Where the stream is struck: where it is, or where its next attempt comes to, which is `new`."""
-    return new if setup.phase in ("connecting", "backing-off") else setup.strikes_in
+    return new if setup.phase in ("resolving", "connecting", "backing-off") else setup.strikes_in
 
 
 class Deaf(ProxyFault):
@@ -75,9 +77,9 @@ class Stalls(ProxyFault):
     early = ("reconnecting",)
 
     def meets(self, setup: Setup) -> Expectation | str:
-        if setup.phase in ("connecting", "backing-off", "reconnecting"):
+        if setup.phase in ("resolving", "connecting", "backing-off", "reconnecting"):
             return Expectation(Kind.SILENCE, "tunnel")
-        return "its tunnel is there already, and the fault concerns new ones"
+        return Expectation(Kind.SURVIVED, setup.strikes_in, stranger=True)  # Its tunnel is there already.
 
 
 class Refuses(Stalls):
@@ -86,7 +88,7 @@ class Refuses(Stalls):
 
     def meets(self, setup: Setup) -> Expectation | str:
         found = super().meets(setup)
-        return found if isinstance(found, str) else Expectation(Kind.REFUSED, "tunnel")
+        return found if isinstance(found, str) or found.stranger else Expectation(Kind.REFUSED, "tunnel")
 
 
 class Dies(ProxyFault):
@@ -95,13 +97,13 @@ class Dies(ProxyFault):
     early = ("connecting",)
 
     def meets(self, setup: Setup) -> Expectation | str:
-        if setup.phase in ("connecting", "backing-off"):
+        if setup.phase in ("resolving", "connecting", "backing-off"):
             return Expectation(Kind.REFUSED, "connecting")
         return Expectation(Kind.ENDED, setup.strikes_in)
 
     def proof(self, cell: Cell) -> dict[str, Any]:
         report = cell.proxy.report()
-        if not report.get("reset") and cell.setup.phase not in ("connecting", "backing-off"):
+        if not report.get("reset") and cell.setup.phase not in ("resolving", "connecting", "backing-off"):
             raise Unproven("the proxy had no connection to reset")
         return {"proxy": report}
 

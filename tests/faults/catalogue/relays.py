@@ -81,8 +81,8 @@ class RelayRestarted(Fault):
         self.ended = 0.0
 
     def expect(self, setup: Setup) -> Expectation | str:
-        if setup.phase == "backing-off":
-            return "nobody is connected between two attempts; an attempt while the relay starts is syn-refused"
+        if setup.phase == "backing-off":  # Nobody is connected, and the next attempt may come while the relay starts.
+            return Expectation(Kind.SURVIVED, setup.strikes_in, ("connect", "peer"))
         if setup.phase in ("resolving", "connecting"):
             return Expectation(Kind.SURVIVED, setup.phase, ("connect",))
         return Expectation(Kind.ENDED, setup.strikes_in)
@@ -135,11 +135,16 @@ class SynRefused(Fault):
         cell.relay.misbehave(*self.armed)
 
     def proof(self, cell: Cell) -> dict[str, Any]:
+        listening = cell.world.relay.run("ss", "-tlnH").count("8443")
+        if cell.expectation.stranger:
+            if cell.facts["stranger"] != "refused":
+                raise Unproven(f"nobody was refused: {cell.facts['stranger']}")
+            return {"listening": listening, "told": "refused"}
         noticed = cell.measured.noticed
         text = noticed.words if noticed is not None else ""
         if cell.daemon.ours and "refused" not in text and "502" not in text:
             raise Unproven(f"nobody was refused: {text}")
-        return {"listening": cell.world.relay.run("ss", "-tlnH").count("8443"), "told": text[-160:]}
+        return {"listening": listening, "told": text[-160:]}
 
     def lift(self, cell: Cell) -> None:
         cell.relay.normal()

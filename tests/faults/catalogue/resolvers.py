@@ -1,18 +1,22 @@
 """Names: a resolver that is silent, slow or wrong, and addresses of which not all are alive.
 
-These concern new connections; a stream that is open has no name any more. So the phases in which an attempt is past its
-name make no sense, except *reconnecting*, where the fault is in place before the stream ends and the next attempt meets
-it. Except, too, for IPv6 that is swallowed: a stream that runs over it is as dead as any.
+These concern new connections; a stream that is past its name needs it no more, and lives. In *reconnecting* the fault
+is there before the stream ends, and the next attempt meets it. IPv6 that is swallowed is another matter: a stream that
+runs over it is as dead as any. Where there is a proxy on the way, it is the proxy's name that is looked up.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import dnslib
+
 from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.base import Fault, Unproven, past
 from tests.faults.drops import Drop
 from tests.faults.nameserver import NameServer
+from tests.faults.stage import NAME
+from tests.faults.stranger import PATIENCE, knock
 from tests.faults.world import RELAY, RELAY6
 
 if TYPE_CHECKING:
@@ -34,8 +38,6 @@ class Resolver(Fault):
     early = ("resolving", "reconnecting")
 
     def expect(self, setup: Setup) -> Expectation | str:
-        if setup.transport == "proxy":
-            return "the proxy is given by its address, and looks the relay up itself"
         if setup.phase not in ("reconnecting", "backing-off") and (why := past("resolving", setup)):
             return why
         return Expectation(self.kind, "resolving")
@@ -45,6 +47,16 @@ class Resolver(Fault):
 
     def inject(self, cell: Cell) -> None:
         self._server(cell).behave(self.how, seconds=self.seconds)
+
+    def meet(self, cell: Cell) -> str:
+        """Ask for the relay's address, and knock there."""
+        try:
+            with cell.world.client.entered():
+                answer = dnslib.DNSRecord.parse(dnslib.DNSRecord.question(NAME).send(RELAY, timeout=PATIENCE))
+        except TimeoutError:
+            return "silence"
+        addresses = [str(record.rdata) for record in answer.rr]
+        return knock(cell, address=addresses[0]) if addresses else str(dnslib.RCODE[answer.header.rcode])
 
     def done(self, cell: Cell) -> bool:
         return self._met(cell) > 0
@@ -93,7 +105,7 @@ class Wrong(Resolver):
 
     def expect(self, setup: Setup) -> Expectation | str:
         found = super().expect(setup)
-        return found if isinstance(found, str) else Expectation(Kind.SILENCE, "connecting")
+        return found if isinstance(found, str) or found.stranger else Expectation(Kind.SILENCE, "connecting")
 
     kind = Kind.SILENCE
 
@@ -134,8 +146,6 @@ class NoIPv6(Fault):
     early = ("connecting",)  # Else IPv4 has won before it begins.
 
     def expect(self, setup: Setup) -> Expectation | str:
-        if setup.transport == "proxy":
-            return "the proxy is given by its IPv4 address"
         # What has not begun to connect finds its way over IPv4.
         if setup.phase in ("resolving", "connecting", "backing-off"):
             return Expectation(Kind.SURVIVED, setup.strikes_in)

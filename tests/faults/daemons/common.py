@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import sys
 import threading
 import time
@@ -38,6 +39,19 @@ class Given:
             "backoff": Backoff(number["initial"], number["maximum"], number["healthy_after"]),
             "tls": self.ca_file,
         }
+
+
+def sleep_under_faketime() -> None:
+    """Where libfaketime is loaded, which turns clock_nanosleep(2) into EINVAL, make `time.sleep` sleep in select(2).
+
+    CPython before 3.11 does so everywhere.
+    """
+    if "faketime" in os.environ.get("LD_PRELOAD", ""):
+
+        def sleep(seconds: Any, /) -> None:
+            select.select((), (), (), seconds)
+
+        time.sleep = sleep
 
 
 def say(*words: object) -> None:

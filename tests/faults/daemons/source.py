@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from tests.faults.daemons.common import Given, Orders, clock_of, observe, say
+from tests.faults.daemons.common import Given, Orders, clock_of, observe, say, sleep_under_faketime
 from wire_rawsse import Closed, Event, EventSource, Opened
 
 
@@ -31,6 +31,7 @@ def one_round(given: Given, orders: Orders, last: str) -> str:
 
 def main() -> None:
     given = Given()
+    sleep_under_faketime()
     observe()
     orders = Orders()
     last = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.faults.daemons.common import AGAIN_SECONDS, Given, Orders, Pull, observe, say
+from tests.faults.daemons.common import AGAIN_SECONDS, Given, Orders, Pull, observe, say, sleep_under_faketime
 from wire_rawsse import StreamSubscriber, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.errors import ClosedError
 
@@ -48,6 +48,7 @@ def one_round(given: Given, orders: Orders, pull: Pull) -> None:
 
 def main() -> None:
     given = Given()
+    sleep_under_faketime()
     observe()
     pull = Pull(given)
     orders = Orders()
