@@ -105,6 +105,7 @@ def _cell(place: tuple[str, ...], runs: list[Outcome]) -> Outcome:
         "state_file": spread(_found(runs, "state true")),
         "broken_checks": {name: count for name, count in checks.items() if count},
         "proof": sample.get("proof"),
+        **({"stranger": sample["stranger"]} if "stranger" in sample else {}),
         "sockets": {host: _own(lines) for host, lines in (sample.get("sockets") or {}).items()},
     }
 

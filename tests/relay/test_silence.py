@@ -161,6 +161,28 @@ def test_silent_within(scheme: str, connect: Connect, client: RelayClient, slot:
         client.wait_until("streams", at_most=0, slot=slot)
 
 
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        (Fault("garbage", scope="live"), b"this is no HTTP"),
+        (Fault("drip", at="extension", scope="live", seconds=0.01), b"1;drip=..."),
+        (Fault("cut", at="end", scope="live"), b"\r\n0\r\n\r\n"),
+    ],
+    ids=["garbage", "extension", "end"],
+)
+def test_between_the_halves_of_an_event(
+    subscribe: Subscriber, client: RelayClient, slot: Slot, fault: Fault, seen: bytes
+) -> None:
+    """What is silent inside an event, at the end of a chunk, can be made to end there, or to go on with nonsense."""
+    raw = subscribe()
+    client.misbehave(Fault("silent", at="event", scope="live"))
+    client.post(slot, EVENT)
+    half = raw.until(b"data: ")
+    client.misbehave(fault)
+    raw.until(seen)
+    assert raw.plain.startswith(half) and BYTES[-20:] not in raw.plain, "the other half has not come"
+
+
 def test_a_silent_relay_takes_in_only_so_much(connect: Connect, client: RelayClient) -> None:
     client.misbehave(Fault("silent", at="accept"))
     raw = connect()

@@ -272,7 +272,10 @@ class Conduct:
 
 
 def _even_if_held(fault: Fault) -> bool:
-    """What is silent can still be killed, but not made to speak, unless between two chunks and in tongues."""
+    """What is silent can still be killed, but not made to speak, unless between two chunks and no sense.
+
+    Where it was silenced inside an event, the line end with which a chunk extension ends goes into that event.
+    """
     return fault.action in ("cut", "reset", "garbage") or fault.place == "extension"
 
 
