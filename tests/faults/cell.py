@@ -72,6 +72,8 @@ class Measured:
     per_event: float = 0.0
     bulk: float = 0.0
     """Seconds of processor for the same bytes as the fault moves, in a run without it."""
+    bulk_events: int = 0
+    """And how often the daemon was woken in that, or handed an event."""
     cpu: float = 0.0
     wall: float = 0.0
     watch: StateWatch | None = None
@@ -187,7 +189,10 @@ class Cell:
             found.per_connection = connected.cpu - before.cpu
             found.per_event = (living.cpu - connected.cpu) / MEASURED_EVENTS
             if first:
-                found.bulk = self.fault.move_the_same(self)
+                mark = len(self.daemon.log)
+                self.fault.move_the_same(self)
+                found.bulk = self.daemon.held().cpu - living.cpu
+                found.bulk_events = handled(self.daemon.log.since(mark))
             self._stop(position)
             found.idle = self.daemon.held()
         found.known = {event for line in self.daemon.log.since() for event in _events(line)}
@@ -354,6 +359,11 @@ class Stuck(Exception):
     def __init__(self, text: str, found: Measured) -> None:
         super().__init__(text)
         self.found = found
+
+
+def handled(lines: list[Line]) -> int:
+    """How often a daemon was woken, or handed an event."""
+    return sum(line.word in ("wake", "event") for line in lines)
 
 
 def _events(line: Line) -> list[str]:

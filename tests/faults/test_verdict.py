@@ -144,9 +144,10 @@ def test_what_moves_bytes_is_held_against_the_same_bytes_without_it() -> None:
     storm = good(cpu=2.5, bulk=2.4)
     assert broken(storm) == set()
     assert broken(dataclasses.replace(storm, bulk=2.3)) == {"cpu"}
-    # A storm's wakes have been paid for with its bytes.
-    more = dataclasses.replace(storm, cpu=2.6, lines=[*storm.lines, *[Line(9.0, "wake", "")] * 300])
-    assert broken(more) == {"cpu"}
+    # Wakes have their price in both.
+    dear = dataclasses.replace(storm, per_event=0.01, bulk_events=3)
+    assert broken(dear) == set(), "3 wakes here and there"
+    assert broken(dataclasses.replace(dear, bulk_events=30)) == {"cpu"}
 
 
 def test_what_is_to_be_survived_must_cost_no_reconnect() -> None:

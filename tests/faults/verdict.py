@@ -8,7 +8,7 @@ from typing import Any, Final
 from tests.faults import bounds
 from tests.faults.bounds import Setup
 from tests.faults.catalogue.base import Fault
-from tests.faults.cell import WAKE_SECONDS, Measured
+from tests.faults.cell import WAKE_SECONDS, Measured, handled
 from tests.faults.lines import Line
 from tests.faults.look import Held
 
@@ -178,13 +178,12 @@ def _shown(held: Held) -> dict[str, int]:
 
 
 def _cpu(found: Measured) -> Check:
-    """Beyond a run without the fault: one connection, and each wake with its pull, at the price of the calm round.
+    """Beyond a run without the fault that moves the same bytes.
 
-    Where the fault itself moves bytes, those had their own run without it; then only the other events have that price.
+    That is one connection, each wake with its pull at the price of the calm round, and what the fault itself moves at
+    the price of a calm run of its own; what wakes that run took more or less is set off at the same price.
     """
-    events = sum(line.word in ("wake", "event") for line in found.lines)
-    if found.bulk:
-        events = min(events, sum(post.began >= found.round_began for post in found.posts))
+    events = handled(found.lines) - found.bulk_events
     excess = found.cpu - found.per_connection - events * found.per_event - found.bulk
     share = excess / found.wall
     return Check("cpu", share <= CPU_SHARE, round(max(0.0, share), 5), CPU_SHARE)

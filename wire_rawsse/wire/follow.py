@@ -103,7 +103,8 @@ class Follower:
             self._begin(now)
         elif self._watch.changed() or (self._unreadable and now >= self._read_at + LOOK_EVERY):
             self._read(now)
-        self._due = now + LOOK_WITHIN
+        # Looking is reading, where it cannot be read; a state file that cannot be written brings us here each second.
+        self._due = (self._read_at if self._unreadable else now) + LOOK_WITHIN
         if self._state_file is not None:
             self._state_file.offer(self.state(), now)
             self._state_file.flush(now)

@@ -56,9 +56,8 @@ class Fault:
     def prepare(self, cell: Cell) -> None:
         """Before the daemon starts. `cell.environment` is what it will be given."""
 
-    def move_the_same(self, cell: Cell) -> float:
-        """Where the fault moves bytes: move as many before it, in calm; the daemon's seconds of processor for that."""
-        return 0.0
+    def move_the_same(self, cell: Cell) -> None:
+        """Where the fault moves bytes: move as many before it, in calm, so that it is known what that costs."""
 
     def inject(self, cell: Cell) -> None:
         """Begin."""

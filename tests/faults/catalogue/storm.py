@@ -8,7 +8,6 @@ from typing import Any, Final
 from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.base import Fault, Unproven
 from tests.faults.cell import Cell
-from tests.faults.look import sockets
 from tests.faults.tools import LabError
 
 EVENTS: Final = 100_000
@@ -20,7 +19,11 @@ PATIENCE: Final = 40.0
 
 
 class Storm(Fault):
-    """What it costs is held against the same number of events in portions, of which each is there before the next."""
+    """What it costs is held against the same number of events in portions, of which each is fetched before the next.
+
+    A `StreamSubscriber`'s stream lags behind what its daemon has fetched: each TLS record is a wake, and each wake a
+    pull, which fetches all that there is.
+    """
 
     name, words, group = "storm", "100,000 events at once at a slow daemon", "the daemon"
     lasts = 1.0
@@ -36,18 +39,16 @@ class Storm(Fault):
         cell.environment["FAULTS_SLOW"] = str(SLOW)
         self.blinds = cell.setup.host == "inline"  # Who pulls for seconds in the stream's own thread is away.
 
-    def move_the_same(self, cell: Cell) -> float:
-        before = cell.daemon.held().cpu
+    def move_the_same(self, cell: Cell) -> None:
         for number in range(EVENTS // PORTION):
             self._post(cell, PORTION, f"b{number:02}-")
             self._await(cell, f"b{number:02}-{PORTION}")
-        return cell.daemon.held().cpu - before
 
     def inject(self, cell: Cell) -> None:
         self._post(cell, EVENTS, "s")
 
     def done(self, cell: Cell) -> bool:
-        return cell.said(f"s{EVENTS}") and _drained(cell)
+        return cell.said(f"s{EVENTS}")
 
     def proof(self, cell: Cell) -> dict[str, Any]:
         slots = cell.relay.report()["slots"]
@@ -61,16 +62,10 @@ class Storm(Fault):
 
     def _await(self, cell: Cell, event: str) -> None:
         until = time.monotonic() + PATIENCE
-        while not (cell.said(event) and _drained(cell)):
+        while not cell.said(event):
             if time.monotonic() > until:
                 raise LabError(f"the daemon did not fetch {event} in {PATIENCE:g} s")
-            time.sleep(0.01)
-
-
-def _drained(cell: Cell) -> bool:
-    """Whether no byte is on its way between the hosts: what a pull has fetched also comes over the stream."""
-    lines = [line.split() for host in (cell.world.client, cell.world.relay) for line in sockets(host)]
-    return all(words[1:3] == ["0", "0"] for words in lines if words[0] == "ESTAB")
+            time.sleep(0.02)
 
 
 FAULTS: tuple[type[Fault], ...] = (Storm,)
