@@ -35,6 +35,8 @@ class Conduct:
         self._faults: list[tuple[Fault, list[int]]] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._connections: dict[Connection, None] = {}
+        self._halved: set[Connection] = set()
+        """Those that were silenced inside an event, at the end of a chunk."""
 
     async def misbehave(self, faults: Sequence[Fault]) -> None:
         """From now on these faults and no others; what earlier ones did to live connections stays done."""
@@ -118,6 +120,7 @@ class Conduct:
 
     def gone(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
+        self._halved.discard(connection)
 
     # The deeds.
 
@@ -144,6 +147,7 @@ class Conduct:
     ) -> None:
         """Do it now. Back to normal, a silenced connection sends `wire` (below TLS) and goes on with `then`."""
         self._struck(connection, fault)
+        self._halved.discard(connection)
         if fault.action == "silent":
             connection.hold(then, wire=wire)
         elif fault.action == "cut":
@@ -188,7 +192,7 @@ class Conduct:
 
     def _strike_between(self, stream: Stream, fault: Fault) -> None:
         connection = stream.connection
-        if connection.ended or (connection.held and not _even_if_held(fault)):
+        if connection.ended or (connection.held and not self._even_if_held(connection, fault)):
             return
         if fault.action == "drip":
             self._drip_between(connection, fault)
@@ -196,6 +200,15 @@ class Conduct:
         if fault.place == "end":
             connection.send(connection.last_chunk())
         self._strike(connection, fault)
+
+    def _even_if_held(self, connection: Connection, fault: Fault) -> bool:
+        """What is silent can still be killed, but not made to speak, unless between two chunks and no sense.
+
+        The line end with which a chunk extension ends goes into the event that it stands in, then.
+        """
+        if fault.action in ("cut", "reset"):
+            return True
+        return connection in self._halved and (fault.action == "garbage" or fault.place == "extension")
 
     def _strike_event(self, stream: Stream, fault: Fault, event: bytes) -> None:
         connection = stream.connection
@@ -207,6 +220,8 @@ class Conduct:
         if fault.place == "event":
             connection.send(connection.frame(event[:middle]))
             self._strike(connection, fault, then=lambda: connection.send(connection.frame(event[middle:])))
+            if connection.held:
+                self._halved.add(connection)
             return
         chunk = connection.frame(event)
         middle = len(chunk) // 2
@@ -269,14 +284,6 @@ class Conduct:
         connection.hold(finish)
         connection.send(opening)
         timer = loop.call_soon(drip)
-
-
-def _even_if_held(fault: Fault) -> bool:
-    """What is silent can still be killed, but not made to speak, unless between two chunks and no sense.
-
-    Where it was silenced inside an event, the line end with which a chunk extension ends goes into that event.
-    """
-    return fault.action in ("cut", "reset", "garbage") or fault.place == "extension"
 
 
 def _answer(fault: Fault) -> Answer:
