@@ -58,7 +58,9 @@ Item: TypeAlias = "Opened | Event | Comment | Closed"
 class OwnedSink(Sink, Protocol):
     """A sink that is told of ends, too."""
 
-    retry_ms: int | None
+    @property
+    def retry_ms(self) -> int | None:
+        """The shortest pause before a reconnect, in milliseconds, where the stream has asked for one."""
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
         """The connection is over. True: signal."""
@@ -208,32 +210,33 @@ class EventSink:
         self.items: deque[Item] = deque()
         self.news: bytes | None = None
         self.hint: Callable[[bytes], bool] | None = None  # A signal needs the parsed event.
-        self.last_event_id = last_event_id
-        self.retry_ms: int | None = None
         self.ended: Closed | None = None
         self._max_event_bytes = max_event_bytes
-        self._parser = self._new_parser()
+        self._parser = self._new_parser(last_event_id, None)
+
+    @property
+    def last_event_id(self) -> str:
+        return self._parser.last_event_id
+
+    @property
+    def retry_ms(self) -> int | None:
+        return self._parser.retry_ms
 
     @property
     def line_open(self) -> bool:
         return self._parser.line_open
 
     def opened(self, response: Response, id_left_out: bool) -> bool:
-        self._parser = self._new_parser()
+        self._parser = self._new_parser(self.last_event_id, self.retry_ms)
         self.items.append(Opened(response.status, response.headers, id_left_out))
         return True
 
     def feed(self, piece: bytes) -> bool:
         parser = self._parser
-        try:
-            items = parser.feed(piece)
-            self.items.extend(items)
-            if parser.failed:
-                parser.feed(b"")  # Raises what it found after the items that it has just returned.
-        finally:
-            self.last_event_id = parser.last_event_id
-            if parser.retry_ms is not None:
-                self.retry_ms = parser.retry_ms
+        items = parser.feed(piece)
+        self.items.extend(items)
+        if parser.failed:
+            parser.feed(b"")  # Raises what it found after the items that it has just returned.
         return bool(items)
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
@@ -243,8 +246,11 @@ class EventSink:
             self.ended = item
         return True
 
-    def _new_parser(self) -> EventParser:
-        return EventParser(comments=True, max_event_bytes=self._max_event_bytes, last_event_id=self.last_event_id)
+    def _new_parser(self, last_event_id: str, retry_ms: int | None) -> EventParser:
+        """For one connection; what outlives it goes from parser to parser."""
+        parser = EventParser(comments=True, max_event_bytes=self._max_event_bytes, last_event_id=last_event_id)
+        parser.retry_ms = retry_ms
+        return parser
 
 
 class EventSource:

@@ -15,7 +15,7 @@ It decides nothing about trying again; that is `source`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from wire_rawsse.errors import (
@@ -76,11 +76,14 @@ class Plan(NamedTuple):
 class Sink(Protocol):
     """Where a stream's bytes go: to events, or only to wakes."""
 
-    last_event_id: str
     news: bytes | None
     """Raw bytes that hold this are to signal."""
     hint: Callable[[bytes], bool] | None
     """Asked of raw bytes, to signal before they are parsed; None where a signal needs the parsed event."""
+
+    @property
+    def last_event_id(self) -> str:
+        """What the next request is to say."""
 
     @property
     def line_open(self) -> bool:
@@ -251,23 +254,18 @@ def _read(
     """The stream itself. `news`: the opening is to be signalled, with whatever came with the head."""
     record.accepted(world.now(), world.wall())
     silence = Silence(world.now(), plan.timeouts, place)
+    intake = Intake(exchange, sink, place)
     receive = connection.receive(silence.deadline)
-    receive.news, receive.hint = sink.news, sink.hint
+    # Where a signal needs the parsed event, parsing is the hint: all else can wait until the caller has it.
+    receive.news, receive.hint = sink.news, sink.hint or intake.take
     receive.restarts = True
     data: bytes | None = None  # What came with the head.
     while True:
-        size = 0
-        failure: WireRawSSEError | None = None
-        event = False
-        try:
-            for piece in exchange.body(data):
-                size += len(piece)
-                silence.line(piece)
-                event = sink.feed(piece) or event
-        except (MalformedResponse, Truncated) as error:
-            failure = type(error)(f"{place}: {error}")
-        except WireRawSSEError as error:
-            failure = error  # Raised after the signal that is owed for what came before it.
+        if not intake.taken:
+            intake.take(data)
+        intake.taken = False
+        size, event = sum(map(len, intake.pieces)), intake.event
+        silence.lines(intake.pieces)
         if size:
             wall = world.wall()
             record.heard(world.now(), wall)
@@ -281,12 +279,55 @@ def _read(
         if news and not receive.hinted:
             yield SIGNAL
         news = receive.hinted = False
-        if failure is not None:
-            raise failure
+        if intake.failure is not None:
+            raise intake.failure
         if exchange.ended:
             return
         while (data := (yield receive)) is None:
             receive.deadline = silence.passed(world.now())
+
+
+class Intake:
+    """Takes what was received from the connection to the sink, and keeps what there is to know about it."""
+
+    __slots__ = ("_exchange", "_place", "_sink", "event", "failure", "pieces", "taken")
+
+    def __init__(self, exchange: Exchange, sink: Sink, place: str) -> None:
+        self._exchange = exchange
+        self._sink = sink
+        self._place = place
+        self.taken = False
+        """The host has done it, as the hint. The coroutine, which would do it otherwise, sets it back."""
+        self.pieces: Sequence[bytes] = ()
+        """Of the body, in the last reception."""
+        self.event = False
+        """The sink wants a signal for them."""
+        self.failure: Exception | None = None
+        """What the coroutine is to raise, after the signal that is owed for what came before it."""
+
+    def take(self, data: bytes | None) -> bool:
+        """True: signal. Raises nothing: the end of the stream is the coroutine's to tell."""
+        self.taken = True
+        try:
+            piece = self._exchange.piece(data) if data else None
+            if piece is not None:  # As nearly always.
+                self.pieces = (piece,)
+                self.event = self._sink.feed(piece)
+            else:
+                self._take_all(data)
+        except (MalformedResponse, Truncated) as error:
+            self.failure = type(error)(f"{self._place}: {error}")
+        except Exception as error:
+            self.failure = error
+        return self.event
+
+    def _take_all(self, data: bytes | None) -> None:
+        self.event = False
+        self.pieces = pieces = []
+        for piece in self._exchange.body(data):
+            pieces.append(piece)
+            if self._sink.feed(piece):
+                self.event = True
 
 
 class Silence:
@@ -307,10 +348,11 @@ class Silence:
         ends = self._window_ends
         return self._silent_at if ends is None or ends > self._silent_at else ends
 
-    def line(self, piece: bytes) -> None:
-        """Note whether a line ended in this piece of the body: the next is a new one, with a window of its own."""
-        if b"\n" in piece or b"\r" in piece:
-            self._line_ended = True
+    def lines(self, pieces: Iterable[bytes]) -> None:
+        """Note whether a line ended in these pieces of the body: the next is a new one, with a window of its own."""
+        for piece in pieces:
+            if piece.find(b"\n") >= 0 or piece.find(b"\r") >= 0:
+                self._line_ended = True
 
     def heard(self, now: float, size: int, line_open: bool) -> float:
         """Body bytes came; the new deadline."""

@@ -29,10 +29,28 @@ PLANTS: Final[dict[str, list[Plant]]] = {
             "                size = 0\n",
         ),
         plant(
-            "the space behind a colon stays, where it comes with the next feed",
-            "protocol.sse:EventParser._open",
-            'rest = rest.removeprefix(b" ")',
+            "what looks like a whole event is one, though a block is open",
+            "protocol.sse:EventParser.feed",
+            "if self._between and data[:6]",
+            "if self._ready and data[:6]",
+        ),
+        plant(
+            "a line that is opened by itself opens no block",
+            "protocol.sse:EventParser.feed",
+            "self._between = False",
             "pass",
+        ),
+        plant(
+            "the open line does not count towards the limit while it grows",
+            "protocol.sse:EventParser.feed",
+            "if len(line) > self._room:",
+            "if False:",
+        ),
+        plant(
+            "what begins and ends as an event is one",
+            "protocol.sse:EventParser.feed",
+            "if _LF not in value:",
+            "if True:",
         ),
         plant(
             "what looks like one-line events is never looked at closely",
@@ -238,6 +256,24 @@ PLANTS: Final[dict[str, list[Plant]]] = {
     ],
     "chunks": [
         plant(
+            "a read that ends as a chunk does is one, whatever its size says",
+            "protocol.chunked:ChunkedBody.whole",
+            "int(size, 16) == len(rest) - 2",
+            "int(size, 16)",
+        ),
+        plant(
+            "a size may be spelled as Python spells it",
+            "protocol.chunked:ChunkedBody.whole",
+            "size.isalnum() and size[0] != _ZERO",
+            "size",
+        ),
+        plant(
+            "in the middle of a chunk another one may come",
+            "protocol.chunked:ChunkedBody.whole",
+            "if self._state == _SIZE and not self._line:",
+            "if not self._line:",
+        ),
+        plant(
             "a chunk need not end where its size says",
             "protocol.chunked:ChunkedBody.feed",
             'if end == start or data[end : end + 2] != b"\\r\\n":',
@@ -273,13 +309,13 @@ PLANTS: Final[dict[str, list[Plant]]] = {
             "the wake that is owed before a failure is lost",
             "stream:_read",
             "if news and not receive.hinted:",
-            "if news and not receive.hinted and failure is None:",
+            "if news and not receive.hinted and intake.failure is None:",
         ),
         plant(
             "of the pieces of a read only the last can wake",
-            "stream:_read",
-            "event = sink.feed(piece) or event",
-            "event = sink.feed(piece)",
+            "stream:Intake._take_all",
+            "if self._sink.feed(piece):\n                self.event = True\n",
+            "self.event = self._sink.feed(piece)\n",
         ),
         plant("what the hint misses wakes nobody", "streams:WakeSink.feed", "return news", "return False"),
         plant(

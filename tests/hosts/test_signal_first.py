@@ -7,7 +7,6 @@ parser finds, and gives the one wake that is owed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,17 +25,17 @@ SPLIT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What happens, in its order: "http", "parsed" and, by the test, "woken"."""
     happened: list[str] = []
-    body, feed = Exchange.body, WakeParser.feed
+    piece, feed = Exchange.piece, WakeParser.feed
 
-    def noted_body(self: Exchange, data: bytes | None) -> Iterator[bytes]:
+    def noted_piece(self: Exchange, data: bytes) -> bytes | None:
         happened.append("http")
-        return body(self, data)
+        return piece(self, data)
 
     def noted_feed(self: WakeParser, data: Any) -> bool:
         happened.append("parsed")
         return feed(self, data)
 
-    monkeypatch.setattr(Exchange, "body", noted_body)
+    monkeypatch.setattr(Exchange, "piece", noted_piece)
     monkeypatch.setattr(WakeParser, "feed", noted_feed)
     return happened
 

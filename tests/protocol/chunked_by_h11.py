@@ -22,14 +22,22 @@ class Read(NamedTuple):
 
 
 def ours(reads: Iterable[bytes]) -> Read:
-    """What `ChunkedBody` makes of these reads. None of its pieces is empty, and nothing comes behind the end."""
+    """What `ChunkedBody` makes of these reads. None of its pieces is empty, nothing comes behind the end, and what is
+    said at once is what is said in the end.
+    """
     decoder, body = ChunkedBody(), b""
+    at_once: bytes | None = None
     try:
         for read in reads:
+            at_once = decoder.whole(read)
+            pieces = []
             for piece in decoder.feed(read):
                 assert piece, "an empty piece"
+                pieces.append(piece)
                 body += piece
+            assert at_once is None or pieces == [at_once], "something else at once"
     except BadChunk as error:
+        assert at_once is None, "what is refused was taken at once"
         assert str(error).isprintable() and not decoder.ended
         return Read(body, False, True)
     if decoder.ended:

@@ -78,9 +78,9 @@ OURS: Final[list[Plant]] = [
         "source:EventSink.feed",
         "items = parser.feed(piece)",
         "piece = self.__dict__.pop('held', b'') + piece\n"
-        "            if piece.endswith(b'\\r'):\n"
-        "                self.__dict__['held'], piece = b'\\r', piece[:-1]\n"
-        "            items = parser.feed(piece)",
+        "        if piece.endswith(b'\\r'):\n"
+        "            self.__dict__['held'], piece = b'\\r', piece[:-1]\n"
+        "        items = parser.feed(piece)",
     ),
     plant(
         "what TLS still holds is not read before a wait",
@@ -97,7 +97,7 @@ OURS: Final[list[Plant]] = [
     plant(
         "the parser of the last connection goes on with the next",
         "source:EventSink.opened",
-        "self._parser = self._new_parser()\n",
+        "self._parser = self._new_parser(self.last_event_id, self.retry_ms)\n",
         "pass\n",
     ),
     plant(
@@ -108,9 +108,9 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "the last event id does not outlive the connection",
-        "source:EventSink._new_parser",
-        "last_event_id=self.last_event_id",
-        "last_event_id=''",
+        "source:EventSink.opened",
+        "self._new_parser(self.last_event_id, self.retry_ms)",
+        "self._new_parser('', self.retry_ms)",
     ),
     plant(
         "each retry of a silent name starts another thread",

@@ -23,6 +23,8 @@ _HEX: Final = frozenset(b"0123456789ABCDEFabcdef")
 _MOST_DIGITS: Final = 16
 _CONTROLS: Final = frozenset({*range(32), 127} - {9})  # RFC 9110 §5.5: a tab is none.
 
+_ZERO, _CR, _LF = b"0\r\n"
+
 _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
 
 
@@ -42,6 +44,22 @@ class ChunkedBody:
         self._left = 0  # Bytes of the present chunk that are still to come.
         self._line = b""  # The beginning of a line that was cut by a read; of the end of a chunk's data too.
         self._trailers = 0
+
+    def whole(self, data: bytes) -> bytes | None:
+        """The data of the chunk that `data` is, where it is one whole chunk and no other is under way.
+
+        So nearly every read of a live stream can be answered at once. None says nothing of what it is: `feed` it.
+        """
+        if self._state == _SIZE and not self._line:
+            size, _, rest = data.partition(b"\r\n")
+            # Neither a sign, a space, an underscore nor 0x may stand there, which `int` would take.
+            if size.isalnum() and size[0] != _ZERO:
+                try:
+                    if int(size, 16) == len(rest) - 2 and rest[-1] == _LF and rest[-2] == _CR:
+                        return rest[:-2]
+                except ValueError:
+                    pass
+        return None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The pieces of the body in `data`. Raises `BadChunk`, after the pieces before the fault."""

@@ -132,6 +132,10 @@ class Exchange:
         """What came behind the head of a response that switched to a tunnel (RFC 9110 §9.3.6)."""
         return bytes(self._h11.trailing_data[0])
 
+    def piece(self, data: bytes) -> bytes | None:
+        """What `body` would give, where that is one piece and can be told at once. None: ask `body`."""
+        return None if self._chunked is None or self._behind_head else self._chunked.whole(data)
+
     def body(self, data: bytes | None) -> Iterator[bytes]:
         """The body bytes in `data`, chunk framing removed, each piece as soon as it is there.
 

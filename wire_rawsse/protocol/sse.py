@@ -12,12 +12,14 @@ CR and CRLF become LF first, one piece of the input at a time. A CR ends its lin
 the same feed or a later one, it is dropped. Everything behind that step sees one kind of line end.
 
 No byte is looked at again when more arrive. A feed is worked through in pieces of at most 64 KiB, each by a fixed
-number of linear passes. Between feeds there is only the open line, or the data buffer, which takes the value of an open
-`data` line as it comes, and what the standard keeps: data, type and last event ID.
+number of linear passes. Between feeds there is only the open line, which is looked at when it ends, and what the
+standard keeps: data, type and last event ID.
 
-There are two ways through a piece. Where it holds whole events of one `data: ` line each, as relays send them, it is
-decoded once and cut at what stands between two values. All else goes through one loop over lines, in the standard's
-words. `WakeParser` has no first way, and a loop of its own that knows `id`, `retry` and the name of `data` only.
+All that the standard says is in one loop over lines, in its words. Three kinds of feed have shorter ways around it. One
+that holds no line end only makes the open line longer: links that drip bring nothing else. One that is a whole event of
+one `data: ` line, as a relay sends it when somebody posts, needs no state at all. Where a piece holds many such events
+it is decoded once and cut at what stands between two values. `WakeParser` has a loop of its own that knows `id`,
+`retry` and the name of `data` only.
 
 An unfinished event at the end of the stream is dropped (§9.2.6): there is nothing to flush, just drop the parser.
 """
@@ -38,7 +40,7 @@ LONGEST_KEPT_LINE: Final = 4096
 _PIECE: Final = 1 << 16
 _CHUNK: Final = 28_000  # str.split is slower on more: from 30,000 characters CPython prepares for each separator anew.
 _BOM: Final = b"\xef\xbb\xbf"
-_OUTSIDE, _AFTER_COLON, _INSIDE = 0, 1, 2  # Where the open line stands in the value of a `data` field.
+_LF, _CR = 10, 13  # Numbers, as `in` tries a `bytes` as a number first, and makes an exception, with its text.
 
 _new = tuple.__new__  # A named tuple's own constructor is a Python function, and this is twice as fast.
 
@@ -64,27 +66,22 @@ class Comment(NamedTuple):
 class _Stream:
     """What both parsers keep of a stream, and how both prepare its bytes."""
 
-    __slots__ = ("_after_cr", "_beginning", "_id", "_line", "_value", "data_line", "last_event_id", "retry_ms")
+    __slots__ = ("_after_cr", "_beginning", "_id", "_line", "last_event_id", "retry_ms")
 
     def __init__(self, last_event_id: str) -> None:
         self.last_event_id = last_event_id
         """The last event ID: commits at the blank line, with data or without. Hand it to the next stream's parser."""
         self.retry_ms: int | None = None
         """The last valid `retry`, in milliseconds, at most `MAX_RETRY_MS`; holds as soon as its line ends."""
-        self.data_line = False
-        """True if the last feed completed the name of a `data` field, so if it held the colon or the line end (CR or
-        LF) after a line's first four letters `data`. A name cut over two feeds counts in the second, and only there.
-        (The lines of an event that is too large may not count.)"""
         self._id = last_event_id  # The standard's last event ID buffer.
         self._beginning: bytes | None = b""  # What may still become a BOM; None once that is settled.
         self._after_cr = False
-        self._line = bytearray()  # The open line, while it is not known to be a `data` field.
-        self._value = _OUTSIDE
+        self._line = bytearray()  # The open line, without the BOM.
 
     @property
     def line_open(self) -> bool:
         """True while the bytes fed so far end inside a line. A CR at the end of a feed has ended its line."""
-        return bool(self._line or self._value or self._beginning)
+        return bool(self._line or self._beginning)
 
     def _pieces(self, data: bytes | bytearray | memoryview, size: int) -> Iterable[bytes]:
         """`data` without the stream's BOM, in pieces of at most `size` bytes."""
@@ -105,8 +102,9 @@ class _Stream:
         """`piece` with LF for each of its line ends."""
         if self._after_cr and piece:
             self._after_cr = False
-            piece = piece.removeprefix(b"\n")
-        if b"\r" in piece:
+            if not self._line:
+                piece = piece.removeprefix(b"\n")
+        if _CR in piece:
             self._after_cr = piece.endswith(b"\r")
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return piece
@@ -137,7 +135,7 @@ class EventParser(_Stream):
     (text may need four bytes for a character). Time is linear in what is fed, for every input and every split.
     """
 
-    __slots__ = ("_comments", "_data", "_limit", "_piece", "_size", "_type", "failed")
+    __slots__ = ("_between", "_comments", "_data", "_limit", "_piece", "_ready", "_room", "_size", "_type", "failed")
 
     def __init__(self, *, comments: bool = False, max_event_bytes: int = 1 << 20, last_event_id: str = "") -> None:
         if max_event_bytes < 1:
@@ -148,7 +146,10 @@ class EventParser(_Stream):
         self._piece = min(max_event_bytes, _PIECE)
         self.failed = False
         """True once an event was too large: every further `feed` raises."""
-        self._size = 0  # Bytes of the block so far, the open line's too. Zero: nothing of an event is pending.
+        self._ready = False  # What may be a BOM has been settled, and nothing has failed.
+        self._between = False  # And nothing is pending: no line, no block, and no CR that an LF may follow.
+        self._size = 0  # Bytes of the block's lines so far, without the open one.
+        self._room = 0  # Bytes that the open line may have.
         self._data = bytearray()
         self._type = ""
 
@@ -158,9 +159,24 @@ class EventParser(_Stream):
         What comes before an event that is too large is still returned; what comes after it is never looked at. The
         next call, with b"" too, and each later one raises `EventTooLarge`. Raises `TypeError` for what is no bytes.
         """
+        if type(data) is bytes and _CR not in data:
+            # The blank line counts for nothing.
+            if self._between and data[:6] == b"data: " and data[-2:] == b"\n\n" and len(data) - 2 < self._limit:
+                value = data[6:-2]
+                if _LF not in value:
+                    return [_new(Event, ("message", value.decode("utf-8", "replace"), self.last_event_id))]
+            if self._ready and _LF not in data:
+                self._between = False
+                line = self._line
+                line += data
+                if len(line) > self._room:
+                    self._fail()
+                return []
+        return self._feed(data)
+
+    def _feed(self, data: bytes | bytearray | memoryview) -> list[Event | Comment]:
         if self.failed:
             raise EventTooLarge(self._limit)
-        self.data_line = False
         items: list[Event | Comment] = []
         try:
             if type(data) is bytes and self._beginning is None and len(data) <= self._piece:
@@ -168,18 +184,24 @@ class EventParser(_Stream):
             else:
                 for piece in self._pieces(data, self._piece):
                     self._read(piece, items)
+            self._room = self._limit - self._size
+            self._ready = self._beginning is None
+            self._between = self._ready and not (self._line or self._size or self._after_cr)
         except EventTooLarge:
-            self.failed = True
-            self._line.clear()
-            self._data.clear()
-            self._value = _OUTSIDE
+            self._fail()
         return items
 
+    def _fail(self) -> None:
+        self.failed = True
+        self._ready = self._between = False
+        self._line.clear()
+        self._data.clear()
+
     def _read(self, piece: bytes, items: list[Event | Comment]) -> None:
-        if self._after_cr or b"\r" in piece:
+        if self._after_cr or _CR in piece:
             piece = self._as_lf(piece)
         start = 0
-        if self._size:
+        if self._size or self._line:
             # Up to the end of the block that is pending, or at the worst of the next one.
             start = piece.find(b"\n\n") + 2
             if start == 1:
@@ -194,19 +216,13 @@ class EventParser(_Stream):
             if piece.startswith(b"data: ", start):
                 values = piece[start + 6 : end - 2].decode("utf-8", "replace").split("\n\ndata: ")
                 if "\n" not in "".join(values):
-                    self._dispatch(values, items)
+                    # One event for each value, of the default type, with the last event ID as it is. There is no
+                    # Python between two of them.
+                    items += map(_new, repeat(Event), zip(repeat("message"), values, repeat(self.last_event_id)))
                     start = end
                     continue
             self._interpret(piece[start:end], items)
             start = end
-
-    def _dispatch(self, values: list[str], items: list[Event | Comment]) -> None:
-        """One event for each value, of the default type, with the last event ID as it is."""
-        self.data_line = True
-        if len(values) == 1:
-            items.append(_new(Event, ("message", values[0], self.last_event_id)))
-        else:  # No Python between two events, at the price of setting this up.
-            items += map(_new, repeat(Event), zip(repeat("message"), values, repeat(self.last_event_id)))
 
     def _interpret(self, piece: bytes, items: list[Event | Comment]) -> None:
         """WHATWG HTML §9.2.6, line by line, for a piece in which every line end is an LF."""
@@ -215,18 +231,9 @@ class EventParser(_Stream):
         data = self._data
         limit = self._limit
         size = self._size
-        if lines and self._value:
-            # Ends the open `data` line.
-            value = lines.pop(0)
-            size += len(value) + 1
-            if size > limit:
-                raise EventTooLarge(limit)
-            self._open(value)
-            data += b"\n"
-            self._value = _OUTSIDE
-        elif lines and self._line:
-            size -= len(self._line)  # Counted again with the whole line.
-            lines[0] = bytes(self._line) + lines[0]
+        if lines and self._line:
+            self._line += lines[0]
+            lines[0] = bytes(self._line)
             self._line.clear()
         values: list[bytes] = []  # Of the block's `data` lines in this piece; what earlier ones brought is in `data`.
         for line in lines:
@@ -251,7 +258,6 @@ class EventParser(_Stream):
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if name == b"data":
-                self.data_line = True
                 values.append(value)
             elif name == b"event":
                 self._type = value.decode("utf-8", "replace")
@@ -265,45 +271,33 @@ class EventParser(_Stream):
             elif name == b"retry":
                 self._set_retry(value)
         data += b"\n".join([*values, b""])
-        size += len(rest)
-        if size > limit:
-            raise EventTooLarge(limit)
         self._size = size
-        if rest:
-            self._open(rest)
-
-    def _open(self, rest: bytes) -> None:
-        """Keep `rest`, which has no line end: the beginning of a line, or more of the open one."""
-        if not self._value:
-            self._line += rest
-            if not self._line.startswith(b"data:"):
-                return
-            self.data_line = True
-            self._value = _AFTER_COLON
-            rest = bytes(self._line[5:])
-            self._line.clear()
-        if self._value == _AFTER_COLON and rest:
-            self._value = _INSIDE
-            rest = rest.removeprefix(b" ")
-        self._data += rest
+        self._line += rest
+        if size + len(self._line) > limit:
+            raise EventTooLarge(limit)
 
 
 class WakeParser(_Stream):
     """Follows one event stream only to hear that something came: it keeps no bodies, and nothing is too large for it.
 
-    The attributes are those of `EventParser`, byte for byte, but that an `id` or `retry` line longer than
-    `LONGEST_KEPT_LINE` bytes is ignored. An event of any size and a line of any length cost no memory beyond that, and
-    time is linear in what is fed.
+    `last_event_id` and `retry_ms` are those of `EventParser`, byte for byte, but that an `id` or `retry` line longer
+    than `LONGEST_KEPT_LINE` bytes is ignored. An event of any size and a line of any length cost no memory beyond that,
+    and time is linear in what is fed.
     """
 
-    __slots__ = ()
+    __slots__ = ("data_line",)
 
     def __init__(self, *, last_event_id: str = "") -> None:
         super().__init__(last_event_id)
+        self.data_line = False
+        """True if the last feed completed the name of a `data` field, so if it held the colon or the line end (CR or
+        LF) after a line's first four letters `data`. A name cut over two feeds counts in the second, and only there."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> bool:
         """Whether `data` held a data line: `data_line`, which see. Raises `TypeError` for what is no bytes."""
         self.data_line = False
+        if self._line.startswith(b"data:") and type(data) is bytes and not (_LF in data or _CR in data):
+            return False  # More of a line that has been told of.
         if type(data) is bytes and self._beginning is None and len(data) <= _PIECE:
             self._read(data)
         else:
@@ -312,17 +306,16 @@ class WakeParser(_Stream):
         return self.data_line
 
     def _read(self, piece: bytes) -> None:
-        if self._after_cr or b"\r" in piece:
+        if self._after_cr or _CR in piece:
             piece = self._as_lf(piece)
         first = piece.find(b"\n")
         if first < 0:
             self._open(piece)
             return
         self._open(piece[:first])
-        if not self._value:
+        if not self._line.startswith(b"data:"):
             self._interpret(bytes(self._line))
         self._line.clear()
-        self._value = _OUTSIDE
         end = piece.rfind(b"\n") + 1
         # Every line behind the first has an LF before it. What is found in the open one is true of it too, or harmless.
         metadata = piece.find(b"\nid") >= 0 or piece.find(b"\nretry") >= 0
@@ -349,14 +342,14 @@ class WakeParser(_Stream):
                 self._set_retry(value.removeprefix(b" "))
 
     def _open(self, rest: bytes) -> None:
-        """Keep of the open line what may still matter: one byte too many says that it was too long."""
-        if not self._value:
-            line = self._line
+        """Keep of the open line what may still matter: of a `data` line its name, of others one byte more than may be
+        kept, which says that they are too long."""
+        line = self._line
+        if not line.startswith(b"data:"):
             line += rest[: LONGEST_KEPT_LINE + 1 - len(line)]
             if line.startswith(b"data:"):
                 self.data_line = True
-                self._value = _INSIDE
-                line.clear()
+                del line[5:]
 
 
 BEGINS_DATA_LINE: Final = b"\ndata"
