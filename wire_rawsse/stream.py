@@ -308,6 +308,7 @@ class Intake:
     def take(self, data: bytes | None) -> bool:
         """True: signal. Raises nothing: the end of the stream is the coroutine's to tell."""
         self.taken = True
+        self.event = False
         try:
             piece = self._exchange.piece(data) if data else None
             if piece is not None:  # As nearly always.
@@ -322,7 +323,6 @@ class Intake:
         return self.event
 
     def _take_all(self, data: bytes | None) -> None:
-        self.event = False
         self.pieces = pieces = []
         for piece in self._exchange.body(data):
             pieces.append(piece)

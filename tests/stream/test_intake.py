@@ -1,0 +1,189 @@
+"""A parsed event is in hand before anything else is done about it, and nothing else is different for that: the host
+may take what it received to the sink, as the hint, or leave it to the coroutine.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.protocol.sse_reference import interpret
+from tests.support.server import CHUNKED, OPEN
+from wire_rawsse import stream
+from wire_rawsse.errors import EventTooLarge, MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse.policy import Backoff
+from wire_rawsse.protocol.http import Exchange
+from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.sse import Event
+from wire_rawsse.protocol.url import parse_url
+from wire_rawsse.record import Record
+from wire_rawsse.source import EventSink, Item
+from wire_rawsse.transport.connection import Connection
+from wire_rawsse.waits import SIGNAL, Receive
+
+URL = parse_url("http://h/")
+
+
+class World:
+    """A clock that the test moves."""
+
+    time = 1.0
+
+    def now(self) -> float:
+        return self.time
+
+    def wall(self) -> float:
+        return self.time
+
+
+class Life:
+    """A stream behind its head, in the hands of the test as its host."""
+
+    def __init__(self, sock: socket.socket, head: bytes = CHUNKED, limit: int = 1 << 20) -> None:
+        self.world = World()
+        self.record = Record("x", Backoff(), wall=self.world.wall)
+        self.sink = EventSink("", limit)
+        exchange = Exchange(Request(b"GET", b"/", [(b"Host", b"h")], b"", ()))
+        response = exchange.head(head)
+        assert response is not None
+        news = self.sink.opened(response, False)
+        self._coroutine = stream._read(
+            self.world,  # type: ignore[arg-type]
+            stream.Plan(URL),
+            self.record,
+            self.sink,
+            Connection(sock),
+            exchange,
+            "place",
+            news,
+        )
+        assert next(self._coroutine) is SIGNAL
+        step = next(self._coroutine)
+        assert isinstance(step, Receive)
+        self.receive = step
+        self.error: WireRawSSEError | None = None
+        self.over = False
+        self.sink.items.clear()
+
+    def hint(self, read: bytes) -> bool:
+        assert self.receive.hint is not None
+        self.receive.hinted = self.receive.hint(read)
+        return self.receive.hinted
+
+    def resume(self, read: bytes) -> bool:
+        """True: it signals."""
+        signalled = False
+        try:
+            step = self._coroutine.send(read)
+            while step is SIGNAL:
+                signalled = True
+                step = next(self._coroutine)
+        except StopIteration:
+            self.over = True
+        except WireRawSSEError as error:
+            self.error, self.over = error, True
+        return signalled
+
+    def take(self, read: bytes, asked: bool) -> tuple[list[Item], bool]:
+        """What a reception brings, and whether somebody is told."""
+        hinted = self.hint(read) if asked else False
+        signalled = self.resume(read)
+        assert not (hinted and signalled), "one wake twice"
+        items = list(self.sink.items)
+        self.sink.items.clear()
+        return items, hinted or signalled
+
+
+@pytest.fixture
+def sock() -> Iterator[socket.socket]:
+    with socket.socket() as one:
+        yield one
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def test_the_event_is_in_hand_before_the_bookkeeping(sock: socket.socket) -> None:
+    life = Life(sock)
+    deadline, life.world.time = life.receive.deadline, 11.0
+    assert life.hint(chunk(b"data: x\n\n"))
+    assert list(life.sink.items) == [Event("message", "x", "")]
+    assert (life.receive.deadline, life.record.last_byte_at, life.record.last_event_at) == (deadline, None, None)
+    assert not life.resume(chunk(b"data: x\n\n"))
+    assert list(life.sink.items) == [Event("message", "x", "")]
+    assert (life.receive.deadline, life.record.last_byte_at, life.record.last_event_at) == (deadline + 10, 11.0, 11.0)
+
+
+def test_a_line_that_was_opened_in_the_hint_has_its_window(sock: socket.socket) -> None:
+    life = Life(sock)
+    opened = chunk(b"data: x")
+    assert not life.hint(opened) and not life.resume(opened)
+    life.world.time += stream.Plan(URL).timeouts.read / 2
+    for _ in range(3):  # It drips, and each drop is life; the window stands.
+        window = life.receive.deadline
+        assert not life.hint(chunk(b"y")) and not life.resume(chunk(b"y"))
+        assert life.receive.deadline == window
+    assert life.hint(chunk(b"\n\n")) and not life.resume(chunk(b"\n\n"))
+    assert life.receive.deadline > window
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_came_before_a_fault_is_told_first(sock: socket.socket, asked: bool) -> None:
+    life = Life(sock)
+    assert life.take(chunk(b"data: x\n\n") + b"no chunk", asked) == ([Event("message", "x", "")], True)
+    assert isinstance(life.error, MalformedResponse)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("before", [b"", b": c\n\n", b"data: x\n\n"])
+def test_an_event_that_is_too_large_is_the_end(sock: socket.socket, before: bytes, asked: bool) -> None:
+    """Whoever closes tells of it, and of what came before it."""
+    life = Life(sock, limit=50)
+    life.take(chunk(b"data: w\n\n"), asked)
+    items, told = life.take(chunk(before + b"data: " + b"y" * 100), asked)
+    assert (len(items), told) == (bool(before), False)
+    assert isinstance(life.error, EventTooLarge)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize(("head", "kind"), [(CHUNKED, Truncated), (OPEN, type(None))])
+def test_the_end_of_the_connection(sock: socket.socket, head: bytes, kind: type[object], asked: bool) -> None:
+    life = Life(sock, head)
+    assert life.take(b"", asked) == ([], False)
+    assert life.over
+    assert type(life.error) is kind
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"data: x\n\n", b"data: y\r\n\r\n", b": c\n", b"id: 1\n\n", b"da", b"ta: z", b"\n", b"x"])
+    ),
+    st.lists(st.integers(1, 12), max_size=30),
+    st.lists(st.booleans(), min_size=1, max_size=7),
+)
+def test_nothing_depends_on_who_takes_it(bodies: list[bytes], sizes: list[int], asked: list[bool]) -> None:
+    framed = b"".join(map(chunk, bodies))
+    reads = [*cut(framed, sizes)] if sizes else [chunk(body) for body in bodies]
+    got: list[list[tuple[list[Item], bool]]] = []
+    for ways in (asked, [False]):
+        with socket.socket() as sock:
+            life = Life(sock)
+            got.append([life.take(read, ways[number % len(ways)]) for number, read in enumerate(reads)])
+            assert life.error is None
+    assert got[0] == got[1]
+    items = [item for taken, _ in got[0] for item in taken]
+    facts = interpret(b"".join(bodies), "")
+    assert [tuple(item) for item in items] == [fact.value for fact in facts if fact.what in ("event", "comment")]
+
+
+def cut(whole: bytes, sizes: list[int]) -> Iterable[bytes]:
+    at = 0
+    while at < len(whole):
+        size = sizes[at % len(sizes)]
+        yield whole[at : at + size]
+        at += size
