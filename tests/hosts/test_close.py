@@ -5,10 +5,13 @@ The promise is that it takes effect within 100 ms, and that nothing is left: see
 
 from __future__ import annotations
 
+import gc
+import os
 import select
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -269,6 +272,30 @@ class TestHandedOut:
         subscriber.close()
         assert call.result() == [descriptor]
         self.check(subscriber, descriptor)
+
+
+@needs_descriptor
+def test_what_nobody_looks_at_again_needs_no_collector(serve: Serve, ca_file: str, tls: bool) -> None:
+    """Closed and let go of without the last look: its descriptors end with the last reference to it, not whenever the
+    collector comes by. It has looked a name up, and whoever does that for it has to know it.
+    """
+    subscriber = StreamSubscriber(serve(tls=tls).url, tls=ca_file)
+    descriptor = subscriber.fileno()
+    assert subscriber.wait(PATIENCE)
+    assert subscriber._loop.resolver is not None
+    subscriber.close()
+    assert not poller_closed(subscriber._loop)
+    loop = weakref.ref(subscriber._loop)
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        del subscriber
+        assert loop() is None
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def test_a_source_can_be_left_in_the_middle(serve: Serve, ca_file: str, tls: bool) -> None:
