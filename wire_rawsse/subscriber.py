@@ -156,6 +156,8 @@ def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | No
     """
     from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded by whoever wants a thread.
 
-    thread = SubscriberThread(wake, StreamSubscriber.from_wire() if subscriber is None else subscriber)
+    if subscriber is None:
+        subscriber = StreamSubscriber.from_wire()
+    thread = SubscriberThread(wake, subscriber, subscriber._loop)
     thread.start()
     return thread

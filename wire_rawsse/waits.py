@@ -71,7 +71,7 @@ class Wait:
 
 
 class Receive(Wait):
-    """The next bytes of `sock`, by `deadline`.
+    """The next bytes of `sock`, by `deadline`; `recv` is how to get them, by default its method of that name.
 
     `again` holds the exceptions by which its `recv` says that it would block, `again_write` those of them that wait
     for writability (a TLS record that has to be sent first). `drain` is True where readiness says nothing about what a
@@ -86,7 +86,7 @@ class Receive(Wait):
     `room` is how many bytes the host asks of one `recv`: `FEW_BYTES` while receptions are as small as that.
     """
 
-    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "news", "restarts", "room", "sock")
+    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "news", "recv", "restarts", "room", "sock")
 
     def __init__(
         self,
@@ -96,10 +96,12 @@ class Receive(Wait):
         again: tuple[type[OSError], ...] = (BlockingIOError,),
         again_write: tuple[type[OSError], ...] = (),
         drain: bool = False,
+        recv: Callable[[int], bytes] | None = None,
     ) -> None:
         self.fd = sock.fileno()
         super().__init__({self.fd: READ}, deadline)
         self.sock = sock
+        self.recv: Callable[[int], bytes] = sock.recv if recv is None else recv
         self.again = again
         self.again_write = again_write
         self.drain = drain

@@ -16,7 +16,6 @@ import time
 from wire_rawsse.hosts.bell import Bell
 
 _LONGEST = _thread.TIMEOUT_MAX
-_WAITING, _LOOKING = (True,), (False,)
 
 
 class WakeChannel:
@@ -25,16 +24,19 @@ class WakeChannel:
     It outlives every subscriber that sets it, and says nothing about them: only a wake ends `wait` early.
     """
 
-    __slots__ = ("__weakref__", "_bell", "_made", "_pending")
+    __slots__ = ("__weakref__", "_bell", "_latest", "_made", "_pending")
 
     def __init__(self) -> None:
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
+        self._latest: list[None] = []
+        """Another object with each `set`, so that whoever was interrupted can tell whether there was one."""
         self._bell: Bell | None = None
         self._made: dict[str, Bell] = {}
 
     def set(self) -> None:
         """Make one wake pending. Safe from any thread and from a signal handler; never blocks."""
+        self._latest = []  # First: whoever takes the wake finds it changed.
         try:
             self._pending.release()
         except RuntimeError:
@@ -44,26 +46,28 @@ class WakeChannel:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one."""
-        bell = self._bell
-        taken: list[bool] = []
+        bell, latest = self._bell, self._latest
+        acquire = self._pending.acquire
+        there = not self._pending.locked()
         try:
             if bell is not None:
                 bell.silence()
-            # Taken and noted in one call into C: between two, a signal handler of the host's may raise.
             if timeout is None or 0 < timeout <= _LONGEST:
-                taken.extend(map(self._pending.acquire, _WAITING, (-1 if timeout is None else timeout,)))
-            elif timeout <= 0:
-                taken.extend(map(self._pending.acquire, _LOOKING))
-            else:
-                until = time.monotonic() + timeout
-                while True not in taken and (left := until - time.monotonic()) > 0:
-                    taken.extend(map(self._pending.acquire, _WAITING, (min(left, _LONGEST),)))
-            return True in taken
+                return acquire(True, -1 if timeout is None else timeout)
+            if timeout <= 0:
+                return acquire(False)
+            until = time.monotonic() + timeout
+            while (left := until - time.monotonic()) > 0:
+                if acquire(True, min(left, _LONGEST)):
+                    return True
+            return False
         except BaseException:
-            # What was taken is given back, and what was silenced is to be looked at once more.
-            if True in taken:
+            # A signal handler of the host's has raised, perhaps between the taking and the return, so that nobody has
+            # what was taken. It is given back; where several wait and another has it, that is one wake too many. And
+            # what was silenced is to be looked at once more.
+            if there or self._latest is not latest:
                 self.set()
-            elif bell is not None:
+            if bell is not None:
                 bell.ring()
             raise
 

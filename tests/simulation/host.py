@@ -3,7 +3,7 @@
 `Inline`   `wait(timeout)` is its sleep.
 `Select`   it has a loop of its own, with `fileno()` and `deadline()`.
 `Looks`    it never sleeps in here at all: it looks in every so often.
-`Thread`   the thread host's loop around `wait()`, a `WakeChannel`, and a daemon on the other side of it.
+`Thread`   the thread host's loop around `run`, a `WakeChannel`, and a daemon on the other side of it.
 """
 
 from __future__ import annotations
@@ -104,8 +104,10 @@ class Thread(Inline):
         self._channel = WakeChannel()
         self._busy = False
 
+    def sleep(self, until: float) -> bool:
+        return self.loop.run(min(self.interval, until - self.kernel.now), self._channel.set)
+
     def hear(self) -> None:
-        self._channel.set()
         self.employer.woken()
         if not self._busy:
             self._busy = True

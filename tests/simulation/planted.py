@@ -64,8 +64,8 @@ OURS: Final[list[Plant]] = [
     plant(
         "a hint is taken for a wake that was given",
         "hosts.inline:Loop.run",
-        "receive.hinted = woken = True\n",
-        "receive.hinted = True\n",
+        "woken = True\n                            if tell",
+        "receive.hinted = True\n                            if tell",
     ),
     plant(
         "a field name that is cut over two reads wakes nobody",

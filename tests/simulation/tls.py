@@ -127,6 +127,8 @@ class Secured:
         self.inner.kernel.moved += len(data)
         return data
 
+    read = recv
+
     def send(self, data: bytes | memoryview) -> int:
         piece = bytes(data[:RECORD])
         self._send(record(DATA, b"!" + piece))

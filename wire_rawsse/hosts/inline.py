@@ -29,10 +29,9 @@ from wire_rawsse.hosts.poller import FEW_EVENTS, Poller
 from wire_rawsse.hosts.task import SYSTEM, System, Task
 from wire_rawsse.hosts.turns import PAST, Turns
 from wire_rawsse.transport.resolve import Resolver
-from wire_rawsse.waits import FEW_BYTES, READ, Coroutine
+from wire_rawsse.waits import READ, Coroutine
 
 _AT_ONCE: Final = (False,)
-_NOT_ONE: Final = -1
 _OPEN_AGAIN: Final = 0.05
 """Seconds between two attempts to get a poller from a system that has no descriptor left."""
 
@@ -48,9 +47,6 @@ class Loop(Turns):
         self._closed = False
         self._forked = False
         self._started = False
-        self._in_hand = False
-        """A run holds what nobody else knows of. Where a signal handler's exception ends it then, between a `recv` and
-        the use of what it gave for instance, all tasks begin anew; where it strikes in the sleep, nothing happens."""
         self.resolver: Resolver | None = None
         """All tasks' one; made when the first name is looked up."""
 
@@ -101,14 +97,16 @@ class Loop(Turns):
             return PAST
         return self._nearest()
 
-    def run(self, timeout: float | None = None) -> bool:
+    def run(self, timeout: float | None = None, tell: Callable[[], object] | None = None) -> bool:
         """Run the tasks until one signals (True), `timeout` seconds pass or `close` is called (False).
 
-        Raises `BusyError` where another thread is in here, `ClosedError` after `close`; nothing else.
+        `tell` is called once where this gives True, and that at the moment of the wake: before anything is tidied up,
+        let go of or returned from. Raises `BusyError` where another thread is in here, `ClosedError` after `close`;
+        nothing else.
         """
         if self.closing:
             self._check_open()
-        monotonic = self._monotonic
+        monotonic, length = self._monotonic, len
         busy = self._busy  # Ours to let go of, where a signal handler forks and the child gets another.
         taken: list[bool] = []
         woken = False
@@ -122,44 +120,52 @@ class Loop(Turns):
             poller = self._begin(timeout)
             while poller is not None and (limit := self._before_sleep()) is not None:
                 receive = self._expected
+                if receive is not None:
+                    recv, room, news, hint = receive.recv, receive.room, receive.news, receive.hint
                 self._in_hand = self._woken
                 events = poller.poll(limit, FEW_EVENTS)
                 # What runs from here to the return is what a wake costs.
                 self._in_hand = True
-                try:
-                    ((fd, _),) = events
-                except ValueError:
-                    fd = _NOT_ONE
-                if receive is None or fd != receive.fd:
-                    if self._after_sleep(events):
-                        woken = True
-                        break
-                    continue
-                try:
-                    data = receive.sock.recv(receive.room)
-                    if len(data) == FEW_BYTES:
-                        data = self._with_rest(receive, data)
-                except OSError as error:
-                    self._refused(receive, error, monotonic())
-                    continue
-                self._caught_at = monotonic()
-                self._caught = data
-                news, hint = receive.news, receive.hint
-                if (news is not None and data.find(news) >= 0) or (hint is not None and hint(data)):
-                    receive.hinted = woken = True
+                if receive is not None:
+                    # Whether it is in `events` is not asked: nearly always it is, and else there is nothing to receive.
+                    try:
+                        data = recv(room)
+                        if length(data) == room:
+                            data = self._with_rest(receive, data)
+                    except OSError as error:
+                        if not isinstance(error, receive.again):
+                            self._refused(receive, error, monotonic())
+                            continue
+                    else:
+                        if (news is not None and data.find(news) >= 0) or (hint is not None and hint(data)):
+                            woken = True
+                            if tell is not None:
+                                tell()
+                                tell = None
+                        self._caught_at = monotonic()
+                        self._caught = data
+                        if woken:
+                            break
+                        continue
+                if self._after_sleep(events):
+                    woken = True
                     break
             else:
                 woken = self._woken
-        except (OSError, ValueError):
-            if self._forked:  # In its sleep, and this is the child: there is no poller any more.
-                self._check_open()
-            raise
-        finally:
+        except BaseException as error:
             if taken:
                 busy.release()
                 if self.closing:
                     self._tear_down_if_idle()
+            if self._forked and isinstance(error, (OSError, ValueError)):
+                self._check_open()  # In its sleep, and this is the child: there is no poller any more.
+            raise
+        busy.release()
+        if self.closing:
+            self._tear_down_if_idle()
         self._in_hand = False
+        if woken and tell is not None:
+            tell()
         return woken
 
     def _begin(self, timeout: float | None) -> Poller | None:
@@ -172,7 +178,10 @@ class Loop(Turns):
         poller = self._poller or self._open_patiently(self._until)
         if poller is not None:
             self._started = self._in_hand = True
-            if self._caught is not None:
+            if self._caught is not None and self._sole is not None:
+                # What the last `run` was ended by: so its waiter has been let go.
+                assert self._sole.receive is not None
+                self._sole.receive.hinted = True
                 self._hand_over(self._caught)
         self._woken = self._last = False
         return poller

@@ -7,6 +7,7 @@ import time
 from typing import Final, Protocol
 
 from wire_rawsse.errors import ClosedError
+from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.wake import WakeChannel
 
 LET_GO: Final = 0.0002
@@ -17,7 +18,7 @@ one went straight on to parse what it has just announced.
 """
 
 
-class Waiter(Protocol):
+class Subscriber(Protocol):
     """What a `StreamSubscriber` is to this module."""
 
     def wait(self, timeout: float | None = None) -> bool: ...
@@ -25,18 +26,23 @@ class Waiter(Protocol):
 
 
 class SubscriberThread(threading.Thread):
-    """Runs until `stop()`; a daemon thread, so it never holds up the interpreter's exit. Started by its maker."""
+    """Runs `loop`, which is the subscriber's, until `stop()`; a daemon thread, so it never holds up the interpreter's
+    exit. Started by its maker.
 
-    def __init__(self, wake: WakeChannel, subscriber: Waiter) -> None:
+    The loop itself sets the channel, at the moment at which it knows: whoever sleeps on it would else wait until all of
+    `wait` has been returned from.
+    """
+
+    def __init__(self, wake: WakeChannel, subscriber: Subscriber, loop: Loop) -> None:
         super().__init__(name="wire-stream-sub", daemon=True)
         self.subscriber = subscriber
+        self._loop = loop
         self._wake = wake
 
     def run(self) -> None:
-        wait, wake, let_go = self.subscriber.wait, self._wake.set, time.sleep
+        run, tell, let_go = self._loop.run, self._wake.set, time.sleep
         try:
-            while wait():
-                wake()
+            while run(None, tell):
                 let_go(LET_GO)
         except ClosedError:
             pass  # Closed while it was not waiting.

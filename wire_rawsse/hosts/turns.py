@@ -36,7 +36,6 @@ class Turns:
         self._watch: Watch[Task] = Watch()
         self._bell: Bell | None = None
         self.chore: Chore | None = None
-        self.closing = False
         self._looked = 0.0
         """When the last poll returned; while something is `_caught`, the one before it."""
         self._began = self._soonest = self._until = 0.0
@@ -46,9 +45,14 @@ class Turns:
         self._sole: Task | None = None
         self._expected: Receive | None = None
         """The only task that there is, and its wait, where the next event is most likely to be the bytes for it."""
+        # These four one after the other: a wake touches them all, and so they share a line of the processor's cache.
         self._caught: bytes | None = None
         """What was received for it, of which neither its clock nor its coroutine knows yet."""
         self._caught_at = 0.0
+        self._in_hand = False
+        """A run holds what nobody else knows of. Where a signal handler's exception ends it then, between a `recv` and
+        the use of what it gave for instance, all tasks begin anew; where it strikes in the sleep, nothing happens."""
+        self.closing = False
 
     def _nearest(self) -> float:
         nearest = math.inf
@@ -147,8 +151,8 @@ class Turns:
         receive = task.receive
         assert receive is not None
         try:
-            data = receive.sock.recv(receive.room)
-            if len(data) == FEW_BYTES:
+            data = receive.recv(receive.room)
+            if len(data) == receive.room:
                 data = self._with_rest(receive, data)
         except OSError as error:
             self._refused(receive, error, real)
@@ -164,7 +168,8 @@ class Turns:
     def _with_rest(self, receive: Receive, data: bytes) -> bytes:
         """`data`, which filled the room that it had, and what else there is of the same reception."""
         try:
-            data += receive.sock.recv(RECEIVE_BYTES - len(data))
+            if len(data) < RECEIVE_BYTES:
+                data += receive.recv(RECEIVE_BYTES - len(data))
         except receive.again:
             pass
         except OSError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from wire_rawsse.transport.tls import say_goodbye, what_ended, would_block
 from wire_rawsse.waits import READ, WRITE, Coroutine, Receive, Wait, World
@@ -23,7 +24,9 @@ class Connection:
 
     def receive(self, deadline: float) -> Receive:
         """The wait for its next bytes; yield the same one again and again."""
-        return Receive(self.sock, deadline, again=self._again, again_write=self._again_write, drain=self.tls)
+        # What SSLSocket.recv calls, without the Python frames around it: every wake waits for them.
+        recv: Callable[[int], bytes] | None = cast(Any, self.sock).read if self.tls else None
+        return Receive(self.sock, deadline, again=self._again, again_write=self._again_write, drain=self.tls, recv=recv)
 
     def send(self, data: bytes, deadline: float) -> Coroutine[bool]:
         """Send all of `data`; False if that was not possible by `deadline`. Raises `OSError`."""
