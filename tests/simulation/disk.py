@@ -77,6 +77,9 @@ class MemoryDisk:
         """Told of each path at which something else stands now."""
         self.reads = 0
         """How often a file was opened to be read."""
+        self.calls_left = -1
+        """Calls until a signal handler of the host's raises in the place of one; negative: none does."""
+        self.strike: Callable[[], None] = lambda: None
         self._inodes = 0
 
     # For the world.
@@ -101,6 +104,7 @@ class MemoryDisk:
     # The operating system's calls.
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+        self._called()
         writes = flags & _WRITES
         found = self.files.get(path)
         if path in self.folders:
@@ -129,6 +133,7 @@ class MemoryDisk:
         return fd
 
     def read(self, fd: int, length: int, /) -> bytes:
+        self._called()
         file = self._file(fd)
         if self.failing:
             raise trouble(errno.EIO)
@@ -137,6 +142,7 @@ class MemoryDisk:
         return piece
 
     def write(self, fd: int, data: memoryview, /) -> int:
+        self._called()
         file = self._file(fd)
         size = len(data)
         if self.full:
@@ -155,9 +161,11 @@ class MemoryDisk:
         self.kernel.moved -= 1
 
     def fstat(self, fd: int) -> os.stat_result:
+        self._called()
         return self._facts(self._file(fd).inode)
 
     def stat(self, path: str) -> os.stat_result:
+        self._called()
         if path in self.folders:
             return cast(os.stat_result, Facts(stat.S_IFDIR | 0o700, 2, 1, 0, 0, 0))
         if path not in self.files:
@@ -165,6 +173,7 @@ class MemoryDisk:
         return self._facts(self.files[path])
 
     def replace(self, src: str, dst: str) -> None:
+        self._called()
         self._check_writable()
         if src not in self.files:
             raise trouble(errno.ENOENT)
@@ -178,6 +187,7 @@ class MemoryDisk:
         self.watched(path)
 
     def mkdir(self, path: str, mode: int = 0o777) -> None:
+        self._called()
         self._check_writable()
         if path in self.folders:
             raise trouble(errno.EEXIST)
@@ -186,6 +196,7 @@ class MemoryDisk:
         self.folders.add(path)
 
     def listdir(self, path: str) -> list[str]:
+        self._called()
         if path not in self.folders:
             raise trouble(errno.ENOENT)
         return [posixpath.basename(one) for one in self.files if posixpath.dirname(one) == path]
@@ -194,11 +205,19 @@ class MemoryDisk:
         return PID
 
     def kill(self, pid: int, signal: int, /) -> None:
+        self._called()
         assert signal == 0
         if pid != PID:
             raise trouble(errno.ESRCH)
 
     # Inside.
+
+    def _called(self) -> None:
+        """CPython runs handlers between two steps, so also right before a call. Never before what cleans up."""
+        if self.calls_left >= 0:
+            self.calls_left -= 1
+            if self.calls_left < 0:
+                self.strike()
 
     def _new(self, mode: int) -> Inode:
         self._inodes += 1

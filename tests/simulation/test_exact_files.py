@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -313,6 +313,52 @@ def test_the_state_is_refreshed_every_five_minutes_and_closed_at_the_end() -> No
     assert len(stamps) == 2 + 3
     scene.close()
     assert scene.said["state"] == "error"
+
+
+# What the host's own signal handlers raise.
+
+
+class Struck(BaseException):
+    pass
+
+
+def struck(scene: Wired, until: float) -> int:
+    """Run until then; how often a handler raised."""
+
+    def strike() -> NoReturn:
+        raise Struck
+
+    scene.disk.strike = strike
+    times = 0
+    while scene.time < until:
+        try:
+            scene.run(until)
+        except Struck:
+            times += 1
+    return times
+
+
+@pytest.mark.parametrize("call", range(8))
+def test_a_handler_that_raises_in_a_file_operation_delays_nothing(call: int) -> None:
+    """The rotated slot, and what has become of it, are there as soon as if nothing had been."""
+    scene = Wired()
+    scene.at(20, scene.write, "another")
+    scene.at(25, setattr, scene.disk, "calls_left", call)
+    assert struck(scene, 32) == 1
+    assert scene.joined == [(0.0, "slot-0"), (LOOK_WITHIN + 1.0, "another")]
+    (endpoint,) = scene.said["endpoints"]
+    assert (endpoint["relay"], endpoint["state"]) == ("http://relay.test/v1/events/another/stream", "connected")
+    scene.close()
+
+
+@pytest.mark.parametrize("call", range(16))
+def test_a_handler_that_raises_at_the_beginning_leaves_nothing_undone(call: int) -> None:
+    scene = Wired()
+    scene.disk.put(f"{STREAM_STATE}.99-1.tmp", b"{")  # Of a process that is gone.
+    scene.disk.calls_left = call
+    assert struck(scene, 5) == 1
+    assert scene.said["state"] == "connected"
+    scene.close()
 
 
 # Faults of ours outside a stream.

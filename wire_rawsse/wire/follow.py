@@ -89,6 +89,11 @@ class Follower:
             self._report(f"internal error ({type(error).__name__}) while following wire's files; please report it")
             self._unreadable = True  # So that this, too, is the problem only until all is well again.
             self._due = now + LOOK_WITHIN
+        except BaseException:
+            # A signal handler of the host's raised. What was noticed and not yet acted on is looked at again, at once.
+            self._changed = self._unreadable = True
+            self._read_at = -LOOK_EVERY
+            raise
 
     def close(self) -> None:
         if self._state_file is not None:

@@ -144,12 +144,13 @@ class StateFile:
             return False
         import json
 
-        self._tried_at = now
+        # Nothing is noted before it is done: a signal handler of the host's may raise on the way.
         facts = document(self._snapshot, pid=self._pid, wall=self._wall(), elapsed=now - self._offered_at)
         try:
             content = json.dumps(facts, indent=1).encode() + b"\n"
             files.replace_whole(self._path, self._temporary, content, self._machine)
         except OSError as error:
+            self._tried_at = now
             if not self._failing:
                 self._failing = True
                 warn(
@@ -157,11 +158,12 @@ class StateFile:
                     "streams go on, but `wire status` will not hear of them until this is mended"
                 )
             return False
+        self._tried_at = now
         self._written_news = self._news
         self._failing = False
         if not self._swept:
-            self._swept = True
             self._sweep()
+            self._swept = True
         return True
 
     def _sweep(self) -> None:
