@@ -112,6 +112,8 @@ class Socket:
         self.received = 0
         self.ended = False
         self.error = 0
+        self.broke = 0
+        """The error that a read has met."""
         self.unread = 0
         """What lay there unread when it was closed."""
         self.owner: object = None
@@ -165,8 +167,9 @@ class Socket:
     def deliver(self, item: bytes | None) -> None:
         if self.fd < 0:
             return
-        self.heard_at = self.kernel.now
         self.kernel.dirty = True
+        if item is not None:
+            self.heard_at = self.kernel.now
         if item:
             self.inbox += item
             self.delivered += len(item)
@@ -186,9 +189,9 @@ class Socket:
             return data
         if self.error:
             self.kernel.moved += 1
-            code, self.error = self.error, 0
+            self.broke, self.error = self.error, 0
             self.ended = True
-            raise trouble(code)
+            raise trouble(self.broke)
         if self.ended:
             self.kernel.moved += 1
             return b""

@@ -3,6 +3,9 @@
 `MemoryContext` is an `ssl.SSLContext`, so the shipped code takes it as it is. Its sockets raise what `ssl` raises where
 it raises it. On the wire a record is one byte of kind, three bytes of length and its payload, in clear.
 
+Pythons before 3.11.9 and 3.12.3 tell a reset, and a peer that the kernel has given up, as an end (gh-115627). Where
+`hides_errors` is set these do too, and only TCP_INFO knows better.
+
 The traps: a ticket makes a socket readable and brings nothing; with `read_ahead` everything that the socket has goes
 into the TLS layer at once, one record of it is handed out for each `recv`, and the rest makes nothing readable; a key
 update must be answered before reading on, so `recv` may wait for room to write.
@@ -10,8 +13,9 @@ update must be answered before reading on, so `recv` may wait for room to write.
 
 from __future__ import annotations
 
-import errno
+import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -19,6 +23,8 @@ from tests.simulation.kernel import trouble
 from tests.simulation.network import Connection, Program, Socket
 
 GOODBYE, HELLO, DATA, TICKET, UPDATE = range(21, 26)
+TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
+"""States in <netinet/tcp.h>."""
 RECORD: Final = 16384
 """The most that one record carries (RFC 8446 §5.1)."""
 
@@ -50,13 +56,14 @@ class MemoryContext(ssl.SSLContext):
     """`read_ahead` is decided for each connection by `choose`."""
 
     choose: Callable[[], bool]
+    hides_errors: bool
 
-    def __new__(cls, choose: Callable[[], bool] = lambda: True) -> MemoryContext:
+    def __new__(cls, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False) -> MemoryContext:
         made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
-        made.choose = choose
+        made.choose, made.hides_errors = choose, hides_errors
         return made
 
-    def __init__(self, choose: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False) -> None:
         super().__init__()
 
     def wrap_socket(self, sock: Any, *args: Any, **settings: Any) -> ssl.SSLSocket:
@@ -66,15 +73,16 @@ class MemoryContext(ssl.SSLContext):
             code = sock.error
             sock.lose()
             raise trouble(code)
-        return cast(ssl.SSLSocket, Secured(sock, self.choose()))
+        return cast(ssl.SSLSocket, Secured(sock, self.choose(), self.hides_errors))
 
 
 class Secured:
     """A client's socket behind TLS."""
 
-    def __init__(self, sock: Socket, read_ahead: bool) -> None:
+    def __init__(self, sock: Socket, read_ahead: bool, hides_errors: bool = False) -> None:
         self.inner = sock
         self.read_ahead = read_ahead
+        self.hides_errors = hides_errors
         self._raw = bytearray()
         self._plain = b""
         self._greeted = False
@@ -85,9 +93,16 @@ class Secured:
     def fileno(self) -> int:
         return self.inner.fileno()
 
-    def getsockopt(self, level: int, option: int, size: int = 0) -> bytes:
-        """No TCP_INFO: what ended is told as it was, as new Pythons do."""
-        raise trouble(errno.ENOPROTOOPT)
+    def getsockopt(self, level: int, option: int, size: int = 0) -> bytes | int:
+        inner = self.inner
+        if (level, option) != (socket.IPPROTO_TCP, socket.TCP_INFO):
+            return inner.options[level, option]
+        facts = bytearray(size)
+        facts[0] = TCP_CLOSE if inner.broke else TCP_CLOSE_WAIT
+        silent = int((inner.kernel.now - inner.heard_at) * 1000)
+        for at in (52, 56):  # tcpi_last_data_recv and tcpi_last_ack_recv, of which we know the later.
+            facts[at : at + 4] = min(silent, 0xFFFFFFFF).to_bytes(4, sys.byteorder)
+        return bytes(facts)
 
     def do_handshake(self) -> None:
         if not self._greeted:
@@ -171,6 +186,10 @@ class Secured:
                 more = self.inner.recv(1 << 20 if self.read_ahead else self._missing())
             except BlockingIOError:
                 raise ssl.SSLWantReadError(2, "The operation did not complete (read)") from None
+            except OSError:
+                if not self.hides_errors:
+                    raise
+                more = b""
             if not more:
                 raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
             self._raw += more
