@@ -26,18 +26,26 @@ def rotated(side: Side, dice: random.Random) -> End:
 
 
 def rotated_again_and_again(side: Side, dice: random.Random) -> End:
-    going_on = side.life.wires is not None
+    """And the relay, at times, takes no connection meanwhile."""
+    if side.life.wires is None:
+        return over
+    going_on, longest = True, dice.choice([6.0, 30.0])
+    refused = dice.random() < 0.5
 
     def again() -> None:
         if going_on:
             rotated(side, dice)
-            side.life.kernel.after(dice.uniform(1, 30), again)
+            side.life.kernel.after(dice.uniform(0.5, longest), again)
 
     again()
+    for place in side.places:
+        place.refuses += refused
 
     def end() -> None:
         nonlocal going_on
         going_on = False
+        for place in side.places:
+            place.refuses -= refused
 
     return end
 
@@ -91,6 +99,14 @@ def disk_read_only(side: Side, dice: random.Random) -> End:
     return _disk(side, "read_only")
 
 
+def struck_in_a_file(side: Side, dice: random.Random) -> End:
+    """A signal handler of the host's raises in the middle of some work on wire's files."""
+    wires = side.life.wires
+    if wires is not None:
+        wires.disk.calls_left = dice.randint(0, 12)
+    return over
+
+
 def _disk(side: Side, what: str) -> End:
     wires = side.life.wires
     if wires is None:
@@ -100,17 +116,19 @@ def _disk(side: Side, what: str) -> End:
 
     def end() -> None:
         setattr(disk, what, getattr(disk, what) - 1)
+        wires.mended()
 
     return end
 
 
 ALL: Final[list[Fault]] = [
     Fault(rotated, 4),
-    Fault(rotated_again_and_again, 1, longest=1000.0),
+    Fault(rotated_again_and_again, 1, longest=5000.0),
     Fault(unnamed, 2),
     Fault(relay_json_half_written, 3),
     Fault(relay_json_spoilt, 1),
     Fault(relay_json_unreadable, 2),
     Fault(disk_full, 2),
     Fault(disk_read_only, 2),
+    Fault(struck_in_a_file, 2),
 ]

@@ -19,6 +19,7 @@ End = Callable[[], None]
 
 _SPANS: Final = [(0.05, 5.0), (5.0, 60.0), (60.0, 600.0), (600.0, 5000.0), (5000.0, 50_000.0)]
 _SPAN_WEIGHTS: Final = [40, 50, 30, 10, 1]
+_LONG_SPELLS: Final = [5, 10, 40, 30, 8]
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,16 @@ class Fault:
     longest: float = 50_000.0
     each: bool = False
     """It does something to the streams that there are, and nothing to those that come."""
+    anew: bool = False
+    """Only who connects can feel it: so it often comes with the end of the streams that there are."""
 
     @property
     def name(self) -> str:
         return self.begin.__name__.replace("_", " ")
 
-    def lasts(self, dice: random.Random) -> float:
+    def lasts(self, dice: random.Random, long_spells: bool = False) -> float:
         """Seconds: shorter than a silence is allowed to be, as a rule, but not always."""
-        shortest, longest = dice.choices(_SPANS, _SPAN_WEIGHTS)[0]
+        shortest, longest = dice.choices(_SPANS, _LONG_SPELLS if long_spells else _SPAN_WEIGHTS)[0]
         return min(self.longest, dice.uniform(shortest, longest))
 
 
@@ -200,13 +203,25 @@ def chunk_extension_drips(side: Side, dice: random.Random) -> End:
 
 
 def halting(side: Side, dice: random.Random) -> End:
-    """Events come in pieces, with pauses between them, and with line ends of every kind."""
+    """Many events, in pieces, with pauses between them, and with line ends of every kind."""
     relay, compose = side.relay, side.relay.compose
     ends = dice.choice([b"\n", b"\r", b"\r\n"])
-    relay.compose = lambda number: b": words\n" + compose(number).replace(b"\n", ends)
+    before = dice.choice([b": words\n", b""])
+    relay.compose = lambda number: (before + compose(number)).replace(b"\n", ends)
     relay.halting = dice.uniform(0.001, 2.0)
+    pause = dice.uniform(2.0, 30.0) * side.life.setting.timeouts.read / 75
+    going_on = True
+
+    def post() -> None:
+        if going_on:
+            relay.post()
+            side.life.kernel.after(dice.uniform(0.0, 2 * pause), post)
+
+    post()
 
     def end() -> None:
+        nonlocal going_on
+        going_on = False
         relay.compose = side.compose
         relay.halting = 0.0
 
@@ -255,13 +270,10 @@ def wish(side: Side, dice: random.Random) -> End:
 
 def other_answers(side: Side, dice: random.Random) -> End:
     """Every request is answered in some other way, as long as it lasts."""
-    relay = side.relay
-    answer = dice.choice(_ANSWERS)(side, dice)
-    before = side.answer
-    relay.answer = answer
+    side.relay.answer = dice.choice(_ANSWERS)(side, dice)
 
     def end() -> None:
-        relay.answer = before
+        side.relay.answer = side.answer
 
     return end
 
@@ -272,10 +284,20 @@ def _date(side: Side, dice: random.Random) -> str:
     return formatdate(side.life.kernel.wall() % 4e9 + dice.uniform(-10, 300), usegmt=True)
 
 
+def head_drips(side: Side, dice: random.Random) -> End:
+    """Every head is begun and never ended, byte by byte."""
+    interval = dice.choice([0.1, 0.5, 2.0]) * side.life.setting.timeouts.response / 15
+    side.relay.answer = answers.dripping_head(interval)
+
+    def end() -> None:
+        side.relay.answer = side.answer
+
+    return end
+
+
 _ANSWERS: Final[list[Callable[[Side, random.Random], Answer]]] = [
     lambda side, dice: answers.silence,
     lambda side, dice: answers.silence,
-    lambda side, dice: answers.dripping_head(dice.choice([0.5, 2.0]) * side.life.setting.timeouts.response / 15),
     lambda side, dice: answers.raw(opening(CLOSE)[:30], Visit.cut),
     lambda side, dice: answers.raw(opening(CLOSE)[:30], Visit.reset),
     lambda side, dice: answers.raw(b"", dice.choice([Visit.cut, Visit.reset])),
@@ -389,11 +411,11 @@ def dead_behind_the_proxy(side: Side, dice: random.Random) -> End:
     for visit in list(relay.visits.values()):
         visit.over = True
         relay.visits.pop(visit.connection)
-    before, proxy.answer = proxy.answer, dice.choice([b"", b"HTTP/1.1 504 Gateway Timeout\r\n\r\n"])
+    proxy.answer = dice.choice([b"", b"HTTP/1.1 504 Gateway Timeout\r\n\r\n"])
 
     def end() -> None:
         relay.dead -= 1
-        proxy.answer = before
+        proxy.answer = None
 
     return end
 
@@ -410,16 +432,17 @@ ALL: Final[list[Fault]] = [
     Fault(garbage, 1, each=True),
     Fault(line_drips, 3, each=True),
     Fault(chunk_extension_drips, 2, each=True),
-    Fault(halting, 3),
+    Fault(halting, 3, longest=1000.0),
     Fault(storm, 1),
     Fault(large_event, 2),
     Fault(buffering_proxy, 2),
     Fault(wish, 1, each=True),
-    Fault(other_answers, 8),
-    Fault(handshake_trouble, 2),
+    Fault(other_answers, 8, anew=True),
+    Fault(head_drips, 1, anew=True),
+    Fault(handshake_trouble, 2, anew=True),
     Fault(tickets, 2, each=True),
     Fault(key_update, 2, each=True),
     Fault(full_records, 2, each=True),
-    Fault(proxy_trouble, 2),
+    Fault(proxy_trouble, 2, anew=True),
     Fault(dead_behind_the_proxy, 2),
 ]

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from typing import Protocol
 
 from tests.simulation.kernel import Kernel
@@ -48,6 +49,8 @@ class Inline:
         self.work = work
         self.absent = 0.0
         """Seconds to be elsewhere, next time."""
+        self.errands: list[Callable[[], None]] = []
+        """What is to be done as soon as it has been woken."""
 
     def run(self, until: float) -> None:
         kernel = self.kernel
@@ -71,8 +74,14 @@ class Inline:
     def hear(self) -> None:
         self.employer.woken()
         self.employer.pulled()
+        self.run_errands()
         if self.work:
             self.kernel.advance(self.work)
+
+    def run_errands(self) -> None:
+        errands, self.errands = self.errands, []
+        for errand in errands:
+            errand()
 
 
 class Select(Inline):
@@ -87,14 +96,17 @@ class Select(Inline):
 
 
 class Looks(Inline):
-    """`interval`: how often."""
+    """`interval`: how often. `twice`: it does so at two places of its own loop, one right behind the other."""
 
+    twice = False
     _first = True
 
     def sleep(self, until: float) -> bool:
         if self.loop.deadline() > 0 or self._first:  # Else something is in hand, and not yet parsed.
             self.kernel.advance(self.interval)
             self._first = False
+            if self.twice and self.loop.run(0):
+                return True
         return self.loop.run(0)
 
 
@@ -112,6 +124,7 @@ class Thread(Inline):
         if not self._busy:
             self._busy = True
             self.kernel.after(0.0001, self._daemon, True)
+        self.run_errands()
         self.kernel.advance(LET_GO)
 
     def _daemon(self, woken: bool) -> None:

@@ -30,7 +30,7 @@ _SURVIVED: Final = 100.0
 """The same where it was brought upon this stream before."""
 _LONG: Final = ("late", "stopped")
 """The host is away for up to an hour: once is enough."""
-_NOT_COUNTED: Final = ("restarted", "impatient", "struck")
+_NOT_COUNTED: Final = ("restarted", "impatient", "struck", "struck in a file")
 """Not the network's doing: who calls `restart()` is connected again at once, and may do so as often as he likes."""
 
 CALM: Final = Setting(

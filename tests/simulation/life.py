@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from tests.simulation import weather
 from tests.simulation.answers import Proxy, well
@@ -23,7 +24,7 @@ from tests.simulation.tls import Endpoint, MemoryContext
 from tests.simulation.watch import Watch
 from tests.simulation.wires import Wires
 from wire_rawsse.errors import ClosedError
-from wire_rawsse.policy import Timeouts
+from wire_rawsse.policy import Backoff, Timeouts
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.source import EventSink, Opened, OwnedSink, Restart
 from wire_rawsse.streams import WakeSink
@@ -32,6 +33,8 @@ DAY = 86400.0
 EVENT = re.compile(r'\{"event_id": (\d+)\}')
 PATIENCE = 300.0
 """Seconds after which a program that uses an `EventSource` makes another when one has ended for good."""
+MOST_IDLE: Final = 300
+"""Minutes of fair weather in which nothing that was posted is handled, and something is still amiss."""
 HOSTS: dict[str, type[Inline]] = {"inline": Inline, "select": Select, "looks": Looks, "thread": Thread}
 
 
@@ -54,11 +57,24 @@ class Setting:
     tick: float
     ids: bool
     """Events carry ids, whether or not they are replayed."""
+    twice: bool = False
+    """A host that only looks in does so twice in a row."""
+    backoff: Backoff = Backoff()
+    hides_errors: bool = False
+    """Its `ssl` tells each error of a read as an end."""
+    season: str = "none"
+    """One of the weather's."""
+    long_spells: bool = False
+    """Faults last longer."""
+
+
+QUICK: Final = Backoff(initial=0.25, maximum=5.0, healthy_after=2.0)
 
 
 def draw(seed: str) -> Setting:
     """What the life of this seed is like. A seed that begins with "storm" has many faults, and short lives."""
     dice = random.Random(f"{seed}/setting")
+    stormy = seed.startswith("storm")
     pace = dice.choices(["default", "long", "short"], [6, 3, 1])[0]
     timeouts, heartbeat, days = {
         "default": (Timeouts(), 30.0, dice.uniform(4, 9)),
@@ -66,22 +82,24 @@ def draw(seed: str) -> Setting:
         "short": (Timeouts(connect=2, response=3, read=10), 4.0, dice.uniform(0.2, 0.6)),
     }[pace]
     streams = dice.choices([1, 2, 3, 20], [12, 3, 2, 1])[0]
-    host = dice.choices(["inline", "select", "thread", "looks"], [5, 3, 3, 2])[0]
-    interval = (
-        dice.choices([5.0, 300.0, 3600.0], [1, 2, 2])[0] if host != "looks" else dice.choice([0.5, 1.5, 5.0, 20.0])
-    )
+    host = dice.choices(["inline", "select", "thread", "looks"], [5, 3, 3, 3 if stormy else 2])[0]
+    interval = dice.choices([5.0, 300.0, 3600.0], [1, 2, 2])[0]
+    if host == "looks":
+        # In step with a clock, too.
+        interval = dice.choice([0.5, 1.5, 5.0, 20.0, timeouts.connect / 2])
     scheme = dice.choices(["http", "https", "unix", "http by proxy", "https by proxy"], [4, 6, 1, 1, 3])[0]
     sink = dice.choices(["wakes", "events", "replayed events", "wire"], [3, 1, 2, 2])[0]
+    days = days / (streams if host != "looks" else streams * 3 / interval + 1) / (3 if interval == 5.0 else 1)
+    if stormy:
+        streams = dice.choice([1, 1, 2, 3])
+        days = dice.uniform(0.1, 0.35) * timeouts.read / 75 / (1 if host != "looks" else 1 / interval + 1)
     if sink == "wire" and scheme.endswith("proxy"):
         streams = 1  # They would all have the same proxy.
-    stormy = seed.startswith("storm")
-    if stormy:
-        streams, days = min(streams, 2), days / 6
     return Setting(
-        days=days / (streams if host != "looks" else streams * 3 / interval + 1) / (3 if interval == 5.0 else 1),
+        days=days,
         host=host,
         interval=interval,
-        work=dice.choice([0.0, 0.05, 3.0]),
+        work=dice.choice([0.0, 0.05, 3.0, 2 * timeouts.connect if sink in ("wakes", "wire") else 0.5]),
         streams=streams,
         scheme=scheme,
         addresses=dice.choices([0, 1, 2, 4], [1, 4, 3, 1])[0],
@@ -89,9 +107,14 @@ def draw(seed: str) -> Setting:
         timeouts=timeouts,
         heartbeat=heartbeat,
         post_every=dice.choices([20.0, 300.0, 3600.0], [1, 2, 2])[0] * (timeouts.read / 75),
-        fault_every=(400.0 if stormy else dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0]) * (timeouts.read / 75),
+        fault_every=(150.0 if stormy else dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0]) * (timeouts.read / 75),
         tick=dice.choice([0.0, 1e-6, 2e-5]),
         ids=dice.random() < 0.5,
+        twice=dice.random() < 0.5,
+        backoff=dice.choices([Backoff(), QUICK], [2 if stormy else 5, 1])[0],
+        hides_errors=dice.random() < 0.3,
+        season=dice.choice([*weather.SEASONS]) if stormy or dice.random() < 0.5 else "none",
+        long_spells=dice.random() < (0.4 if stormy else 0.1),
     )
 
 
@@ -141,12 +164,12 @@ class Side:
         self.names = [] if not addresses or setting.scheme == "unix" else [proxy if proxied else host]
         for name in self.names:
             scene.name(name, *self.hosts, delay=0.02)
-        self.context = MemoryContext(lambda: life.dice.random() < 0.5) if tls else None
+        self.context = MemoryContext(lambda: life.dice.random() < 0.5, setting.hides_errors) if tls else None
         self.last_seen = 0
         self.gap_told = True
         self.last_id = ""
         self.again_at = 0.0
-        self.watch = Watch(scene, self.relay, self.name)
+        self.watch = Watch(scene, self.relay, self.name, self.names)
         self.sink: OwnedSink | None = None
         self.stream: Watched
         if setting.sink == "wire":
@@ -191,6 +214,7 @@ class Side:
             persistent=setting.sink == "wakes",
             environ=self.environ,
             timeouts=setting.timeouts,
+            backoff=setting.backoff,
             tls=self.context,
         )
         self.watch.follow(self.stream)
@@ -277,6 +301,8 @@ class Life:
         if self.wires is not None:
             self.wires.begin(self.sides[0].context)
         self.host = HOSTS[setting.host](self, setting.interval, setting.work)
+        if isinstance(self.host, Looks):
+            self.host.twice = setting.twice
         self.checks = [*(side.watch.check for side in self.sides), *([self.wires.check] if self.wires else [])]
         self.kernel.before_sleep = [*self.checks, self._check_threads]
 
@@ -310,12 +336,13 @@ class Life:
         self.host.run(until)
         kernel.tell("the weather is over")
         self.host.run(kernel.now + 2 * self.setting.timeouts.read + 60)
-        for _ in range(300):
-            if self.active == 0 and all(self._settled(side) for side in self.sides):
-                break
+        idle, handled = 0, -1
+        while self.active or not all(map(self._settled, self.sides)):
+            if idle == MOST_IDLE:
+                self._tell_what_is_missing()
             self.host.run(kernel.now + 60)
-        else:
-            self._tell_what_is_missing()
+            before, handled = handled, sum(map(self._handled, self.sides))
+            idle = idle + 1 if handled == before else 0
         self.close()
 
     @property
@@ -384,6 +411,10 @@ class Life:
     def strike(self) -> None:
         """A signal, if the host sleeps: its handler raises."""
         if self.kernel.sleeping and not self.kernel.stopped:
-            for side in self.sides:
-                side.watch.interrupt()
-            raise Struck
+            self.struck()
+
+    def struck(self) -> None:
+        """A signal handler of the host's raises, here and now."""
+        for side in self.sides:
+            side.watch.interrupt()
+        raise Struck

@@ -45,6 +45,8 @@ class Names:
         self.no_threads = 0
         """While positive, the system has no thread left."""
         self.under_way: dict[str, int] = {}
+        self.answered: dict[str, int] = {}
+        """How many addresses a name had when it was last looked up."""
 
     def resolver(self, announce: Callable[[], None]) -> Resolver:
         return MemoryResolver(self, announce)
@@ -88,6 +90,7 @@ class MemoryResolver(Resolver):
         error: Exception | None = None
         try:
             found = names.look_up(host, port)
+            names.answered[host] = len(found)
         except OSError as failed:
             error = failed
         if self._finish(host, port, found, error, asked_for):

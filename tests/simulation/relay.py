@@ -234,6 +234,8 @@ class Relay:
         name = body.find(b"data")
         if name >= 0 and dice.random() < 0.3:
             size = name + dice.randint(1, 4)  # Where it hurts most.
+        elif dice.random() < 0.3:
+            size = len(body)
         visit.write(body[:size], event if size == len(body) else 0)
         if size == len(body):
             visit.halting = False

@@ -11,19 +11,20 @@ import hashlib
 import itertools
 import json
 import logging
+import signal
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from tests.simulation.kernel import Violation
+from tests.simulation.kernel import Kernel, Violation
 from tests.simulation.life import DAY, Life, draw
 from tests.simulation.planted import by_name
 from tests.simulation.planting import planted
@@ -32,6 +33,10 @@ YEAR: Final = 365.25
 """Days."""
 TOLD: Final = 60
 """Lines of a trace that are shown where a life goes wrong."""
+LONGEST_TURN: Final = 5.0
+"""Seconds of the processor in which simulated time or bytes must have moved: what takes longer has no end."""
+LONGEST_LIFE: Final = 600.0
+"""Seconds of the processor."""
 _ROOT: Final = Path(__file__).parents[2]
 
 
@@ -99,7 +104,8 @@ def live(seed: str, number: int, listener: Callable[[str], None] | None = None) 
     life = Life(seed, number, listener)
     kernel, violation = life.kernel, None
     try:
-        life.run()
+        with bounded(kernel):
+            life.run()
     except Violation as broken:
         violation = str(kernel.violation or broken)
     except Exception as error:
@@ -119,6 +125,32 @@ def live(seed: str, number: int, listener: Callable[[str], None] | None = None) 
         violation,
         tuple(kernel.line(*line) for line in list(kernel.lines)[-TOLD:]) if violation else (),
     )
+
+
+@contextmanager
+def bounded(kernel: Kernel) -> Iterator[None]:
+    """A loop without an end in there is a finding, and no hang. Where the platform has such timers."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    began, before = time.process_time(), (0.0, 0)
+
+    def look(*_: object) -> None:
+        nonlocal before
+        now = kernel.now - kernel.drift, kernel.moved
+        if now == before:
+            kernel.fail(f"busy loop: for {LONGEST_TURN:g} s of the processor neither time nor bytes have moved")
+        if time.process_time() - began > LONGEST_LIFE:
+            kernel.fail(f"a life that takes more than {LONGEST_LIFE:g} s of the processor")
+        before = now
+
+    usual = signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_TURN, LONGEST_TURN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, usual)
 
 
 def serve(seed: str, plant: str | None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import hours, run, weather
-from tests.simulation.kernel import Violation
+from tests.simulation.kernel import Kernel, MemoryPoller, Violation
 from tests.simulation.life import Life, draw
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,26 @@ def test_what_is_raised_in_a_life_is_a_violation(monkeypatch: pytest.MonkeyPatch
     lived = run.live(SEED, 0)
     assert lived.violation is not None and "ZeroDivisionError" in lived.violation
     assert lived.trace[-1].endswith(lived.violation)
+
+
+def test_a_turn_without_an_end_is_a_violation_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spin(life: Life) -> None:
+        while True:
+            life.kernel.monotonic()
+
+    monkeypatch.setattr(run, "LONGEST_TURN", 0.1)
+    monkeypatch.setattr(Life, "run", spin)
+    lived = run.live(SEED, 0)
+    assert lived.violation is not None and lived.violation.startswith("busy loop")
+
+
+def test_a_loop_that_only_reads_the_clock_is_a_busy_one() -> None:
+    kernel = Kernel("0", tick=1e-4)
+    poller = MemoryPoller(kernel)
+    with pytest.raises(Violation, match="busy loop"):
+        for _ in range(100):
+            kernel.monotonic()
+            poller.poll(0)
 
 
 def test_a_broken_promise_outlives_whoever_swallows_it() -> None:

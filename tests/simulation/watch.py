@@ -6,6 +6,7 @@
 * Whatever has been delivered is read before anybody sleeps; every event among it has been announced by a wake, and so
   has every connection.
 * Steps lead along the phase table. Pauses are those of the backoff, connections stay below the pace.
+* Nobody waits for a look-up that is over. What has ended a stream is told as it was.
 * A stream holds exactly the sockets that its phase needs, and one thread for a name at the most.
 * In fair weather nothing fails.
 
@@ -14,20 +15,24 @@ A host that comes late stretches the bounds by its absences, but not without end
 
 from __future__ import annotations
 
+import errno
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Final, NoReturn
 
 from tests.simulation.network import Socket
 from tests.simulation.relay import Relay
 from tests.simulation.scene import Journal, Scene, Watched
 from wire_rawsse.errors import (
+    ConnectionBroken,
     ConnectTimeout,
     RateTimeout,
     ReadTimeout,
     ResponseTimeout,
     StatusError,
+    Truncated,
     WireRawSSEError,
 )
 from wire_rawsse.hosts.task import MOST_DOUBTS
@@ -52,9 +57,12 @@ class Watch:
     plan: Plan
     record: Journal
 
-    def __init__(self, scene: Scene, relay: Relay, name: str) -> None:
+    def __init__(self, scene: Scene, relay: Relay, name: str, looked_up: Sequence[str] = ()) -> None:
+        """`looked_up`: the names that it may have to look up."""
         self.relay = relay
         self.name = name
+        self.looked_up = looked_up
+        self.names = scene.names
         self.kernel = scene.kernel
         self.network = scene.network
         self.absent = True
@@ -108,6 +116,8 @@ class Watch:
     def leave(self) -> None:
         """It is about to be removed."""
         self.absent = True
+        if self.record.phase == "resolving" and self._attempts:
+            self._attempts.pop()  # A connection that never began.
 
     # What the host does.
 
@@ -169,9 +179,9 @@ class Watch:
         for moments in (attempts, self._healthy, self.interruptions):
             while moments and moments[0] < now - HOUR:
                 moments.popleft()
-        most = (360 if self._healthy else 180) + len(self.interruptions)
+        most = (360 if self._healthy else 180) * 30 / self.plan.backoff.maximum + len(self.interruptions)
         if len(attempts) > most:
-            self._fail(f"{len(attempts)} connections within an hour, {most} allowed")
+            self._fail(f"{len(attempts)} connections within an hour, {most:g} allowed")
 
     def _end(self, error: WireRawSSEError | None, delay: float | None) -> None:
         kernel, now = self.kernel, self.kernel.now
@@ -182,6 +192,7 @@ class Watch:
             if "internal error" in str(error):
                 self._fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
+            self._check_cause(error)
         fair = self.fair_since is not None and self._begun > self.fair_since + SETTLED
         if fair and not (self._interrupted or self.closing or self.absent):
             self._fail(f"in fair weather a stream ended: {error}")
@@ -219,6 +230,18 @@ class Watch:
             return
         if passed < clock - EARLY:
             self._fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
+
+    def _check_cause(self, error: WireRawSSEError) -> None:
+        """What a live stream's kernel has said of its end is what is told."""
+        sock = self.live
+        if sock is None or not sock.broke:
+            return
+        if isinstance(error, Truncated):
+            self._fail(f"broken by {errno.errorcode[sock.broke]}, and told as an end: {error}")
+        if isinstance(error, ConnectionBroken) and not self.slack(sock.heard_at):
+            told = error.__cause__
+            if not isinstance(told, OSError) or told.errno != sock.broke:
+                self._fail(f"broken by {errno.errorcode[sock.broke]}, and told as {told!r}")
 
     def _check_pause(self, error: WireRawSSEError | None, delay: float) -> None:
         backoff = self.plan.backoff
@@ -293,7 +316,11 @@ class Watch:
     def _check_phase(self, phase: str, sleeps: bool) -> None:
         timeouts = self.plan.timeouts
         if phase in ("resolving", "connecting", "tunnel", "handshake"):
-            self._bound(self._hop_since, timeouts.connect, "connecting")
+            # Each address is a wait of its own, at which a late host's clock stands once more.
+            addresses = max(map(self.names.answered.get, self.looked_up, repeat(0)), default=0)
+            self._bound(self._hop_since, timeouts.connect, "connecting", addresses)
+            if phase == "resolving" and sleeps and not any(map(self.names.under_way.get, self.looked_up)):
+                self._fail("waits for a look-up, and none is under way")
         elif phase == "head":
             self._bound(self._since, timeouts.response, "waiting for a head")
             for sock in self._sockets() if sleeps else ():
@@ -305,19 +332,22 @@ class Watch:
         if phase in _WHERE_SOCKETS_ARE and len(self._sockets()) != _WHERE_SOCKETS_ARE[phase]:
             self._fail(f"holds {len(self._sockets())} sockets while {phase}")
 
-    def _bound(self, since: float, seconds: float, what: str) -> None:
+    def _bound(self, since: float, seconds: float, what: str, waits: int = 0) -> None:
         passed = self.kernel.now - since
-        if passed > seconds + EPSILON and passed > seconds + EPSILON + self.slack(since):
+        if passed > seconds + EPSILON and passed > seconds + EPSILON + self.slack(since, waits):
             self._fail(f"{what} after {passed:.3f} s; its clock is {seconds:g} s")
 
-    def slack(self, since: float) -> float:
-        """Seconds that a host's absences since then may have cost: all of them, but not more than doubt allows."""
+    def slack(self, since: float, waits: int = 0) -> float:
+        """Seconds that a host's absences since then may have cost: all of them, but not more than doubt allows.
+
+        `waits`: as many more may have been waited for as there were deadlines on the way.
+        """
         away = []
         for back, seconds in reversed(self.kernel.absences):
             if back <= since:
                 break
             away.append(seconds)
-        return min(sum(away), (MOST_DOUBTS + 4) * max(away, default=0.0))
+        return min(sum(away), (MOST_DOUBTS + 4 + waits) * max(away, default=0.0))
 
     def _back_from(self, moment: float) -> float:
         """Seconds of the absence that ended just then, if one did."""

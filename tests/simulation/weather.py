@@ -15,6 +15,7 @@ from tests.simulation import faults_of_files as files
 from tests.simulation import faults_of_relays as relays
 from tests.simulation.faults_of_relays import End, Fault, over, with_id
 from tests.simulation.kernel import ENOUGH
+from wire_rawsse.transport.dial import ATTEMPT_DELAY
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life, Side
@@ -195,9 +196,10 @@ def _names(side: Side, what: str) -> End:
 
 
 def slow_names(side: Side, dice: random.Random) -> End:
+    """Up to twice as slow as a connection may be, or so that next to nothing is left for the rest of it."""
     names = [side.life.scene.names.known[name] for name in side.names]
     connect = side.life.setting.timeouts.connect
-    seconds = dice.choice([dice.uniform(0.5, 20), connect - dice.uniform(0.0, 0.3)])
+    seconds = connect * dice.uniform(0.05, 2.0) if dice.random() < 0.5 else connect - dice.uniform(0.0, 0.3)
     for name in names:
         name.delay = seconds
 
@@ -209,10 +211,12 @@ def slow_names(side: Side, dice: random.Random) -> End:
 
 
 def wrong_names(side: Side, dice: random.Random) -> End:
-    """Addresses where nobody is."""
+    """Addresses where nobody is: two, or more than there is time to try; at times the right ones stand behind them."""
     names = [side.life.scene.names.known[name] for name in side.names]
+    count = dice.choice([2, 6, int(side.life.setting.timeouts.connect / ATTEMPT_DELAY) + 20])
+    right = side.hosts if dice.random() < 0.3 else []
     for name in names:
-        name.wrong = ["198.51.100.7", "2001:db8:ffff::7"]
+        name.wrong = [f"2001:db8:ffff::{one}" if one % 2 else f"198.51.100.{one}" for one in range(count)] + right
 
     def end() -> None:
         for name in names:
@@ -230,6 +234,8 @@ def no_descriptors(side: Side, dice: random.Random) -> End:
 
     def end() -> None:
         kernel.most_descriptors = ENOUGH
+        if side.life.wires is not None:
+            side.life.wires.mended()
 
     return end
 
@@ -275,9 +281,12 @@ def late(side: Side, dice: random.Random) -> End:
 
 
 def restarted(side: Side, dice: random.Random) -> End:
-    """`restart()`, from another thread; twice, at times."""
+    """`restart()`, from another thread, or by the host as soon as it has been woken; twice, at times."""
     for _ in range(dice.choice([1, 1, 2])):
-        side.restart()
+        if dice.random() < 0.5:
+            side.restart()
+        else:
+            side.life.host.errands.append(side.restart)
     return over
 
 
@@ -312,21 +321,21 @@ NETWORK: Final[list[Fault]] = [
     Fault(route_replaced, 1),
     Fault(narrow, 1),
     Fault(mtu_blackhole, 1),
-    Fault(one_family_dead, 2),
-    Fault(ipv6_blackholed, 1),
-    Fault(syn_blackhole, 2),
-    Fault(refused, 2),
+    Fault(one_family_dead, 2, anew=True),
+    Fault(ipv6_blackholed, 1, anew=True),
+    Fault(syn_blackhole, 2, anew=True),
+    Fault(refused, 2, anew=True),
     Fault(link_down, 2),
     Fault(forgotten_by_nat, 3, each=True),
-    Fault(silent_names, 2),
-    Fault(unknown_name, 1),
-    Fault(slow_names, 1),
-    Fault(wrong_names, 1),
+    Fault(silent_names, 2, anew=True),
+    Fault(unknown_name, 1, anew=True),
+    Fault(slow_names, 2, anew=True),
+    Fault(wrong_names, 2, anew=True),
 ]
 MACHINE: Final[list[Fault]] = [
     Fault(no_descriptors, 1),
     Fault(no_room_to_watch, 1),
-    Fault(no_threads, 1),
+    Fault(no_threads, 1, anew=True),
     Fault(wall_clock_set, 1),
     Fault(stopped, 2),
     Fault(late, 3),
@@ -336,7 +345,23 @@ MACHINE: Final[list[Fault]] = [
 ]
 ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL]
 EVERY: Final = [*ALL, *files.ALL]
-_WEIGHTS: Final = [fault.weight for fault in ALL]
+
+SEASONS: Final[dict[str, set[str]]] = {
+    "none": set(),
+    "the way to a stream": {
+        *("slow names", "wrong names", "silent names", "one family dead", "syn blackhole", "handshake trouble"),
+        *("proxy trouble", "head drips", "other answers"),
+    },
+    "what a stream carries": {
+        *("halting", "line drips", "chunk extension drips", "storm", "large event", "tickets", "key update"),
+        *("full records", "narrow", "jitter", "restarted", "cut in an event"),
+    },
+    "the host": {"late", "stopped", "restarted", "struck", "line drips", "head drips", "handshake trouble", "storm"},
+    "outages": {"refused", "killed", "unknown name", "link down", "blackhole", "hangs"},
+    "files": {"rotated again and again", "struck in a file", "relay json unreadable", "killed", "hangs"},
+}
+"""Faults that come often for a while, so that those meet of which each makes the other worse."""
+_MORE_OFTEN: Final = 8
 
 
 def set_in(life: Life, until: float) -> None:
@@ -362,10 +387,11 @@ def _begin(life: Life, until: float) -> None:
     if kernel.now >= until:
         return
     side = dice.choice(life.sides)
-    fault = dice.choices(ALL, _WEIGHTS)[0]
-    if life.wires is not None and dice.random() < 0.3:
-        fault = dice.choices(files.ALL, [one.weight for one in files.ALL])[0]
-    seconds = min(fault.lasts(dice) * life.setting.timeouts.read / 75, until - kernel.now)
+    kinds = ALL if life.wires is None or dice.random() < 0.7 else files.ALL
+    season = SEASONS[life.setting.season]
+    fault = dice.choices(kinds, [one.weight * (_MORE_OFTEN if one.name in season else 1) for one in kinds])[0]
+    lasts = fault.lasts(dice, life.setting.long_spells)
+    seconds = min(lasts * life.setting.timeouts.read / 75, until - kernel.now)
     life.weather_changed(+1)
     life.faults += 1
     life.kinds[fault.name] = life.kinds.get(fault.name, 0) + 1
@@ -373,6 +399,8 @@ def _begin(life: Life, until: float) -> None:
     end = over
     try:
         end = fault.begin(side, dice)
+        if fault.anew and dice.random() < 0.5:
+            relays.reset(side, dice)
     finally:  # It may be one that raises.
         kernel.after(0.0 if end is over else seconds, _end, life, fault, end)
 

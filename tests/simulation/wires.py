@@ -19,7 +19,7 @@ from tests.simulation.disk import PID, RELAY_JSON, STREAM_STATE, MemoryDisk
 from tests.simulation.scene import Joined, MemoryStreams
 from tests.simulation.watch import EARLY, EPSILON
 from wire_rawsse.hosts.task import Task
-from wire_rawsse.policy import Backoff, Keepalive
+from wire_rawsse.policy import Keepalive
 from wire_rawsse.wire.follow import LOOK_WITHIN, Follower
 from wire_rawsse.wire.state_file import REFRESH, RETRY
 
@@ -66,10 +66,15 @@ class Wires:
         self.disk.environ = {**self.disk.environ, **self.life.sides[0].environ}
         for side in self.life.sides:
             side.watch.entered = self._changed
-        timeouts = self.life.setting.timeouts
         self.life.loop.chore = self.follower = Follower(
-            self.streams, timeouts=timeouts, keepalive=Keepalive(), backoff=Backoff(), trust=trust, machine=self.disk
+            self.streams,
+            timeouts=self.life.setting.timeouts,
+            keepalive=Keepalive(),
+            backoff=self.life.setting.backoff,
+            trust=trust,
+            machine=self.disk,
         )
+        self.disk.strike = self.life.struck
 
     # What wire does.
 
@@ -79,11 +84,26 @@ class Wires:
         self._checked_endpoints = False
         if whole:
             self._named = {side: side.slot for side in self.life.sides if side.named}
-            self._good_since = self.kernel.now
+            self._set_good()
         else:
             content = content[: self.kernel.random.randrange(len(content) - 2)]
             self._good_since = None
         self.disk.put(RELAY_JSON, content, in_place)
+
+    def mended(self) -> None:
+        """It can be read again."""
+        if self._good_since is not None and self.disk.readable:
+            self._set_good()
+
+    def _set_good(self) -> None:
+        self._good_since = since = self.kernel.now
+        self.kernel.after(LOOK_WITHIN + EPSILON, self._check_sleeper, since)
+
+    def _check_sleeper(self, since: float) -> None:
+        """Whoever sleeps must have woken for it by now: there may be nothing else that wakes him."""
+        host_is_there = self.kernel.sleeping and not self.kernel.stopped and not self.life.sides[0].watch.slack(since)
+        if since == self._good_since and host_is_there and self.disk.readable and not self.life.closing:
+            self._check_endpoints()
 
     def spoil(self, content: bytes) -> None:
         """relay.json holds something else."""
