@@ -123,7 +123,7 @@ def _disk(side: Side, what: str) -> End:
 
 ALL: Final[list[Fault]] = [
     Fault(rotated, 4),
-    Fault(rotated_again_and_again, 1, longest=5000.0),
+    Fault(rotated_again_and_again, 2, longest=5000.0, lasting=True),
     Fault(unnamed, 2),
     Fault(relay_json_half_written, 3),
     Fault(relay_json_spoilt, 1),

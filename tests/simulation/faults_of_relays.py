@@ -33,6 +33,8 @@ class Fault:
     """It does something to the streams that there are, and nothing to those that come."""
     anew: bool = False
     """Only who connects can feel it: so it often comes with the end of the streams that there are."""
+    lasting: bool = False
+    """It takes its time to be felt."""
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ class Fault:
 
     def lasts(self, dice: random.Random, long_spells: bool = False) -> float:
         """Seconds: shorter than a silence is allowed to be, as a rule, but not always."""
-        shortest, longest = dice.choices(_SPANS, _LONG_SPELLS if long_spells else _SPAN_WEIGHTS)[0]
+        shortest, longest = dice.choices(_SPANS, _LONG_SPELLS if long_spells or self.lasting else _SPAN_WEIGHTS)[0]
         return min(self.longest, dice.uniform(shortest, longest))
 
 
@@ -430,7 +432,7 @@ ALL: Final[list[Fault]] = [
     Fault(cut_in_a_chunk, 1, each=True),
     Fault(cut_in_a_record, 1, each=True),
     Fault(garbage, 1, each=True),
-    Fault(line_drips, 3, each=True),
+    Fault(line_drips, 3, each=True, lasting=True),
     Fault(chunk_extension_drips, 2, each=True),
     Fault(halting, 3, longest=1000.0),
     Fault(storm, 1),

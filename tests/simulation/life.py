@@ -24,6 +24,7 @@ from tests.simulation.tls import Endpoint, MemoryContext
 from tests.simulation.watch import Watch
 from tests.simulation.wires import Wires
 from wire_rawsse.errors import ClosedError
+from wire_rawsse.hosts.task import MOST_DOUBTS
 from wire_rawsse.policy import Backoff, Timeouts
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.source import EventSink, Opened, OwnedSink, Restart
@@ -33,6 +34,8 @@ DAY = 86400.0
 EVENT = re.compile(r'\{"event_id": (\d+)\}')
 PATIENCE = 300.0
 """Seconds after which a program that uses an `EventSource` makes another when one has ended for good."""
+MOST_LOOKS: Final = MOST_DOUBTS + 10
+"""So often a host that only looks in does so in fair weather, as somebody counts how often it comes late."""
 MOST_IDLE: Final = 300
 """Minutes of fair weather in which nothing that was posted is handled, and something is still amiss."""
 HOSTS: dict[str, type[Inline]] = {"inline": Inline, "select": Select, "looks": Looks, "thread": Thread}
@@ -68,6 +71,10 @@ class Setting:
     """Faults last longer."""
 
 
+def _often(season: str, sink: str) -> int:
+    return (3 if sink == "wire" else 0) if season == "files" else 1
+
+
 QUICK: Final = Backoff(initial=0.25, maximum=5.0, healthy_after=2.0)
 
 
@@ -85,8 +92,8 @@ def draw(seed: str) -> Setting:
     host = dice.choices(["inline", "select", "thread", "looks"], [5, 3, 3, 3 if stormy else 2])[0]
     interval = dice.choices([5.0, 300.0, 3600.0], [1, 2, 2])[0]
     if host == "looks":
-        # In step with a clock, too.
-        interval = dice.choice([0.5, 1.5, 5.0, 20.0, timeouts.connect / 2])
+        # In step with a clock, too, or always later than a silence may last.
+        interval = dice.choice([0.5, 1.5, 5.0, 20.0, timeouts.connect / 2, *[1.5 * timeouts.read] * 2])
     scheme = dice.choices(["http", "https", "unix", "http by proxy", "https by proxy"], [4, 6, 1, 1, 3])[0]
     sink = dice.choices(["wakes", "events", "replayed events", "wire"], [3, 1, 2, 2])[0]
     days = days / (streams if host != "looks" else streams * 3 / interval + 1) / (3 if interval == 5.0 else 1)
@@ -95,6 +102,7 @@ def draw(seed: str) -> Setting:
         days = dice.uniform(0.1, 0.35) * timeouts.read / 75 / (1 if host != "looks" else 1 / interval + 1)
     if sink == "wire" and scheme.endswith("proxy"):
         streams = 1  # They would all have the same proxy.
+    seasons = [season for season in weather.SEASONS for _ in range(_often(season, sink))]
     return Setting(
         days=days,
         host=host,
@@ -107,13 +115,16 @@ def draw(seed: str) -> Setting:
         timeouts=timeouts,
         heartbeat=heartbeat,
         post_every=dice.choices([20.0, 300.0, 3600.0], [1, 2, 2])[0] * (timeouts.read / 75),
-        fault_every=(150.0 if stormy else dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0]) * (timeouts.read / 75),
+        fault_every=(
+            dice.choice([100.0, 200.0, 600.0]) if stormy else dice.choices([900.0, 3600.0, 14400.0], [1, 2, 2])[0]
+        )
+        * (timeouts.read / 75),
         tick=dice.choice([0.0, 1e-6, 2e-5]),
         ids=dice.random() < 0.5,
         twice=dice.random() < 0.5,
         backoff=dice.choices([Backoff(), QUICK], [2 if stormy else 5, 1])[0],
         hides_errors=dice.random() < 0.3,
-        season=dice.choice([*weather.SEASONS]) if stormy or dice.random() < 0.5 else "none",
+        season=dice.choice(seasons) if stormy or dice.random() < 0.5 else "none",
         long_spells=dice.random() < (0.4 if stormy else 0.1),
     )
 
@@ -335,7 +346,8 @@ class Life:
         weather.set_in(self, until)
         self.host.run(until)
         kernel.tell("the weather is over")
-        self.host.run(kernel.now + 2 * self.setting.timeouts.read + 60)
+        looks = MOST_LOOKS * self.setting.interval if self.setting.host == "looks" else 0.0
+        self.host.run(kernel.now + 2 * self.setting.timeouts.read + 60 + looks)
         idle, handled = 0, -1
         while self.active or not all(map(self._settled, self.sides)):
             if idle == MOST_IDLE:

@@ -1,7 +1,8 @@
 """Bad weather: every fault that makes sense in memory, at any time, one over the other.
 
 A fault begins on one of the sides (or on the host), and most of them end: `begin` returns what ends it. How long it
-lasts is drawn from moments to hours. Faults of the network and of the machine are here, those of a relay's behaviour in
+lasts is drawn from moments to hours. Some lives have a season: a few faults come far more often, so that those meet of
+which each makes the other worse. Faults of the network and of the machine are here, those of a relay's behaviour in
 `faults_of_relays`, those of wire's files in `faults_of_files`. What has no place in memory is not here: processes, and
 packets themselves (reordering, duplication and corruption end as delay, which is all that TCP lets through).
 """
@@ -358,9 +359,9 @@ SEASONS: Final[dict[str, set[str]]] = {
     },
     "the host": {"late", "stopped", "restarted", "struck", "line drips", "head drips", "handshake trouble", "storm"},
     "outages": {"refused", "killed", "unknown name", "link down", "blackhole", "hangs"},
-    "files": {"rotated again and again", "struck in a file", "relay json unreadable", "killed", "hangs"},
+    "files": {"rotated again and again", "unnamed", "struck in a file", "relay json unreadable", "killed", "hangs"},
 }
-"""Faults that come often for a while, so that those meet of which each makes the other worse."""
+"""Which faults come `_MORE_OFTEN`."""
 _MORE_OFTEN: Final = 8
 
 
