@@ -16,7 +16,7 @@ h11, the parsers, backoff and pace. Only what `hosts.task.System` names is repla
 `wires`      a daemon of wire's between relay.json and stream_state.json
 `watch`      the invariants, checked whenever the host goes to sleep
 `host`       the daemons that embed the library, on time or not
-`weather`    every fault, in any order, overlapping; more of them are in `faults_of_relays` and `faults_of_files`
+`weather`    every fault, in any order, overlapping; many are in `faults_of_relays`, `faults_of_tls`, `faults_of_files`
 `life`       one stretch of simulated time, from a seed
 `run`        years of lives, in several processes
 `hours`      an hour of each fault, and how many connections it costs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.simulation import answers
 from tests.simulation.relay import CHUNKED, CLOSE, Answer, Visit, opening
-from tests.simulation.tls import DATA, RECORD, TICKET, UPDATE, record
+from tests.simulation.tls import DATA, record
 
 if TYPE_CHECKING:
     from tests.simulation.life import Side
@@ -101,7 +101,7 @@ def killed(side: Side, dice: random.Random) -> End:
 # The end of a stream.
 
 
-def _each(side: Side, what: Callable[[Visit], object]) -> End:
+def each_stream(side: Side, what: Callable[[Visit], object]) -> End:
     for visit in list(side.relay.visits.values()):
         if visit.streaming and not visit.over and not visit.occupied and not side.relay.gate.stopped:
             what(visit)
@@ -109,11 +109,11 @@ def _each(side: Side, what: Callable[[Visit], object]) -> End:
 
 
 def reset(side: Side, dice: random.Random) -> End:
-    return _each(side, Visit.reset)
+    return each_stream(side, Visit.reset)
 
 
 def closed_cleanly(side: Side, dice: random.Random) -> End:
-    return _each(side, Visit.finish)
+    return each_stream(side, Visit.finish)
 
 
 def cut_in_an_event(side: Side, dice: random.Random) -> End:
@@ -122,7 +122,7 @@ def cut_in_an_event(side: Side, dice: random.Random) -> End:
         visit.flush()
         dice.choice([Visit.cut, Visit.reset, Visit.end])(visit)
 
-    return _each(side, cut)
+    return each_stream(side, cut)
 
 
 def cut_in_a_chunk(side: Side, dice: random.Random) -> End:
@@ -132,7 +132,7 @@ def cut_in_a_chunk(side: Side, dice: random.Random) -> End:
             visit.half_a_chunk(b": hal")
         visit.cut()
 
-    return _each(side, cut)
+    return each_stream(side, cut)
 
 
 def cut_in_a_record(side: Side, dice: random.Random) -> End:
@@ -142,7 +142,7 @@ def cut_in_a_record(side: Side, dice: random.Random) -> End:
             visit.connection.send(record(DATA, b"!" + b"x" * 50)[:20])
         visit.cut()
 
-    return _each(side, cut)
+    return each_stream(side, cut)
 
 
 def garbage(side: Side, dice: random.Random) -> End:
@@ -152,7 +152,7 @@ def garbage(side: Side, dice: random.Random) -> End:
             visit.raw(b"\x00\x01 this is no chunk\r\n")
             visit.over = True
 
-    return _each(side, speak)
+    return each_stream(side, speak)
 
 
 # What drips.
@@ -184,7 +184,7 @@ def line_drips(side: Side, dice: random.Random) -> End:
         nonlocal dripping
         dripping = False
 
-    _each(side, start)
+    each_stream(side, start)
     return end
 
 
@@ -201,7 +201,7 @@ def chunk_extension_drips(side: Side, dice: random.Random) -> End:
         visit.raw(b"5;x=")
         answers.drip(visit, b"x", dice.choice([0.5, 5.0, 20.0]) * side.life.setting.timeouts.read / 75)
 
-    return _each(side, start)
+    return each_stream(side, start)
 
 
 def halting(side: Side, dice: random.Random) -> End:
@@ -240,7 +240,7 @@ def storm(side: Side, dice: random.Random) -> End:
 
 def large_event(side: Side, dice: random.Random) -> End:
     size = dice.choice([2_000, 40_000, 300_000])
-    return _each(side, lambda visit: visit.write(b": " + b"x" * size + b"\n\n"))
+    return each_stream(side, lambda visit: visit.write(b": " + b"x" * size + b"\n\n"))
 
 
 def buffering_proxy(side: Side, dice: random.Random) -> End:
@@ -259,10 +259,10 @@ def buffering_proxy(side: Side, dice: random.Random) -> End:
 def wish(side: Side, dice: random.Random) -> End:
     """The stream's own reconnection time, and later another."""
     field = b"retry: %d\n\n" % dice.choice([0, 100, 3000, 45_000, 300_000])
-    _each(side, lambda visit: visit.write(field))
+    each_stream(side, lambda visit: visit.write(field))
 
     def end() -> None:
-        _each(side, lambda visit: visit.write(b"retry: 1000\n\n"))
+        each_stream(side, lambda visit: visit.write(b"retry: 1000\n\n"))
 
     return end
 
@@ -320,108 +320,6 @@ _ANSWERS: Final[list[Callable[[Side, random.Random], Answer]]] = [
 ]
 
 
-# TLS and proxies.
-
-
-def handshake_trouble(side: Side, dice: random.Random) -> End:
-    endpoint = side.endpoint
-    if endpoint is None:
-        return over
-    kind = dice.choice(["stalls", "stalls late", "another's", "two round trips", "plain", "reset", "cut"])
-    if kind == "another's":
-        endpoint.flights = [b"certificate of another"]
-    elif kind in ("reset", "cut"):
-        endpoint.breaks_off = kind
-        endpoint.flights = dice.choice([[b"done"], [b"more", b"done"]])
-        endpoint.stalls_at = len(endpoint.flights) - 1
-    elif kind == "plain":
-        endpoint.greets = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-    else:
-        endpoint.flights = [b"more", b"done"]
-        endpoint.stalls_at = {"stalls": 0, "stalls late": 1}.get(kind)
-
-    def end() -> None:
-        endpoint.flights = [b"done"]
-        endpoint.stalls_at = None
-        endpoint.greets = b""
-        endpoint.breaks_off = ""
-
-    return end
-
-
-def tickets(side: Side, dice: random.Random) -> End:
-    """Readable, and nothing to read."""
-    if not side.relay.tls:
-        return over
-    return _each(side, lambda visit: visit.connection.send(record(TICKET, b"t" * 100) * dice.choice([1, 30])))
-
-
-def key_update(side: Side, dice: random.Random) -> End:
-    """Reading waits for room to write, and an event comes behind it."""
-    if not side.relay.tls:
-        return over
-    seconds = dice.choice([0.0, 0.5, 5.0])
-
-    def update(visit: Visit) -> None:
-        sock = visit.connection.client
-        sock.write_blocked = seconds > 0
-        side.life.kernel.after(seconds, sock.unblock_writing)
-        visit.connection.send(record(UPDATE))
-
-    _each(side, update)
-    side.relay.post()
-    return over
-
-
-def full_records(side: Side, dice: random.Random) -> End:
-    """Several records of the largest size, and an event in the last."""
-    if not side.relay.tls:
-        return over
-    _each(side, lambda visit: visit.write(b": " + b"x" * (RECORD * dice.choice([1, 3])) + b"\n\n"))
-    side.relay.post()
-    return over
-
-
-def proxy_trouble(side: Side, dice: random.Random) -> End:
-    proxy = side.proxy
-    if proxy is None:
-        return over
-    proxy.answer = dice.choice(
-        [
-            b"",
-            b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
-            b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\n\r\nword of its own",
-            b"SSH-2.0-OpenSSH_9.6\r\n",
-            b"HTTP/1.1 200 OK\r\nX: ",
-        ]
-    )
-    proxy.hangs_up = dice.random() < 0.5
-
-    def end() -> None:
-        proxy.answer = None
-
-    return end
-
-
-def dead_behind_the_proxy(side: Side, dice: random.Random) -> End:
-    """The proxy's kernel goes on answering for streams whose relay is gone; it has yet to hear of that."""
-    proxy, relay = side.proxy, side.relay
-    if proxy is None:
-        return over
-    relay.dead += 1
-    for visit in list(relay.visits.values()):
-        visit.over = True
-        relay.visits.pop(visit.connection)
-    proxy.answer = dice.choice([b"", b"HTTP/1.1 504 Gateway Timeout\r\n\r\n"])
-
-    def end() -> None:
-        relay.dead -= 1
-        proxy.answer = None
-
-    return end
-
-
 ALL: Final[list[Fault]] = [
     Fault(hangs, 6),
     Fault(power_lost, 2),
@@ -441,10 +339,4 @@ ALL: Final[list[Fault]] = [
     Fault(wish, 1, each=True),
     Fault(other_answers, 8, anew=True),
     Fault(head_drips, 1, anew=True),
-    Fault(handshake_trouble, 2, anew=True),
-    Fault(tickets, 2, each=True),
-    Fault(key_update, 2, each=True),
-    Fault(full_records, 2, each=True),
-    Fault(proxy_trouble, 2, anew=True),
-    Fault(dead_behind_the_proxy, 2),
 ]

@@ -3,8 +3,9 @@
 A fault begins on one of the sides (or on the host), and most of them end: `begin` returns what ends it. How long it
 lasts is drawn from moments to hours. Some lives have a season: a few faults come far more often, so that those meet of
 which each makes the other worse. Faults of the network and of the machine are here, those of a relay's behaviour in
-`faults_of_relays`, those of wire's files in `faults_of_files`. What has no place in memory is not here: processes, and
-packets themselves (reordering, duplication and corruption end as delay, which is all that TCP lets through).
+`faults_of_relays`, those of TLS and of proxies in `faults_of_tls`, those of wire's files in `faults_of_files`. What has
+no place in memory is not here: processes, and packets themselves (reordering, duplication and corruption end as delay,
+which is all that TCP lets through).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.simulation import faults_of_files as files
 from tests.simulation import faults_of_relays as relays
+from tests.simulation import faults_of_tls as tls
 from tests.simulation.faults_of_relays import End, Fault, over, with_id
 from tests.simulation.kernel import ENOUGH
 from wire_rawsse.transport.dial import ATTEMPT_DELAY
@@ -344,7 +346,7 @@ MACHINE: Final[list[Fault]] = [
     Fault(impatient, 1, longest=60.0),
     Fault(struck, 1),
 ]
-ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL]
+ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL, *tls.ALL]
 EVERY: Final = [*ALL, *files.ALL]
 
 SEASONS: Final[dict[str, set[str]]] = {
