@@ -304,7 +304,8 @@ class Watch:
             elif sock.received > connection.drip_from:
                 if self._drip_at is None:
                     self._drip_at = self.kernel.now
-                self._bound(self._drip_at, 2 * self.plan.timeouts.read, "dripping and still connected")
+                # Two deadlines, each with doubts of its own.
+                self._bound(self._drip_at, 2 * self.plan.timeouts.read, "dripping and still connected", MOST_DOUBTS)
         else:
             self._check_phase(phase, sleeps)
         if self._restarted_at is not None and not (self.closing or self.over):
