@@ -257,7 +257,7 @@ OURS: Final[list[Plant]] = [
         "a state file that a signal handler interrupts counts as written",
         "wire.state_file:StateFile._write",
         "        import json\n",
-        "        import json\n\n        self._settle(now)\n",
+        "        import json\n\n        self._tried_at, self._written_news = now, self._news\n",
         by=MADE,
     ),
     plant(

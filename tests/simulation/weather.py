@@ -359,8 +359,17 @@ SEASONS: Final[dict[str, set[str]]] = {
         *("halting", "line drips", "chunk extension drips", "storm", "large event", "tickets", "key update"),
         *("full records", "narrow", "jitter", "restarted", "cut in an event"),
     },
-    "the host": {"late", "stopped", "restarted", "struck", "line drips", "head drips", "handshake trouble", "storm"},
-    "outages": {"refused", "killed", "unknown name", "link down", "blackhole", "hangs"},
+    "the host": {
+        "late",
+        "stopped",
+        "restarted",
+        "impatient",
+        "struck",
+        "line drips",
+        "head drips",
+        "handshake trouble",
+    },
+    "outages": {"refused", "killed", "unknown name", "link down", "blackhole", "hangs", "impatient"},
     "files": {"rotated again and again", "unnamed", "struck in a file", "relay json unreadable", "killed", "hangs"},
 }
 """Which faults come `_MORE_OFTEN`."""
