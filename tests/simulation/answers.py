@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tests.simulation.network import Connection, Program
-from tests.simulation.relay import CHUNKED, CLOSE, Answer, Visit, opening
+from tests.simulation.relay import CHUNKED, Answer, Visit, opening
 
 
 def well(framing: int = CHUNKED, before: bytes = b"") -> Answer:
@@ -113,11 +113,6 @@ def redirects(locations: Sequence[str], then: Answer, code: str = "307 Temporary
             then(visit, asked)
 
     return answer
-
-
-def half_closed(asked_first: bytes = b"") -> Answer:
-    """A head that stops in the middle, and the end."""
-    return raw(asked_first or opening(CLOSE)[:40], Visit.cut)
 
 
 class Proxy:

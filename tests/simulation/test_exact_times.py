@@ -261,8 +261,6 @@ def test_a_peer_that_vanishes_is_gone_after_keepalives_minute() -> None:
 
 # `min_rate`: a line that does not end.
 
-LINE = b"data: " + b"x" * 94
-
 
 def dripping(scene: Single, start: float, interval: float, data: bytes = b"x") -> None:
     """Body bytes of one line, from then on."""
