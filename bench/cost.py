@@ -79,6 +79,19 @@ def taking_part(settings: Settings, among: Iterable[roster.Client]) -> list[rost
     return [client for client in among if client.name in chosen]
 
 
+def to_count(settings: Settings) -> list[roster.Client]:
+    """In a smoke run ours alone: a peer's imports take valgrind many seconds."""
+    return [one for one in taking_part(settings, COUNTED) if not settings.quick or one.family != "peer"]
+
+
+def first_start(tls: bool, settings: Settings) -> None:
+    """Each client once, for nothing but the bytecode that a first start leaves behind."""
+    with Stage(tls) as stage:
+        for client in taking_part(settings, ALONE):
+            stage.start(client.name, client)
+        stage.settle()
+
+
 def alone(tls: bool, settings: Settings, advance: Advance) -> dict[str, Any]:
     """One stream: memory and time in both states, then time and system calls for each wake and heartbeat."""
     found: dict[str, Any] = {}
@@ -185,7 +198,7 @@ def instructions(tls: bool, settings: Settings, advance: Advance) -> dict[str, d
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder, Stage(tls) as stage:
         grind = instruments.Callgrind(Path(folder))
-        for client in taking_part(settings, COUNTED):
+        for client in to_count(settings):
             advance()
             # The order of sets and dictionaries of strings must not change from one run to the next.
             stage.start(client.name, client, behind=grind.behind(client.name), environ={"PYTHONHASHSEED": "0"})
@@ -214,7 +227,7 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
         counts = not settings.quick and not no_valgrind
         each = len(taking_part(settings, ALONE)) + 5
         each += len(taking_part(settings, MANY)) * len(settings.streams)
-        each += len(taking_part(settings, COUNTED)) + 2 if not no_valgrind else 0
+        each += len(to_count(settings)) + 2 if not no_valgrind else 0
         turns = imports.TURNS_BEFORE + settings.imports + counts
         total = each * len(settings.schemes) + len(imports.PROGRAMS) * turns
         task = bar.add_task("cost", total=total)
@@ -226,6 +239,8 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
         found["imports"] = imports.measure(settings.imports, counts, advance, Path(folder))
         for scheme in settings.schemes:
             tls = scheme == "https"
+            if not settings.quick:
+                first_start(tls, settings)
             found["alone"][scheme] = alone(tls, settings, advance)
             found["many"][scheme] = many(tls, settings, advance)
             if not no_valgrind:

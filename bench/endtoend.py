@@ -51,7 +51,7 @@ class Settings:
     seed: int = 1
 
 
-QUICK = Settings(seconds=6.0, pollers=4)
+QUICK = Settings(seconds=3.0, pollers=2)
 
 
 def wire_program() -> str | None:

@@ -56,7 +56,7 @@ class Settings:
 
 
 QUICK = Settings(
-    rounds=1, seconds=0.02, limit=10.0, shapes=("relay", "heartbeats"), feeds=("1 B", "64 KiB"), lengths=LENGTHS[:3]
+    rounds=1, seconds=0.02, limit=10.0, shapes=("relay", "heartbeats"), feeds=("64 KiB",), lengths=LENGTHS[:3]
 )
 
 

@@ -123,7 +123,7 @@ class Child:
             self.process.wait()
         for thread in self.threads:
             thread.join(REPORT_SECONDS)
-        for stream in (self.process.stdout, self.process.stderr):
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
 

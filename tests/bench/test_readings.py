@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 import pytest
 
-from bench import proc
+from bench import held, proc, roster
 from bench.instruments import instructions, summary
 from bench.sender import HEARTBEAT, chunk, event, stream_name
 from bench.wedge_scene import connections
@@ -31,6 +32,31 @@ def test_a_dump_of_callgrind() -> None:
     assert instructions("version: 1\nsummary: 12\n1 2\ntotals: 34\n") == 34
     with pytest.raises(ValueError):
         instructions("nothing")
+
+
+@pytest.mark.skipif(bool(proc.unavailable()), reason="needs Linux's /proc")
+def test_who_is_held_hears_a_heartbeat_when_one_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[list[str], str]] = []
+    with held.Stage(tls=False) as stage:
+        send = stage.send
+
+        def note(steps: list[str], gap_ms: tuple[float, float], what: str = "event") -> None:
+            sent.append((steps, what))
+            send(steps, gap_ms, what)
+
+        monkeypatch.setattr(stage, "send", note)
+        stage.start("several", roster.BY_NAME["ours_select"], streams=2)
+        stage.settle(1.0)
+        stage.beat()
+        assert sent == [], "none is due yet"
+        before = proc.ran(stage.held["several"].pid).turns
+        monkeypatch.setattr(held, "BEAT_SECONDS", 0.0)
+        stage.beat()
+        assert sent == [(["several.0", "several.1"], "heartbeat")]
+        deadline = time.monotonic() + 20
+        while proc.ran(stage.held["several"].pid).turns == before:
+            assert time.monotonic() < deadline, "nobody heard it"
+            time.sleep(0.05)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="needs Linux's /proc/net/tcp")
