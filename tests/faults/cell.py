@@ -199,7 +199,7 @@ class Cell:
 
     def _test(self) -> None:
         found, setup = self.measured, self.setup
-        early = setup.phase in self.fault.early
+        early = setup.phase in self.fault.early and not self.expectation.stranger
         hold = HOLDS[setup.phase](self, early)
         hold.arrange()
         if early and setup.phase not in ("streaming", "mid-line", "backing-off", "reconnecting"):

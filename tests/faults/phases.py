@@ -138,7 +138,7 @@ class MidLine(Hold):
         time.sleep(0.05)  # The half line is there.
 
     def release(self) -> None:
-        if not self.early:
+        if not self.early and not self.cell.fault.goes_on:
             self.cell.relay.let_go()
 
 

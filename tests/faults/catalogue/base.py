@@ -28,6 +28,7 @@ class Fault:
              nobody's to notice.
     patience: seconds beyond `lasts` for which it may go on until it is `done`.
     early:   in these phases the fault itself is what holds the stream there, so it is injected before the attempt.
+    goes_on: inside a line it goes on where the relay was held, which is not to be let go then.
     armed:   what the relay is told to do wrong, where it is the relay's doing.
     tls12:   the relay is to speak nothing newer than TLS 1.2.
     blinds:  while it lasts nobody can write down how the stream is doing.
@@ -45,6 +46,7 @@ class Fault:
     tls12: ClassVar[bool] = False
     blinds: bool = False
     memory: ClassVar[int] = 1024
+    goes_on: ClassVar[bool] = False
     armed: tuple[RelayFault, ...] = ()
     transports: ClassVar[tuple[str, ...] | None] = None
     consumers: ClassVar[tuple[str, ...] | None] = None

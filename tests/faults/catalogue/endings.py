@@ -152,6 +152,7 @@ class DripExtension(Misdeed):
     name, words = "drip-extension", "a chunk extension that drips, and no body"
     deed = RelayFault("drip", at="extension", seconds=_DROP_SECONDS)
     kind = Kind.SILENCE
+    goes_on = True
 
 
 class DripHead(HeadMisdeed):

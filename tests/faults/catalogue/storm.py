@@ -28,7 +28,6 @@ class Storm(Fault):
     name, words, group = "storm", "100,000 events at once at a slow daemon", "the daemon"
     lasts = 1.0
     patience = PATIENCE
-    memory = 6 * 1024  # The daemon's own: each of its pulls brings a thousand events at once.
 
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.consumer == "source" and not setup.live:
