@@ -220,10 +220,10 @@ class Cell:
         found.struck = self.fault.struck(self)
         self.fault.lift(self)
         found.lifted = time.monotonic()
-        found.silence = self.fault.silence(self)
         self._mend(found.lifted)
         self.poster.pause()
         self._flows()
+        found.silence = self.fault.silence(self)  # Now: TCP may go on waiting for what was lost before.
         self.calm_events(3)
         found.stored = self.relay.stored()
         self._fetched()

@@ -9,6 +9,8 @@
     wake               the daemon was told that there is something to fetch
     pulled ID …        it has fetched these events
     event ID           an event stream's consumer was handed this event
+    waits              it has done what it was woken for, and goes back to its sleep. Until then, in a daemon without
+                       a thread for its stream, nobody looks after the stream and its files
     opened, closed     it was told that a connection has begun, or is over: what lies between them is a gap
 
 A line may end in ` @SECONDS`, the moment on CLOCK_MONOTONIC; without it the moment is the line's arrival. Other lines

@@ -35,13 +35,16 @@ def good(**changes: Any) -> Measured:
         Line(0.9, "state", "head"),
         Line(1.0, "state", "streaming"),
         Line(1.0, "wake", ""),
+        Line(1.0, "waits", ""),
         Line(3.0, "wake", ""),
         Line(3.0, "pulled", "a"),
+        Line(3.0, "waits", ""),
         Line(7.5, "failed", "read heard=5.0 pause=0.4 ReadTimeout: silent"),
         Line(7.5, "state", "backing-off"),
         Line(8.0, "state", "streaming"),
         Line(8.0, "wake", ""),
         Line(8.1, "pulled", "b c"),
+        Line(8.1, "waits", ""),
         Line(12.0, "over", ""),
     ]
     found = Measured(
@@ -49,8 +52,8 @@ def good(**changes: Any) -> Measured:
         injected=5.2,
         struck=5.2,
         lifted=7.8,
-        noticed=lines[5],
-        back=lines[7],
+        noticed=next(line for line in lines if line.word == "failed"),
+        back=next(line for line in lines if line.at == 8.0),
         mend_bound=1.1,
         round_began=0.9,
         lines=lines,
@@ -129,6 +132,23 @@ def blind(*seen: tuple[float, str], lifted: float = 7.8, over: float = 12.0) -> 
     lines = [line._replace(at=over) if line.word == "over" else line for line in good().lines]
     found = good(watch=Watch((0.95, "connecting"), (1.1, "connected"), *seen), lines=lines, lifted=lifted)
     return {check.name for check in judge(found, SETUP, Blind()) if not check.kept}
+
+
+def test_a_daemon_that_pulls_when_the_file_is_due_writes_it_when_it_is_back() -> None:
+    """The stream was back at 8; the pull for that wake lasts until `back`, and the file says so at 9.5."""
+    lines = [line for line in good().lines if line.word not in ("pulled", "waits")]
+    said = ((0.95, "connecting"), (1.1, "connected"), (7.6, "error"), (9.5, "connected"))
+
+    def judged(back: float, host: str = "inline") -> set[str]:
+        waits = [Line(1.1, "waits", ""), Line(3.1, "waits", ""), Line(back, "waits", "")]
+        told = sorted([*lines, *waits, Line(9.0, "pulled", "a b c")])
+        found = good(lines=told, watch=Watch(*said))
+        return {name for name in broken(found, dataclasses.replace(SETUP, host=host)) if name.startswith("state")}
+
+    assert judged(9.4) == set()
+    assert judged(9.1) == {"state true"}, "it was back, and had 250 ms"
+    assert judged(8.9) == {"state true"}, "it was there when the file was due"
+    assert judged(9.4, host="thread") == {"state true"}, "the stream has a thread of its own"
 
 
 def test_after_a_time_in_which_nobody_could_write_the_bound_begins_anew() -> None:

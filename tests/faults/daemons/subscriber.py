@@ -39,6 +39,7 @@ def one_round(given: Given, orders: Orders, pull: Pull) -> None:
                 pull()
                 if given.slow:
                     time.sleep(given.slow)
+                say("waits")
     except ClosedError:
         pass
     if given.host == "thread":
