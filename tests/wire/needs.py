@@ -8,15 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.conftest import missing
-
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""For property tests, which judge what is answered and not how fast.
-
-Without hypothesis's cache (a fresh clone, CI) the first text drawn waits some seconds for a table of all characters.
-"""
 
 
 def linux() -> None:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.vendor import pretty
 
-from tests.wire.needs import patient
 from tests.wire.relay_files import FIRST, TOKEN
 from wire_rawsse.errors import InvalidRequest
 from wire_rawsse.protocol.url import parse_url
@@ -96,7 +95,6 @@ def test_a_slot_id_that_no_path_can_hold(slot_id: str) -> None:
 slot_ids = st.text(min_size=1, max_size=12) | st.text("./?#%&=\\ ab\n", min_size=1, max_size=8)
 
 
-@patient
 @given(slot_ids.filter(lambda text: text not in (".", "..")))
 def test_no_slot_id_changes_the_path(slot_id: str) -> None:
     for relay_url, socket_path in (("https://r/base", ""), ("unix:///run/w.sock", "/run/w.sock")):
@@ -110,7 +108,6 @@ def test_no_slot_id_changes_the_path(slot_id: str) -> None:
         assert unquote(segment) == slot_id
 
 
-@patient
 @given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: text.strip("/")))
 def test_a_socket_path_comes_through(name: str) -> None:
     path = "/run/" + name

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.wire.needs import patient
 from tests.wire.relay_files import FIRST, FLAT, ONE, SECOND, TOKEN, TWO, file_of
 from wire_rawsse.errors import RelayFileError
 from wire_rawsse.protocol.url import parse_url
@@ -260,7 +259,6 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("anything") / "relay.json"
 
 
-@patient
 @given(document=documents)
 @example(document={"self": {**FLAT, "endpoints": [ONE, TWO]}})
 def test_any_json_value(document: Any, scratch: Path) -> None:
@@ -270,13 +268,11 @@ def test_any_json_value(document: Any, scratch: Path) -> None:
     judge(json.dumps(document).encode(), scratch)
 
 
-@patient
 @given(st.binary(max_size=200))
 def test_any_bytes(scratch: Path, content: bytes) -> None:
     judge(content, scratch)
 
 
-@patient
 @given(document=documents, data=st.data())
 def test_any_json_that_was_damaged(document: Any, data: st.DataObject, scratch: Path) -> None:
     if "s3cr3t" in json.dumps(_without_tokens(document)):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.needs import patient
 from wire_rawsse import state
 from wire_rawsse.state import NEAREST_FIRST, NO_ENDPOINT, EndpointState, State, SubscriberState, summarise
 
@@ -108,7 +107,6 @@ endpoints = st.builds(
 )
 
 
-@patient
 @given(st.lists(endpoints, max_size=5), st.lists(endpoints, max_size=5))
 def test_order_does_not_matter_and_counts_never_fall(some: list[EndpointState], others: list[EndpointState]) -> None:
     def facts(whole: SubscriberState) -> object:

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.needs import patient
 from tests.wire.test_state import endpoint
 from wire_rawsse.state import NEAREST_FIRST, EndpointState, State, SubscriberState, summarise
 from wire_rawsse.wire.state_file import StateFile, document, rfc3339
@@ -322,7 +321,6 @@ anything = st.recursive(
 )
 
 
-@patient
 @given(st.data())
 def test_any_document_gets_one_line_and_one_of_three_answers(data: st.DataObject) -> None:
     facts = copy.deepcopy(written(WELL, BROKEN))
@@ -341,13 +339,11 @@ def _list_of_objects(facts: dict[str, Any]) -> bool:
     return isinstance(endpoints, list) and all(isinstance(one, dict) for one in endpoints)
 
 
-@patient
 @given(anything)
 def test_any_value_gets_an_answer(value: Any) -> None:
     assert assess(value, NOW, lambda pid: True).exit_code == 2
 
 
-@patient
 @given(st.floats(0, 4e9))
 def test_what_is_written_is_read_back(moment: float) -> None:
     whole = {**written(WELL), "ts": rfc3339(moment)}
