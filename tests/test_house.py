@@ -85,8 +85,18 @@ def test_each_layer_knows_only_what_it_may(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_fits_in_one_head_and_says_what_it_is_for(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 450
+    assert fits(text)
     assert ast.get_docstring(ast.parse(text)), f"{path.name} does not say what it is for"
+
+
+def test_nor_is_any_module_of_the_tests_and_the_bench_larger() -> None:
+    root = Path(__file__).parent.parent
+    paths = [path for folder in ("tests", "bench") for path in (root / folder).rglob("*.py")]
+    assert [str(path) for path in paths if not fits(path.read_text())] == []
+
+
+def fits(text: str) -> bool:
+    return len(text.splitlines()) <= 450 and len(text.encode()) <= 24 << 10
 
 
 def test_the_public_names_are_those_of_the_contract() -> None:

@@ -46,13 +46,10 @@ from wire_rawsse.errors import (
 )
 from wire_rawsse.transport import tls as under_test
 
+pytestmark = pytest.mark.usefixtures("fresh_contexts")
+
 EVENT = b"data: x\n\n"
 STREAM: Script = [request, send(OPEN + EVENT), stall]
-
-
-@pytest.fixture(autouse=True)
-def fresh_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "_contexts", {})
 
 
 def https(server: Server) -> str:

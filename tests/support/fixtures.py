@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.server import Script, Server
 from tests.support.trust import Authority
+from wire_rawsse.transport import tls
 
 
 class Serve(Protocol):
@@ -44,6 +45,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """An authority that no client here trusts."""
     return Authority(tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture
+def fresh_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No TLS context has been built yet."""
+    monkeypatch.setattr(tls, "_contexts", {})
 
 
 @pytest.fixture

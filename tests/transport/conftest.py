@@ -1,5 +1,5 @@
 """Fixtures for this folder."""
 
-from tests.support.fixtures import authority, serve, socket_path, stranger
+from tests.support.fixtures import authority, fresh_contexts, serve, socket_path, stranger
 
-__all__ = ["authority", "serve", "socket_path", "stranger"]
+__all__ = ["authority", "fresh_contexts", "serve", "socket_path", "stranger"]

@@ -1,18 +1,13 @@
-"""TLS: every certificate that is wrong, every handshake that fails, what is trusted, and that trust is built once."""
+"""TLS: every certificate that is wrong, and every handshake that fails."""
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import certifi
 import pytest
 
 from tests.support.drive import drive
@@ -20,44 +15,15 @@ from tests.support.fixtures import Serve
 from tests.support.listen import told
 from tests.support.server import PATIENCE, Peer, Step, cut, reset, send, stall, tls, wait_for
 from tests.support.trust import Authority
-from wire_rawsse.errors import CertificateError, ConnectTimeout, DialError, HandshakeError, TrustError, WireRawSSEError
+from tests.transport.handshakes import fails, shake_hands
+from wire_rawsse.errors import CertificateError, ConnectTimeout, DialError, HandshakeError
 from wire_rawsse.policy import Keepalive
-from wire_rawsse.transport import tls as under_test
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.dial import dial
-from wire_rawsse.transport.tls import UNVERIFIED, Trust, context_for, secure
+from wire_rawsse.transport.tls import UNVERIFIED, context_for, secure
 from wire_rawsse.waits import Address, Coroutine, World
 
-
-def shake_hands(port: int, trust: Trust, host: str = "localhost", within: float = PATIENCE) -> tuple[str, str]:
-    """The version and the ALPN protocol that were agreed on."""
-    place = "::1" if host == "::1" else "127.0.0.1"
-
-    def start(world: World) -> Coroutine[tuple[str, str]]:
-        family = socket.AF_INET6 if ":" in place else socket.AF_INET
-        address = Address(family, socket.SOCK_STREAM, 6, (place, port))
-        budget = Budget(world.now(), within, "https://relay")
-        sock = yield from dial(world, [address], budget, Keepalive())
-        secured = yield from secure(world, sock, context_for(trust), host, budget)
-        agreed = secured.version() or "", secured.selected_alpn_protocol() or ""
-        world.release(secured)
-        return agreed
-
-    return drive(start)
-
-
-@pytest.fixture(autouse=True)
-def fresh_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "_contexts", {})
-
-
-def fails(serve: Serve, steps: list[Step], trust: Trust, host: str = "localhost") -> WireRawSSEError:
-    server = serve(steps)
-    with pytest.raises(WireRawSSEError) as failed:
-        shake_hands(server.port, trust, host)
-    assert "https://relay" in str(failed.value), "it does not say with whom"
-    assert isinstance(failed.value, ConnectionError)
-    return failed.value
+pytestmark = pytest.mark.usefixtures("fresh_contexts")
 
 
 class TestCertificates:
@@ -292,162 +258,6 @@ def dripping(authority: Authority) -> Step:
             peer.server.closing.wait(0.02)
 
     return step
-
-
-class TestTrust:
-    def test_a_context_is_built_once_for_each_setting(
-        self, authority: Authority, stranger: Authority, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        built: list[object] = []
-        build = under_test._build
-
-        def counting(trust: object) -> ssl.SSLContext:
-            built.append(trust)
-            return build(trust)
-
-        monkeypatch.setattr(under_test, "_build", counting)
-        for _ in range(3):
-            contexts = [context_for(trust) for trust in (None, authority.file, stranger.file, UNVERIFIED)]
-            assert len(set(contexts)) == 4
-        assert len(built) == 4
-        assert context_for(str(authority.file)) is context_for(authority.file)
-
-    def test_a_file_that_was_replaced_is_read_again(
-        self, serve: Serve, authority: Authority, stranger: Authority, tmp_path: Path
-    ) -> None:
-        file = tmp_path / "ca.pem"
-        file.write_bytes(authority.file.read_bytes())
-        server = serve([tls(stranger.server()), stall])
-        with pytest.raises(CertificateError):
-            shake_hands(server.port, file)
-        replacement = tmp_path / "new.pem"
-        replacement.write_bytes(stranger.file.read_bytes())
-        replacement.replace(file)
-        shake_hands(server.port, file)
-
-    def test_a_file_that_was_written_over_is_read_again(self, authority: Authority, tmp_path: Path) -> None:
-        file = tmp_path / "ca.pem"
-        file.write_bytes(authority.file.read_bytes())
-        first = context_for(file)
-        assert context_for(file) is first
-        file.write_bytes(authority.file.read_bytes() * 2)
-        assert context_for(file) is not first
-
-    def test_a_path_in_bytes_is_that_file_too(self, authority: Authority) -> None:
-        """And not, unnoticed, the default roots."""
-        assert context_for(os.fsencode(authority.file)).cert_store_stats()["x509"] == 1  # type: ignore[arg-type]  # an unchecked caller
-
-    @pytest.mark.parametrize(
-        ("content", "why"), [(b"", "no certificate"), (b"garbage", "no certificate"), (None, "No such file")]
-    )
-    def test_a_file_that_cannot_be_used(self, content: bytes | None, why: str, tmp_path: Path) -> None:
-        file = tmp_path / "ca.pem"
-        if content is not None:
-            file.write_bytes(content)
-        with pytest.raises(TrustError, match=why) as failed:
-            context_for(file)
-        assert str(file) in str(failed.value)
-        assert not failed.value.permanent, "it may be put there while a daemon runs"
-        assert isinstance(failed.value, OSError)
-
-    def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(TrustError, match="cannot be used") as failed:
-            context_for(tmp_path)
-        assert not str(failed.value).endswith(": ")
-
-    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
-        """Nobody may ever write into it, and whoever read it would attend no stream meanwhile."""
-        os.mkfifo(tmp_path / "ca.pem")
-        with pytest.raises(TrustError, match="expected a regular file"):
-            context_for(tmp_path / "ca.pem")
-
-    def test_a_path_that_is_none(self) -> None:
-        with pytest.raises(TrustError, match="no path may have"):
-            context_for("a\0b")
-
-    def test_half_a_certificate(self, authority: Authority, tmp_path: Path) -> None:
-        file = tmp_path / "ca.pem"
-        whole = authority.file.read_bytes()
-        file.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(TrustError):
-            context_for(file)
-        file.write_bytes(whole)
-        context_for(file)
-
-    def test_the_system_store_is_trusted_too(
-        self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """SSL_CERT_FILE is where OpenSSL looks for it."""
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        shake_hands(serve([tls(authority.server()), stall]).port, None)
-        assert context_for(None).cert_store_stats()["x509"] > 50, "and certifi's roots"
-
-    def test_certifi_may_fail(
-        self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(tmp_path / "missing"))
-        shake_hands(serve([tls(authority.server()), stall]).port, None)
-
-    def test_certifi_may_be_missing(self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        monkeypatch.setitem(sys.modules, "certifi", None)
-        shake_hands(serve([tls(authority.server()), stall]).port, None)
-
-    def test_the_system_store_may_fail(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(context: ssl.SSLContext) -> None:
-            raise ssl.SSLError("the store is broken")
-
-        monkeypatch.setattr(ssl.SSLContext, "load_default_certs", fail)
-        assert context_for(None).cert_store_stats()["x509"] > 50
-
-    def test_both_may_fail_and_then_nobody_is_trusted(
-        self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(tmp_path / "missing"))
-        assert isinstance(fails(serve, [tls(authority.server()), stall], None), CertificateError)
-
-    def test_certifis_roots_are_where_certifi_says(self) -> None:
-        assert under_test._certifi_file() == certifi.where()
-
-    def test_certifi_is_asked_where_its_file_is_elsewhere(
-        self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        """As distributions have it that put their own in its place."""
-        (tmp_path / "certifi.py").write_text(f"def where(): return {str(authority.file)!r}\n")
-        monkeypatch.delitem(sys.modules, "certifi")
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-        assert under_test._certifi_file() == str(authority.file)
-        assert context_for(None).cert_store_stats()["x509"] == 1
-
-    def test_a_root_that_both_bring_is_kept_once(
-        self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        roots = Path(certifi.where()).read_bytes()
-        (tmp_path / "roots.pem").write_bytes(roots + authority.file.read_bytes())
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
-        assert context_for(None).cert_store_stats()["x509"] == roots.count(b"-----BEGIN") + 1
-
-
-def test_ssl_is_loaded_by_the_first_context_and_certifis_code_by_none() -> None:
-    """Its file is read, but its code would bring all that makes a file of an archive's member."""
-    code = """
-import sys
-import wire_rawsse.stream
-from wire_rawsse.transport.tls import context_for, UNVERIFIED
-watched = {"ssl", "certifi", "importlib.resources", "tempfile", "zipfile", "urllib.parse"}
-print(watched & set(sys.modules))
-context_for(UNVERIFIED)
-print(watched & set(sys.modules))
-context_for(None)
-print(watched & set(sys.modules))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines() == ["set()", "{'ssl'}", "{'ssl'}"]
 
 
 def test_errors_never_hold_the_certificate(serve: Serve, authority: Authority, stranger: Authority) -> None:
