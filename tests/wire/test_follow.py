@@ -17,7 +17,7 @@ import pytest
 from wire_rawsse import Backoff, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.relay.client import RelayClient, Slot
 from wire_rawsse.relay.process import RelayProcess
-from wire_rawsse.wire import follow, state_file
+from wire_rawsse.wire import follow, paths, state_file
 
 TIMEOUTS = Timeouts(connect=2, response=2, read=5, min_rate=0)
 BACKOFF = Backoff(initial=0.05, maximum=0.2, healthy_after=0.5)
@@ -166,6 +166,50 @@ def test_a_file_that_says_nothing_is_a_state_a_line_and_a_retry(
         write(home, {"endpoints": [entry(relay.url, slot)]})
         until(subscriber, lambda: connected(subscriber, slot))
         assert subscriber.state.last_error is None
+
+
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without any home."""
+    for name in ("HOME", "USERPROFILE", "WIRE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(paths, "_home_of_user", lambda: None)
+
+
+def test_without_any_home_that_is_told_and_wires_own_is_found_once_it_is_named(
+    home: Path, relay: RelayProcess, client: RelayClient, often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = client.allocate()
+    write(home, {"endpoints": [entry(relay.url, slot)]})
+    nobody(monkeypatch)
+    with from_wire() as subscriber:
+        assert not subscriber.wait(0.3)
+        assert subscriber.state.state == "error" and "WIRE_HOME" in (subscriber.state.last_error or "")
+        monkeypatch.setenv("WIRE_HOME", str(home))
+        until(subscriber, lambda: connected(subscriber, slot))
+        assert subscriber.state.last_error is None
+
+
+def test_a_signal_handler_that_raised_does_not_have_a_home_looked_for_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Struck(BaseException):
+        pass
+
+    looked, find = [0], paths.relay_json
+
+    def striking(*arguments: Any) -> str:
+        looked[0] += 1
+        if looked[0] == 1:
+            raise Struck
+        return find(*arguments)
+
+    nobody(monkeypatch)
+    monkeypatch.setattr(paths, "relay_json", striking)
+    with from_wire() as subscriber:
+        with pytest.raises(Struck):
+            subscriber.wait(1)
+        assert not subscriber.wait(0.3)
+        assert looked == [2]
 
 
 def test_a_file_that_becomes_unreadable_leaves_the_streams_alone(

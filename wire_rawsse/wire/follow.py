@@ -117,6 +117,7 @@ class Follower:
 
     def _begin(self, now: float) -> None:
         system, machine = self._streams.loop.system, self._machine
+        self._read_at = now  # Tried, at least: where there is no home this is due again later, whatever struck before.
         if paths.skip_tls_verify(machine.environ):
             paths.warn_insecure()
             self._trust = UNVERIFIED
