@@ -298,6 +298,27 @@ class TestStruck:
             assert got or channel.wait(0), f"the wake was lost: {striker.struck}"
         assert point > 2
 
+    def test_a_wake_that_came_in_the_sleep_is_not_lost(self, new: New) -> None:
+        """Taken, and struck before anybody has it."""
+        channel = new()
+        striker = Striker(1, after=channel._pending.acquire)
+        setter = threading.Timer(0.05, channel.set)
+        setter.start()
+        assert striker.strikes(lambda: channel.wait(PATIENCE))
+        setter.join()
+        assert readable(channel), striker.struck
+        assert channel.wait(0), striker.struck
+        assert not channel.wait(0)
+
+    def test_no_wake_is_invented(self, new: New) -> None:
+        for point in range(1, 1000):
+            channel = new()
+            striker = Striker(point)
+            if not striker.strikes(lambda: channel.wait(0.001)):  # noqa: B023  # called before the loop goes on
+                break
+            assert not channel.wait(0), striker.struck
+        assert point > 2
+
     def test_the_next_wake_is_heard(self, new: New) -> None:
         for point in range(1, 1000):
             channel = new()

@@ -45,7 +45,10 @@ class WakeChannel:
             self._bell.ring()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one."""
+        """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one.
+
+        What a signal handler raises passes through, and takes no wake with it.
+        """
         bell, latest = self._bell, self._latest
         acquire = self._pending.acquire
         there = not self._pending.locked()

@@ -66,6 +66,28 @@ def test_every_wake_reaches_the_channel(serve: Serve, ca_file: str, tls: bool) -
     assert not wake.wait(0.02)
 
 
+def test_the_loop_tells_once_for_each_wake(serve: Serve, ca_file: str, tls: bool) -> None:
+    """From the coroutine or from a hint, and there while it still holds its lock: at the moment of the wake."""
+    server = serve(tls=tls)
+    told: list[bool] = []
+    with StreamSubscriber(server.url, tls=ca_file, backoff=QUICK) as subscriber:
+        loop = subscriber._loop
+
+        def tell() -> None:
+            told.append(loop._busy.locked())
+
+        assert loop.run(PATIENCE, tell), "the connection"
+        assert told == [False]
+        peer = server.peer()
+        for count in range(1, 20):
+            peer.say()
+            assert loop.run(PATIENCE, tell), "an event"
+            assert len(told) == 1 + count
+        assert not loop.run(0.02, tell)
+        assert len(told) == 20
+        assert tls or all(told[1:]), "behind TLS it may be received before the sleep"
+
+
 def test_it_survives_whatever_the_network_does(serve: Serve) -> None:
     """Refusals, garbage, silence, and a token that cannot be had: each is retried by the same thread."""
     server = serve(stage="asked")
