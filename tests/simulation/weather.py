@@ -11,6 +11,7 @@ which is all that TCP lets through).
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation import faults_of_files as files
@@ -22,6 +23,8 @@ from wire_rawsse.transport.dial import ATTEMPT_DELAY
 
 if TYPE_CHECKING:
     from tests.simulation.life import Life, Side
+    from tests.simulation.names import Name
+    from tests.simulation.paths import Path
 
 # The network.
 
@@ -106,46 +109,43 @@ def mtu_blackhole(side: Side, dice: random.Random) -> End:
     return end
 
 
+def _swallowing(paths: Sequence[Path]) -> End:
+    for path in paths:
+        path.block(0)
+
+    def end() -> None:
+        for path in paths:
+            path.unblock(0)
+
+    return end
+
+
 def one_family_dead(side: Side, dice: random.Random) -> End:
     """Some of the addresses swallow everything, the first one among them."""
     dead = side.paths[:: dice.choice([1, 2])][: max(1, len(side.paths) - 1)]
-    for path in dead:
-        path.block(0)
-
-    def end() -> None:
-        for path in dead:
-            path.unblock(0)
-
-    return end
+    return _swallowing(dead)
 
 
 def ipv6_blackholed(side: Side, dice: random.Random) -> End:
-    dead = side.paths[1::2]
-    for path in dead:
-        path.block(0)
-
-    def end() -> None:
-        for path in dead:
-            path.unblock(0)
-
-    return end
+    return _swallowing(side.paths[1::2])
 
 
 def syn_blackhole(side: Side, dice: random.Random) -> End:
-    return _places(side, "gone")
+    return _counted(side.places, "gone")
 
 
 def refused(side: Side, dice: random.Random) -> End:
-    return _places(side, "refuses")
+    return _counted(side.places, "refuses")
 
 
-def _places(side: Side, what: str) -> End:
-    for place in side.places:
-        setattr(place, what, getattr(place, what) + 1)
+def _counted(things: Sequence[object], what: str) -> End:
+    """One reason more for `what` in each of them: faults may overlap."""
+    for one in things:
+        setattr(one, what, getattr(one, what) + 1)
 
     def end() -> None:
-        for place in side.places:
-            setattr(place, what, getattr(place, what) - 1)
+        for one in things:
+            setattr(one, what, getattr(one, what) - 1)
 
     return end
 
@@ -179,28 +179,20 @@ def forgotten_by_nat(side: Side, dice: random.Random) -> End:
 
 
 def silent_names(side: Side, dice: random.Random) -> End:
-    return _names(side, "silent")
+    return _counted(_names(side), "silent")
 
 
 def unknown_name(side: Side, dice: random.Random) -> End:
-    return _names(side, "unknown")
+    return _counted(_names(side), "unknown")
 
 
-def _names(side: Side, what: str) -> End:
-    names = [side.life.scene.names.known[name] for name in side.names]
-    for name in names:
-        setattr(name, what, getattr(name, what) + 1)
-
-    def end() -> None:
-        for name in names:
-            setattr(name, what, getattr(name, what) - 1)
-
-    return end
+def _names(side: Side) -> list[Name]:
+    return [side.life.scene.names.known[name] for name in side.names]
 
 
 def slow_names(side: Side, dice: random.Random) -> End:
     """Up to twice as slow as a connection may be, or so that next to nothing is left for the rest of it."""
-    names = [side.life.scene.names.known[name] for name in side.names]
+    names = _names(side)
     connect = side.life.setting.timeouts.connect
     seconds = connect * dice.uniform(0.05, 2.0) if dice.random() < 0.5 else connect - dice.uniform(0.0, 0.3)
     for name in names:
@@ -215,7 +207,7 @@ def slow_names(side: Side, dice: random.Random) -> End:
 
 def wrong_names(side: Side, dice: random.Random) -> End:
     """Addresses where nobody is: two, or more than there is time to try; at times the right ones stand behind them."""
-    names = [side.life.scene.names.known[name] for name in side.names]
+    names = _names(side)
     count = dice.choice([2, 6, int(side.life.setting.timeouts.connect / ATTEMPT_DELAY) + 20])
     right = side.hosts if dice.random() < 0.3 else []
     for name in names:
