@@ -44,7 +44,6 @@ from wire_rawsse.errors import (
     Truncated,
     TrustError,
 )
-from wire_rawsse.transport import tls as under_test
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")
 
@@ -177,16 +176,8 @@ def tampered(peer: Peer) -> None:
 
 
 class TestTrustOverReconnects:
-    def test_one_context_for_all(self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_context_for_all(self, serve: Serve, authority: Authority, contexts_built: list[object]) -> None:
         """Over reconnects and over subscribers: building it costs tens of milliseconds and megabytes."""
-        built: list[object] = []
-        build = under_test._build
-
-        def counting(trust: object) -> ssl.SSLContext:
-            built.append(trust)
-            return build(trust)
-
-        monkeypatch.setattr(under_test, "_build", counting)
         server = serve([tls(authority.server()), request, send(event_stream(EVENT))])
         with (
             source(https(server), tls=authority.file) as one,
@@ -197,7 +188,7 @@ class TestTrustOverReconnects:
                 event(one)
                 event(two)
                 assert three.wait(PATIENCE)
-        assert len(built) == 1
+        assert len(contexts_built) == 1
 
     def test_a_file_that_is_replaced_is_used_from_the_next_connect_on(
         self, serve: Serve, authority: Authority, stranger: Authority, tmp_path: Path

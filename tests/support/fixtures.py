@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +52,20 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def fresh_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No TLS context has been built yet."""
     monkeypatch.setattr(tls, "_contexts", {})
+
+
+@pytest.fixture
+def contexts_built(fresh_contexts: None, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What each TLS context is built from, from now on."""
+    built: list[object] = []
+    build = tls._build
+
+    def counting(trust: object) -> ssl.SSLContext:
+        built.append(trust)
+        return build(trust)
+
+    monkeypatch.setattr(tls, "_build", counting)
+    return built
 
 
 @pytest.fixture

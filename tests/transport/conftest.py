@@ -1,5 +1,5 @@
 """Fixtures for this folder."""
 
-from tests.support.fixtures import authority, fresh_contexts, serve, socket_path, stranger
+from tests.support.fixtures import authority, contexts_built, fresh_contexts, serve, socket_path, stranger
 
-__all__ = ["authority", "fresh_contexts", "serve", "socket_path", "stranger"]
+__all__ = ["authority", "contexts_built", "fresh_contexts", "serve", "socket_path", "stranger"]

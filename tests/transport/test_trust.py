@@ -24,20 +24,12 @@ pytestmark = pytest.mark.usefixtures("fresh_contexts")
 
 class TestTrust:
     def test_a_context_is_built_once_for_each_setting(
-        self, authority: Authority, stranger: Authority, monkeypatch: pytest.MonkeyPatch
+        self, authority: Authority, stranger: Authority, contexts_built: list[object]
     ) -> None:
-        built: list[object] = []
-        build = under_test._build
-
-        def counting(trust: object) -> ssl.SSLContext:
-            built.append(trust)
-            return build(trust)
-
-        monkeypatch.setattr(under_test, "_build", counting)
         for _ in range(3):
             contexts = [context_for(trust) for trust in (None, authority.file, stranger.file, UNVERIFIED)]
             assert len(set(contexts)) == 4
-        assert len(built) == 4
+        assert len(contexts_built) == 4
         assert context_for(str(authority.file)) is context_for(authority.file)
 
     def test_a_file_that_was_replaced_is_read_again(
