@@ -260,13 +260,7 @@ class Cell:
     def _mend(self, lifted: float) -> None:
         """Wait until the stream is back; how long that may take follows from what it was doing."""
         found = self.measured
-        now_in, since, failures, pause = self._present(lifted)
-        if now_in == "backing-off":
-            bound = bounds.mended_within(now_in, 0.0, max(0.0, since + pause - lifted), self.settings)
-        else:
-            bound = bounds.mended_within(
-                now_in, lifted - since, bounds.longest_pause(failures, self.settings), self.settings
-            )
+        now_in, bound = self._mend_bound(lifted)
         found.mend_bound = bound
         if found.noticed is None and now_in == "streaming":
             return  # It never was away.
@@ -274,8 +268,18 @@ class Cell:
         if found.noticed is not None:
             position = self.daemon.log.since().index(found.noticed)
         found.back = self.daemon.log.wait(state("streaming"), bound + LATE, position)
+        # Once more: what the daemon said just before the lifting may have been on its way to us then.
+        found.mend_bound = self._mend_bound(lifted)[1]
         if found.back is None:
             raise Stuck("the stream did not come back", found)
+
+    def _mend_bound(self, lifted: float) -> tuple[str, float]:
+        """In which phase the stream was when the fault was lifted, and within how many seconds it must be back."""
+        now_in, since, failures, pause = self._present(lifted)
+        if now_in == "backing-off":
+            return now_in, bounds.mended_within(now_in, 0.0, max(0.0, since + pause - lifted), self.settings)
+        longest = bounds.longest_pause(failures, self.settings)
+        return now_in, bounds.mended_within(now_in, lifted - since, longest, self.settings)
 
     def _present(self, moment: float) -> tuple[str, float, int, float]:
         """At `moment`: the phase, when its clock began, the attempts that failed in a row, the last pause ordered."""
