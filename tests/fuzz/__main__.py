@@ -122,16 +122,16 @@ def _coverage() -> int:
     """Lines and branches of the modules that a target is about, which its committed corpus takes."""
     import subprocess
 
+    code = (
+        "import coverage, sys; c = coverage.Coverage(branch=True, data_file=None, config_file=False); c.start();"
+        "from tests.fuzz import targets, corpora; name = sys.argv[1]; t = targets.load(name);"
+        "[t.check(path.read_bytes()) for path in corpora.files(name)]; c.stop();"
+        "about = [f'{corpora.PACKAGE}/{one}' for one in targets.ABOUT[name]];"
+        "c.report(include=about, show_missing=True, skip_empty=True)"
+    )
     for name in targets.NAMES:
-        code = (
-            "import coverage, sys; c = coverage.Coverage(branch=True, data_file=None, config_file=False); c.start();"
-            f"from tests.fuzz import targets, corpora; t = targets.load({name!r});"
-            f"[t.check(path.read_bytes()) for path in corpora.files({name!r})]; c.stop();"
-            "about = [f'{corpora.PACKAGE}/{one}' for one in {targets.ABOUT[name]}];"
-            "c.report(include=about, show_missing=True, skip_empty=True)"
-        )
-        print(f"{name}: {len(corpora.files(name))} inputs")
-        subprocess.run([sys.executable, "-c", code], check=True)
+        print(f"{name}: {len(corpora.files(name))} inputs", flush=True)
+        subprocess.run([sys.executable, "-c", code, name], check=True)
     return 0
 
 

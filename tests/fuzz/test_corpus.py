@@ -79,6 +79,15 @@ def test_the_targets_are_listed() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(targets.NAMES)
 
 
+def test_what_the_corpus_reaches_is_told_of_each_target() -> None:
+    done = command("coverage")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if line.endswith(" inputs")] == list(targets.NAMES)
+    for path in {path for about in targets.ABOUT.values() for path in about}:
+        assert any(line.split()[0].endswith(path) for line in lines if line), path
+
+
 def test_a_short_search(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="the search needs atheris: pip install -e '.[fuzz]'")
     done = command("dates", "--inputs", "500", "--jobs", "2", "--work", str(tmp_path))
