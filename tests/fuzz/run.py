@@ -143,6 +143,7 @@ def _start(
         f"-max_len={targets.load(name).LONGEST}",
         f"-seed={seed}",
         f"-timeout={SLOWEST}",
+        f"-report_slow_units={SLOWEST}",
         f"-rss_limit_mb={MEMORY}",
         f"-artifact_prefix={artifacts}/{name}-",
         *("-print_final_stats=1", "-reload=10"),
