@@ -65,6 +65,18 @@ PLANTS: Final[dict[str, list[Plant]]] = {
             "if metadata:",
         ),
         plant(
+            "an id that waits for its blank line is forgotten where an event comes first",
+            "protocol.sse:WakeParser.feed",
+            "self._id == self.last_event_id\n",
+            "True\n",
+        ),
+        plant(
+            "what begins and ends as an event is one for the wakes",
+            "protocol.sse:WakeParser.feed",
+            'and data.find(b"\\n") == len(data) - 2',
+            "",
+        ),
+        plant(
             "line ends do not count towards the limit",
             "protocol.sse:EventParser._interpret",
             "            size += len(line) + 1\n",

@@ -164,7 +164,10 @@ class EventParser(_Stream):
             if self._between and data[:6] == b"data: " and data[-2:] == b"\n\n" and len(data) - 2 < self._limit:
                 value = data[6:-2]
                 if _LF not in value:
-                    return [_new(Event, ("message", value.decode("utf-8", "replace"), self.last_event_id))]
+                    try:
+                        return [_new(Event, ("message", value.decode(), self.last_event_id))]
+                    except UnicodeDecodeError:
+                        pass  # The long way: to ask for U+FFFD beforehand costs every event.
             if self._ready and _LF not in data:
                 self._between = False
                 line = self._line
@@ -296,8 +299,18 @@ class WakeParser(_Stream):
     def feed(self, data: bytes | bytearray | memoryview) -> bool:
         """Whether `data` held a data line: `data_line`, which see. Raises `TypeError` for what is no bytes."""
         self.data_line = False
-        if self._line.startswith(b"data:") and type(data) is bytes and not (_LF in data or _CR in data):
-            return False  # More of a line that has been told of.
+        if type(data) is bytes and self._beginning is None and not self._after_cr and _CR not in data:
+            if self._line:
+                if self._line.startswith(b"data:") and _LF not in data:
+                    return False  # More of a line that has been told of.
+            elif (
+                self._id == self.last_event_id
+                and data[:5] == b"data:"
+                and data[-2:] == b"\n\n"
+                and data.find(b"\n") == len(data) - 2
+            ):
+                self.data_line = True  # One event and nothing else, as nearly always.
+                return True
         if type(data) is bytes and self._beginning is None and len(data) <= _PIECE:
             self._read(data)
         else:
