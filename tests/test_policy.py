@@ -291,7 +291,7 @@ class Puppets:
         if not life.clean:
             raise ConnectionBroken("broken")
 
-    def run(self, hours: float) -> None:
+    def begin(self, record: Record) -> Coroutine[None]:
         plan = make_plan(
             "http://relay.test/",
             headers=None,
@@ -303,8 +303,10 @@ class Puppets:
             backoff=Backoff(),
             tls=None,
         )
-        sink = WakeSink()
-        coroutine = keep_alive(self, plan, Record("", plan.backoff), sink, persistent=True)  # type: ignore[arg-type]  # opens nothing
+        return keep_alive(self, plan, record, WakeSink(), persistent=True)  # type: ignore[arg-type]  # opens nothing
+
+    def run(self, hours: float) -> None:
+        coroutine = self.begin(Record("", Backoff()))
         until = self.clock + hours * 3600
         while self.clock < until:
             step = next(coroutine)
@@ -319,6 +321,38 @@ class Puppets:
             while last < len(self.begun) and self.begun[last] <= start + 3600:
                 last += 1
             yield last - first, any(began <= start + 3600 and ended >= start for began, ended in self.healthy)
+
+
+class TestAFaultOfOurOwn:
+    """It ends nothing: all begins anew after the longest pause; and whoever is closed in that pause is closed."""
+
+    @pytest.fixture(autouse=True)
+    def faulty(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object) -> Coroutine[None]:
+            raise LookupError("a slip of ours")
+
+        monkeypatch.setattr(source, "_one_after_another", fail)
+
+    def test_closed_in_the_pause(self) -> None:
+        record = Record("", Backoff())
+        coroutine = Puppets([CLOSED_AT_ONCE]).begin(record)
+        assert isinstance(next(coroutine), Wait)
+        assert record.phase == "backing off"
+        coroutine.close()
+        assert record.phase == "closed"
+
+    def test_a_log_that_fails_too_makes_no_haste(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(_: str) -> None:
+            raise ValueError("a filter of the host's")
+
+        monkeypatch.setattr(source, "warn", fail)
+        world = Puppets([CLOSED_AT_ONCE])
+        coroutine = world.begin(Record("", Backoff()))
+        for _ in range(3):
+            step = next(coroutine)
+            assert isinstance(step, Wait)
+            assert step.deadline == world.clock + Backoff().maximum
+            world.clock = step.deadline
 
 
 def play(lives: list[Life], hours: float) -> Puppets:

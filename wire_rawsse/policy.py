@@ -33,8 +33,8 @@ CLEAN_CLOSE_WITHIN: Final = 1.0
 class _Numbers:
     """Named numbers that belong together: checked when they are made, then frozen, and equal by value.
 
-    A frozen dataclass would be the same, but compiles its methods at each import: half a millisecond for each of the
-    classes below, which is more than all the rest of this module takes.
+    A frozen dataclass would be much the same, but compiles its methods at each import: half a millisecond for each of
+    the classes below, which is more than all the rest of this module takes.
     """
 
     __slots__: tuple[str, ...] = ()

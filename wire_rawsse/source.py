@@ -71,8 +71,11 @@ def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, per
 
     Whatever goes wrong in here is an end to be told to the sink; only what the host throws in passes through.
     """
+    fault: Exception | None = None
     while True:
         try:
+            if fault is not None:
+                yield from _after_a_fault(world, plan, record, sink, fault)
             if record.phase == "closed":
                 record.enter("idle", world.wall())  # Begun anew.
             yield from _one_after_another(world, plan, record, sink, persistent)
@@ -82,15 +85,14 @@ def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, per
         except BaseException:  # Closed, or a signal handler of the host's raised in here.
             record.ended(None, None, world.wall())
             raise
-        yield from _after_a_fault(world, plan, record, sink, fault)
 
 
 def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fault: Exception) -> Coroutine[None]:
     """A fault of ours between two streams. It ends nothing either: it is told, and all begins anew, unhurried."""
     error, pause = _internal(fault), plan.backoff.maximum
-    warn(f"{plan.url.shown}: {error}; trying again in {pause:.1f} s")
     try:
         record.ended(error, pause, world.wall())
+        warn(f"{plan.url.shown}: {error}; trying again in {pause:.1f} s")
         yield from _tell_end(sink, error, pause)
     except Exception:
         pass  # The same fault again, as it may be: it has been told.

@@ -1,7 +1,9 @@
 """What the CPython floors share: a connected socket that has sent its request. No parser, no reconnect, no deadline.
 
-A floor is what no library on CPython can go below while it wakes the same main thread in the same way. It looks at no
-byte: whatever `recv` gives is a wake. The head of the response is read up here, so that it is none.
+A floor is the least that a program on CPython does when it wakes the same main thread in the same way. It looks at no
+byte: whatever `recv` gives is a wake. It asks for 64 KiB at a time, as such programs do; less would save it a large
+allocation, which is why a library that asks for less can come near it, and over TLS even below. The head of the
+response is read up here, so that it is none.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -351,6 +351,43 @@ def test_a_fork_between_two_reads_of_a_record(serve: Serve, ca_file: str, monkey
         Child(lambda: raises_closed(lambda: subscriber.wait(0))).check()
         assert subscriber.wait(PATIENCE)
         assert subscriber.state.reconnect_count == 0
+
+
+def test_a_fork_right_behind_the_poll(serve: Serve, ca_file: str, tls: bool) -> None:
+    """In a signal handler that runs when the poll has returned: nothing of what it has told is the child's."""
+    children: list[Child] = []
+
+    class Forks:
+        def __init__(self, poller: Any) -> None:
+            self.poller = poller
+
+        def poll(self, limit: float, few: int) -> Any:
+            events = self.poller.poll(limit, few)
+            if not children:
+                children.append(Child(None))
+            return events
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.poller, name)
+
+    server = serve(tls=tls)
+    with StreamSubscriber(server.url, tls=ca_file if tls else None, backoff=NEVER) as subscriber:
+        assert subscriber.wait(PATIENCE)
+        assert not subscriber.wait(0)
+        loop = subscriber._loop
+        loop._poller = loop._watch.poller = Forks(loop._poller)  # type: ignore[assignment]  # all of it that is used
+        server.peer().say(b"data: x\n\n")
+        verdict = "it was woken"
+        try:
+            subscriber.wait(PATIENCE)
+        except ClosedError:
+            verdict = "fine"
+        except BaseException:
+            verdict = traceback.format_exc()
+        if children[0].pid == 0:
+            children[0].tell(verdict)
+        assert verdict == "it was woken"
+        children[0].check()
 
 
 def test_sockets_are_not_inherited_by_a_program(serve: Serve, ca_file: str) -> None:

@@ -6,10 +6,17 @@ import os
 import ssl
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import ModuleType
 
 import certifi
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from tests.support.fixtures import Serve
 from tests.support.server import stall, tls
@@ -143,6 +150,34 @@ class TestTrust:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
         assert under_test._certifi_file() == str(authority.file)
         assert context_for(None).cert_store_stats()["x509"] == 1
+
+    def test_certifi_is_asked_where_it_does_not_say_what_it_was_loaded_from(
+        self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As in a frozen program."""
+        frozen = ModuleType("certifi")
+        frozen.where = lambda: str(authority.file)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "certifi", frozen)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+        assert context_for(None).cert_store_stats()["x509"] == 1
+
+    def test_a_file_of_more_than_certificates_is_read_whole(
+        self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As a distribution or a company may put it in the place of certifi's."""
+        now = datetime.now(timezone.utc)
+        revoked = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")]))
+            .last_update(now)
+            .next_update(now + timedelta(days=1))
+            .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        )
+        file = tmp_path / "more.pem"
+        file.write_bytes(revoked.public_bytes(Encoding.PEM) + authority.file.read_bytes())
+        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(file))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+        assert context_for(None).cert_store_stats() == {"x509": 1, "crl": 1, "x509_ca": 1}
 
     def test_a_root_that_both_bring_is_kept_once(
         self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

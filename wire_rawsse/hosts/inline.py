@@ -100,9 +100,9 @@ class Loop(Turns):
     def run(self, timeout: float | None = None, tell: Callable[[], object] | None = None) -> bool:
         """Run the tasks until one signals (True), `timeout` seconds pass or `close` is called (False).
 
-        `tell` is called once where this gives True, and that at the moment of the wake: before anything is tidied up,
-        let go of or returned from. Raises `BusyError` where another thread is in here, `ClosedError` after `close`;
-        nothing else.
+        `tell` is called once where this gives True: before it returns, and where there is one stream, nearly always at
+        the moment of the wake, before anything is tidied up. Raises `BusyError` where another thread is in here,
+        `ClosedError` after `close`; nothing else.
         """
         if self.closing:
             self._check_open()
@@ -133,7 +133,7 @@ class Loop(Turns):
                         if length(data) == room:
                             data = self._with_rest(receive, data)
                     except OSError as error:
-                        if not isinstance(error, receive.again):
+                        if not isinstance(error, receive.again) or isinstance(error, receive.again_write):
                             self._refused(receive, error, monotonic())
                             continue
                     else:
@@ -157,8 +157,8 @@ class Loop(Turns):
                 busy.release()
                 if self.closing:
                     self._tear_down_if_idle()
-            if self._forked and isinstance(error, (OSError, ValueError)):
-                self._check_open()  # In its sleep, and this is the child: there is no poller any more.
+            if self._forked and isinstance(error, Exception):
+                self._check_open()  # While it ran, and this is the child: there is neither poller nor socket any more.
             raise
         busy.release()
         if self.closing:

@@ -1,4 +1,4 @@
-"""The thread host: a subscriber's `wait` in one daemon thread, and a `WakeChannel` for whoever sleeps elsewhere."""
+"""The thread host: a subscriber's loop in one daemon thread, and a `WakeChannel` for whoever sleeps elsewhere."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class SubscriberThread(threading.Thread):
     """Runs `loop`, which is the subscriber's, until `stop()`; a daemon thread, so it never holds up the interpreter's
     exit. Started by its maker.
 
-    The loop itself sets the channel, at the moment at which it knows: whoever sleeps on it would else wait until all of
-    `wait` has been returned from.
+    The loop itself sets the channel, as soon as it knows: whoever sleeps on it would else wait until all of `run` has
+    been returned from.
     """
 
     def __init__(self, wake: WakeChannel, subscriber: Subscriber, loop: Loop) -> None:

@@ -45,7 +45,7 @@ class Turns:
         self._sole: Task | None = None
         self._expected: Receive | None = None
         """The only task that there is, and its wait, where the next event is most likely to be the bytes for it."""
-        # These four one after the other: a wake touches them all, and so they share a line of the processor's cache.
+        # These four one after the other: a wake touches them all, and mostly they share a line of the cache.
         self._caught: bytes | None = None
         """What was received for it, of which neither its clock nor its coroutine knows yet."""
         self._caught_at = 0.0
@@ -98,7 +98,7 @@ class Turns:
         self._expected = None
         if self._woken:
             return 0
-        if soonest > began and alone:
+        if soonest > began and len(self._tasks) == 1:  # Asked again: the chore may have ended a task.
             receive = self._tasks[0].receive
             if receive is not None and receive.hint is not None:
                 self._sole, self._expected = self._tasks[0], receive

@@ -128,27 +128,38 @@ def _build(trust: object) -> ssl.SSLContext:
 
 
 def _load_default_roots(context: ssl.SSLContext) -> None:
-    """Certifi's roots are the second, and one by one: OpenSSL drops each that the system's store has brought already.
-
-    A whole file is parsed before any of it is dropped, which leaves half a MiB of holes behind.
-    """
     try:
         context.load_default_certs()
     except OSError:
         pass  # Certifi's may do.
     try:
-        with open(_certifi_file(), encoding="ascii", errors="ignore") as lines:
-            certificate = ""
-            for line in lines:
-                certificate += line
-                if line.startswith("-----END "):
-                    context.load_verify_locations(cadata=certificate)
-                    certificate = ""
+        _load_one_by_one(context, _certifi_file())
     except (ImportError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _FOR_WANT_OF_ROOM:
             # It passes, and a context without these roots would be kept for ever.
             raise TrustError(f"certifi's roots cannot be read: {error.strerror}") from error
         # The system's own store may do.
+
+
+def _load_one_by_one(context: ssl.SSLContext, path: str) -> None:
+    """Load a file of certificates so that OpenSSL drops each at once that the context has already.
+
+    A whole file is parsed before any of it is dropped, which leaves half a MiB of holes behind.
+    """
+    import ssl
+
+    with open(path, encoding="ascii", errors="ignore") as lines:
+        certificate = ""
+        for line in lines:
+            certificate += line
+            if line.startswith("-----END "):
+                try:
+                    context.load_verify_locations(cadata=certificate)
+                except ssl.SSLError:
+                    # A CRL, for instance, or a certificate with trust settings, in a file of the distribution's own.
+                    context.load_verify_locations(cafile=path)
+                    return
+                certificate = ""
 
 
 def _certifi_file() -> str:
@@ -159,7 +170,10 @@ def _certifi_file() -> str:
     """
     from importlib.util import find_spec
 
-    found = find_spec("certifi")
+    try:
+        found = find_spec("certifi")
+    except ValueError:  # It is loaded and does not say from where, as in a frozen program.
+        found = None
     if found is not None and found.origin is not None:
         path = os.path.join(os.path.dirname(found.origin), "cacert.pem")
         if os.path.isfile(path):
