@@ -133,7 +133,7 @@ class Loop(Turns):
                         if length(data) == room:
                             data = self._with_rest(receive, data)
                     except OSError as error:
-                        if not isinstance(error, receive.again) or isinstance(error, receive.again_write):
+                        if not isinstance(error, receive.again):
                             self._refused(receive, error, monotonic())
                             continue
                     else:
