@@ -96,6 +96,7 @@ def _cell(place: tuple[str, ...], runs: list[Outcome]) -> Outcome:
         "runs": len(runs),
         "kept": len(runs) - len(bad),
         "command": first["command"],
+        "ended_by_silence": sum(bool(found) for found in _found(runs, "no reconnect")) if not bad else 0,
         "clock": "/".join(sorted({one["clock"] for one in noticed})),
         "noticed": spread(one["seconds"] for one in noticed),
         "notice_bound": noticed[0]["within"] if noticed else None,
@@ -115,7 +116,7 @@ def _own(lines: Sequence[str]) -> list[str]:
     return [line[:_CHARACTERS] for line in lines if " 127.0.0.1:" not in line][:_SOCKETS]
 
 
-def _found(runs: Iterable[Outcome], name: str) -> list[float]:
+def _found(runs: Iterable[Outcome], name: str) -> list[Any]:
     return [check["found"] for run in runs for check in run.get("checks", ()) if check["name"] == name]
 
 
@@ -167,8 +168,9 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         *_grid(usuals),
         "",
         "Each figure is the time to notice, from the start of the clock named beside it; *lives* is a stream that was "
-        "not to end, and did not; – makes no sense. Where a fault concerns new connections and the stream is past the "
-        "place, somebody else's connection met it, and the stream lived.",
+        "not to end, and did not; *silent too long* counts the runs in which the wire brought nothing for 0.8 × read "
+        "or more, so that a clock of silence might end it, and did; – makes no sense. Where a fault concerns new "
+        "connections and the stream is past the place, somebody else's connection met it, and the stream lived.",
         "",
         "## How long until the stream was back",
         "",
@@ -221,6 +223,8 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
             f"{max(numbers):.4g}" if numbers and name in ("state true", "state true again", "cpu", "mended") else ""
         )
         kept = sum(check["kept"] for check in own)
+        if name == "no reconnect":
+            largest = f"{sum(bool(check['found']) and check['kept'] for check in own)} silent too long"
         lines.append(f"| {texts.get(name, name)} | {len(own)} | {kept} | {largest} |")
     return lines
 
@@ -228,11 +232,18 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
 def _grid(cells: Sequence[Outcome]) -> list[str]:
     def text(cell: Outcome) -> str:
         if cell["noticed"] is None:
-            return "lives" if cell["status"] == KEPT else "**not kept**"
+            return _lives(cell)
         noticed = f"{_seconds(cell['noticed'])} ({cell['clock']}, {cell['notice_bound']:g})"
         return noticed if cell["status"] == KEPT else f"**{noticed}**"
 
     return _by_phase(FAULTS, cells, text)
+
+
+def _lives(cell: Outcome) -> str:
+    if cell["status"] != KEPT:
+        return "**not kept**"
+    ended = cell["ended_by_silence"]
+    return f"silent too long in {ended} of {cell['runs']}" if ended else "lives"
 
 
 def _mends(cells: Sequence[Outcome]) -> list[str]:
@@ -257,9 +268,7 @@ def _rows(cells: Sequence[Outcome]) -> list[str]:
     lines = ["| fault | phase | host | transport | consumer | noticed | by | bound | back |", "|---" * 9 + "|"]
     for cell in cells:
         bound = f"{cell['notice_bound']:g}" if cell["notice_bound"] is not None else ""
-        noticed = (
-            _seconds(cell["noticed"]) if cell["noticed"] else "lives" if cell["status"] == KEPT else "**not kept**"
-        )
+        noticed = _seconds(cell["noticed"]) if cell["noticed"] else _lives(cell)
         place = " | ".join(cell[name] for name in ("fault", "phase", "host", "transport", "consumer"))
         lines.append(f"| {place} | {noticed} | {cell['clock']} | {bound} | {_seconds(cell['mended'])} |")
     return lines

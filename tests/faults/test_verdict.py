@@ -174,7 +174,10 @@ def test_what_is_to_be_survived_must_cost_no_reconnect() -> None:
     survived = bounds.promise(Expectation(Kind.SURVIVED, "streaming"), SETUP)
     soon = late(6.0, "peer heard=5.9 Truncated")
     assert "no reconnect" in broken(good(promise=survived, **soon))
-    assert "no reconnect" not in broken(good(promise=survived)), "silence of 0.8 × read and more excuses it"
+    assert "no reconnect" in broken(good(promise=survived)), "whatever the daemon says that it has not heard"
+    assert "no reconnect" in broken(good(promise=survived, silence=1.9))
+    assert "no reconnect" not in broken(good(promise=survived, silence=2.0)), "0.8 × read and more, on the wire"
+    assert "no reconnect" in broken(good(promise=survived, silence=2.0, **soon)), "but not by another clock"
 
 
 SOURCE = Setup(consumer="source")

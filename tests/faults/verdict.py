@@ -45,6 +45,7 @@ def judge(found: Measured, setup: Setup, fault: Fault) -> list[Check]:
     return checks
 
 
+_OF_SILENCE: Final = ("read", "keepalive")
 _PHASE_OF: Final = {"attempt": "resolving", "dial": "connecting", "tunnel": "tunnel", "request": "head"}
 """In which phase a clock begins that is the attempt's own."""
 
@@ -68,11 +69,13 @@ def _notice(found: Measured, setup: Setup) -> list[Check]:
     promise = found.promise
     failures = [line for line in found.lines[found.mark :] if line.word == "failed"]
     if promise.survives:
-        told = [line.words for line in failures if line.first not in promise.allowed]
-        silence = max(map(_silence, failures), default=0.0) if found.silence is None else found.silence
-        if silence >= bounds.SURVIVABLE * setup.settings.read:
-            return [Check("no reconnect", True, told, f"may be: {silence:.1f} s of silence, 0.8 × read or more")]
-        return [Check("no reconnect", not told, told, "none")]
+        broken = [line for line in failures if line.first not in promise.allowed]
+        told, bound = [line.words for line in broken], "none"
+        if found.silence is not None and found.silence >= bounds.SURVIVABLE * setup.settings.read:
+            # Seen on the wire, not told by the daemon. Only a clock of silence may make anything of it.
+            bound = f"by {'/'.join(_OF_SILENCE)}: {found.silence:.1f} s of silence, 0.8 × read or more"
+            broken = [line for line in broken if line.first not in _OF_SILENCE]
+        return [Check("no reconnect", not broken, told, bound)]
     seconds = notice_seconds(found, setup)
     if seconds is None:
         return [Check("noticed", False, "never", promise.within)]
@@ -83,11 +86,6 @@ def _notice(found: Measured, setup: Setup) -> list[Check]:
         Check("noticed", least <= seconds <= promise.within, round(seconds, 3), promise.within),
         *([Check("clock", clock in promise.clocks, clock, "/".join(promise.clocks))] if clock else []),
     ]
-
-
-def _silence(line: Line) -> float:
-    heard = line.named("heard")
-    return 0.0 if heard is None else line.at - heard
 
 
 def _mend(found: Measured) -> list[Check]:
