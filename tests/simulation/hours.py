@@ -84,7 +84,8 @@ def _hour(fault: Fault, setting: Setting, seed: str) -> Cost:
     side, kernel = life.sides[0], life.kernel
     life.host.run(kernel.now + 20)  # All is well.
     life.weather_changed(+1)
-    begun, healthy = side.watch.begun, side.watch.healthy_streams
+    watch = side.watch
+    begun, healthy = watch.begun - watch.never_begun, watch.healthy_streams
     until = kernel.now + HOUR
     harmed = -1
     """The stream that the fault was last brought upon, by its number."""
@@ -112,7 +113,7 @@ def _hour(fault: Fault, setting: Setting, seed: str) -> Cost:
     kernel.after(1, drop)
     life.host.run(until)
     life.close()
-    attempts, lived = side.watch.begun - begun, side.watch.healthy_streams - healthy
+    attempts, lived = watch.begun - watch.never_begun - begun, watch.healthy_streams - healthy
     where = f"{setting.scheme}, {setting.sink}"
     return Cost(fault, attempts, lived, where)
 

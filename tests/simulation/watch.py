@@ -80,9 +80,10 @@ class Watch:
         self.streams = 0
         """Connections that came about."""
         self.live: Socket | None = None
-        self.begun = 0
+        self.begun = self.never_begun = 0
         self.healthy_streams = 0
-        """How many connections were attempted, and how many of them were healthy."""
+        """How many connections were attempted, how many of them got no further than the look-up before their stream was
+        removed, and how many were healthy."""
         self._restarted_at: float | None = None
         self._owes_wake = False
         self._drip_at: float | None = None
@@ -118,6 +119,7 @@ class Watch:
         self.absent = True
         if self.record.phase == "resolving" and self._attempts:
             self._attempts.pop()  # A connection that never began.
+            self.never_begun += 1
 
     # What the host does.
 
