@@ -13,6 +13,7 @@ from wire_rawsse.errors import (
     ReadTimeout,
     ResponseTimeout,
 )
+from wire_rawsse.hosts.task import ANSWERS_WITHIN
 
 ROUND_TRIP = 2 * LATENCY
 HOUR = 3600.0
@@ -96,6 +97,41 @@ def test_a_time_out_that_passed_while_we_were_stopped_is_judged_by_another_look(
     scene.at(last + 76, scene.relay.go_on)
     scene.run(last + 300)
     assert scene.only.ends == []
+    scene.close()
+
+
+@pytest.mark.parametrize("url, proxy", [(HTTP, False), (HTTPS, False), (HTTPS, True)])
+@pytest.mark.parametrize("step", range(1, 8))
+def test_who_is_stopped_past_its_budget_has_left_what_it_had_at_its_last_look(url: str, proxy: bool, step: int) -> None:
+    """What it waits for comes meanwhile, and many more steps are to follow. A poll that was stopped has not looked."""
+    scene = Single(url=url, proxy=proxy)
+    scene.found.delay = LATENCY
+    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
+    scene.at((step - 0.5) * LATENCY, scene.kernel.stop, 100)
+    scene.run(130)
+    assert scene.phase == "streaming"
+    assert scene.only.ends == []
+    scene.close()
+
+
+def test_a_look_up_that_was_stopped_with_its_host_has_a_moment_to_answer() -> None:
+    scene = Single()
+    scene.found.delay = 30.0625  # A sixteenth of a second after the host has gone on.
+    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
+    scene.at(5, scene.kernel.stop, 25)
+    scene.run(40)
+    assert scene.phase == "streaming"
+    assert scene.only.ends == []
+    scene.close()
+
+
+def test_and_no_more_than_a_moment() -> None:
+    scene = Single()
+    scene.found.delay = 1000
+    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
+    scene.at(5, scene.kernel.stop, 25)
+    scene.run(40)
+    assert scene.ends == [30 + ANSWERS_WITHIN]
     scene.close()
 
 

@@ -54,6 +54,8 @@ NO_DOUBT: Final = 0.02
 """Seconds; a host that has slept until a deadline and comes so shortly after it finds what came just then. Otherwise
 a peer that drips in step with its deadline, one byte just when it passes, would push it ahead for ever. A host that was
 elsewhere is late even then: one that looks in every 5 s could else not connect within 10."""
+ANSWERS_WITHIN: Final = 0.125
+"""Seconds: so long a thread of ours may take to go on and to pass on an answer that has come while all were stopped."""
 MOST_DOUBTS: Final = 16
 """How often one deadline gives a late host's stream the benefit of the doubt: more than a connection has steps. A peer
 that drips has something to be found each time, and would stop the clock for ever. Afterwards it is judged unheard."""
@@ -85,6 +87,7 @@ class Task:
         "_lag",
         "_loop",
         "_now",
+        "_spared",
         "coroutine",
         "due",
         "error",
@@ -103,6 +106,7 @@ class Task:
         self._lag = 0.0
         self._doubted = 0.0
         self._doubts = 0
+        self._spared: tuple[float, float] | None = None
         self._now = self.looked = loop.system.monotonic()
         self.name = name
         self.wait: Wait | None = None
@@ -161,6 +165,9 @@ class Task:
 
     def found(self, real: float, looked: float) -> None:
         """Set the clock for an answer that was found at `real`, where the loop had last looked in vain at `looked`."""
+        if self._spared is not None:
+            self._lag, looked = self._spared
+            self._spared = None
         now = real - self._lag
         if self.wait is not None and now >= self.wait.deadline:
             deadline = self.wait.deadline
@@ -191,11 +198,25 @@ class Task:
     def expired(self, real: float) -> None:
         """Set the clock for a deadline that has passed by `real` with no answer."""
         assert self.wait is not None
+        self._spared = None
         self._now = self.wait.deadline
         self._lag = real - self._now
         self.looked = real
         self.given = None
         self.due = True
+
+    def spare(self, real: float, looked: float) -> None:
+        """Leave the thread that is to answer a moment: it may have been stopped until `real`, as its host was.
+
+        What it says in that moment is taken as if it had been there at `real`, and nobody had looked since `looked`.
+        """
+        assert self.wait is not None
+        latest = self.wait.deadline - ANSWERS_WITHIN
+        if real - self._lag > latest and not self.beyond_doubt:
+            self._doubts = self._doubts + 1 if self.wait.deadline == self._doubted else 1
+            self._doubted = self.wait.deadline
+            self._spared = self._lag, looked
+            self._lag = real - latest
 
     @property
     def beyond_doubt(self) -> bool:

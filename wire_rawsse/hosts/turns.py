@@ -15,7 +15,7 @@ from typing import Final
 
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import FEW_EVENTS, Watch
-from wire_rawsse.hosts.task import Chore, System, Task
+from wire_rawsse.hosts.task import NO_DOUBT, Chore, System, Task
 from wire_rawsse.waits import FEW_BYTES, READ, SIGNAL, WRITE, Receive, Step, Wait
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -38,8 +38,9 @@ class Turns:
         self.chore: Chore | None = None
         self._looked = 0.0
         """When the last poll returned; while something is `_caught`, the one before it."""
-        self._began = self._soonest = self._until = 0.0
-        """When this poll or the last one began, the deadline that comes first, and when `run` is to return."""
+        self._began = self._ends = self._soonest = self._until = 0.0
+        """When this poll or the last one began and was to end, the deadline that comes first, and when `run` is to
+        return."""
         self._woken = self._last = False
         """Somebody has signalled. There is no time for another poll."""
         self._sole: Task | None = None
@@ -91,7 +92,7 @@ class Turns:
         alone = len(self._tasks) == 1
         if self._last or (self._woken and self.chore is None and alone):
             return None  # With nobody else to be attended to there is no reason to look around first.
-        began = self._began = self._monotonic()
+        began = self._began = self._ends = self._monotonic()
         if self.chore is not None and self.chore.wanted() <= began:
             self.chore.run(began)
         self._soonest = soonest = self._nearest()
@@ -102,7 +103,9 @@ class Turns:
             receive = self._tasks[0].receive
             if receive is not None and receive.hint is not None:
                 self._sole, self._expected = self._tasks[0], receive
-        return max(0, min(soonest - began, self._until - began, _LONGEST_POLL))
+        limit = max(0, min(soonest - began, self._until - began, _LONGEST_POLL))
+        self._ends = began + limit
+        return limit
 
     def _after_sleep(self, events: list[tuple[int, int]]) -> bool:
         """Find an owner for each event, and who is overdue. True: somebody signals.
@@ -132,6 +135,13 @@ class Turns:
             if not task.due and task.throw is None:
                 task.expired(real)
         self._have_looked(real)
+        if not events and real > self._ends + NO_DOUBT:
+            # Stopped in its sleep, as like as not: CPython's poll, its time being over, gives nothing then, and has
+            # looked at its beginning only. And so were the threads that look names up.
+            self._looked = self._began
+            for task in self._tasks:
+                if task.wait is not None and task.wait.answer is not None and not task.due:
+                    task.spare(real, self._began)
         return self._woken
 
     def _have_looked(self, real: float) -> None:
