@@ -127,7 +127,7 @@ def test_a_look_up_that_was_stopped_with_its_host_has_a_moment_to_answer() -> No
 
 def test_and_no_more_than_a_moment() -> None:
     scene = Single()
-    scene.found.delay = 1000
+    scene.found.delay = 500
     scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
     scene.at(5, scene.kernel.stop, 25)
     scene.run(40)
