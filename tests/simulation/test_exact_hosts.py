@@ -19,6 +19,12 @@ ROUND_TRIP = 2 * LATENCY
 HOUR = 3600.0
 
 
+def stop_asleep(scene: Single, when: float, seconds: float) -> None:
+    """SIGSTOP to a host that sleeps: its poll, which was over meanwhile, gives nothing."""
+    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # Else every second one looks once more.
+    scene.at(when, scene.kernel.stop, seconds)
+
+
 # A host that is busy elsewhere.
 
 
@@ -92,8 +98,7 @@ def test_a_time_out_that_passed_while_we_were_stopped_is_judged_by_another_look(
     scene.run(30)
     stop(scene.relay)
     last = scene.phases[-1][0]
-    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
-    scene.at(last + 74, scene.kernel.stop, 100)
+    stop_asleep(scene, last + 74, 100)
     scene.at(last + 76, scene.relay.go_on)
     scene.run(last + 300)
     assert scene.only.ends == []
@@ -106,8 +111,7 @@ def test_who_is_stopped_past_its_budget_has_left_what_it_had_at_its_last_look(ur
     """What it waits for comes meanwhile, and many more steps are to follow. A poll that was stopped has not looked."""
     scene = Single(url=url, proxy=proxy)
     scene.found.delay = LATENCY
-    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
-    scene.at((step - 0.5) * LATENCY, scene.kernel.stop, 100)
+    stop_asleep(scene, (step - 0.5) * LATENCY, 100)
     scene.run(130)
     assert scene.phase == "streaming"
     assert scene.only.ends == []
@@ -117,8 +121,7 @@ def test_who_is_stopped_past_its_budget_has_left_what_it_had_at_its_last_look(ur
 def test_a_look_up_that_was_stopped_with_its_host_has_a_moment_to_answer() -> None:
     scene = Single()
     scene.found.delay = 30.0625  # A sixteenth of a second after the host has gone on.
-    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
-    scene.at(5, scene.kernel.stop, 25)
+    stop_asleep(scene, 5, 25)
     scene.run(40)
     assert scene.phase == "streaming"
     assert scene.only.ends == []
@@ -128,8 +131,7 @@ def test_a_look_up_that_was_stopped_with_its_host_has_a_moment_to_answer() -> No
 def test_and_no_more_than_a_moment() -> None:
     scene = Single()
     scene.found.delay = 500
-    scene.kernel.random.random = lambda: 0.0  # type: ignore[method-assign]  # The poll that was stopped finds nothing.
-    scene.at(5, scene.kernel.stop, 25)
+    stop_asleep(scene, 5, 25)
     scene.run(40)
     assert scene.ends == [30 + ANSWERS_WITHIN]
     scene.close()
