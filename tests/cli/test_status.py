@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from wire_rawsse.wire.state_file import SCHEMA, rfc3339
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    """A healthy state, written by this very process just now."""
+    """A healthy state, written by this very process just now.
+
+    Call it in the test: what is made when the tests are collected is stale by the end of a long run.
+    """
     whole = {
         "schema": SCHEMA,
         "ts": rfc3339(time.time()),
@@ -42,22 +46,25 @@ GONE = 2**22 + 1  # Beyond Linux's largest pid.
 
 
 @pytest.mark.parametrize(
-    ("content", "status", "verdict", "told"),
+    ("made", "status", "verdict", "told"),
     [
-        (document(), 0, "connected", "stream: connected (last event never, reconnects 3)"),
-        (document(endpoints=down()), 1, "degraded", "1 of 2 endpoints down"),
-        (document(state="reconnecting", endpoints=[]), 1, "degraded", "stream: reconnecting"),
-        (document(pid=GONE), 2, "stale", "is gone"),
-        (document(ts=rfc3339(time.time() - 3600)), 2, "stale", "was written"),
-        (document(schema="v2"), 2, "unknown", "expected the schema"),
-        ({}, 2, "unknown", "expected the schema"),
-        (None, 2, "unknown", "holds null"),
-        ("{", 2, "unknown", "is not JSON"),
-        ("", 2, "unknown", "is not JSON"),
+        (document, 0, "connected", "stream: connected (last event never, reconnects 3)"),
+        (lambda: document(endpoints=down()), 1, "degraded", "1 of 2 endpoints down"),
+        (lambda: document(state="reconnecting", endpoints=[]), 1, "degraded", "stream: reconnecting"),
+        (lambda: document(pid=GONE), 2, "stale", "is gone"),
+        (lambda: document(ts=rfc3339(time.time() - 3600)), 2, "stale", "was written"),
+        (lambda: document(schema="v2"), 2, "unknown", "expected the schema"),
+        (dict, 2, "unknown", "expected the schema"),
+        (lambda: None, 2, "unknown", "holds null"),
+        (lambda: "{", 2, "unknown", "is not JSON"),
+        (lambda: "", 2, "unknown", "is not JSON"),
     ],
     ids=["well", "one-down", "reconnecting", "gone", "old", "schema", "empty-object", "null", "half", "empty"],
 )
-def test_the_status_is_the_exit_status(content: Any, status: int, verdict: str, told: str, home: Path) -> None:
+def test_the_status_is_the_exit_status(
+    made: Callable[[], Any], status: int, verdict: str, told: str, home: Path
+) -> None:
+    content = made()
     folder = home / "state" / "wire"
     folder.mkdir(parents=True)
     (folder / "stream_state.json").write_text(content if isinstance(content, str) else json.dumps(content))

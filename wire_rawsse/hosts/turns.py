@@ -37,8 +37,8 @@ class Turns:
         self._bell: Bell | None = None
         self.chore: Chore | None = None
         self._looked = 0.0
-        """When the last poll returned, or began, where the host was stopped in it; while something is `_caught`, that of
-        the one before it."""
+        """When the last poll returned, or began, where the host was stopped in it. That of the poll before, while
+        something is `_caught`."""
         self._began = self._ends = self._soonest = self._until = 0.0
         """When this poll or the last one began and was to end, the deadline that comes first, and when `run` is to
         return."""
