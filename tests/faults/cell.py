@@ -1,14 +1,16 @@
 """One cell, from an empty world to what was measured.
 
-Two rounds without any fault come first. The one loads what is loaded once, the other is the measure for the rest: what
-a living stream holds, what an event costs, and that nothing is left when it is closed. The third round is the test.
-While it lasts an event is posted every fifth of a second, whatever happens to the stream.
+Four rounds without any fault come first. The one loads what is loaded once, two only connect, and the last is the
+measure for the rest: what a living stream holds, what an event costs, and that nothing is left when it is closed. What
+a connection costs is the median of those three. The fifth round is the test. While it lasts an event is posted every
+fifth of a second, whatever happens to the stream.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +34,8 @@ WAKE_SECONDS: Final = 1.0
 """From the end of a post, or the opening of a stream, to its wake: for a busy machine's scheduling, not our latency."""
 STATE_SECONDS: Final = bounds.STATE_FILE_INTERVAL + 2 * bounds.SLACK
 """Seconds for which the state file is watched at the least, after what kept it from being written is over."""
+ROUND_SECONDS: Final = 2.0
+"""The tested round lasts at least so long: what one attempt costs, held against a moment, is no share of a core."""
 LINGER: Final = 0.3
 """Seconds that a fault stays after it was noticed."""
 MOMENT: Final = 1.0
@@ -69,7 +73,10 @@ class Measured:
     living_after: Held | None = None
     idle_after: Held | None = None
     per_connection: float = 0.0
+    """Seconds of processor, from the name to the open stream: the median of the calm rounds, without the first."""
     per_event: float = 0.0
+    """Seconds of processor for a wake and its pull, or for an event that is handed over: the mean of the last calm
+    round's."""
     bulk: float = 0.0
     """Seconds of processor for the same bytes as the fault moves, in a run without it."""
     bulk_events: int = 0
@@ -177,25 +184,32 @@ class Cell:
     def _rounds_without_fault(self) -> None:
         found = self.measured
         self.daemon.ready()
-        for first in (True, False):
-            before = self.daemon.held()
-            position = self._go()
-            self._await(state("streaming"), position, "connect")
-            time.sleep(0.05)
-            connected = self.daemon.held()
+        self._calm_round(first=True)
+        costs = [self._calm_round(events=False), self._calm_round(events=False), self._calm_round()]
+        found.per_connection = statistics.median(costs)
+        found.known = {event for line in self.daemon.log.since() for event in _events(line)}
+
+    def _calm_round(self, *, events: bool = True, first: bool = False) -> float:
+        """A stream that opens, brings `events` or none, and is closed; what opening it cost."""
+        found = self.measured
+        before = self.daemon.held()
+        position = self._go()
+        self._await(state("streaming"), position, "connect")
+        time.sleep(0.05)
+        connected = self.daemon.held()
+        if events:
             self.poster.several(MEASURED_EVENTS, gap=0.03)
             self._fetched()
-            living = found.living = self.daemon.held()
-            found.per_connection = connected.cpu - before.cpu
-            found.per_event = (living.cpu - connected.cpu) / MEASURED_EVENTS
-            if first:
-                mark = len(self.daemon.log)
-                self.fault.move_the_same(self)
-                found.bulk = self.daemon.held().cpu - living.cpu
-                found.bulk_events = handled(self.daemon.log.since(mark))
-            self._stop(position)
-            found.idle = self.daemon.held()
-        found.known = {event for line in self.daemon.log.since() for event in _events(line)}
+            found.living = self.daemon.held()
+            found.per_event = (found.living.cpu - connected.cpu) / MEASURED_EVENTS
+        if first:
+            mark, before_it = len(self.daemon.log), self.daemon.held()
+            self.fault.move_the_same(self)
+            found.bulk = self.daemon.held().cpu - before_it.cpu
+            found.bulk_events = handled(self.daemon.log.since(mark))
+        self._stop(position)
+        found.idle = self.daemon.held()
+        return connected.cpu - before.cpu
 
     def _test(self) -> None:
         found, setup = self.measured, self.setup
@@ -229,6 +243,7 @@ class Cell:
         self._fetched()
         if self.fault.blinds and setup.consumer == "subscriber":  # The state file is to be seen mended.
             time.sleep(max(0.0, found.lifted + STATE_SECONDS - time.monotonic()))
+        time.sleep(max(0.0, found.round_began + ROUND_SECONDS - time.monotonic()))
         found.wall = time.monotonic() - found.round_began
         found.cpu = self.daemon.held().cpu - cpu
         found.living_after = self._settled(found.living)
@@ -363,6 +378,11 @@ class Stuck(Exception):
     def __init__(self, text: str, found: Measured) -> None:
         super().__init__(text)
         self.found = found
+
+
+def asked(lines: list[Line]) -> int:
+    """How many connections came as far as their request, which is after a whole handshake."""
+    return sum(line.word == "state" and line.first == "head" for line in lines)
 
 
 def handled(lines: list[Line]) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.faults.bounds import CONSUMERS, Setup
 from tests.faults.catalogue import FAULTS
-from tests.faults.cell import Cell, Stuck, recorded
+from tests.faults.cell import Cell, Stuck, asked, handled, recorded
 from tests.faults.lines import Line
 from tests.faults.tools import LabError, Missing, require
 from tests.faults.verdict import judge, notice_seconds
@@ -112,6 +112,16 @@ def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]
             "injected": found.injected,
             "struck": found.struck,
             "lifted": found.lifted,
+        },
+        "cpu": {
+            "seconds": round(found.cpu, 5),
+            "wall": round(found.wall, 3),
+            "connections": asked(found.lines),
+            "per_connection": round(found.per_connection, 5),
+            "events": handled(found.lines),
+            "per_event": round(found.per_event, 6),
+            "bulk": round(found.bulk, 3),
+            "bulk_events": found.bulk_events,
         },
         "lines": _kept(found.lines),
         "errors": cell.daemon.errors(),

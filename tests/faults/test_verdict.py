@@ -170,6 +170,17 @@ def test_what_moves_bytes_is_held_against_the_same_bytes_without_it() -> None:
     assert broken(dataclasses.replace(dear, bulk_events=30)) == {"cpu"}
 
 
+def test_a_connection_that_came_as_far_as_its_request_has_the_price_of_a_calm_one() -> None:
+    """Up to 0.11 s are 1 % of this round."""
+    twice = good(cpu=0.2, per_connection=0.1, per_event=1e-9)
+    assert broken(twice) == set(), "one connection, and 0.1 s more"
+    again = sorted([*twice.lines, Line(7.9, "state", "head")])
+    assert broken(dataclasses.replace(twice, cpu=0.3)) == {"cpu"}
+    assert broken(dataclasses.replace(twice, cpu=0.3, lines=again)) == set(), "a second one"
+    cut = sorted([*twice.lines, Line(7.9, "state", "handshake")])
+    assert broken(dataclasses.replace(twice, cpu=0.3, lines=cut)) == {"cpu"}, "what failed before is the fault's"
+
+
 def test_what_is_to_be_survived_must_cost_no_reconnect() -> None:
     survived = bounds.promise(Expectation(Kind.SURVIVED, "streaming"), SETUP)
     soon = late(6.0, "peer heard=5.9 Truncated")

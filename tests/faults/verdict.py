@@ -8,7 +8,7 @@ from typing import Any, Final
 from tests.faults import bounds
 from tests.faults.bounds import Setup
 from tests.faults.catalogue.base import Fault
-from tests.faults.cell import WAKE_SECONDS, Measured, handled
+from tests.faults.cell import WAKE_SECONDS, Measured, asked, handled
 from tests.faults.lines import Line
 from tests.faults.look import Held
 
@@ -178,11 +178,15 @@ def _shown(held: Held) -> dict[str, int]:
 def _cpu(found: Measured) -> Check:
     """Beyond a run without the fault that moves the same bytes.
 
-    That is one connection, each wake with its pull at the price of the calm round, and what the fault itself moves at
-    the price of a calm run of its own; what wakes that run took more or less is set off at the same price.
+    That is a run that opens as many connections: each that came as far as its request has the price of one in the calm
+    rounds. What an attempt costs that failed before is the fault's. Each wake with its pull has the price of the calm
+    round, and what the fault itself moves that of a calm run of its own; what wakes that run took more or less is set
+    off at the same price. The share is that of the whole round, from the attempt to the end of the calm that follows
+    the fault.
     """
+    connections = max(1, asked(found.lines))
     events = handled(found.lines) - found.bulk_events
-    excess = found.cpu - found.per_connection - events * found.per_event - found.bulk
+    excess = found.cpu - connections * found.per_connection - events * found.per_event - found.bulk
     share = excess / found.wall
     return Check("cpu", share <= CPU_SHARE, round(max(0.0, share), 5), CPU_SHARE)
 
