@@ -12,7 +12,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.fuzz import corpora, findings, planted, run, targets
+from tests.fuzz import corpora, findings, planted, run, slow, targets
 from tests.simulation.planting import planted as with_bug
 
 
@@ -96,7 +96,7 @@ def _search(name: str, options: argparse.Namespace) -> int:
 
 
 def _replay(name: str, files: list[Path]) -> int:
-    check = targets.load(name).check
+    check = slow.check_of(name)
     broken = 0
     for path in files:
         for one in sorted(path.iterdir()) if path.is_dir() else [path]:

@@ -20,8 +20,10 @@ from typing import Final
 
 from tests.fuzz import corpora, targets
 
-SLOWEST: Final = 900
-"""Seconds for one input, on a wall clock: a process that somebody has stopped for a while is not slow."""
+STUCK: Final = 900
+"""Seconds on a wall clock after which libFuzzer ends a process that is stuck where Python cannot interrupt it. So many,
+as somebody may have stopped it for a while; what is slow is told by `slow`, long before.
+"""
 MEMORY: Final = 1024
 """MiB for one process."""
 
@@ -142,8 +144,8 @@ def _start(
         f"-dict={words}",
         f"-max_len={targets.load(name).LONGEST}",
         f"-seed={seed}",
-        f"-timeout={SLOWEST}",
-        f"-report_slow_units={SLOWEST}",
+        f"-timeout={STUCK}",
+        f"-report_slow_units={STUCK}",
         f"-rss_limit_mb={MEMORY}",
         f"-artifact_prefix={artifacts}/{name}-",
         *("-print_final_stats=1", "-reload=10"),

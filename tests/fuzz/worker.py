@@ -13,7 +13,7 @@ from pathlib import Path
 
 import atheris
 
-from tests.fuzz import targets
+from tests.fuzz import slow, targets
 
 
 def main() -> None:
@@ -23,9 +23,9 @@ def main() -> None:
         from tests.fuzz import planted
         from tests.simulation.planting import planted as with_bug
 
-        target = targets.load(name)
+        targets.load(name)
     with with_bug(planted.by_words(name, bug)) if bug else nullcontext():
-        atheris.Setup([sys.argv[0], *arguments], target.check)
+        atheris.Setup([sys.argv[0], *arguments], slow.check_of(name))
         atheris.Fuzz()  # Ends the process.
 
 

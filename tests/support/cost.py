@@ -8,8 +8,6 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-import pytest
-
 _TIMES = 7
 _SHORTEST = 50e-6
 """Seconds: what takes less is taken for this, as the clock and the caches blur it."""
@@ -19,7 +17,7 @@ clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6
 
 
 def check_linear(prepare: Callable[[int], Callable[[], object]], small: int, large: int) -> None:
-    """Fail unless time is linear in the size; `large` is 16 times `small`, and `prepare(size)` gives what is timed.
+    """Raise unless time is linear in the size; `large` is 16 times `small`, and `prepare(size)` gives what is timed.
 
     16 times the input takes 16 times as long, or 256 times where something looks at everything again. What others do
     to the caches makes either vary by a factor of three, so the better of some attempts counts.
@@ -34,7 +32,7 @@ def check_linear(prepare: Callable[[int], Callable[[], object]], small: int, lar
         ratios.append(_seconds(work) / base)
         if ratios[-1] < 100:
             return
-    pytest.fail(f"16 times the input took {min(ratios):.0f} times as long, at best")
+    raise AssertionError(f"16 times the input took {min(ratios):.0f} times as long, at best")
 
 
 def _seconds(work: Callable[[], object]) -> float:

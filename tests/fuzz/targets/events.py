@@ -68,11 +68,12 @@ def check(data: bytes) -> None:
     try:
         facts = interpret(stream, start)
         limit = 2 + options // 16 * 5 if options & LIMIT else 0
+        over = too_large_at(stream, limit) if limit else None
         pieces = cut(stream, rule)
         _check_wakes(pieces if rule & 1 else [stream], facts, start)
         for feeds in ([stream], pieces):
             if limit:
-                _check_limit(feeds, stream, facts, limit, start)
+                _check_limit(feeds, facts, limit, over, start)
             else:
                 _check_events(feeds, facts, start, bool(options & COMMENTS))
     finally:
@@ -141,8 +142,7 @@ def _check_wakes(feeds: list[bytes], facts: list[Fact], start: str) -> None:
         known.compare(parser)
 
 
-def _check_limit(feeds: list[bytes], stream: bytes, facts: list[Fact], limit: int, start: str) -> None:
-    over = too_large_at(stream, limit)
+def _check_limit(feeds: list[bytes], facts: list[Fact], limit: int, over: int | None, start: str) -> None:
     parser = sse.EventParser(comments=True, max_event_bytes=limit, last_event_id=start)
     known = _Known([fact for fact in facts if over is None or fact.at < over], start)
     for feed in feeds:

@@ -286,8 +286,8 @@ def _check_redirect(response: Response, request: Request, base: Url) -> None:
     except RedirectError as error:
         _check_text(error)
         return
-    url = new.url
-    assert not any(piece in new.place for piece in _SECRET_PIECES), "a secret in a place"
+    url, place = new.url, new.place
+    assert not any(piece in place for piece in _SECRET_PIECES), "a secret in a place"
     assert new.credentials == (url.origin == base.origin), "credentials for another origin, or lost on the way"
     assert not (base.scheme == "https" and url.scheme == "http"), "out of TLS"
     assert (base.scheme == "unix") == (url.scheme == "unix"), "on or off a socket"
