@@ -237,8 +237,8 @@ def with_wire(settings: Settings, on: Console) -> dict[str, Any]:
     try:
         with wires_relay(program) as url:
             ways = _measured(url, settings, None, on)
-    except (OSError, WireRawSSEError) as error:
-        return {"unavailable": f"{type(error).__name__}: {error}"}
+    except (OSError, WireRawSSEError, subprocess.SubprocessError, LookupError, ValueError) as error:
+        return {"unavailable": f"{type(error).__name__}: {error}", "failed": True}
     return {"relay": version.stdout.strip() or "wire", "ways": ways}
 
 

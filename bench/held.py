@@ -24,6 +24,7 @@ CONNECT_SECONDS = 60.0
 BEAT_SECONDS = 30.0
 """As wire's relay has it."""
 BEAT_GAP_MS = (0.2, 0.4)
+HANDOVER = {roster.HANDOVER_CHOICE: roster.CHEAPEST_HANDOVER}
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Stage:
         urls = ",".join(f"{scheme}://{self._address}:{self._port}/v1/events/{name}/stream" for name in names)
         try:
             command = [*behind, *roster.command(client, urls, self.ca if trust else None)]
-            child = scenario.Child(client, command, {**os.environ, **(environ or {})})
+            child = scenario.Child(client, command, {**os.environ, **HANDOVER, **(environ or {})})
         except (roster.Unavailable, OSError) as error:
             self.failed[label] = str(error)
             return

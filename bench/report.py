@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results"
 def console() -> Console:
     """Wide enough for a table with ratios even where standard output is a file."""
     found = Console()
-    return found if found.is_terminal else Console(width=160)
+    return found if found.is_terminal else Console(width=180)
 
 
 def progress(on: Console) -> Progress:

@@ -55,6 +55,15 @@ FLOORS = (
     Client("floor_eventfd", "floor", "CPython: thread, eventfd", "floor_eventfd"),
 )
 THREAD_FLOORS = ("floor_lock", "floor_simplequeue", "floor_eventfd")
+HANDOVERS = ("lock", "simplequeue", "eventfd")
+"""How a peer's thread may wake the main thread: by what one of these floors has."""
+FASTEST_HANDOVER = "eventfd" if hasattr(os, "eventfd") else "simplequeue"
+"""Which the peers get in `wake`. Measured with each of them (`wake --handover`): writing an eventfd lets the GIL go, so
+that the main thread runs before the peer's thread goes on parsing; that is 5 to 15 % of a peer's wake."""
+CHEAPEST_HANDOVER = "simplequeue"
+"""And in `cost`, where time on a core counts, and not how soon."""
+HANDOVER_CHOICE = "BENCH_HANDOVER"
+"""The variable of the environment that tells a client."""
 OURS = (
     Client("ours_inline", "ours", "wire_rawsse: wait()", "ours_inline"),
     Client("ours_thread", "ours", "wire_rawsse: WakeChannel", "ours_thread", many=True),

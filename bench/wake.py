@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import TaskID
 
 from bench import endtoend, report, roster, space, wake_table
@@ -32,9 +33,11 @@ NO_PAIR = "its connection was lost in the run, or none of its wakes could be pai
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured. `links` and `schemes` name the scenarios, `clients` who takes part."""
+    """How much is measured. `links` and `schemes` name the scenarios, `clients` who takes part, `handover` how a peer's
+    thread wakes its main thread. There are fewer rounds over veth: they are for a look, no ratio is judged by them."""
 
     rounds: int = 5
+    veth_rounds: int = 3
     passes: int = 200
     bursts: int = 15
     warmup: int = 5
@@ -44,8 +47,7 @@ class Settings:
     links: tuple[str, ...] = ("loopback", "veth")
     schemes: tuple[str, ...] = ("http", "https")
     clients: tuple[str, ...] = tuple(client.name for client in roster.ALL)
-    without: tuple[tuple[str, str], ...] = (("veth", "https"),)
-    """Links and schemes of which there is no scenario: what TLS costs does not depend on the link."""
+    handover: str = roster.FASTEST_HANDOVER
     end_to_end: bool = True
     quick: bool = False
 
@@ -53,7 +55,7 @@ class Settings:
 VARIANTS = ("_tuned", "_main")
 """Of peers that take part as they are, too."""
 
-QUICK = Settings(quick=True, rounds=1, passes=15, bursts=2, warmup=2, links=("loopback",))
+QUICK = Settings(quick=True, rounds=1, veth_rounds=1, passes=15, bursts=2, warmup=2, links=("loopback",))
 
 
 def run_scenario(plan: Plan, prefix: Sequence[str], advance: Callable[[int, int], None]) -> dict[str, Outcome]:
@@ -90,8 +92,7 @@ def scenarios(settings: Settings, on: Console) -> list[tuple[str, bool, list[str
             if prefix is None:
                 on.print("veth: left out, this user may not make network namespaces")
                 continue
-        schemes = [scheme for scheme in settings.schemes if (link, scheme) not in settings.without]
-        found.extend((link, scheme == "https", prefix or []) for scheme in schemes)
+        found.extend((link, scheme == "https", prefix or []) for scheme in settings.schemes)
     return found
 
 
@@ -106,7 +107,8 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
     with report.Noise() as noise, report.progress(on) as bar:
         for link, tls, prefix in todo:
             name = f"{'https' if tls else 'http'} over {link}"
-            task = bar.add_task(name, total=1.0)
+            count = settings.veth_rounds if link == "veth" else settings.rounds
+            task = bar.add_task(name, total=count)
             rounds: list[dict[str, Latencies]] = []
             reasons = dict(left_out)
             clients = taking_part
@@ -115,17 +117,23 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
                 clients = [name for name in taking_part if not name.endswith(VARIANTS)]
                 reasons.update(dict.fromkeys(set(taking_part) - set(clients), "a smoke run has it over http only"))
             incomplete: list[str] = []
-            for number in range(settings.rounds):
+            failed: list[str] = []
+            for number in range(count):
                 plan = Plan(
                     link=link, tls=tls, clients=clients, passes=settings.passes, bursts=settings.bursts,
                     warmup=settings.warmup, gap_ms=settings.gap_ms, burst_gap_ms=settings.burst_gap_ms,
-                    seed=settings.seed + number,
+                    seed=settings.seed + number, handover=settings.handover,
                 )  # fmt: skip
 
                 def advance(done: int, total: int, number: int = number, task: TaskID = task) -> None:
-                    bar.update(task, completed=(number + done / total) / settings.rounds, refresh=True)
+                    bar.update(task, completed=number + done / total, refresh=True)
 
-                outcomes = run_scenario(plan, prefix, advance)
+                try:
+                    outcomes = run_scenario(plan, prefix, advance)
+                except (RuntimeError, OSError) as error:
+                    # The other rounds and scenarios are worth no less.
+                    failed.append(f"round {number + 1}: {error}")
+                    continue
                 rounds.append({client: latencies(outcome, plan.warmup) for client, outcome in outcomes.items()})
                 incomplete += [
                     f"{client}, round {number + 1}: {outcome.reason or NO_PAIR}"
@@ -133,11 +141,14 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
                     if not rounds[-1][client].single
                 ]
                 reasons.update({client: outcome.reason for client, outcome in outcomes.items() if outcome.reason})
-            bar.update(task, completed=1.0, refresh=True)
+            bar.update(task, completed=count, refresh=True)
             summaries = {
                 client: summarise([one[client] for one in rounds if client in one]) for client in settings.clients
             }
+            if len(failed) == count:
+                reasons.update(dict.fromkeys(clients, failed[-1]))
             results[name] = {
+                "failed": failed,
                 "incomplete": incomplete,
                 "floors": wake_table.floors(summaries),
                 "clients": {client: asdict(found) if found else None for client, found in summaries.items()},
@@ -145,7 +156,7 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
                     client: reasons.get(client, NO_PAIR) for client, found in summaries.items() if found is None
                 },
             }
-    end_to_end = {"unavailable": "left out"}
+    end_to_end: dict[str, Any] = {"unavailable": "left out"}
     if settings.end_to_end:
         end_to_end = endtoend.with_wire(endtoend.QUICK if settings.quick else endtoend.Settings(), on)
     return {
@@ -155,7 +166,8 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
-    """Measure, print, save, draw. The exit status: 1 if one of ours or a CPython floor has no figures, else 0."""
+    """Measure, print, save, draw. The exit status: 1 if one of ours or a CPython floor has no figures, or a round
+    failed, else 0."""
     found = measure(settings, on)
     if not found["scenarios"]:
         on.print("[red]wake: none of the scenarios asked for can run here")
@@ -173,5 +185,9 @@ def run(settings: Settings, out: Path, on: Console) -> int:
         if name in scenario["unavailable"] and name != "floor_c"
     }
     for name, why in missing.items():
-        on.print(f"[red]no figures for {roster.BY_NAME[name].label}: {why}")
-    return 1 if missing else 0
+        on.print(f"[red]no figures for {roster.BY_NAME[name].label}: {escape(why)}")
+    failed = [f"{name}, {why}" for name, scenario in found["scenarios"].items() for why in scenario["failed"]]
+    failed += [f"end to end: {found['end_to_end']['unavailable']}"] if found["end_to_end"].get("failed") else []
+    for why in failed:
+        on.print(f"[red]failed: {escape(why)}")
+    return 1 if missing or failed else 0

@@ -40,12 +40,17 @@ CAPTION = (
     "µs from just before send to the first instruction of the main thread; "
     "× = median over the floor's median of the same round (smallest-largest round)"
 )
+WHY_IT = "with each peer the fastest or as good; wake --handover has the others"
 
 
-def table(title: str, summaries: dict[str, Summary | None], reasons: dict[str, str], incomplete: list[str]) -> Table:
+def table(
+    title: str, summaries: dict[str, Summary | None], reasons: dict[str, str], incomplete: list[str], handover: str
+) -> Table:
     """One scenario: microseconds, and ratios to the floors measured beside it."""
-    grid = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left")
-    grid.add_column("client")
+    by = roster.BY_NAME[f"floor_{handover}"].label.rpartition(" ")[2]
+    caption = f"{CAPTION}\npeers in a thread hand over to their main thread by {by} ({WHY_IT})"
+    grid = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    grid.add_column("client", no_wrap=True)
     for p in PERCENTILES:
         grid.add_column("max" if p == 100 else f"p{p}", justify="right")
     for head in ("burst 1st", "burst 10th", "× C", "× main floor", "× thread floor"):
@@ -87,7 +92,8 @@ def tables(found: dict[str, Any]) -> list[Table]:
             f"wake, {name}",
             {client: revive(fields) for client, fields in scenario["clients"].items()},
             scenario["unavailable"],
-            scenario["incomplete"],
+            [*scenario["incomplete"], *scenario.get("failed", [])],
+            found["settings"].get("handover", "simplequeue"),
         )
         for name, scenario in found["scenarios"].items()
     ]

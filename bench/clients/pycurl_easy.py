@@ -1,11 +1,11 @@
 """Peer: pycurl, `perform` with a write callback, as its documentation shows it; it has no parser of events."""
 
-import queue
 import threading
 from time import monotonic_ns
 
 import pycurl
 
+from bench.clients._handover import chosen
 from bench.clients._probe import Probe, run_variant
 
 
@@ -27,20 +27,30 @@ def tune(curl: pycurl.Curl) -> None:
 
 
 def in_threads(probe: Probe, tuned: bool) -> None:
-    """As `_handover.in_thread`; the callback is the queue's own `put`, so that no line of Python runs in between."""
-    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    """As `_handover.in_thread`, of which libcurl's loop is the iterator and the write callback the body."""
+    hand_over = chosen(probe)
+    give = hand_over.give
+
+    def received(chunk: bytes) -> None:
+        try:
+            give()
+        except RuntimeError:
+            pass
+
+    def read(curl: pycurl.Curl) -> None:
+        try:
+            curl.perform()
+            hand_over.fail(ConnectionError("the stream ended"))
+        except pycurl.error as error:
+            hand_over.fail(error)
+
     for url in probe.urls:
         curl = easy(probe, url)
         if tuned:
             tune(curl)
-        curl.setopt(pycurl.WRITEFUNCTION, inbox.put)
-        threading.Thread(target=curl.perform, daemon=True).start()
-    while True:
-        try:
-            inbox.get(timeout=5.0)
-        except queue.Empty:
-            continue
-        probe.woken(monotonic_ns())
+        curl.setopt(pycurl.WRITEFUNCTION, received)
+        threading.Thread(target=read, args=(curl,), daemon=True).start()
+    hand_over.wake_for_each(probe)
 
 
 def stock(probe: Probe) -> None:
