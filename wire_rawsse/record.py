@@ -85,6 +85,7 @@ class Record:
         if error is not None:
             self.last_error = error
         if delay is None:
+            self.next_attempt_at = None  # A close in the pause calls off what was announced.
             self.enter("closed", wall)
             return
         self.reconnect_count += 1

@@ -237,6 +237,17 @@ class TestWait:
             listening.wait(0)
         assert listening.state.phase == "closed"
 
+    def test_close_calls_off_the_next_attempt(self, serve: Serve) -> None:
+        listening = subscriber(serve([request, reset]).url, backoff=Backoff(initial=60.0, maximum=60.0))
+        until = time.monotonic() + PATIENCE
+        while listening.state.phase != "backing off":
+            assert time.monotonic() < until
+            listening.wait(0.01)
+        assert listening.state.next_attempt_in is not None
+        listening.close()
+        state = listening.state
+        assert (state.phase, state.next_attempt_in) == ("closed", None)
+
     def test_the_state_tells_it_all(self, serve: Serve) -> None:
         go = threading.Event()
         server = serve(after(go, send(b"data: x\n\n")))
