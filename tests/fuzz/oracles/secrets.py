@@ -1,0 +1,27 @@
+"""No text holds a piece of a secret that was sent, whatever the peer echoes, and no text has more than one line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wire_rawsse.errors import MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse.protocol.request import every_form
+
+SECRET: Final = "Qx7Zk9Vw2Jp5"
+FORMS: Final = every_form([SECRET])
+
+_PIECE: Final = 4
+_PIECES: Final = tuple({form[at : at + _PIECE] for form in FORMS for at in range(len(form) - _PIECE + 1)})
+
+
+def shows_secret(text: str) -> bool:
+    return any(piece in text for piece in _PIECES)
+
+
+def check_error(error: WireRawSSEError) -> None:
+    text = str(error)
+    assert text.isprintable() and len(text) < 400, "an error that is no single line"
+    assert not shows_secret(text), "a secret in an error"
+    assert not error.permanent or not isinstance(error, (MalformedResponse, Truncated)), "what a peer sent ends all"
+    # h11's own error quotes what it was given.
+    assert error.__cause__ is None and (error.__suppress_context__ or error.__context__ is None), "a cause that quotes"
