@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import statistics
 import subprocess
 import time
@@ -62,6 +63,10 @@ class Measured:
     """What the daemon said in the tested round."""
     mark: int = 0
     """The position in `lines` from which a failure is the fault's doing."""
+    flowed: float = math.inf
+    """When the first event came through after the lifting."""
+    spared: bool = False
+    """An open stream is kept waiting by nothing while the fault lasts."""
     calm: list[Post] = dataclasses.field(default_factory=list)
     """Events that were posted one by one while the stream was open and well."""
     posts: list[Post] = dataclasses.field(default_factory=list)
@@ -102,7 +107,7 @@ class Cell:
         self.names = Names(self.world)
         self.relay = Relay(self.world, setup, tls12=fault.tls12)
         self.environment = environment(self.world, self.relay, setup)
-        self.poster = Poster(self.relay)
+        self.poster = Poster(self.relay, self.opening_has_woken)
         self.daemon: Daemon
         self.injected = 0.0
         self.begun = 0
@@ -112,7 +117,7 @@ class Cell:
         self._said: set[str] = set()
         self.facts: dict[str, Any] = {}
         """For the report: what a fault or the engine notes."""
-        self.measured = Measured(bounds.promise(expectation, setup))
+        self.measured = Measured(bounds.promise(expectation, setup), spared=fault.spares or expectation.stranger)
         self._closing = contextlib.ExitStack()
         if setup.transport == "proxy":
             self._start_proxy()
@@ -124,7 +129,7 @@ class Cell:
         """Begin the fault, once."""
         if not self.injected:
             self.mark = len(self.daemon.log)
-            self.injected = time.monotonic()
+            self.injected = self.measured.injected = time.monotonic()
             self.fault.inject(self)
             if self.expectation.stranger:
                 self.note(stranger=self.fault.meet(self))
@@ -138,6 +143,16 @@ class Cell:
             self.measured.calm.append(post)
             self.daemon.log.wait(word("wake", "event"), WAKE_SECONDS, position)
             time.sleep(0.1)
+
+    def opening_has_woken(self) -> None:
+        """Wait until the stream that opened last has woken, if one is open, so that no event's wake is taken for it."""
+        if self.setup.consumer != "subscriber":
+            return
+        lines = self.daemon.log.since(self.begun)
+        last = max((position for position, line in enumerate(lines) if line.word == "state"), default=None)
+        if last is not None and lines[last].first == "streaming":
+            left = lines[last].at + WAKE_SECONDS - time.monotonic()
+            self.daemon.log.wait(word("wake"), left, self.begun + last)
 
     def strike(self, *deeds: RelayFault) -> Callable[[], None]:
         """Tell the relay what to do wrong from now on; gives a function that waits until each has been done."""
@@ -229,14 +244,16 @@ class Cell:
             self._survive()
         else:
             self._notice()
-        self.note(sockets={host.name: sockets(host) for host in (self.world.client, self.world.relay)})
+        self.note(sockets_after=self._sockets())
         self.note(proof=self.fault.proof(self))
         found.struck = self.fault.struck(self)
         self.fault.lift(self)
         found.lifted = time.monotonic()
         self._mend(found.lifted)
         self.poster.pause()
+        self.opening_has_woken()
         self._flows()
+        found.flowed = time.monotonic()
         found.silence = self.fault.silence(self)  # Now: TCP may go on waiting for what was lost before.
         self.calm_events(3)
         found.stored = self.relay.stored()
@@ -251,19 +268,23 @@ class Cell:
         found.idle_after = self._settled(found.idle)
         found.lines = self.daemon.log.since(self.begun)
         found.mark = self.mark - self.begun
-        found.injected = self.injected
         found.posts = self.poster.posts
         self.note(relay=self.relay.report())
         found.ended = self.daemon.close()
 
+    def _sockets(self) -> dict[str, list[str]]:
+        return {host.name: sockets(host) for host in (self.world.client, self.world.relay)}
+
     def _survive(self) -> None:
         until = time.monotonic() + (self.fault.lasts or MOMENT)
+        self.note(sockets=self._sockets())
         limit = until + self.fault.patience
         while (now := time.monotonic()) < until or (now < limit and not self.fault.done(self)):
             time.sleep(0.02)
 
     def _notice(self) -> None:
         wait = self.measured.promise.within + LATE + self.settings.maximum
+        self.note(sockets=self._sockets())
         ends = word("failed")
         if not self.daemon.ours:  # It need not say more than its states.
             ended, left = ends, state("backing-off", "resolving", "connecting", "closed")

@@ -64,5 +64,5 @@ def stopped(pid: int) -> bool:
 
 
 def sockets(host: Host) -> list[str]:
-    """What ss(8) says of the TCP connections of a host, timers and counters included."""
-    return [" ".join(line.split()) for line in host.run("ss", "-tnoiOH").splitlines()]
+    """What ss(8) says of the connections of a host, those half open or half closed and the resolver's included."""
+    return [" ".join(line.split()) for line in host.run("ss", "-tunoiOH", "state", "connected").splitlines()]

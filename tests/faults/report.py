@@ -107,7 +107,10 @@ def _cell(place: tuple[str, ...], runs: list[Outcome]) -> Outcome:
         "broken_checks": {name: count for name, count in checks.items() if count},
         "proof": sample.get("proof"),
         **({"stranger": sample["stranger"]} if "stranger" in sample else {}),
-        "sockets": {host: _own(lines) for host, lines in (sample.get("sockets") or {}).items()},
+        **{
+            name: {host: _own(lines) for host, lines in (sample.get(name) or {}).items()}
+            for name in ("sockets", "sockets_after")
+        },
     }
 
 
@@ -157,7 +160,7 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         "",
         "Clocks scaled down: connect 1.5 s, response 1.5 s, read 2.5 s, keepalive 1 + 1 × 1 s, heartbeat 1 s, first "
         "backoff 0.8 s. Figures are seconds: smallest · median · largest. The picture: `matrix.svg`; each cell's "
-        "command, proof and sockets: `matrix.json`.",
+        "command, proof and sockets (while the fault was active, and after the notice): `matrix.json`.",
         "",
         "## What was promised",
         "",
@@ -199,7 +202,9 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
         "clock": "and by the clock that the README's table names",
         "no reconnect": "what is to be survived costs no reconnect",
         "mended": "back within the rest of the attempt, one backoff step, and 1 s",
-        "each wakes": "every opening and every event on an open stream wakes",
+        "each wakes": "every opening wakes, and every event that was posted: within 1 s on a stream that is well, else "
+        "with the stream that comes next or once packets pass again",
+        "wakes owed": "never more wakes than events and openings by then",
         "each handed over": "every event on an open stream reaches the `EventSource`'s consumer",
         "none lost": "no event lost, against the relay's store (without ids: none outside a gap that was told)",
         "none twice": "no event handled twice",

@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -194,12 +195,13 @@ class Post(NamedTuple):
 
 
 class Poster:
-    """Posts an event every `GAP` seconds while it is `going`, in a thread of its own."""
+    """Posts an event every `GAP` seconds while it is `going`, in a thread of its own. `clear` is called before each."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, clear: Callable[[], None] = lambda: None) -> None:
         self._relay = relay
+        self._clear = clear
         self._client = RelayClient(relay.socket, timeout=0.5)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._going = threading.Event()
         self._over = False
         self.posts: list[Post] = []
@@ -246,5 +248,8 @@ class Poster:
 
     def _run(self) -> None:
         while self._going.wait() and not self._over:
-            self.one()
+            self._clear()
+            with self._lock:
+                if self._going.is_set():  # Else it was paused meanwhile.
+                    self.one()
             time.sleep(GAP)

@@ -52,6 +52,7 @@ def good(**changes: Any) -> Measured:
         injected=5.2,
         struck=5.2,
         lifted=7.8,
+        flowed=8.2,
         noticed=next(line for line in lines if line.word == "failed"),
         back=next(line for line in lines if line.at == 8.0),
         mend_bound=1.1,
@@ -115,6 +116,44 @@ def late(at: float, words: str) -> dict[str, Any]:
 )
 def test_what_breaks_each_promise(changes: dict[str, Any], names: set[str]) -> None:
     assert broken(good(**changes)) == names
+
+
+def wakes(*moments: float, post: tuple[float, float] = (9.0, 9.1), **changes: Any) -> set[str]:
+    """Judged with wakes at these moments alone, and one event more, "d"."""
+    lines = [line for line in good().lines if line.word not in ("wake", "waits")]
+    lines += [line for at in moments for line in (Line(at, "wake", ""), Line(at, "waits", ""))]
+    found = good(lines=sorted([*lines, Line(9.5, "pulled", "d")]), posts=[*good().posts, Post("d", *post)])
+    return broken(dataclasses.replace(found, stored=[*found.stored, "d"], **changes))
+
+
+def test_every_event_has_a_wake_of_its_time() -> None:
+    assert wakes(1.0, 3.0, 8.0, 9.1) == set()
+    assert wakes(1.0, 3.0, 8.0, 10.05) == set() and wakes(1.0, 3.0, 8.0, 10.2) == {"each wakes"}
+    assert wakes(1.0, 3.0, 8.0) == {"each wakes"}, "d is owed one"
+    assert wakes(1.0, 8.0, 9.1) == {"each wakes"}, "so is a, which came before the fault"
+    assert wakes(3.0, 8.0, 9.1) == wakes(1.0, 3.0, 9.1) == {"each wakes"}, "and each opening"
+    assert wakes(1.0, 3.0, 5.1, 8.0, post=(5.0, 5.1)) == set(), "at once, though the fault came next"
+    assert wakes(1.0, 3.0, 8.0, post=(5.0, 5.1)) == set(), "or with the next stream"
+
+
+def test_what_is_posted_in_a_fault_that_is_lived_through_wakes_once_packets_pass() -> None:
+    lived = [line for line in good().lines if line.at < 7.0 or line.at > 8.0]
+    posted = [Post("a", 2.99, 3.0), Post("d", 6.0, 6.0)]
+
+    def judged(**changes: Any) -> bool:
+        found = good(lines=sorted([*lived, Line(8.3, "wake", "")]), posts=posted, **changes)
+        return "each wakes" not in broken(found)
+
+    assert judged()
+    assert not judged(flowed=7.2)
+    assert not judged(spared=True), "nothing kept it"
+
+
+def test_no_wake_comes_of_nothing() -> None:
+    assert wakes(1.0, 3.0, 4.0, 8.0, 9.1) == {"wakes owed"}
+    assert wakes(1.0, 3.0, 8.0, 8.0, 9.1) == set(), "b or c may have come late"
+    assert wakes(1.0, 3.0, 8.0, 8.0, 8.0, 8.1, 9.1) == {"wakes owed"}
+    assert wakes(1.0, 3.0, 8.0, 8.0, 8.0, 8.1, post=(7.6, 7.7)) == {"wakes owed"}, "nobody listened to d"
 
 
 def test_half_a_state_file() -> None:

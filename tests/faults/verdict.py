@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import math
 from typing import Any, Final
 
 from tests.faults import bounds
@@ -11,6 +13,7 @@ from tests.faults.catalogue.base import Fault
 from tests.faults.cell import WAKE_SECONDS, Measured, asked, handled
 from tests.faults.lines import Line
 from tests.faults.look import Held
+from tests.faults.stage import Post
 
 EARLY: Final = 0.1
 """Seconds by which a notice may seem to come too soon: the kernel's clock counts from the packet's arrival, and a busy
@@ -103,19 +106,68 @@ def _truth(found: Measured, setup: Setup) -> list[Check]:
 
 def _wakes(found: Measured) -> list[Check]:
     wakes = [line.at for line in found.lines if line.word == "wake"]
-    openings = [line.at for line in found.lines if line.word == "state" and line.first == "streaming"]
-    owed = [(at, at, f"the stream that opened at {at:.3f}") for at in openings]
-    owed += [(post.began, post.answered, post.event_id) for post in found.calm if post.answered is not None]
-    late = [what for began, by, what in owed if not any(began <= wake <= by + WAKE_SECONDS for wake in wakes)]
+    owed = [(at, at + WAKE_SECONDS, f"the stream that opened at {at:.3f}") for at in _openings(found)]
+    owed += [(post.began, by, post.event_id) for post in found.posts if (by := wakes_by(post, found)) is not None]
+    late = [what for began, by, what in owed if not any(began <= wake <= by for wake in wakes)]
+    surplus = _surplus(found, wakes)
     pulled = [event for line in found.lines if line.word == "pulled" for event in line.words.split()]
     fetched = found.known | set(pulled)
     lost = [event for event in found.stored if event not in fetched]
     twice = sorted(_doubled(pulled))
     return [
-        Check("each wakes", not late, late, "every opening, every event on an open stream"),
+        Check("each wakes", not late, late[:20], "every opening, every event"),
+        Check("wakes owed", not surplus, f"{surplus} too many of {len(wakes)}", "events + openings"),
         Check("none lost", not lost, lost[:20], f"{len(found.stored)} in the store"),
         Check("none twice", not twice, twice[:20], "none"),
     ]
+
+
+def _openings(found: Measured) -> list[float]:
+    return [line.at for line in found.lines if line.word == "state" and line.first == "streaming"]
+
+
+def wakes_by(post: Post, found: Measured) -> float | None:
+    """The moment by which an event that was posted must have woken the daemon; None where it owes no wake.
+
+    `WAKE_SECONDS` after the relay took it, where the stream was well. While the fault keeps packets from a stream, that
+    time begins once an event has come through again. Where no stream was open, or the one that was ended first,
+    noticed or not, the wake is that of the next: what was posted in between is not replayed.
+    """
+    if post.answered is None or post.began < found.round_began:
+        return None
+    by = post.answered + WAKE_SECONDS
+    if not found.spared and post.began < found.flowed and by > found.injected:
+        by = max(by, found.flowed + WAKE_SECONDS)
+    states = [line for line in found.lines if line.word == "state"]
+    before = next((line for line in reversed(states) if line.at <= post.began), None)
+    end = post.began
+    if before is not None and before.first == "streaming":
+        after = (line.at for line in states if line.at > post.began and line.first not in ("streaming", "closed"))
+        end = next(after, math.inf)
+    if end > by:
+        return by
+    following = next((at for at in _openings(found) if at >= end), None)
+    # That none followed, be it because the round was over, is for others to judge.
+    return None if following is None else max(post.answered, following) + WAKE_SECONDS
+
+
+def _surplus(found: Measured, wakes: list[float]) -> int:
+    """By how many wakes there were ever more than openings so far, and events so far that a stream could bring."""
+    owed = _openings(found)
+    own = [post for post in found.posts if post.began >= found.round_began]
+    owed += [post.began for post in own if not _nobody_listened(post, found.lines)]
+    bulk = set(found.stored) - {post.event_id for post in found.posts} - found.known
+    owed += [found.injected] * len(bulk)
+    owed.sort()
+    return max((0, *(count - bisect.bisect_right(owed, wake) for count, wake in enumerate(sorted(wakes), 1))))
+
+
+def _nobody_listened(post: Post, lines: list[Line]) -> bool:
+    """Whether the relay had no request for a stream, or had ended all, from before the post to after its answer."""
+    states = [line for line in lines if line.word == "state"]
+    before = [line for line in states if line.at <= post.began]
+    meanwhile = [line for line in states if post.answered is None or post.began < line.at <= post.answered]
+    return bool(before) and not any(line.first in ("head", "streaming") for line in (before[-1], *meanwhile))
 
 
 def _doubled(events: list[str]) -> set[str]:

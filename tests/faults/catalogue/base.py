@@ -32,6 +32,7 @@ class Fault:
     armed:   what the relay is told to do wrong, where it is the relay's doing.
     tls12:   the relay is to speak nothing newer than TLS 1.2.
     blinds:  while it lasts nobody can write down how the stream is doing.
+    spares:  an open stream loses nothing by it and is kept waiting by nothing, so its wakes come as ever.
     memory:  KiB by which the daemon may have grown: allocators keep pages, and caches fill.
     transports, consumers: the only ones that it concerns; None: all.
     """
@@ -45,6 +46,7 @@ class Fault:
     early: tuple[str, ...] = ()
     tls12: ClassVar[bool] = False
     blinds: bool = False
+    spares: ClassVar[bool] = False
     memory: ClassVar[int] = 1024
     goes_on: ClassVar[bool] = False
     armed: tuple[RelayFault, ...] = ()

@@ -36,6 +36,7 @@ class StateFolder(Fault):
     consumers = ("subscriber",)
     lasts = 2.5
     blinds = True
+    spares = True
 
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.consumer != "subscriber":
@@ -109,6 +110,7 @@ class NoDescriptors(Fault):
 
     name, words, group = "no-descriptors", "no descriptor left when a connection is opened (EMFILE)", "machine"
     blinds = True
+    spares = True
 
     def __init__(self) -> None:
         self._before: tuple[int, int] | None = None
@@ -164,6 +166,7 @@ class WallClock(Fault):
 
     group = "machine"
     lasts = 2.5
+    spares = True
     jump: ClassVar[float]
 
     def expect(self, setup: Setup) -> Expectation | str:
