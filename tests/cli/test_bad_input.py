@@ -79,8 +79,14 @@ def instead_of(kind: str, name: str, make: Callable[[Path], object]) -> Prepare:
     return prepare
 
 
+def pipe(name: str) -> Prepare:
+    """Where the command begins."""
+    return lambda home: os.mkfifo(home / name)
+
+
 DAEMON: Final = ["daemon", "--exec", "true"]
 LISTEN: Final = ["listen", URL]
+HTTPS: Final = ["listen", "https://127.0.0.1:9/"]
 STATUS: Final = ["status"]
 RELAY: Final = ["relay", "--bind", "127.0.0.1:0"]
 GOOD: Final = (
@@ -206,6 +212,18 @@ ENVIRONMENT: Final = {
     "a NO_PROXY of rubbish": Case(
         LISTEN, "through the proxy", environ={"HTTP_PROXY": "127.0.0.1:9", "NO_PROXY": ",,[,1.2.3.4/99,\udcff"}
     ),
+    "a proxy of a kind that is not spoken, for the daemon": Case(
+        DAEMON,
+        "of the kind socks5://, expected http://",
+        environ={"HTTP_PROXY": f"socks5://u:{SECRET}@h"},
+        prepare=relay_json('{"self":{"relay_url":"http://192.0.2.1","slot_id":"a","slot_token":"t"}}'),
+    ),
+    "no PATH": Case(DAEMON, "'true' cannot be started: No such file or directory", 64, environ={"PATH": "/no/such"}),
+    "roots that are a pipe": Case(
+        HTTPS, "(of SSL_CERT_FILE) cannot be used", environ={"SSL_CERT_FILE": "roots"}, prepare=pipe("roots")
+    ),
+    "roots without end": Case(HTTPS, "(of SSL_CERT_FILE) cannot be used", environ={"SSL_CERT_FILE": "/dev/zero"}),
+    "roots that are none": Case(HTTPS, "Connection refused", environ={"SSL_CERT_FILE": "/etc/passwd"}),
     "an ASCII locale": Case(
         STATUS, "stream: unknown", 2, environ={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     ),

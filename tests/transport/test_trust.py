@@ -129,6 +129,23 @@ class TestTrust:
         monkeypatch.setattr(ssl.SSLContext, "load_default_certs", fail)
         assert context_for(None).cert_store_stats()["x509"] > 50
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes in its file system")
+    def test_a_pipe_for_the_system_store_is_refused_and_not_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pipe))
+        with pytest.raises(TrustError, match=r"pipe \(of SSL_CERT_FILE\) cannot be used: expected a regular file"):
+            context_for(None)
+        monkeypatch.delenv("SSL_CERT_FILE")
+        assert context_for(None).cert_store_stats()["x509"] > 50, "not for good"
+
+    @pytest.mark.parametrize("path", ["/no/such/file", "/", os.devnull, ""])
+    def test_nothing_for_the_system_store_is_nothing(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", path)
+        assert context_for(None).cert_store_stats()["x509"] > 50
+
     def test_both_may_fail_and_then_nobody_is_trusted(
         self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

@@ -76,7 +76,7 @@ def check_trust(trust: Trust) -> None:
 def context_for(trust: Trust) -> ssl.SSLContext:
     """The context for a trust setting, kept between calls; a CA file that was replaced on disk is read again.
 
-    Raises `TrustError` for a CA file that cannot be used.
+    Raises `TrustError` for a CA file that cannot be used, the environment's SSL_CERT_FILE included where it may hang.
     """
     import ssl
 
@@ -99,9 +99,13 @@ def _version_of(path: str) -> object:
     except ValueError as error:
         raise TrustError("the CA file's path holds a character that no path may have") from error
     if not stat.S_ISREG(facts.st_mode):
-        # It would be read by the thread that attends every stream, and a pipe may never say anything.
-        raise TrustError(f"the CA file {path} cannot be used: expected a regular file, found something else")
+        raise _no_file(f"the CA file {path}")
     return facts.st_mtime_ns, facts.st_ino, facts.st_size
+
+
+def _no_file(what: str) -> TrustError:
+    """It would be read by the thread that attends every stream, and a pipe may never say anything."""
+    return TrustError(f"{what} cannot be used: expected a regular file, found something else")
 
 
 def _build(trust: object) -> ssl.SSLContext:
@@ -128,6 +132,7 @@ def _build(trust: object) -> ssl.SSLContext:
 
 
 def _load_default_roots(context: ssl.SSLContext) -> None:
+    _check_system_file()
     try:
         context.load_default_certs()
     except OSError:
@@ -139,6 +144,20 @@ def _load_default_roots(context: ssl.SSLContext) -> None:
             # It passes, and a context without these roots would be kept for ever.
             raise TrustError(f"certifi's roots cannot be read: {error.strerror}") from error
         # The system's own store may do.
+
+
+def _check_system_file() -> None:
+    """Raise where OpenSSL would wait for the system's roots. What is missing, empty or a folder is no file to it."""
+    import ssl
+
+    paths = ssl.get_default_verify_paths()
+    path = os.environ.get(paths.openssl_cafile_env, paths.openssl_cafile)
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path == os.devnull):
+        raise _no_file(f"the CA file {path} (of {paths.openssl_cafile_env})")
 
 
 def _load_one_by_one(context: ssl.SSLContext, path: str) -> None:
