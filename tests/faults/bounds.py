@@ -110,7 +110,6 @@ class Kind(enum.Enum):
     DRIP = "bytes come, but a line never ends"
     PROBED = "whoever forgot the connection answers its next packet, a keepalive probe, with RST"
     SURVIVED = "trouble that a stream is to live through"
-    ABSENCE = "the daemon itself was away for longer than every clock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,9 +164,6 @@ def promise(expectation: Expectation, setup: Setup) -> Promise:
     if kind in (Kind.ENDED, Kind.REFUSED):
         starts = {"resolving": "attempt", "connecting": "dial", "tunnel": "tunnel"}
         return Promise((AT_ONCE, *more), starts[at] if kind is Kind.REFUSED else "strike", 0.0, SLACK)
-    if kind is Kind.ABSENCE:
-        # Nobody may count the absence; whatever is dead is dropped at the first look after it.
-        return Promise((AT_ONCE, "connect", "response", "read", "keepalive"), "strike", 0.0, SLACK)
     if kind is Kind.DRIP:
         return Promise(("min_rate", *more), "line", given.read, 2 * given.read + SLACK)
     if at in ("resolving", "connecting", "tunnel", "handshake"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
+import time
 from typing import Final
 
 from tests.faults.tools import LabError
@@ -16,6 +18,7 @@ from tests.faults.world import Host
 
 EVERYTHING: Final = 'iifname "net"'
 """All that comes over the wire."""
+_DISCARD: Final = 9
 _numbers = itertools.count(1)
 
 
@@ -45,6 +48,21 @@ class Drop:
                 raise LabError(f"the counter of {self._table} in {self.host.name} is gone")
             self._last = int(found[0])
         return self._last
+
+    def show(self, sender: Host, address: str) -> None:
+        """Where nothing has come yet that it could drop: send it a datagram from `sender`, which it must count.
+
+        Raises `LabError`.
+        """
+        if self.count:
+            return
+        with sender.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"is anybody there?", (address, _DISCARD))
+        until = time.monotonic() + 0.5
+        while not self.count:
+            if time.monotonic() > until:
+                raise LabError(f"what is sent to {self.host.name} is not dropped")
+            time.sleep(0.01)
 
     def lift(self) -> None:
         """Let everything pass again. Twice is fine; the count stays."""

@@ -24,7 +24,7 @@ from tests.faults.pairs import Place
 from tests.faults.stage import CERTIFICATES, make_certificates
 from tests.faults.world import INSIDE, way_in
 
-CELL_SECONDS: Final = 120.0
+CELL_SECONDS: Final = 180.0
 """A cell that takes longer is stuck; none needs half of it."""
 
 Key = tuple[str, str, str, str, str, int]

@@ -54,6 +54,7 @@ def test_the_files(tmp_path: Path) -> None:
     assert "2.51 · 2.52 · 2.53 (read, 2.75)" in page
     assert "**3.00 · 3.00 · 3.00 (read, 2.75)**" in page, "what was not kept stands out"
     assert "- the connection is past it: syn-blackhole × streaming" in page
+    assert "- the fault spares the stream, which is past the place where it strikes" in page
     assert "1 runs did not keep every promise" in page
     cells = json.loads(data)
     assert {cell["status"] for cell in cells} == {KEPT, BROKEN, LEFT_OUT}

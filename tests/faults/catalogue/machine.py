@@ -132,13 +132,25 @@ class NoDescriptors(Fault):
         held = len(os.listdir(f"/proc/{cell.daemon.pid}/fd"))
         if soft >= held:
             raise Unproven(f"{held} descriptors of {soft} are in use")
+        opens = self._opens(cell) if cell.daemon.ours else ""
+        if cell.daemon.ours and opens != "EMFILE":
+            raise Unproven(f"the daemon opens a file, and is told {opens}")
         failures = [line.words for line in cell.daemon.log.since(cell.mark) if line.word == "failed"]
         # The C library's resolver says of a file or socket that it could not open that it failed for the moment.
         told = (os.strerror(errno.EMFILE), "ResolveError")
         ended = cell.expectation.kind is Kind.ENDED
         if ended and not any(reason in text for reason in told for text in failures):
             raise Unproven(f"nothing failed for want of a descriptor: {failures}")
-        return {"limit": soft, "descriptors": held, "failures": failures}
+        return {"limit": soft, "descriptors": held, "an open says": opens, "failures": failures}
+
+    def _opens(self, cell: Cell) -> str:
+        """What the system says to the daemon when it opens a file; it says so in every phase, needed or not."""
+        position = len(cell.daemon.log)
+        cell.daemon.order("open")
+        line = cell.daemon.log.wait(word("opens"), 2.0, position)
+        if line is None:
+            raise LabError("the daemon does not say whether it can open a file")
+        return line.first
 
     def struck(self, cell: Cell) -> float:
         if cell.setup.phase == "backing-off":

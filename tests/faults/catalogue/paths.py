@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tests.faults.bounds import Expectation, Kind, Setup
@@ -180,14 +181,19 @@ class NatForgotten(Fault):
 
     def inject(self, cell: Cell) -> None:
         with cell.world.middle.entered():
+            before = translations()
             forget_translations()
+            self._known = before, translations()
 
     def proof(self, cell: Cell) -> dict[str, Any]:
+        before, after = self._known
+        if not before or after >= before:
+            raise Unproven(f"the router knew {before} connections, and {after} when it had forgotten them")
         table = cell.world.middle.run("nft", "list", "counters", "table", "inet", "nat")
         found = [int(word) for line in table.splitlines() if "packets" in line for word in [line.split()[1]]]
-        if not cell.injected or (cell.setup.phase not in _BEFORE_A_CONNECTION and not any(found)):
+        if cell.setup.phase not in _BEFORE_A_CONNECTION and not any(found):
             raise Unproven("no packet came that had lost its translation")
-        return {"packets without a translation": found}
+        return {"known before and after": [before, after], "packets without a translation": found}
 
 
 class NatSilent(NatForgotten):
@@ -224,6 +230,11 @@ table inet nat {{
   }}
 }}
 """
+
+
+def translations() -> int:
+    """How many connections this network namespace's router knows."""
+    return int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
 
 
 def forget_translations() -> None:

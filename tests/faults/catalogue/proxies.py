@@ -103,9 +103,15 @@ class Dies(ProxyFault):
 
     def proof(self, cell: Cell) -> dict[str, Any]:
         report = cell.proxy.report()
-        if not report.get("reset") and cell.setup.phase not in ("resolving", "connecting", "backing-off"):
-            raise Unproven("the proxy had no connection to reset")
-        return {"proxy": report}
+        if cell.setup.phase not in ("resolving", "connecting", "backing-off"):
+            if not report.get("reset"):
+                raise Unproven("the proxy had no connection to reset")
+            return {"proxy": report}
+        noticed = cell.measured.noticed
+        text = "" if noticed is None else noticed.words
+        if cell.daemon.ours and "refused" not in text:
+            raise Unproven(f"nobody was refused: {text}")
+        return {"proxy": report, "told": text[-160:]}
 
 
 FAULTS: tuple[type[Fault], ...] = (Deaf, Buffers, Stalls, Refuses, Dies)

@@ -8,6 +8,7 @@ from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.base import Fault, Unproven
 from tests.faults.cell import Cell
 from tests.faults.drops import Drop
+from tests.faults.world import CLIENT, RELAY
 
 BRIEF = 0.5
 """Seconds for a live stream: with the retransmissions that follow, silence stays under 0.8 × `read`."""
@@ -22,6 +23,8 @@ class Dropped(Fault):
 
     def __init__(self) -> None:
         self.drops: list[Drop] = []
+        self.own: list[int] = []
+        """What each had dropped before we sent anything."""
 
     def expect(self, setup: Setup) -> Expectation | str:
         return Expectation(Kind.UNREACHABLE, setup.strikes_in)
@@ -34,11 +37,19 @@ class Dropped(Fault):
     def done(self, cell: Cell) -> bool:
         return all(drop.count for drop in self.drops)
 
+    def shown(self, cell: Cell) -> None:
+        """Each way drops. Where nobody had anything to say in one (in a SYN's phase the relay), we send something."""
+        self.own = [drop.count for drop in self.drops]
+        client, relay = cell.world.client, cell.world.relay
+        for drop in self.drops:
+            drop.show(*((relay, CLIENT) if drop.host is client else (client, RELAY)))
+
     def proof(self, cell: Cell) -> dict[str, Any]:
-        told = [drop.told() for drop in self.drops]
-        if not any(drop.count for drop in self.drops):
-            raise Unproven("no packet was dropped")
-        return {"drops": told}
+        if not self.own:
+            self.shown(cell)
+        if not any(self.own):
+            raise Unproven("no packet was dropped but our own")
+        return {"drops": [drop.told() for drop in self.drops], "of the stream": self.own}
 
     def lift(self, cell: Cell) -> None:
         for drop in self.drops:
@@ -81,6 +92,7 @@ class Brief(Dropped):
     def done(self, cell: Cell) -> bool:
         if not any(drop.count for drop in self.drops):
             return False
+        self.shown(cell)
         self.lift(cell)  # At once: it is to be brief.
         return True
 

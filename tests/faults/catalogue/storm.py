@@ -15,7 +15,7 @@ SLOW: Final = 0.05
 """Seconds that the daemon sleeps after each pull (an `EventSource` after each thousandth event)."""
 PORTION: Final = 4000
 """Events at a time in the run without a storm: more than one pull fetches, and nothing that a buffer would mind."""
-PATIENCE: Final = 40.0
+PATIENCE: Final = 60.0
 
 
 class Storm(Fault):
