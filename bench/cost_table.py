@@ -40,8 +40,10 @@ def tables(found: dict[str, Any]) -> list[Table]:
     made: list[Table] = []
     for scheme, part in found["alone"].items():
         made += [memory(scheme, part), work(scheme, part, found["instructions"].get(scheme, {}), found)]
-    made += [many(scheme, part) for scheme, part in found["many"].items()]
-    made.append(import_table(found))
+    for scheme, part in found["many"].items():
+        made += [several(scheme, part, SEVERAL_MEMORY, "memory"), several(scheme, part, SEVERAL_WORK, "work")]
+    if "floor" in found["imports"]:
+        made.append(import_table(found))
     return made
 
 
@@ -61,6 +63,11 @@ def _of(runs: Sequence[dict[str, float]], key: str, factor: float = 1.0) -> list
     return [run[key] * factor for run in runs]
 
 
+def colder(busy: Sequence[dict[str, float]], at_rest: float) -> list[float]:
+    """CPU µs of each wake at about one a second, less what an idle copy takes in a second."""
+    return [(run["cpu_us_per_s"] - at_rest) / (run.get("events_per_s") or 1.0) for run in busy]
+
+
 def memory(scheme: str, part: dict[str, Any]) -> Table:
     """USS idle and at an event a second, and what of it lies above the baseline."""
     heads = ("USS idle, MiB", "above baseline", "USS at 1/s, MiB", "written, MiB", "RSS, MiB", "threads", "descriptors")
@@ -76,6 +83,11 @@ def memory(scheme: str, part: dict[str, Any]) -> Table:
         busy = shown(_of(row["busy"], "uss", MIB), 2)
         _row(grid, name, [shown(_of(idle, "uss", MIB), 2), above, busy, *figures, *counts])
     notes = ["medians (smallest-largest process); written = the part of the USS that is no page of a file"]
+    if roots := part.get("system_roots"):
+        notes.append(
+            f"default trust: the system's roots, here {escape(roots)}, and then certifi's; all others, and the "
+            "baseline: certifi's alone"
+        )
     notes += [f"not available: {label(name)}: {escape(why)}" for name, why in part["unavailable"].items()]
     grid.caption = "\n".join(notes)
     return grid
@@ -84,24 +96,28 @@ def memory(scheme: str, part: dict[str, Any]) -> Table:
 def work(scheme: str, part: dict[str, Any], instructions: dict[str, Any], found: dict[str, Any]) -> Table:
     """Time, system calls and instructions for each wake and heartbeat."""
     heads = (
-        "idle, µs/s", "wake at 1/s, µs", "wake, µs", "heartbeat, µs", "calls/wake", "calls/heartbeat",
-        "kinstr./wake", "kinstr./heartbeat",
+        "idle, µs/s", "wake at 1/s, µs", "wake, µs", "wait() ÷ this", "heartbeat, µs", "calls/wake",
+        "calls/heartbeat", "kinstr./wake", "kinstr./heartbeat",
     )  # fmt: skip
     grid = _grid(f"cost of one stream, {scheme}: work", "client", heads)
+    ours = part["clients"].get("ours_inline", {}).get("event_us", [])
     for name, row in part["clients"].items():
         if name == "base_socket":
             continue
         idle = _of(row["idle"], "cpu_us_per_s")
         at_rest = spread(idle)[0] if idle else 0.0
-        cold = [value - at_rest for value in _of(row["busy"], "cpu_us_per_s")]
+        cold = colder(row["busy"], at_rest)
         calls = [f"{sum(row[key].values()):.1f}" if key in row else "-" for key in ("event_calls", "heartbeat_calls")]
         counted = instructions.get(name, {})
         counts = [f"{counted[key] / 1000:,.1f}" if key in counted else "-" for key in ("event", "heartbeat")]
-        times = [shown(idle, 1), shown(cold, 0), *(shown(row.get(key, []), 0) for key in ("event_us", "heartbeat_us"))]
+        wake, beat = row.get("event_us", []), row.get("heartbeat_us", [])
+        over = f"{spread(ours)[0] / spread(wake)[0]:.2f}" if ours and wake else "-"
+        times = [shown(idle, 1), shown(cold, 0), shown(wake, 0), over, shown(beat, 0)]
         _row(grid, name, [*times, *calls, *counts])
     notes = [
-        "CPU time is user and system; at 1/s that of the idle copies is subtracted; wake = one each some 0.1 s; "
-        "instructions are of user space"
+        "CPU time is user and system; at 1/s that of the idle copies is subtracted; wake = one each some 0.2 s; "
+        "wait() ÷ this: of the CPU time of a wake; instructions are of user space; peers in a thread hand over by a "
+        "SimpleQueue, the cheapest"
     ]
     notes += [f"no system calls: {escape(part['no_strace'])}"] if part["no_strace"] else []
     notes += [f"no instructions: {escape(found['no_valgrind'])}"] if found["no_valgrind"] else []
@@ -109,23 +125,39 @@ def work(scheme: str, part: dict[str, Any], instructions: dict[str, Any], found:
     return grid
 
 
-def many(scheme: str, part: dict[str, Any]) -> Table:
-    """Memory, threads and time with several streams in one process."""
+SEVERAL_MEMORY = (("USS, MiB", "uss", MIB, 1), ("threads", "threads", 1.0, 0), ("descriptors", "descriptors", 1.0, 0))
+SEVERAL_WORK = (
+    ("wake, µs", "event_us", 1.0, 0), ("beat, µs", "heartbeat_us", 1.0, 0), ("calls/wake", "event_calls", 1.0, 1),
+    ("calls/beat", "heartbeat_calls", 1.0, 1),
+)  # fmt: skip
+
+
+def several(scheme: str, part: dict[str, Any], kinds: Sequence[tuple[str, str, float, int]], what: str) -> Table:
+    """Some kinds of figures (head, key, factor, digits), each with every count of streams in one process."""
     counts = sorted({int(count) for row in part["clients"].values() for count in row})
-    heads = [f"{what}, {count}" for what in ("USS MiB", "threads", "µs/wake") for count in counts]
-    grid = _grid(f"cost of several streams in one process, {scheme}", "client, streams", heads)
+    heads = [f"{head}: {count}" if count == counts[0] else str(count) for head, *_ in kinds for count in counts]
+    grid = _grid(f"cost of several streams in one process, {scheme}: {what}", "client, streams", heads)
     for name, row in part["clients"].items():
         cells: list[str] = []
-        for key, factor, digits in (("uss", MIB, 1), ("threads", 1.0, 0), ("event_us", 1.0, 0)):
-            for count in counts:
-                one = row.get(str(count))
-                cells.append("-" if one is None else f"{one[key] * factor:,.{digits}f}")
+        for _, key, factor, digits in kinds:
+            cells += [_cell(row.get(str(count), {}).get(key), factor, digits) for count in counts]
         _row(grid, name, cells)
-    grid.caption = "\n".join(
+    notes = ["after the same minute of rest as above; medians of three batches (smallest-largest) where there are some"]
+    notes += [
         f"not available: {label(name.partition('-')[0])}, {name.partition('-')[2]} streams: {escape(why)}"
         for name, why in part["unavailable"].items()
-    )
+    ]
+    grid.caption = "\n".join(notes)
     return grid
+
+
+def _cell(found: Any, factor: float, digits: int) -> str:
+    """One figure, several of one kind, or system calls by name."""
+    if found is None:
+        return "-"
+    if isinstance(found, dict):
+        found = sum(found.values())
+    return shown([value * factor for value in (found if isinstance(found, list) else [found])], digits)
 
 
 def import_table(found: dict[str, Any]) -> Table:

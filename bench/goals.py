@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import roster
+from bench.cost_table import colder
 from bench.stats import Summary, ratio, ratio_of_percentiles, revive, spread
 
 MIB = 1 / 1024
@@ -127,7 +128,7 @@ def _others(clients: dict[str, Any]) -> list[str]:
 def _cold(row: dict[str, Any]) -> list[float]:
     """CPU µs of each wake at one a second, the idle time subtracted."""
     idle = [run["cpu_us_per_s"] for run in row.get("idle", [])]
-    return [run["cpu_us_per_s"] - spread(idle)[0] for run in row.get("busy", [])] if idle else []
+    return colder(row.get("busy", []), spread(idle)[0]) if idle else []
 
 
 def _divided(mine: Sequence[float] | None, its: Sequence[float] | None) -> list[float]:

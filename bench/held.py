@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import ssl
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from types import TracebackType
 
 from bench import roster, scenario
 
+BEGIN = b"-----BEGIN CERTIFICATE-----"
 AT_ONCE = 4
 """So many may be starting at a time; a herd of interpreters would run into each other's time limits."""
 CONNECT_SECONDS = 60.0
@@ -48,6 +50,8 @@ class Stage:
         self.tls = tls
         self.held: dict[str, Held] = {}
         self.failed: dict[str, str] = {}
+        self.lost: set[str] = set()
+        """Streams that were not there when an event was due."""
         self._starting: list[Held] = []
         self._beaten = time.monotonic()
 
@@ -56,10 +60,12 @@ class Stage:
         folder = Path(self._folder.name)
         pair = None
         self.ca: str | None = None
+        self.with_system_roots = self.system_roots = ""
         if self.tls:
             ca, certificate, key = scenario.certificates(folder)
             pair = certificate, key
             self.ca = with_public_roots(Path(ca))
+            self.with_system_roots, self.system_roots = with_system_roots(Path(ca))
         self._sender, self._address, self._port = scenario.start_sender("loopback", pair)
         plan = scenario.Plan("loopback", self.tls, [], 0, 0, 0, (0, 0), (0, 0), 1)
         self._talk = scenario.Scenario(plan, quiet=True)
@@ -116,6 +122,14 @@ class Stage:
         one.child.finish()
         self.failed[one.label] = one.child.reason()
 
+    def let_go_of_the_dead(self) -> None:
+        """Whoever has ended by itself is no longer held, but has failed."""
+        for label, one in list(self.held.items()):
+            if one.child.process.poll() is not None:
+                del self.held[label]
+                one.child.finish()
+                self.failed[label] = f"ended while it was held: {one.child.reason()}"
+
     def beat(self) -> None:
         """A heartbeat for every stream that is held, where one is due: who listens for silence must find none."""
         if time.monotonic() >= self._beaten + BEAT_SECONDS:
@@ -124,7 +138,9 @@ class Stage:
 
     def send(self, steps: Sequence[str], gap_ms: tuple[float, float], what: str = "event") -> None:
         """One event (or heartbeat) to each of these streams, in this order, with gaps; returns when all were sent."""
-        self._talk.send(self._sender, [(name, 1) for name in steps], gap_ms, len(steps), what)
+        sent = self._talk.send(self._sender, [(name, 1) for name in steps], gap_ms, len(steps), what)
+        if what == "event":
+            self.lost.update(name for name, stamps in zip(steps, sent, strict=True) if not stamps)
 
 
 def shuffled(streams: Sequence[Sequence[str]], each: int, seed: int = 1) -> list[str]:
@@ -143,3 +159,13 @@ def with_public_roots(ca: Path) -> str:
     both = ca.with_name("roots.pem")
     both.write_bytes(Path(certifi.where()).read_bytes() + b"\n" + ca.read_bytes())
     return str(both)
+
+
+def with_system_roots(ca: Path) -> tuple[str, str]:
+    """The file that OpenSSL takes the system's roots from (or none, where it has but a folder), with the bench's CA
+    added; and what it is, in words. For SSL_CERT_FILE, so that trust by default is this system's own."""
+    system = ssl.get_default_verify_paths().cafile
+    roots = Path(system).read_bytes() if system else b""
+    both = ca.with_name("system.pem")
+    both.write_bytes(roots + b"\n" + ca.read_bytes())
+    return str(both), f"{system or 'a folder of single files, read when needed'}: {roots.count(BEGIN)} certificates"

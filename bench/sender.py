@@ -11,12 +11,13 @@ Standard output: `listening PORT`, then `subscribed NAME` for each connection (t
 which gets one event at once as a greeting. Each line of standard input is a plan: `{"order": [[name, events], …],
 "gap_ms": [least, most], "seed": n, "what": "event" or "heartbeat"}`; each step sends that many of them back to back to
 ONE client and then rests for a random while. The answer is one line, `{"sent": [[t_ns, …], …]}`, in the plan's order.
-The end of standard input ends the process.
+What could not be sent has no stamps. The end of standard input ends the process.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import selectors
@@ -115,16 +116,21 @@ class Sender:
             if what == "heartbeat":
                 chunks = [chunk(HEARTBEAT)] * events
             else:
-                first = self.sequence[name] + 1
-                self.sequence[name] += events
+                first = self.sequence.get(name, 0) + 1
+                self.sequence[name] = first + events - 1
                 chunks = [event(first + n) for n in range(events)]
-            send = self.streams[name].send
+            stream = self.streams.get(name)
             pause = dice.uniform(*gap)
             stamps: list[int] = []
             if number % PROGRESS_EVERY == 0:
                 # Before the pause, so that whoever reads it has gone back to sleep when the event is sent.
                 say(f"progress {number}")
             time.sleep(pause)
+            if stream is None:
+                say(f"lost {name} not connected")
+                sent.append(stamps)
+                continue
+            send = stream.send
             try:
                 for one in chunks:
                     stamps.append(time.monotonic_ns())
@@ -153,7 +159,19 @@ class Sender:
                     say(json.dumps({"sent": self.carry_out(order, gap, plan["seed"], plan.get("what", "event"))}))
 
 
+def room_for_streams() -> None:
+    """As many descriptors as this user may have: `cost` holds over a thousand streams at once."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows has no such limit.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS calls it infinite, and does not mean it.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
+    room_for_streams()
     parser = argparse.ArgumentParser(prog="python -m bench.sender")
     parser.add_argument("address")
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))

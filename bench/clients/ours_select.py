@@ -17,13 +17,14 @@ def body(probe: Probe) -> None:
         held[subscriber.fileno()] = subscriber
         poll.register(subscriber.fileno(), select.POLLIN)
     while True:
-        soonest = min(subscriber.deadline() for subscriber in held.values())
-        ready = poll.poll(min(5000.0, max(0.0, (soonest - time.monotonic()) * 1000)))
-        if len(ready) == 1:
-            woken = held[ready[0][0]].wait(0)
-        else:
-            # A deadline is nobody's descriptor, so everybody is asked.
-            woken = sum(subscriber.wait(0) for subscriber in held.values()) > 0
+        now = time.monotonic()
+        due = [subscriber for subscriber in held.values() if subscriber.deadline() <= now]
+        if not due:
+            soonest = min(subscriber.deadline() for subscriber in held.values())
+            due = [held[fd] for fd, _ in poll.poll(min(5000.0, (soonest - now) * 1000))]
+        woken = False
+        for subscriber in due:
+            woken |= subscriber.wait(0)
         if woken:
             probe.woken(monotonic_ns())
 
