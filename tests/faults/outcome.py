@@ -8,8 +8,11 @@ from typing import Any, Final
 
 from tests.faults.bounds import CONSUMERS, Setup
 from tests.faults.catalogue import FAULTS
-from tests.faults.cell import Cell, Stuck, asked, handled, recorded
+from tests.faults.cell import Cell
 from tests.faults.lines import Line
+from tests.faults.measured import asked, handled
+from tests.faults.pcap import recorded
+from tests.faults.rounds import Stuck, measure
 from tests.faults.tools import LabError, Missing, require
 from tests.faults.verdict import judge, notice_seconds
 
@@ -75,7 +78,7 @@ def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]
     try:
         cell = Cell(fault, setup, expectation)
         with recorded(cell.world, pcap):
-            found = cell.measure()
+            found = measure(cell)
     except Stuck as stuck:
         found = stuck.found
         assert cell is not None

@@ -10,9 +10,9 @@ import pytest
 from tests.faults import bounds
 from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.relays import RelayStopped
-from tests.faults.cell import Measured
 from tests.faults.lines import Line
 from tests.faults.look import Held
+from tests.faults.measured import Measured
 from tests.faults.stage import Post
 from tests.faults.verdict import judge
 
