@@ -52,6 +52,7 @@ class Hold:
         """Until the stream works: it is open, an event has come through, and it has done so for a moment."""
         cell = self.cell
         self.wait("streaming")
+        cell.opening_has_woken()
         time.sleep(CALM_SECONDS / 2)
         cell.calm_events(2)
         time.sleep(CALM_SECONDS / 2)

@@ -204,7 +204,7 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
         "mended": "back within the rest of the attempt, one backoff step, and 1 s",
         "each wakes": "every opening wakes, and every event that was posted: within 1 s on a stream that is well, else "
         "with the stream that comes next or once packets pass again",
-        "wakes owed": "never more wakes than events and openings by then",
+        "wakes owed": "and no wake comes of nothing: each belongs to an opening or an event that owed one at that time",
         "each handed over": "every event on an open stream reaches the `EventSource`'s consumer",
         "none lost": "no event lost, against the relay's store (without ids: none outside a gap that was told)",
         "none twice": "no event handled twice",

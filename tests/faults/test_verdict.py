@@ -128,7 +128,8 @@ def wakes(*moments: float, post: tuple[float, float] = (9.0, 9.1), **changes: An
 
 def test_every_event_has_a_wake_of_its_time() -> None:
     assert wakes(1.0, 3.0, 8.0, 9.1) == set()
-    assert wakes(1.0, 3.0, 8.0, 10.05) == set() and wakes(1.0, 3.0, 8.0, 10.2) == {"each wakes"}
+    assert wakes(1.0, 3.0, 8.0, 10.05) == set()
+    assert wakes(1.0, 3.0, 8.0, 10.2) == {"each wakes", "wakes owed"}, "this one is nobody's"
     assert wakes(1.0, 3.0, 8.0) == {"each wakes"}, "d is owed one"
     assert wakes(1.0, 8.0, 9.1) == {"each wakes"}, "so is a, which came before the fault"
     assert wakes(3.0, 8.0, 9.1) == wakes(1.0, 3.0, 9.1) == {"each wakes"}, "and each opening"
@@ -153,6 +154,7 @@ def test_no_wake_comes_of_nothing() -> None:
     assert wakes(1.0, 3.0, 4.0, 8.0, 9.1) == {"wakes owed"}
     assert wakes(1.0, 3.0, 8.0, 8.0, 9.1) == set(), "b or c may have come late"
     assert wakes(1.0, 3.0, 8.0, 8.0, 8.0, 8.1, 9.1) == {"wakes owed"}
+    assert wakes(1.0, 3.0, 8.0, 9.1, 9.2) == {"wakes owed"}, "what b and c owed was over"
     assert wakes(1.0, 3.0, 8.0, 8.0, 8.0, 8.1, post=(7.6, 7.7)) == {"wakes owed"}, "nobody listened to d"
 
 

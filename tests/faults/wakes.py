@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import bisect
+import heapq
 import math
 
 from tests.faults.bounds import Setup
@@ -65,14 +65,27 @@ def wakes_by(post: Post, found: Measured) -> float | None:
 
 
 def _surplus(found: Measured, wakes: list[float]) -> int:
-    """By how many wakes there were ever more than openings so far, and events so far that a stream could bring."""
-    owed = _openings(found)
-    own = [post for post in found.posts if post.began >= found.round_began]
-    owed += [post.began for post in own if not _nobody_listened(post, found.lines)]
+    """How many wakes there were for which no opening and no event, each from its moment to its bound, was left."""
+    owed = [(at, at + WAKE_SECONDS) for at in _openings(found)]
+    for post in found.posts:
+        if post.began >= found.round_began and not _nobody_listened(post, found.lines):
+            by = wakes_by(post, found)
+            owed.append((post.began, math.inf if by is None else by))
+    # What a storm brings at once: the stream may lag behind what was fetched.
     bulk = set(found.stored) - {post.event_id for post in found.posts} - found.known
-    owed += [found.injected] * len(bulk)
-    owed.sort()
-    return max((0, *(count - bisect.bisect_right(owed, wake) for count, wake in enumerate(sorted(wakes), 1))))
+    owed = sorted([*owed, *[(found.injected, math.inf)] * len(bulk)], reverse=True)
+    bounds: list[float] = []
+    surplus = 0
+    for wake in sorted(wakes):
+        while owed and owed[-1][0] <= wake:
+            heapq.heappush(bounds, owed.pop()[1])
+        while bounds and bounds[0] < wake:
+            heapq.heappop(bounds)
+        if bounds:
+            heapq.heappop(bounds)
+        else:
+            surplus += 1
+    return surplus
 
 
 def _nobody_listened(post: Post, lines: list[Line]) -> bool:
