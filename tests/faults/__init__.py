@@ -26,8 +26,13 @@ The rooms, each importing only from those above it:
 `phases`     how a stream is brought into a phase and held there
 `stranger`   somebody else's connection, which meets what spares the stream
 `catalogue/` the faults
-`cell`       one cell, from an empty world to a verdict
-`verdict`    what was measured against what was promised
+`measured`   what was measured in a cell, as plain data
+`mending`    within what time a stream must be back
+`cell`       one cell: its world, relay and daemon, and what may be done with them
+`rounds`     the rounds of a cell, from an empty world to what was measured
+`verdict`    what was measured against what was promised, `check` by check; `wakes` has those of the events,
+             `statefile` those of stream_state.json
+`pcap`       a cell's packets in a file
 `outcome`    one cell's outcome as plain data
 `pairs`      which cells there are
 `matrix`     many cells side by side
