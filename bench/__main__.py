@@ -68,6 +68,11 @@ def _relay(arguments: argparse.Namespace, on: Console) -> int:
     return endtoend.run_own(arguments.url, settings, arguments.ca, arguments.out, on)
 
 
+EPILOG = """examples:
+  python -m bench all --quick                  everything once, in two minutes
+  python -m bench wake --schemes https         how soon each client wakes, over TLS alone
+  python -m bench https://relay.example:8770   the same question, asked of a relay of your own
+"""
 RELAY_TEXT = "a relay of your own: from the post until a daemon has the event; URL alone does the same"
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Console], int]]] = {
@@ -77,6 +82,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Console], int]]] = 
     "wedge": ("how long until a dead stream is noticed", _wedge),
     "fleet": ("what a relay sees when it restarts and its daemons come back", _fleet),
 }
+
+
+ABOUT = {name: module.__doc__ for name, module in (
+    ("wake", wake), ("parse", parse), ("cost", cost), ("wedge", wedge), ("fleet", fleet),
+)}  # fmt: skip
 
 
 def _all(arguments: argparse.Namespace, on: Console) -> int:
@@ -168,13 +178,16 @@ def _relay_url(text: str) -> str:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m bench", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(
+        prog="python -m bench", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--out", type=Path, help="folder for JSON and pictures (default: bench/results, or quick/ or own/ in there)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (text, action) in {**COMMANDS, "all": ("all of the above", _all)}.items():
-        one = commands.add_parser(name, help=text, description=text)
+        about = ABOUT.get(name) or f"{text}, one after the other, and what is held against the goals"
+        one = commands.add_parser(name, help=text, description=about, formatter_class=argparse.RawTextHelpFormatter)
         one.add_argument("--quick", action="store_true", help="a smoke run: figures that prove only that it runs")
         one.set_defaults(action=action)
         if name == "wake":

@@ -31,7 +31,12 @@ def _figure(pyplot: Any, scheme: str, rows: dict[str, Any], found: dict[str, Any
     figure, panels = pyplot.subplots(1, 2, figsize=(10.5, 1.6 + 0.24 * len(rows)))
     memory = {name: [run["uss"] / 1024 for run in row["idle"]] for name, row in rows.items()}
     _bars(panels[0], memory, "MiB that nobody else has (USS), connected and idle", 1)
-    _bars(panels[1], {name: row["event_us"] for name, row in rows.items() if row.get("event_us")}, "CPU µs a wake", 0)
+    _bars(
+        panels[1],
+        {name: row["event_us"] for name, row in rows.items() if row.get("event_us")},
+        "CPU µs a wake (user and system)",
+        0,
+    )
     figure.suptitle(
         f"What one stream costs, {scheme}: median, line from smallest to largest process\n{style.where(found)}",
         fontsize=9, x=0.01, ha="left",

@@ -48,6 +48,8 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
             panel.set_xlim(0, 1.15 * max(ends))
         most = max(count / BIN_SECONDS for policy in NAMES for count in courses[policy][column]["arrivals"])
         above.set_ylim(0, 1.35 * most)
+        # No line of the grid through the words above.
+        above.set_yticks([mark for mark in above.get_yticks() if 0 <= mark <= 1.05 * most])
         above.yaxis.set_major_formatter("{x:,.0f}")
         above.axhline(settings["rate"], color=style.INK, linewidth=0.8, linestyle="--")
         above.set_title(f"{size:,} daemons", fontsize=9)
@@ -58,7 +60,7 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
     panels[1][0].set_ylabel("% of daemons back")
     figure.suptitle(
         f"A relay is killed and comes back after {settings['down']:g} s; it takes {settings['rate']:,.0f} connections "
-        f"a second. Simulated with each client's own backoff.",
+        f"a second. Simulated with each client's own backoff.\n{style.where(found)}",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
     figure.tight_layout()

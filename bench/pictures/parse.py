@@ -96,7 +96,14 @@ def _growth(pyplot: Any, found: dict[str, Any]) -> Any:
     panel.set_xlabel("length of one line, in feeds of 1460 B (log scale)")
     panel.set_ylabel("ms (log scale)")
     panel.yaxis.set_major_formatter("{x:,g}")
-    panel.grid(color=style.INK, alpha=0.25, linewidth=0.5)
+    panel.grid(axis="x", color=style.INK, alpha=0.25, linewidth=0.5)
+    # Axis and grid end where the lines do: names have no stroke through them.
+    left, (bottom, top) = panel.get_xlim()[0], panel.get_ylim()
+    panel.spines["bottom"].set_bounds(left, longest)
+    marks = [mark for mark in panel.get_yticks() if bottom <= mark <= top]
+    panel.hlines(marks, left, longest, color=style.INK, alpha=0.25, linewidth=0.5)
+    panel.set_xlim(left=left)
+    panel.set_ylim(bottom, top)
     panel.set_title(
         f"How a parser's time grows with the length of one line\n{style.where(found)}", fontsize=9, loc="left"
     )

@@ -10,6 +10,8 @@ from bench.pictures import style
 from bench.stats import Summary, bin_start, revive
 
 TICKS = [20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 50_000.0]
+COLUMNS = (1.055, 1.14)
+"""Where p50 and p99 are written, right-aligned, in widths of the panel; a p99 may have five figures."""
 SMOOTH = (1, 3, 5, 3, 1)
 """Weights of a bin and its neighbours: a bin is 6 % wide, and its raw count would be a comb."""
 
@@ -54,10 +56,10 @@ def _figure(pyplot: Any, name: str, rows: dict[str, Summary], found: dict[str, A
         for p, mark, size in ((50, "o", 4.5), (99, "|", 8), (99.9, "|", 5)):
             panel.plot([summary.percentiles[p]], [-place], mark, color=colour, markersize=size, zorder=60)
         figures = f"{summary.percentiles[50]:,.0f}", f"{summary.percentiles[99]:,.0f}"
-        for column, text in zip((1.05, 1.12), figures, strict=True):
+        for column, text in zip(COLUMNS, figures, strict=True):
             across = panel.get_yaxis_transform()
             panel.text(column, -place, text, transform=across, ha="right", va="center_baseline", color=colour)
-    for column, text in ((1.05, "p50"), (1.12, "p99")):
+    for column, text in zip(COLUMNS, ("p50", "p99"), strict=True):
         panel.text(column, 1.05, text, transform=panel.get_yaxis_transform(), ha="right")
     panel.set_yticks([-place for place in range(len(ordered))], [roster.BY_NAME[client].label for client in ordered])
     for label, client in zip(panel.get_yticklabels(), ordered, strict=True):
