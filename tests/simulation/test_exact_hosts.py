@@ -13,7 +13,7 @@ from wire_rawsse.errors import (
     ReadTimeout,
     ResponseTimeout,
 )
-from wire_rawsse.hosts.task import ANSWERS_WITHIN
+from wire_rawsse.hosts.task import ANSWERS_WITHIN, MOST_DOUBTS
 
 ROUND_TRIP = 2 * LATENCY
 HOUR = 3600.0
@@ -169,6 +169,27 @@ def test_a_host_that_is_always_later_than_silence_may_last_keeps_a_healthy_strea
 
 
 # What drips is found at every look, and must not stop the clock for ever.
+
+
+def test_what_drips_does_not_outlive_its_clock_behind_another_streams_wakes() -> None:
+    """Each byte of the head is found together with an event of the other's, whose wake is 3 s of work."""
+    scene = Single()
+    other = Relay(scene.kernel, dripping_head(1.0))
+    other.gate.program = other
+    scene.place("192.0.2.3", 80, other.gate, LATENCY)
+    scene.name("other.test", "192.0.2.3")
+    scene.run(20)
+    second = scene.stream("http://other.test/")
+    second.keep_journal()
+    scene.run(25)
+    assert second.phase == "head"
+    while scene.time < 600 and not second.ends:
+        scene.relay.post()
+        scene.kernel.advance(3.0)
+        scene.loop.run(0)
+    assert isinstance(second.ends[0][1], ResponseTimeout)
+    assert scene.time <= 20 + Timeouts().response + (MOST_DOUBTS + 3) * 3.0
+    scene.close()
 
 
 @pytest.mark.parametrize("interval", [0.125, 1.0, 2.5])

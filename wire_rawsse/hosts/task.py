@@ -174,10 +174,8 @@ class Task:
             if now - deadline < NO_DOUBT and self._loop.slept_until(deadline + self._lag):
                 now = deadline
             else:
-                anew = self.wait.renewed or deadline != self._doubted
-                self._doubts = 1 if anew else self._doubts + 1
+                self._doubt(anew=self.wait.renewed)
                 self.wait.renewed = False
-                self._doubted = deadline
                 now = min(max(self.looked, looked) - self._lag, deadline)
             self._lag = real - now
         self._now = now
@@ -188,12 +186,19 @@ class Task:
 
         That may be its start, its return from a signal, or an interruption. Or it is an answer or a deadline that the
         host has known of since before it went away (another stream had a wake for it); that was no time of this one's.
+        But not again and again: something that drips has a byte there at each look, and where another stream always has
+        a wake, its clock would stand still for ever.
         """
         if self.throw is not None or self.wait is None:
             self.found(real, looked)
-        else:
-            self._lag += real - self.looked
-            self.looked = real
+            return
+        if self.given is not None:
+            if real - self.looked > NO_DOUBT and not self.beyond_doubt:
+                self._doubt()
+            else:
+                self._now = max(self._now, min(real - self._lag, self.wait.deadline))
+        self._lag = real - self._now
+        self.looked = real
 
     def expired(self, real: float) -> None:
         """Set the clock for a deadline that has passed by `real` with no answer."""
@@ -213,10 +218,15 @@ class Task:
         assert self.wait is not None
         latest = self.wait.deadline - ANSWERS_WITHIN
         if real - self._lag > latest and not self.beyond_doubt:
-            self._doubts = self._doubts + 1 if self.wait.deadline == self._doubted else 1
-            self._doubted = self.wait.deadline
+            self._doubt()
             self._spared = self._lag, looked
             self._lag = real - latest
+
+    def _doubt(self, anew: bool = False) -> None:
+        """Give the present deadline the benefit of the doubt once more; for the first time, if it began `anew`."""
+        assert self.wait is not None
+        self._doubts = 1 if anew or self.wait.deadline != self._doubted else self._doubts + 1
+        self._doubted = self.wait.deadline
 
     @property
     def beyond_doubt(self) -> bool:
