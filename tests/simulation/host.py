@@ -115,12 +115,14 @@ class Thread(Inline):
         super().__init__(employer, interval, work)
         self._channel = WakeChannel()
         self._busy = False
+        self._wakes = self._pulls = 0
 
     def sleep(self, until: float) -> bool:
         return self.loop.run(min(self.interval, until - self.kernel.now), self._channel.set)
 
     def hear(self) -> None:
         self.employer.woken()
+        self._wakes += 1
         if not self._busy:
             self._busy = True
             self.kernel.after(0.0001, self._daemon, True)
@@ -134,6 +136,9 @@ class Thread(Inline):
         if self._channel.wait(0):
             if not readable:
                 self.kernel.fail("a wake is pending, and the channel's descriptor does not say so")
+            self._pulls += 1
+            if self._pulls > self._wakes:
+                self.kernel.fail(f"the daemon has {self._pulls} wakes, and the subscriber has set {self._wakes}")
             self.employer.pulled()
             self.kernel.after(self.work, self._daemon, False)
         else:

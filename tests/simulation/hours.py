@@ -1,7 +1,8 @@
 """An hour of each fault: how many connections it costs, in the worst of several circumstances.
 
-The promise: at most 180 an hour while it stays broken, at most 360 where streams live long enough in between to be
-called healthy. A fault that is over at once is brought about again as soon as a stream is there to be harmed.
+The promise: at most 180 an hour while it stays broken, and at most 360 where streams live long enough in between to be
+called healthy, in proportion to how long they do (see `cap`). A fault that is over at once is brought about again as
+soon as a stream is there to be harmed.
 """
 
 from __future__ import annotations
@@ -12,15 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from tests.simulation import cap, weather
 from tests.simulation import faults_of_files as files
-from tests.simulation import weather
 from tests.simulation.faults_of_relays import Fault, over
 from tests.simulation.life import Life, Setting
 from wire_rawsse.policy import Timeouts
 
-HOUR: Final = 3600.0
-MOST: Final = 180
-MOST_HEALTHY: Final = 360
 SCHEMES: Final = ("http", "https", "https by proxy")
 TRIES: Final = 4
 """Each with other dice: a fault comes in several forms."""
@@ -53,16 +51,13 @@ CALM: Final = Setting(
 
 @dataclass(frozen=True)
 class Cost:
-    """`attempts` in the worst hour; `healthy` of its streams lived `healthy_after`."""
+    """`attempts` in the worst hour, and the `most` that are allowed; `healthy` of its streams lived `healthy_after`."""
 
     fault: Fault
     attempts: int
+    most: int
     healthy: int
     where: str
-
-    @property
-    def most(self) -> int:
-        return MOST_HEALTHY if self.healthy else MOST
 
 
 def cost(fault: Fault) -> Cost:
@@ -85,8 +80,8 @@ def _hour(fault: Fault, setting: Setting, seed: str) -> Cost:
     life.host.run(kernel.now + 20)  # All is well.
     life.weather_changed(+1)
     watch = side.watch
-    begun, healthy = watch.begun - watch.never_begun, watch.healthy_streams
-    until = kernel.now + HOUR
+    begun, healthy = watch.begun - watch.never_begun, len(watch.healthy)
+    until = kernel.now + cap.HOUR
     harmed = -1
     """The stream that the fault was last brought upon, by its number."""
 
@@ -113,9 +108,9 @@ def _hour(fault: Fault, setting: Setting, seed: str) -> Cost:
     kernel.after(1, drop)
     life.host.run(until)
     life.close()
-    attempts, lived = watch.begun - watch.never_begun - begun, watch.healthy_streams - healthy
+    attempts, lived = watch.begun - watch.never_begun - begun, watch.healthy[healthy:]
     where = f"{setting.scheme}, {setting.sink}"
-    return Cost(fault, attempts, lived, where)
+    return Cost(fault, attempts, cap.most(setting.backoff, lived), len(lived), where)
 
 
 def costs() -> Iterator[Cost]:

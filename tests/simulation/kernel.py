@@ -82,6 +82,7 @@ class Kernel:
         """How often a sleeper was stopped past its time-out (SIGSTOP)."""
         self.stopped = False
         self.sleeping = False
+        self._slept_at = start
         self.sleeps = 0
         self.before_sleep: list[Callable[[], None]] = []
         self.lines: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=_LINES_KEPT)
@@ -130,7 +131,9 @@ class Kernel:
         """SIGSTOP for so long: whoever sleeps goes on sleeping, whatever its time-out says."""
         self.stops += 1
         self.stopped = True
-        self.advance(seconds)
+        since = self._slept_at if self.sleeping else self.now
+        self.run_until(self.now + seconds)
+        self.absences.append((self.now, self.now - since))  # It has not looked since it fell asleep.
         self.stopped = False
 
     def sleep(self, until: float, poller: MemoryPoller) -> list[tuple[int, int]]:
@@ -138,6 +141,7 @@ class Kernel:
         heap = self._heap
         stops = self.stops
         self.sleeping = True
+        self._slept_at = self.now
         self.sleeps += 1
         try:
             while True:

@@ -21,6 +21,7 @@ from tests.simulation.paths import Path
 from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Relay, compose
 from tests.simulation.scene import Scene, Watched
 from tests.simulation.tls import Endpoint, MemoryContext
+from tests.simulation.wakes import Wakes
 from tests.simulation.watch import Watch
 from tests.simulation.wires import Wires
 from wire_rawsse.errors import ClosedError
@@ -176,6 +177,8 @@ class Side:
         for name in self.names:
             scene.name(name, *self.hosts, delay=0.02)
         self.context = MemoryContext(lambda: life.dice.random() < 0.5, setting.hides_errors) if tls else None
+        self.items = 0
+        """How many the consumer of an `EventSource` has had."""
         self.last_seen = 0
         self.gap_told = True
         self.last_id = ""
@@ -230,6 +233,10 @@ class Side:
         )
         self.watch.follow(self.stream)
 
+    def news(self) -> int:
+        """How much there was so far that is worth a wake: for an `EventSource` its items, else what the watch knows."""
+        return self.items if isinstance(self.sink, EventSink) else self.watch.news
+
     def restart(self) -> None:
         """`restart()`, or what a subscriber's does to each of its streams."""
         if not self.watch.absent:
@@ -244,6 +251,7 @@ class Side:
         kernel = self.life.kernel
         while sink.items:
             item = sink.items.popleft()
+            self.items += 1
             if isinstance(item, Opened):
                 self.watch.saw(0)
                 self.gap_told = True
@@ -311,15 +319,17 @@ class Life:
             self.sides.append(Side(self, number))
         if self.wires is not None:
             self.wires.begin(self.sides[0].context)
+        self.wakes = Wakes(self.kernel, [side.news for side in self.sides])
         self.host = HOSTS[setting.host](self, setting.interval, setting.work)
         if isinstance(self.host, Looks):
             self.host.twice = setting.twice
         self.checks = [*(side.watch.check for side in self.sides), *([self.wires.check] if self.wires else [])]
-        self.kernel.before_sleep = [*self.checks, self._check_threads]
+        self.kernel.before_sleep = [*self.checks, self._check_threads, self.wakes.before_sleep]
 
     # The host's employer.
 
     def woken(self) -> None:
+        self.wakes.given()
         if self.setting.sink in ("wakes", "wire"):
             for side in self.sides:
                 side.watch.woken()

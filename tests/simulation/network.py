@@ -33,6 +33,13 @@ class Program(Protocol):
     def ended(self, connection: Connection) -> None: ...
 
 
+class Owner(Protocol):
+    """Whose sockets they are."""
+
+    news: int
+    """How often what a socket has handed over was worth a wake."""
+
+
 class Connection:
     """The server's end. Offsets count the raw bytes sent to the client."""
 
@@ -53,6 +60,10 @@ class Connection:
         """From where to where the bytes are those of a body, not yet received."""
         self.events: deque[tuple[int, int]] = deque()
         """The offset behind an event, and its number, not yet delivered."""
+        self.protected = 0
+        """Bytes sent under TLS, as its other end will hand them over."""
+        self.news: deque[int] = deque()
+        """The offsets (under TLS of `protected` bytes) behind which a wake is due, not yet received."""
         self.head_end: int | None = None
         """The offset behind a head that opens a stream."""
         self.drip_from: int | None = None
@@ -116,7 +127,7 @@ class Socket:
         """The error that a read has met."""
         self.unread = 0
         """What lay there unread when it was closed."""
-        self.owner: object = None
+        self.owner: Owner | None = None
         self.write_blocked = False
         self.heard_at = 0.0
         self.last_life = 0.0
@@ -186,6 +197,7 @@ class Socket:
             self.received += len(data)
             if self.connection is not None and self.connection.life:
                 self._note_life(data, self.connection.life)
+                self.hand_over(self.received)
             return data
         if self.error:
             self.kernel.moved += 1
@@ -196,6 +208,15 @@ class Socket:
             self.kernel.moved += 1
             return b""
         raise BlockingIOError(errno.EAGAIN, "would block")
+
+    def hand_over(self, offset: int) -> None:
+        """The library has in its hands what stands before `offset`."""
+        connection = self.connection
+        news = None if connection is None else connection.news
+        while news and news[0] <= offset:
+            news.popleft()
+            if self.owner is not None:
+                self.owner.news += 1
 
     def _note_life(self, data: bytes, life: deque[tuple[int, int]]) -> None:
         received = self.received
@@ -299,7 +320,7 @@ class Network:
         self.dialled: list[tuple[float, str]] = []
         """When which address was tried; kept only where `keep_dialled`."""
         self.keep_dialled = False
-        self.owners: dict[tuple[str, int] | str, object] = {}
+        self.owners: dict[tuple[str, int] | str, Owner] = {}
         """Which stream it is that goes to a place."""
 
     def open(self, address: Address) -> socket.socket:

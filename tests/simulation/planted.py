@@ -200,8 +200,15 @@ OURS: Final[list[Plant]] = [
     plant(
         "a host's absence is charged to a stream that has its answer",
         "hosts.task:Task.resumed",
-        "            self._lag += real - self.looked\n",
-        "            pass\n",
+        "if real - self.looked > NO_DOUBT and not self.beyond_doubt:",
+        "if False:",
+        by=MADE,
+    ),
+    plant(
+        "what drips stops the clock behind the wakes of another stream",
+        "hosts.task:Task.resumed",
+        "real - self.looked > NO_DOUBT and not self.beyond_doubt:",
+        "True:",
         by=MADE,
     ),
     plant(
@@ -266,6 +273,25 @@ OURS: Final[list[Plant]] = [
         "if len(facts) == _INFO_BYTES and facts[0] == _CLOSE:",
         "if False:",
         by=MADE,
+    ),
+    plant(
+        "who was stopped in its sleep counts as having looked",
+        "hosts.turns:Turns._after_sleep",
+        "if not events and real > self._ends + NO_DOUBT:",
+        "if False:",
+        by=MADE,
+    ),
+    plant(
+        "a heartbeat wakes the host",
+        "streams:WakeSink.feed",
+        "return news",
+        "return True",
+    ),
+    plant(
+        "the consumer of events is woken where there is none",
+        "source:EventSink.feed",
+        "return bool(items)",
+        "return True",
     ),
     plant(
         "stream_state.json is written in place",

@@ -16,6 +16,7 @@ from typing import Final
 from tests.simulation.kernel import Kernel
 from tests.simulation.network import Connection, Program
 from tests.simulation.tls import DATA, GOODBYE, RECORD, record
+from tests.simulation.wakes import DataLines
 
 CHUNKED, CLOSE, LENGTH = range(3)
 """How a body is framed: in chunks, by the end of the connection, by a Content-Length beyond all reach."""
@@ -47,6 +48,7 @@ class Visit:
         """An event is being sent in pieces."""
         self.last_sent = 0.0
         self._held: list[tuple[bytes, int]] = []
+        self._data_lines = DataLines()
 
     @property
     def occupied(self) -> bool:
@@ -59,6 +61,7 @@ class Visit:
         if not self.relay.tls:
             connection.send(data)
             return
+        connection.protected += len(data)
         flag = b"!" if life else b" "
         for start in range(0, len(data), RECORD - 1):
             connection.send(record(DATA, flag + data[start : start + RECORD - 1]))
@@ -89,9 +92,10 @@ class Visit:
         else:
             head = b""
             data = body
+        start = (connection.protected if self.relay.tls else connection.sent) + len(head)
         if not self.relay.tls:
-            start = connection.sent + len(head)
             connection.life.append((start, start + len(body)))
+        connection.news.extend(start + end for end in self._data_lines.ends(body))
         self.raw(data, life=True)
         if event:
             connection.events.append((connection.sent, event))

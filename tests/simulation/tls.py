@@ -85,6 +85,7 @@ class Secured:
         self.hides_errors = hides_errors
         self._raw = bytearray()
         self._plain = b""
+        self._handed_over = 0
         self._greeted = False
         self._done = False
         self._goodbye = False
@@ -140,6 +141,8 @@ class Secured:
                 self._owes = True
         data, self._plain = self._plain[:size], self._plain[size:]
         self.inner.kernel.moved += len(data)
+        self._handed_over += len(data)
+        self.inner.hand_over(self._handed_over)
         return data
 
     read = recv

@@ -1,7 +1,8 @@
 """The invariants: what is true of a stream, held against what the library says and does, whenever the host would sleep.
 
 * Every wait has a deadline, and no phase outlives the clock that the phase table names for it.
-* No clock runs out early: what is called silent was silent, what is called slow was slow, and nothing lay unread.
+* No clock runs out early: what is called silent was silent, what is called slow was slow, nothing lay unread, and no
+  host's absence has used it up.
 * A dead stream is never "connected" past its bound: silence `read`, a drip twice that.
 * Whatever has been delivered is read before anybody sleeps; every event among it has been announced by a wake, and so
   has every connection.
@@ -17,11 +18,11 @@ from __future__ import annotations
 
 import errno
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Final, NoReturn
 
+from tests.simulation.cap import Cap
 from tests.simulation.network import Socket
 from tests.simulation.relay import Relay
 from tests.simulation.scene import Journal, Scene, Watched
@@ -46,7 +47,8 @@ EARLY: Final = 0.01
 """Seconds before it; none but those of rounding."""
 SETTLED: Final = 60.0
 """Seconds of fair weather after which nothing of the bad one is left."""
-HOUR: Final = 3600.0
+LONGEST_WISH: Final = 3600.0
+"""Seconds: as far as a server's wish for a pause is followed."""
 _WHERE_SOCKETS_ARE: Final = {"resolving": 0, "streaming": 1, "head": 1, "handshake": 1, "tunnel": 1, "backing off": 0}
 
 
@@ -76,19 +78,20 @@ class Watch:
         self.closing = False
         self.over = False
         """The stream has ended for good, and the host has made no other yet."""
-        self.interruptions: deque[float] = deque()
         self.streams = 0
         """Connections that came about."""
         self.live: Socket | None = None
         self.begun = self.never_begun = 0
-        self.healthy_streams = 0
-        """How many connections were attempted, how many of them got no further than the look-up before their stream was
-        removed, and how many were healthy."""
+        """How many connections were attempted, and how many of them got no further than the look-up before their stream
+        was removed."""
+        self.healthy: list[float] = []
+        """The seconds of each stream that was."""
+        self.news = 0
+        """How often there was a reason for a wake: see `wakes`."""
+        self.cap: Cap | None = None
         self._restarted_at: float | None = None
         self._owes_wake = False
         self._drip_at: float | None = None
-        self._attempts: deque[float] = deque()
-        self._healthy: deque[float] = deque()
         self._failures = 0
         self._since = self._since_before = self._hop_since = self._begun = self._accepted = self.kernel.now
         self._ended: tuple[float, float] | None = None
@@ -108,8 +111,10 @@ class Watch:
         self._restarted_at = None
         self.over = self.absent = self._interrupted = self._owes_wake = False
         self._failures = 0
-        if fresh:
-            self._attempts.clear()
+        if self.cap is None:
+            self.cap = Cap(self.plan.backoff)
+        elif fresh:
+            self.cap.forget()
         self.record.on_enter = self._enter
         self.record.on_begin = self._begin
         self.record.on_end = self._end
@@ -117,8 +122,8 @@ class Watch:
     def leave(self) -> None:
         """It is about to be removed."""
         self.absent = True
-        if self.record.phase == "resolving" and self._attempts:
-            self._attempts.pop()  # A connection that never began.
+        if self.record.phase == "resolving" and self.cap is not None:
+            self.cap.never_began()
             self.never_begun += 1
 
     # What the host does.
@@ -136,7 +141,8 @@ class Watch:
     def interrupt(self) -> None:
         """The host calls `restart()`, or its signal handler raises."""
         self._interrupted = True
-        self.interruptions.append(self.kernel.now)
+        if self.cap is not None:
+            self.cap.interrupted(self.kernel.now)
 
     def restarted(self) -> None:
         """The host calls `restart()`: whatever the stream is at, another begins at once."""
@@ -160,6 +166,7 @@ class Watch:
             (self.live,) = self._sockets()
             self._accepted = kernel.now
             self._owes_wake = True
+            self.news += 1
             self._drip_at = None
             self.streams += 1
         self.entered()
@@ -176,14 +183,10 @@ class Watch:
             if now < ended + delay - self._back_from(ended) - EARLY:
                 self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
         self._interrupted = False
-        attempts = self._attempts
-        attempts.append(now)
-        for moments in (attempts, self._healthy, self.interruptions):
-            while moments and moments[0] < now - HOUR:
-                moments.popleft()
-        most = (360 if self._healthy else 180) * 30 / self.plan.backoff.maximum + len(self.interruptions)
-        if len(attempts) > most:
-            self._fail(f"{len(attempts)} connections within an hour, {most:g} allowed")
+        assert self.cap is not None
+        too_many = self.cap.begun(now)
+        if too_many:
+            self._fail(too_many)
 
     def _end(self, error: WireRawSSEError | None, delay: float | None) -> None:
         kernel, now = self.kernel, self.kernel.now
@@ -213,6 +216,7 @@ class Watch:
         timeouts, now = self.plan.timeouts, self.kernel.now
         if isinstance(error, ConnectTimeout):
             passed, clock = now - self._hop_since, timeouts.connect
+            self._check_left(clock)
         elif isinstance(error, ResponseTimeout):
             passed, clock = now - self._since_before, timeouts.response
         elif isinstance(error, ReadTimeout):
@@ -233,6 +237,17 @@ class Watch:
         if passed < clock - EARLY:
             self._fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
 
+    def _check_left(self, clock: float) -> None:
+        """Who comes back after a deadline, and finds his answer, has left what he had when he last looked."""
+        since = self._hop_since
+        away = [(back, seconds) for back, seconds in self.kernel.absences if back > since]
+        if len(away) == 1:
+            (back, seconds) = away[0]
+            left = clock - max(0.0, back - seconds - since)
+            found = abs(self._since_before - back) < EARLY
+            if found and back > since + clock and self.kernel.now - back < left - EARLY:
+                self._fail(f"was away for {seconds:.3f} s, had {left:.3f} s left, and gave up all the same")
+
     def _check_cause(self, error: WireRawSSEError) -> None:
         """What a live stream's kernel has said of its end is what is told."""
         sock = self.live
@@ -248,6 +263,7 @@ class Watch:
     def _check_pause(self, error: WireRawSSEError | None, delay: float) -> None:
         backoff = self.plan.backoff
         healthy = self.record.healthy
+        true = 0.0
         if self.live is not None:
             true = max(self.live.last_life, self._accepted) - self._accepted
             away = self.slack(self._accepted)
@@ -258,14 +274,15 @@ class Watch:
             self._fail(f"healthy for {healthy:.3f} s, and there was no stream")
         wish, least, longest = backoff.initial, 0.0, backoff.maximum
         if self.stream.sink.retry_ms is not None:
-            least = wish = min(max(self.stream.sink.retry_ms / 1000, 0.1), HOUR)
+            least = wish = min(max(self.stream.sink.retry_ms / 1000, 0.1), LONGEST_WISH)
             longest = max(longest, wish)
         if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
-            least = max(least, min(retry_after(error.retry_after, self.kernel.wall()), HOUR))
+            least = max(least, min(retry_after(error.retry_after, self.kernel.wall()), LONGEST_WISH))
         if healthy >= backoff.healthy_after:
             self._failures = 0
-            self._healthy.append(self.kernel.now)
-            self.healthy_streams += 1
+            self.healthy.append(true + EARLY)
+            assert self.cap is not None
+            self.cap.lived(self.kernel.now, true + EARLY)
         low = min(longest, wish * 2.0 ** min(self._failures, 40)) / 2
         if error is not None and error.permanent:
             low = longest / 2

@@ -1,0 +1,127 @@
+"""The two bounds from above: how many connections an hour may have, and how many wakes a host."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from tests.simulation import cap
+from tests.simulation.kernel import Kernel, Violation
+from tests.simulation.wakes import DataLines, Wakes
+from wire_rawsse.policy import Backoff, Pace
+
+# Connections.
+
+
+@pytest.mark.parametrize(
+    "healthy, most",
+    [
+        ([], 180),
+        ([10.0], 180),
+        ([10.0, 10.0], 181),
+        ([60.0], 183),
+        ([cap.HOUR], 188),
+        ([10.0] * 300, 328),
+        ([10.0] * 500, 358),
+    ],
+)
+def test_a_healthy_stream_allows_what_it_has_earned_and_no_more(healthy: Sequence[float], most: int) -> None:
+    assert cap.most(Backoff(), healthy) == most
+
+
+def test_the_cap_follows_the_settings() -> None:
+    assert cap.most(Backoff(maximum=3600), []) == 10
+    assert cap.most(Backoff(initial=0.25, maximum=5, healthy_after=2), []) == 1037
+    assert cap.most(Backoff(healthy_after=60), [60.0] * 60) == 180  # Healthy streams come no faster than others.
+
+
+def as_fast_as_it_goes(pace: Pace, lives: Sequence[float]) -> str | None:
+    """Connections that live so long each, with no pause but those of the pace; what the cap says of them."""
+    watched, now = cap.Cap(Backoff()), 0.0
+    now = pace.delay(now)
+    for seconds in lives:
+        pace.started()
+        said = watched.begun(now)
+        if said is not None:
+            return said
+        now += seconds
+        if seconds >= Backoff().healthy_after:
+            watched.lived(now, seconds)
+            pace.ended(seconds)
+        now += pace.delay(now)
+    return None
+
+
+def lives(seed: int) -> list[float]:
+    dice = random.Random(seed)
+    healthy, longest = dice.choice([0.0, 0.05, 0.5, 0.95]), dice.choice([10.5, 30.0, 600.0])
+    return [dice.uniform(10.0, longest) if dice.random() < healthy else dice.uniform(0.0, 1.0) for _ in range(1000)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_shipped_pace_stays_below_the_cap_whatever_lives_how_long(seed: int) -> None:
+    assert as_fast_as_it_goes(Pace(Backoff()), lives(seed)) is None
+
+
+def test_a_pace_that_gives_more_than_was_earned_does_not() -> None:
+    class Generous(Pace):
+        def ended(self, healthy: float) -> None:
+            super().ended(2 * healthy)
+
+    class Forgetful(Pace):
+        """As it was allowed once: a single healthy stream, and the hour has 360."""
+
+        def ended(self, healthy: float) -> None:
+            self._slow = self._fast
+
+    for wrong in (Generous, Forgetful):
+        said = [as_fast_as_it_goes(wrong(Backoff()), lives(seed)) for seed in range(20)]
+        assert any("connections within an hour" in one for one in said if one)
+    assert as_fast_as_it_goes(Forgetful(Backoff()), [10.0] + [0.5] * 400) is not None
+
+
+# Wakes.
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+def test_data_lines_are_the_same_however_they_are_cut(size: int) -> None:
+    body = b'data: 1\n\nid: 2\rdata: {"x": "data"}\r\r\ndat: a\r\ndatabase: no\r\n: data\r\nxdata: \ndata\n'
+    # Four lines begin with the letters (one of them is called `database`), and two go on with the colon.
+    expected = [4, 5, 19, 20, 49, 79]
+    assert [body[end - 4 : end] for end in expected] == [b"data", b"ata:", b"data", b"ata:", b"data", b"data"]
+    lines = DataLines()
+    found = [start + end for start in range(0, len(body), size) for end in lines.ends(body[start : start + size])]
+    assert found == expected
+
+
+def wakes(streams: int) -> tuple[Wakes, list[int]]:
+    news = [0] * streams
+    return Wakes(Kernel("0"), [lambda number=number: news[number] for number in range(streams)]), news  # type: ignore[misc]
+
+
+def test_a_wake_without_news_is_one_too_many() -> None:
+    counted, news = wakes(1)
+    news[0] = 5  # A storm is one wake, and excuses no other.
+    counted.given()
+    with pytest.raises(Violation, match="no news"):
+        counted.given()
+
+
+def test_each_of_several_streams_may_tell_its_own_until_the_next_sleep() -> None:
+    counted, news = wakes(3)
+    news[0] = news[1] = 1
+    counted.given()
+    counted.given()
+    counted.before_sleep()
+    with pytest.raises(Violation, match="no news"):
+        counted.given()
+
+
+def test_news_that_nobody_was_woken_for_excuses_no_wake_after_a_sleep() -> None:
+    counted, news = wakes(2)
+    news[1] = 1
+    counted.before_sleep()
+    with pytest.raises(Violation, match="no news"):
+        counted.given()

@@ -1,0 +1,76 @@
+"""No wake without news: how many wakes a host may get, held against what its streams were handed.
+
+That every event brings a wake is looked at before each sleep (see `watch`). Here is the other bound: a wake is owed for
+a reception that holds a data line and for a connection that comes about (for an `EventSource`: for an item), and for
+nothing else. So a stream on which nothing but heartbeats come never wakes its host, however long it lives.
+
+One pending wake is as good as many: whatever was handed over before a wake is paid for by it, and cannot excuse a
+later one. Where there are several streams, one's wake may take the host away before another has said its own, which was
+handed its news before: so each is left one until the next sleep, before which everybody has had their say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from tests.simulation.kernel import Kernel
+
+_NAME: Final = re.compile(rb"(?:\A|[\r\n])data(:?)")
+_KEPT: Final = 5
+"""Bytes of an open line: the name of a field `data`, and its colon."""
+
+
+class DataLines:
+    """Where in a body, which is written in pieces, there is something to give a wake for.
+
+    That is behind the four letters at the beginning of a line, which is all that is searched for in raw bytes, and
+    behind the colon, where the parser is sure. A cut between the two may cost a wake too many, which the design allows.
+    """
+
+    def __init__(self) -> None:
+        self._line = b""
+
+    def ends(self, piece: bytes) -> Iterator[int]:
+        """Offsets in `piece`, in order."""
+        before = len(self._line)
+        text = self._line + piece
+        for found in _NAME.finditer(text):
+            letters, colon = found.start(1) - before, found.end(1) - before
+            if letters > 0:
+                yield letters
+            if colon > max(letters, 0):
+                yield colon
+        line = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+        self._line = text[line : line + _KEPT]
+
+
+class Wakes:
+    """Of one host. `news`: how much each of its streams has been handed so far that is worth a wake."""
+
+    def __init__(self, kernel: Kernel, news: Sequence[Callable[[], int]]) -> None:
+        self._kernel = kernel
+        self._news = news
+        self._seen = [0] * len(news)
+        self._late: set[int] = set()
+        """Streams that may still have to say what was handed to them before the last wake."""
+
+    def given(self) -> None:
+        """The host has a wake."""
+        fresh = {number for number, news in enumerate(self._news) if news() > self._seen[number]}
+        if not fresh and not self._late:
+            self._kernel.fail("a wake, and there was no news: neither a data line nor a connection since the last one")
+        if not fresh:
+            self._late.pop()
+        elif len(self._news) > 1:
+            self._late |= fresh
+        self._note()
+
+    def before_sleep(self) -> None:
+        """All news that was handed over has been told by now."""
+        self._late.clear()
+        self._note()
+
+    def _note(self) -> None:
+        self._seen = [news() for news in self._news]
