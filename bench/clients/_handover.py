@@ -31,6 +31,7 @@ class HandOver:
         self.coalesces = name != "simplequeue"
         self.failures: list[Exception] = []
         self._clear: Callable[[], object] | None = None
+        self._descriptor = -1
         self.give: Callable[[], object]
         self._take: Callable[[], object]
         if name == "simplequeue":
@@ -39,7 +40,7 @@ class HandOver:
         elif name == "eventfd":
             if not hasattr(os, "eventfd"):
                 raise ImportError("this platform has no eventfd")
-            wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            wake = self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             poll = select.poll()
             poll.register(wake, select.POLLIN)
             self.give, self._take = partial(os.eventfd_write, wake, 1), partial(poll.poll, SLEEP_SECONDS * 1000)
@@ -72,6 +73,12 @@ class HandOver:
                 clear()
             if self.failures:
                 raise self.failures[0]
+
+    def close(self) -> None:
+        """Once no thread gives any more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def chosen(probe: Probe) -> HandOver:

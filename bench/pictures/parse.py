@@ -93,7 +93,7 @@ def _growth(pyplot: Any, found: dict[str, Any]) -> Any:
     panel.set_xlim(right=longest * 24)
     lengths = [length / 1024 for length in found["settings"]["lengths"]]
     panel.set_xticks(lengths, [f"{length:,.0f} KiB" for length in lengths])
-    panel.set_xlabel("length of one line, in feeds of 1460 B (log scale)")
+    panel.set_xlabel("length of one line, in feeds of 1460 B (log scale)", loc="left")
     panel.set_ylabel("ms (log scale)")
     panel.yaxis.set_major_formatter("{x:,g}")
     panel.grid(axis="x", color=style.INK, alpha=0.25, linewidth=0.5)

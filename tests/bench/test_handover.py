@@ -1,0 +1,70 @@
+"""How a peer's thread wakes the main thread: by each of the primitives that the floors measure."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from bench import roster
+from bench.clients import _handover
+from bench.clients._probe import Probe
+
+
+@pytest.mark.parametrize("name", roster.HANDOVERS)
+def test_every_event_wakes_a_sleeper_and_a_failure_reaches_the_main_thread(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "eventfd" and not hasattr(os, "eventfd"):
+        pytest.skip("this platform has no eventfd")
+    monkeypatch.setenv(roster.HANDOVER_CHOICE, name)
+    monkeypatch.setattr(_handover, "SLEEP_SECONDS", 20.0)
+    awake = threading.Semaphore(0)
+
+    class Noted(Probe):
+        def woken(self, stamp: int) -> None:
+            super().woken(stamp)
+            awake.release()
+
+    def events(url: str) -> Iterator[str]:
+        for number in range(3):
+            yield f"{url} {number}"
+            # The next one only when this one has been heard: none of them may ride on another's wake.
+            if not awake.acquire(timeout=10):
+                raise TimeoutError("nobody woke")
+        raise ValueError("the peer's own")
+
+    made: list[_handover.HandOver] = []
+    chosen = _handover.chosen
+
+    def note(probe: Probe) -> _handover.HandOver:
+        made.append(chosen(probe))
+        return made[0]
+
+    monkeypatch.setattr(_handover, "chosen", note)
+    probe = Noted("event", "x", None)
+    with pytest.raises(ValueError, match="the peer's own"):
+        _handover.in_thread(probe, events)
+    made[0].close()
+    assert len(probe.stamps) == 4, "three events, and the failure"
+    assert probe.kind == ("event" if name == "simplequeue" else "wake")
+
+
+@pytest.mark.parametrize("name", roster.HANDOVERS)
+def test_more_wakes_than_are_taken_are_no_failure(name: str) -> None:
+    if name == "eventfd" and not hasattr(os, "eventfd"):
+        pytest.skip("this platform has no eventfd")
+    hand_over = _handover.HandOver(name)
+    for _ in range(3):
+        hand_over.fail(OSError("many at once"))
+    with pytest.raises(OSError, match="many at once"):
+        hand_over.wake_for_each(Probe("wake", "x", None))
+    hand_over.close()
+
+
+def test_the_peers_get_one_that_there_is() -> None:
+    assert roster.FASTEST_HANDOVER in roster.HANDOVERS and roster.CHEAPEST_HANDOVER in roster.HANDOVERS
+    assert {f"floor_{name}" for name in roster.HANDOVERS} == set(roster.THREAD_FLOORS)
+    _handover.HandOver(roster.FASTEST_HANDOVER).close()
