@@ -18,6 +18,8 @@ from tests.simulation.life import Life, draw
 
 ROOT = Path(__file__).parents[2]
 CI_YEARS = 1.0
+CI_SECONDS = 120.0
+CI_PROCESSES = 2
 SEED = "ci"
 
 
@@ -35,18 +37,26 @@ def command(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProces
 
 @pytest.mark.timeout(400)
 def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
-    """Two processes; under a minute on an idle machine with two cores."""
+    """In under two minutes, with a core for each of the two processes.
+
+    What is held against them is the processor's time, as it passes for a process that has a core to itself: whatever
+    else the machine is at must not fail a year.
+    """
     kinds: dict[str, int] = {}
+    took = 0.0
 
     def note(total: run.Years, lived: run.Lived) -> None:
+        nonlocal took
+        took += lived.took
         for name, count in lived.kinds.items():
             kinds[name] = kinds.get(name, 0) + count
 
-    total, wrong = run.run(SEED, CI_YEARS, 2, tell=note)
+    total, wrong = run.run(SEED, CI_YEARS, CI_PROCESSES, tell=note)
     assert wrong is None, "\n".join([*wrong.trace, f"life {SEED}/{wrong.number}: {wrong.violation}"])
     assert total.days >= CI_YEARS * run.YEAR
     assert total.connections > 1000
     assert {fault.name for fault in weather.EVERY} == set(kinds)
+    assert took / CI_PROCESSES < CI_SECONDS
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process_and_another_seed_another() -> None:
