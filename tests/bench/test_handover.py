@@ -23,15 +23,10 @@ def test_every_event_wakes_a_sleeper_and_a_failure_reaches_the_main_thread(
     monkeypatch.setattr(_handover, "SLEEP_SECONDS", 20.0)
     awake = threading.Semaphore(0)
 
-    class Noted(Probe):
-        def woken(self, stamp: int) -> None:
-            super().woken(stamp)
-            awake.release()
-
     def events(url: str) -> Iterator[str]:
         for number in range(3):
             yield f"{url} {number}"
-            # The next one only when this one has been heard: none of them may ride on another's wake.
+            # The next one only when this one's wake is done with: none of them may ride on another's.
             if not awake.acquire(timeout=10):
                 raise TimeoutError("nobody woke")
         raise ValueError("the peer's own")
@@ -40,15 +35,24 @@ def test_every_event_wakes_a_sleeper_and_a_failure_reaches_the_main_thread(
     chosen = _handover.chosen
 
     def note(probe: Probe) -> _handover.HandOver:
-        made.append(chosen(probe))
-        return made[0]
+        hand_over = chosen(probe)
+        clear = hand_over._clear
+
+        def clear_and_tell() -> None:
+            if clear is not None:
+                clear()
+            awake.release()
+
+        hand_over._clear = clear_and_tell
+        made.append(hand_over)
+        return hand_over
 
     monkeypatch.setattr(_handover, "chosen", note)
-    probe = Noted("event", "x", None)
+    probe = Probe("event", "x", None)
     with pytest.raises(ValueError, match="the peer's own"):
         _handover.in_thread(probe, events)
     made[0].close()
-    assert len(probe.stamps) >= 3, "three events; the failure may share the last wake"
+    assert len(probe.stamps) == 4, "three events, and the failure"
     assert probe.kind == ("event" if name == "simplequeue" else "wake")
 
 
