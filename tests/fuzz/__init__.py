@@ -9,5 +9,6 @@ slow reading of the same standard. Three things use it:
   so often, as no smaller one does. The ordinary tests replay them, without atheris, on every Python.
 * `planted` puts bugs into the shipped code: the corpus alone has to find each, or the tests of the tests fail.
 
-Whether time is linear and memory bounded does not show in small inputs: `test_cost` blows the corpus up and measures.
+Whether time is linear and memory bounded does not show in small inputs: `test_cost` blows the corpus up and measures,
+and the target `growth` searches for what must not be repeated. What takes long while small is told by `slow`.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from tests.fuzz import slow
 
 _MOST_TRIES = 20_000
+_LONGEST = 30.0
+"""Seconds: what `growth` finds takes long to see again."""
 
 
 def failure(check: Callable[[bytes], None], data: bytes) -> str | None:
@@ -24,14 +27,15 @@ def failure(check: Callable[[bytes], None], data: bytes) -> str | None:
 
 
 def minimised(check: Callable[[bytes], None], data: bytes) -> bytes:
-    """A small input that fails as `data` does: nothing can be left out of it, and what can be plain is."""
+    """A small input that fails as `data` does: nothing can be left out of it, and what can be plain is, in time."""
     wanted = failure(check, data)
     tries = 0
+    end = time.monotonic() + _LONGEST
 
     def still(other: bytes) -> bool:
         nonlocal tries
         tries += 1
-        return tries < _MOST_TRIES and failure(check, other) == wanted
+        return tries < _MOST_TRIES and time.monotonic() < end and failure(check, other) == wanted
 
     size = len(data) // 2
     while size:

@@ -379,6 +379,33 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         ),
         plant("true is a number", "wire.status:_is_count", "type(value) is int", "isinstance(value, int)"),
     ],
+    "growth": [
+        plant(
+            "each segment of a path copies those before it",
+            "protocol.url:_without_dots",
+            "kept.append(segment)",
+            "kept = [*kept, segment]",
+        ),
+        plant(
+            "each endpoint is compared with those before it",
+            "wire.relay_json:_usable",
+            "found.setdefault(stream_url(endpoint), endpoint)",
+            "next((one for place, one in found.items() if place == stream_url(endpoint)), None)"
+            " or found.setdefault(stream_url(endpoint), endpoint)",
+        ),
+        plant(
+            "the end of a quoted string is looked for from each quote",
+            "protocol.http:_essence",
+            "re.findall(_ELEMENT,",
+            "re.findall(_ELEMENT.replace('\"?)+', '\")+'),",
+        ),
+        plant(
+            "a reconnection time of any length is a number",
+            "protocol.sse:_Stream._set_retry",
+            "if len(digits) <= 16 else MAX_RETRY_MS",
+            "if True else MAX_RETRY_MS",
+        ),
+    ],
 }
 
 ENDLESS: Final[dict[str, list[Plant]]] = {

@@ -139,8 +139,9 @@ def _start(
 ) -> subprocess.Popen[str]:
     words = folder.parent / f"{name}.words"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.load(name).WORDS))
+    kept = corpora.HERE / name
     arguments = [
-        *([str(folder)] if bug else [str(folder), str(corpora.HERE / name)]),
+        *([str(folder), str(kept)] if not bug and kept.is_dir() else [str(folder)]),
         f"-dict={words}",
         f"-max_len={targets.load(name).LONGEST}",
         f"-seed={seed}",

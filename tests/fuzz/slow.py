@@ -16,10 +16,10 @@ from tests.fuzz import targets
 LONGEST: Final = 0.025
 """Seconds on a processor. The slowest input of a target takes some 3 ms, and twice that under a fuzzer."""
 
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 3
 """Cold caches, or Python's garbage, may make an input slow once; what is slow is slow each time."""
 
-_LONGER: Final = {"growth": 5.0}
+_LONGER: Final = {"growth": 2.0}
 """The target that measures time by itself, and takes its own for it."""
 
 

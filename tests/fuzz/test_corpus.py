@@ -97,16 +97,22 @@ def test_a_short_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "how"),
-    [("first trailer", "AssertionError at "), ("goes no further", "TooSlow at ")],
-    ids=["wrong", "endless"],
+    ("name", "bug", "how"),
+    [
+        ("chunks", "first trailer", "AssertionError at "),
+        ("chunks", "goes no further", "TooSlow at "),
+        ("growth", "each endpoint", "AssertionError at cost.py:"),
+    ],
+    ids=["wrong", "endless", "quadratic"],
 )
-def test_a_search_finds_a_planted_bug_and_says_how_to_see_it_again(bug: str, how: str, tmp_path: Path) -> None:
+def test_a_search_finds_a_planted_bug_and_says_how_to_see_it_again(
+    name: str, bug: str, how: str, tmp_path: Path
+) -> None:
     pytest.importorskip("atheris", reason="the search needs atheris: pip install -e '.[fuzz]'")
-    words = ("chunks", "--work", str(tmp_path), "--plant", bug)
+    words = (name, "--work", str(tmp_path), "--plant", bug)
     done = command(*words, "--inputs", "200000")
     assert done.returncode == 1, done.stderr
-    assert "chunks: an input breaks the invariant" in done.stdout
+    assert f"{name}: an input breaks the invariant" in done.stdout
     assert f"  how      {how}" in done.stdout
     line = next(line for line in done.stdout.splitlines() if "  replay " in line)
     replay = shlex.split(line.partition("tests.fuzz ")[2])

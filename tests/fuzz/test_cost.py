@@ -13,39 +13,18 @@ from typing import Final
 import pytest
 
 from tests.fuzz import corpora
+from tests.fuzz.shipped import PLACE, exchange, one_document, one_kind, one_proxy, one_url, one_value
 from tests.support.cost import check_linear, peak_bytes
-from wire_rawsse.errors import InvalidRequest, MalformedResponse, ProxyError, RelayFileError, Truncated
-from wire_rawsse.protocol import http, proxy, request, url
-from wire_rawsse.protocol.request import Request
-from wire_rawsse.wire import relay_json
+from wire_rawsse.errors import InvalidRequest, ProxyError
+from wire_rawsse.protocol import proxy, url
 
 Make = Callable[[int], bytes]
 Work = Callable[[int], object]
 """Does something with so many bytes."""
 
 SMALL, LARGE = 1 << 11, 1 << 15
-REQUEST: Final = Request(b"GET", b"/", [(b"Host", b"h")], b"", ("s3cr3t-t0ken",))
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-PLACE: Final = url.parse_url("http://10.1.2.3/a/b?c")
-
-
-def exchange(stream: bytes, read: int) -> None:
-    """A response in reads of so many bytes."""
-    one = http.Exchange(REQUEST)
-    response = None
-    try:
-        for at in range(0, len(stream), read):
-            piece = stream[at : at + read]
-            if response is None:
-                response = one.head(piece)
-                piece = b""
-                if response is not None:
-                    list(one.body(None))
-            elif not one.ended:
-                list(one.body(piece))
-    except (MalformedResponse, Truncated):
-        pass
 
 
 def repeated(before: bytes, unit: bytes, behind: bytes = b"") -> Make:
@@ -102,46 +81,6 @@ DOCUMENTS: Final = {
 }
 
 
-def one_url(text: str) -> None:
-    calls: list[Callable[[], object]] = [lambda: url.parse_url(text), lambda: url.resolve(PLACE, text)]
-    for call in calls:
-        try:
-            call()
-        except InvalidRequest:
-            pass
-    try:
-        proxy.proxy_for(PLACE, {"HTTP_PROXY": text, "NO_PROXY": text.replace("/", ",")})
-    except ProxyError:
-        pass
-
-
-def one_document(content: bytes) -> None:
-    try:
-        relay_json.parse(content)
-    except RelayFileError:
-        pass
-
-
-def one_kind(kind: str) -> None:
-    response = http.Response(200, "OK", (("content-type", kind),))
-    try:
-        http.check_event_stream(response, REQUEST, "place")
-    except ValueError:
-        pass
-
-
-def one_value(text: str) -> None:
-    calls: list[Callable[[], object]] = [
-        lambda: request.check_headers([(text, text)]),
-        lambda: request.ask_bearer(text),
-    ]
-    for call in calls:
-        try:
-            call()
-        except InvalidRequest:
-            pass
-
-
 def growing() -> dict[str, Work]:
     def stream(make: Make, read: int) -> Work:
         return lambda size: exchange(make(size), read)
@@ -160,6 +99,7 @@ def growing() -> dict[str, Work]:
         found[f"kind: {name}"] = text(make, one_kind)
     for name, make in URLS.items():
         found[f"URL: {name}"] = text(make, one_url)
+        found[f"proxy: {name}"] = text(make, one_proxy)
         found[f"value: {name}"] = text(make, one_value)
     for name, make in DOCUMENTS.items():
         found[f"relay.json: {name}"] = document(make)
@@ -197,6 +137,14 @@ def test_memory_is_bounded_however_much_comes(name: str) -> None:
     stream = STREAMS[name](1 << 20)
     exchange(STREAMS[name](1 << 10), 4096)
     assert peak_bytes(lambda: exchange(stream, 4096)) < 3 << 18
+
+
+@pytest.mark.parametrize("name", ["exchange", "chunks"])
+def test_memory_is_bounded_in_what_the_corpus_repeats(name: str) -> None:
+    """Every tenth input, as this is slow too."""
+    for path in corpora.files(name)[::10]:
+        stream = repeated(CHUNKED if name == "chunks" else b"", path.read_bytes()[2:] or b"x")(1 << 20)
+        assert peak_bytes(lambda stream=stream: exchange(stream, 4096)) < 3 << 18, path  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -16,7 +16,9 @@ _SHORTEST = 50e-6
 clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
 
 
-def check_linear(prepare: Callable[[int], Callable[[], object]], small: int, large: int) -> None:
+def check_linear(
+    prepare: Callable[[int], Callable[[], object]], small: int, large: int, attempts: int = _TIMES
+) -> None:
     """Raise unless time is linear in the size; `large` is 16 times `small`, and `prepare(size)` gives what is timed.
 
     16 times the input takes 16 times as long, or 256 times where something looks at everything again. What others do
@@ -28,7 +30,7 @@ def check_linear(prepare: Callable[[int], Callable[[], object]], small: int, lar
     base = max(statistics.median(_seconds(work) for _ in range(_TIMES)), _SHORTEST)
     work = prepare(large)
     ratios = []
-    for _ in range(_TIMES):
+    for _ in range(attempts):
         ratios.append(_seconds(work) / base)
         if ratios[-1] < 100:
             return

@@ -34,6 +34,15 @@ ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "wakes": ("stream.py", "streams.py"),
     "dates": ("policy.py",),
     "state_json": ("wire/status.py",),
+    "growth": (
+        "protocol/sse.py",
+        "protocol/http.py",
+        "protocol/chunked.py",
+        "protocol/url.py",
+        "protocol/proxy.py",
+        "protocol/request.py",
+        "wire/relay_json.py",
+    ),
 }
 """Each target, and the modules of `wire_rawsse` that it is about: their branches guide the fuzzer, and no others do,
 as what is about another target is found by that one, and costs time here. Long runs are promised for the first four.
