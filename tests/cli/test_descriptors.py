@@ -1,0 +1,83 @@
+"""The three descriptors that a command is born with may be closed, or take nothing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.cli.command import WORDS, assert_one_line, environment, run
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the faults are POSIX's")
+
+ENDS: Final = {"status": 2, "demo": 0, "listen": 143, "daemon": 0, "relay": 0}
+"""How each ends with nothing wrong: `status` without a file, `demo` by itself, the rest by SIGTERM."""
+COMMANDS: Final = {
+    "status": ["status"],
+    "demo": ["demo"],
+    "listen": ["listen", "http://127.0.0.1:9/"],
+    "daemon": ["daemon", "--exec", "true"],
+    "relay": ["relay", "--bind", "127.0.0.1:0"],
+}
+CLOSED: Final = {"input": "0<&-", "output": "1>&-", "errors": "2>&-", "all three": "0<&- 1>&- 2>&-"}
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_closed_descriptor_changes_nothing(command: str, closed: str, home: Path) -> None:
+    script = f"exec {shlex.join([*WORDS, *COMMANDS[command]])} {CLOSED[closed]}"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", script],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        if command in ("listen", "daemon", "relay"):
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.communicate(timeout=1.0)
+            process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=40)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode in (ENDS[command], -signal.SIGTERM), stderr  # Told before it could listen to signals.
+    assert b"Traceback" not in stderr and b"internal error" not in stderr
+    if "1>" in CLOSED[closed]:
+        assert stdout == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        COMMANDS["status"],
+        ["status", "--json"],
+        COMMANDS["demo"],
+        COMMANDS["relay"],
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in COMMANDS),
+    ],
+    ids=shlex.join,
+)
+def test_a_full_output_is_74_and_one_line(arguments: list[str], home: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = run(*arguments, home=home, stdout=full)
+    assert done.returncode == 74
+    assert_one_line(done.stderr, "" if arguments[0].startswith("-") else arguments[0])
+    assert "standard output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("arguments", [["listen"], ["daemon"], ["status", "now"], ["lisen"]], ids=shlex.join)
+def test_errors_that_cannot_be_told_change_no_status(arguments: list[str], home: Path) -> None:
+    with open("/dev/full", "w") as full:
+        assert run(*arguments, home=home, stderr=full).returncode == 64
