@@ -89,10 +89,13 @@ class Brief(Dropped):
             cell.poster.one()  # Silence is counted from here.
         super().inject(cell)
 
+    def shown(self, cell: Cell) -> None:
+        """What was dropped; nothing of ours, as that would take its time while it is to be brief."""
+        self.own = [drop.count for drop in self.drops]
+
     def done(self, cell: Cell) -> bool:
         if not any(drop.count for drop in self.drops):
             return False
-        self.shown(cell)
         self.lift(cell)  # At once: it is to be brief.
         return True
 
