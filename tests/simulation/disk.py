@@ -62,6 +62,8 @@ class MemoryDisk:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.environ: Mapping[str, str] = {"WIRE_HOME": HOME}
+        self.homeless = False
+        """Nothing says where wire's files are."""
         self.files: dict[str, Inode] = {}
         self.folders = {"/", HOME, posixpath.dirname(posixpath.dirname(RELAY_JSON)), posixpath.dirname(RELAY_JSON)}
         self.full = 0
@@ -95,11 +97,19 @@ class MemoryDisk:
 
     @property
     def readable(self) -> bool:
-        return not (self.unreadable or self.failing or self._short_of_descriptors())
+        return not (self.homeless or self.unreadable or self.failing or self._short_of_descriptors())
 
     @property
     def writable(self) -> bool:
-        return not (self.full or self.no_inodes or self.read_only or self._short_of_descriptors())
+        return not (self.homeless or self.full or self.no_inodes or self.read_only or self._short_of_descriptors())
+
+    def lose_home(self) -> None:
+        self.homeless = True
+        self.environ = {name: value for name, value in self.environ.items() if name != "WIRE_HOME"}
+
+    def find_home(self) -> None:
+        self.homeless = False
+        self.environ = {**self.environ, "WIRE_HOME": HOME}
 
     # The operating system's calls.
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from unittest import mock
 
 from tests.simulation import weather
 from tests.simulation.answers import Proxy, well
@@ -30,6 +31,7 @@ from wire_rawsse.policy import Backoff, Timeouts
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.source import EventSink, Opened, OwnedSink, Restart
 from wire_rawsse.streams import WakeSink
+from wire_rawsse.wire import paths
 
 DAY = 86400.0
 EVENT = re.compile(r'\{"event_id": (\d+)\}')
@@ -70,6 +72,8 @@ class Setting:
     """One of the weather's."""
     long_spells: bool = False
     """Faults last longer."""
+    homeless: bool = False
+    """A daemon of wire's begins without any home folder: the user has none, or nobody knows of it yet."""
 
 
 def _often(season: str, sink: str) -> int:
@@ -127,6 +131,7 @@ def draw(seed: str) -> Setting:
         hides_errors=dice.random() < 0.3,
         season=dice.choice(seasons) if stormy or dice.random() < 0.5 else "none",
         long_spells=dice.random() < (0.4 if stormy else 0.1),
+        homeless=dice.random() < 0.15,  # Each further draw is the last, so that lives stay what they were.
     )
 
 
@@ -349,6 +354,10 @@ class Life:
 
     def run(self) -> None:
         """Live it to the end. Raises `Violation`."""
+        with mock.patch.object(paths, "_home_of_user", lambda: None):  # It has what its environment says, or none.
+            self._run()
+
+    def _run(self) -> None:
         kernel = self.kernel
         until = kernel.now + self.setting.days * DAY
         for side in self.sides:

@@ -205,13 +205,6 @@ OURS: Final[list[Plant]] = [
         by=MADE,
     ),
     plant(
-        "what drips stops the clock behind the wakes of another stream",
-        "hosts.task:Task.resumed",
-        "real - self.looked > NO_DOUBT and not self.beyond_doubt:",
-        "True:",
-        by=MADE,
-    ),
-    plant(
         "restarts run up a debt",
         "policy:Pace.delay",
         "max(0.0, min(self.BURST, self._tokens + (now - self._since) / self._slow)) - 1",
@@ -275,13 +268,6 @@ OURS: Final[list[Plant]] = [
         by=MADE,
     ),
     plant(
-        "who was stopped in its sleep counts as having looked",
-        "hosts.turns:Turns._after_sleep",
-        "if not events and real > self._ends + NO_DOUBT:",
-        "if False:",
-        by=MADE,
-    ),
-    plant(
         "a heartbeat wakes the host",
         "streams:WakeSink.feed",
         "return news",
@@ -292,6 +278,18 @@ OURS: Final[list[Plant]] = [
         "source:EventSink.feed",
         "return bool(items)",
         "return True",
+    ),
+    plant(
+        "where there is no home folder it is looked for without a pause",
+        "wire.follow:Follower._begin",
+        "            self._report(str(error))\n            return\n",
+        "            self._report(str(error))\n            self._changed = True\n            return\n",
+    ),
+    plant(
+        "a home folder that was not there at first is never looked for again",
+        "wire.follow:Follower._run",
+        "if self._watch is None:",
+        "if self._watch is None and not self._problem:",
     ),
     plant(
         "stream_state.json is written in place",

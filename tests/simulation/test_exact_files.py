@@ -18,7 +18,7 @@ from tests.simulation.single import LATENCY
 from wire_rawsse import policy, source
 from wire_rawsse.errors import InvalidRequest
 from wire_rawsse.policy import Backoff, Decision, Keepalive, Timeouts
-from wire_rawsse.wire import follow
+from wire_rawsse.wire import follow, paths
 from wire_rawsse.wire.follow import LOOK_EVERY, LOOK_WITHIN, Follower
 
 ROUND_TRIP = 2 * LATENCY
@@ -92,6 +92,23 @@ def test_a_rotated_slot_is_joined_at_the_next_look() -> None:
     scene.run(60)
     assert scene.joined == [(0.0, "slot-0"), (LOOK_WITHIN + 1.0, "another")]  # A state was written after 1 s.
     assert [one["relay"] for one in scene.said["endpoints"]] == ["http://relay.test/v1/events/another/stream"]
+    scene.close()
+
+
+def test_a_daemon_without_a_home_sleeps_as_long_as_ever_and_joins_once_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paths, "_home_of_user", lambda: None)
+    scene = Wired()
+    scene.disk.lose_home()
+    scene.run(HOUR)
+    assert scene.joined == [] and list(scene.disk.files) == [RELAY_JSON] and scene.disk.reads == 0
+    assert scene.kernel.sleeps <= HOUR / LOOK_WITHIN + 2
+    problem = scene.follower.state().last_error
+    assert problem is not None and "no home folder" in problem
+    scene.disk.find_home()
+    scene.run(HOUR + LOOK_WITHIN + 2)
+    assert [slot for _, slot in scene.joined] == ["slot-0"] and scene.said["state"] == "connected"
     scene.close()
 
 

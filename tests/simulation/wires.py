@@ -7,6 +7,8 @@ What is promised, and looked at whenever the host would sleep:
 * stream_state.json is whole at every moment and private; it says what is so within the least interval between two
   writes, where the disk can be written to; it is never older than its refresh; its count never falls.
 * Nothing else is left in its folder.
+* Where there is no home folder, no file is touched and nobody is subscribed to, until there is one; then all of the
+  above holds within `LOOK_WITHIN`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from wire_rawsse.wire.state_file import REFRESH, RETRY
 if TYPE_CHECKING:
     from tests.simulation.life import Life, Side
 
+DAY: Final = 86400.0
 LEAST_INTERVAL: Final = 1.0
 """Seconds between two writes of the state file, at least."""
 LEFTOVER: Final = f"{STREAM_STATE}.99-1.tmp"
@@ -75,6 +78,14 @@ class Wires:
             machine=self.disk,
         )
         self.disk.strike = self.life.struck
+        if self.life.setting.homeless:
+            self.disk.lose_home()
+            self.kernel.after(self.life.dice.uniform(1.0, 0.3 * self.life.setting.days * DAY), self._find_home)
+
+    def _find_home(self) -> None:
+        self.kernel.tell("there is a home folder")
+        self.disk.find_home()
+        self.mended()
 
     # What wire does.
 
@@ -122,6 +133,8 @@ class Wires:
 
     def _joined(self, joined: Joined) -> None:
         self.kernel.tell("follower: joins %s", joined.plan.url.shown)
+        if self.disk.homeless:
+            self.kernel.fail(f"subscribes to {joined.plan.url.shown}, and there is no home folder")
         for side in self.life.sides:
             if joined.plan.url.shown.startswith(f"{side.base}/") or joined.plan.url.socket_path == side.base[7:]:
                 self.sides[joined.task] = side
@@ -151,6 +164,8 @@ class Wires:
         """Something else stands at `path`: whoever reads it now must find it whole."""
         if path != STREAM_STATE:
             return
+        if self.disk.homeless:
+            self.kernel.fail("stream_state.json is written, and there is no home folder")
         inode = self.disk.files.get(path)
         if inode is None:
             self.kernel.fail("stream_state.json has vanished")
