@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ATTACH_SECONDS = 20.0
-COMMAND_SECONDS = 60.0
+COMMAND_SECONDS = 180.0
 
 
 class Strace:
