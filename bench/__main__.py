@@ -201,7 +201,7 @@ def _parser() -> Parser:
             one.add_argument(
                 "--handover",
                 choices=roster.HANDOVERS,
-                help=f"how a peer's thread wakes the main thread (default: {roster.FASTEST_HANDOVER})",
+                help="how a peer's thread wakes the main thread (default: as the fastest of the floors mostly does)",
             )
             one.add_argument("--no-end-to-end", dest="end_to_end", action="store_false", default=None,
                              help="leave out wire's own relay")  # fmt: skip

@@ -50,7 +50,7 @@ class Plan:
     gap_ms: tuple[float, float]
     burst_gap_ms: tuple[float, float]
     seed: int
-    handover: str = roster.FASTEST_HANDOVER
+    handover: str = roster.EVENTFD
 
     def order(self) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """The steps (client, events) of the single events, warm-up first, and of the bursts."""
@@ -193,13 +193,13 @@ class Scenario:
         ca, certificate, key = certificates(folder) if plan.tls else (None, "", "")
         sender, address, port = start_sender(plan.link, (certificate, key) if plan.tls else None)
         children: list[Child] = []
-        environ = {**os.environ, roster.HANDOVER_CHOICE: plan.handover}
         try:
             for name in plan.clients:
                 url = f"{'https' if plan.tls else 'http'}://{address}:{port}/{name}"
                 try:
-                    argv = roster.command(roster.BY_NAME[name], url, ca)
-                    children.append(Child(roster.BY_NAME[name], argv, environ))
+                    client = roster.BY_NAME[name]
+                    environ = {**os.environ, roster.HANDOVER_CHOICE: client.handover or plan.handover}
+                    children.append(Child(client, roster.command(client, url, ca), environ))
                 except (roster.Unavailable, OSError) as error:
                     self.outcomes[name].reason = str(error)
             deadline = time.monotonic() + READY_SECONDS

@@ -34,7 +34,8 @@ NO_PAIR = "its connection was lost in the run, or none of its wakes could be pai
 @dataclass(frozen=True)
 class Settings:
     """How much is measured. `links` and `schemes` name the scenarios, `clients` who takes part, `handover` how a peer's
-    thread wakes its main thread. There are fewer rounds over veth: they are for a look, no ratio is judged by them."""
+    thread wakes its main thread, None: as the fastest floor's. There are fewer rounds over veth: they are for a look,
+    no ratio is judged by them."""
 
     rounds: int = 5
     veth_rounds: int = 3
@@ -46,8 +47,8 @@ class Settings:
     seed: int = 1
     links: tuple[str, ...] = ("loopback", "veth")
     schemes: tuple[str, ...] = ("http", "https")
-    clients: tuple[str, ...] = tuple(client.name for client in roster.ALL)
-    handover: str = roster.FASTEST_HANDOVER
+    clients: tuple[str, ...] = tuple(client.name for client in roster.IN_WAKE)
+    handover: str | None = None
     end_to_end: bool = True
     quick: bool = False
 
@@ -111,18 +112,22 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
             task = bar.add_task(name, total=count)
             rounds: list[dict[str, Latencies]] = []
             reasons = dict(left_out)
-            clients = taking_part
+            handover = settings.handover or roster.FLOORS_HANDOVER["https" if tls else "http"]
+            # Who differs from another by the hand-over alone is no other where that is everybody's.
+            wanted = [client for client in settings.clients if roster.BY_NAME[client].handover != handover]
+            clients = [name for name in wanted if name in taking_part]
             if settings.quick and tls:
                 # Starting them is most of a smoke run; what was tuned is the same program over http.
-                clients = [name for name in taking_part if not name.endswith(VARIANTS)]
-                reasons.update(dict.fromkeys(set(taking_part) - set(clients), "a smoke run has it over http only"))
+                tuned = [name for name in clients if name.endswith(VARIANTS)]
+                clients = [name for name in clients if name not in tuned]
+                reasons.update(dict.fromkeys(tuned, "a smoke run has it over http only"))
             incomplete: list[str] = []
             failed: list[str] = []
             for number in range(count):
                 plan = Plan(
                     link=link, tls=tls, clients=clients, passes=settings.passes, bursts=settings.bursts,
                     warmup=settings.warmup, gap_ms=settings.gap_ms, burst_gap_ms=settings.burst_gap_ms,
-                    seed=settings.seed + number, handover=settings.handover,
+                    seed=settings.seed + number, handover=handover,
                 )  # fmt: skip
 
                 def advance(done: int, total: int, number: int = number, task: TaskID = task) -> None:
@@ -142,12 +147,11 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
                 ]
                 reasons.update({client: outcome.reason for client, outcome in outcomes.items() if outcome.reason})
             bar.update(task, completed=count, refresh=True)
-            summaries = {
-                client: summarise([one[client] for one in rounds if client in one]) for client in settings.clients
-            }
+            summaries = {client: summarise([one[client] for one in rounds if client in one]) for client in wanted}
             if len(failed) == count:
                 reasons.update(dict.fromkeys(clients, failed[-1]))
             results[name] = {
+                "handover": handover,
                 "failed": failed,
                 "incomplete": incomplete,
                 "floors": wake_table.floors(summaries),

@@ -40,7 +40,7 @@ CAPTION = (
     "µs from just before send to the first instruction of the main thread; "
     "× = median over the floor's median of the same round (smallest-largest round)"
 )
-WHY_IT = "with each peer the fastest or as good; wake --handover has the others"
+WHY_IT = "as the fastest of the floors mostly does; wake --handover has the others"
 
 
 def table(
@@ -57,7 +57,7 @@ def table(
         grid.add_column(head, justify="right")
     against = floors(summaries)
     family = ""
-    for client in roster.ALL:
+    for client in roster.IN_WAKE:
         if client.name not in summaries:
             continue
         if family and client.family != family:
@@ -93,7 +93,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
             {client: revive(fields) for client, fields in scenario["clients"].items()},
             scenario["unavailable"],
             [*scenario["incomplete"], *scenario.get("failed", [])],
-            found["settings"].get("handover", "simplequeue"),
+            scenario.get("handover", "simplequeue"),
         )
         for name, scenario in found["scenarios"].items()
     ]

@@ -8,7 +8,6 @@ reports its stamps when it is told to stop (`_probe` has the rules). A peer's mo
 - main: the tuned one iterated by the main thread itself, so that nothing is handed over. A bound and no daemon: while
   it waits the main thread can do nothing else, and it has no timeout of its own.
 
-stock and tuned reach the main thread by the same hand-over (`_handover`), of those that the floors measure the one with
-which peers are fastest, so that nobody loses to a slow queue. What is written for asyncio runs in a loop of the main
-thread, as its documentation has it.
+stock and tuned reach the main thread by the same hand-over (`_handover`), that of the fastest floor, so that nobody
+loses to a slow queue. What is written for asyncio runs in a loop of the main thread, as its documentation has it.
 """
