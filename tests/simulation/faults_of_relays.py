@@ -159,15 +159,22 @@ def garbage(side: Side, dice: random.Random) -> End:
 
 
 def line_drips(side: Side, dice: random.Random) -> End:
-    """A line that does not end, as long as the fault lasts: a byte now and then, which no silence ever sees."""
-    interval = dice.choice([0.1, 1.0, 20.0]) * side.life.setting.timeouts.read / 75
+    """A line that does not end, as long as the fault lasts: a byte now and then, which no silence ever sees.
+
+    The slowest first brings more than enough for one window of `min_rate`, which must not pay for the next.
+    """
+    read = side.life.setting.timeouts.read
+    interval = dice.choice([0.1, 1.0, 20.0]) * read / 75
+    much = b"x" * (int(150 * read) if interval > read / 5 else 1)
     dripping = True
+    begun: set[object] = set()
 
     def more(visit: Visit) -> None:
         if visit.over or not visit.mid_line:
             return
         if dripping:
-            visit.write(b"x")
+            visit.write(much if visit.connection not in begun else b"x")
+            begun.add(visit.connection)
             side.life.kernel.after(interval, more, visit)
         else:
             visit.connection.drip_from = None

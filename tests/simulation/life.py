@@ -421,6 +421,8 @@ class Life:
         for side in self.sides:
             side.watch.closing = True
         self.loop.close()
+        if not isinstance(self.host, Select):  # It has our descriptor, which stays open until its next look.
+            self._check_nothing_held()
         try:
             self.loop.run(0)
             kernel.fail("a loop that is closed runs")
@@ -428,9 +430,7 @@ class Life:
             pass
         if self.wires is not None:
             self.wires.closed()
-        held = list(kernel.descriptors.values())
-        if held or kernel.pollers:
-            kernel.fail(f"left behind: {held or kernel.pollers}")
+        self._check_nothing_held()
         for side in self.sides:
             begun = not side.watch.absent and side.stream.task.started
             if begun and side.watch.record.phase != "closed":
@@ -438,6 +438,11 @@ class Life:
         kernel.run_until(kernel.now + 120)
         if kernel.threads:
             kernel.fail(f"left behind: {kernel.threads} threads that look a name up")
+
+    def _check_nothing_held(self) -> None:
+        held = list(self.kernel.descriptors.values())
+        if held or self.kernel.pollers:
+            self.kernel.fail(f"left behind: {held or self.kernel.pollers}")
 
     def strike(self) -> None:
         """A signal, if the host sleeps: its handler raises."""

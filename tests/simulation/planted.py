@@ -1,7 +1,7 @@
 """Bugs, put into the shipped code on purpose: what simulates years must find them, and says after how long.
 
 Some were thought up by whoever wrote the invariants, some are slips that were really made on the way (`MADE`), and some
-are from somebody who has read neither: see `planted_by_a_stranger`.
+are from people who have read neither: see `planted_by_a_stranger` and `planted_by_another_stranger`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.simulation.planted_by_a_stranger import STRANGERS
+from tests.simulation.planted_by_another_stranger import MORE
 from tests.simulation.planting import MADE, Plant, plant
 
 OURS: Final[list[Plant]] = [
@@ -308,7 +309,7 @@ OURS: Final[list[Plant]] = [
     ),
 ]
 
-PLANTS: Final = [*OURS, *STRANGERS]
+PLANTS: Final = [*OURS, *STRANGERS, *MORE]
 
 
 def by_name(name: str) -> Plant:

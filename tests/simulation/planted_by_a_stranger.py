@@ -1,8 +1,8 @@
 """Bugs by somebody who had read the shipped code and nothing in this folder: neither the invariants nor the weather.
 
-They stand here as they were handed in, with what their author says of each. One follows a change of the code since
-then (the words around the answer to a look-up are today's). One more was handed in that a world of memory cannot know,
-as it has a poller of its own: an epoll that reports sixteen descriptors and no more.
+They stand here as they were handed in, with what their author says of each. Two follow changes of the code since then
+(the words around the answer to a look-up and the count of doubts are today's). One more was handed in that a world of
+memory cannot know, as it has a poller of its own: an epoll that reports sixteen descriptors and no more.
 """
 
 from __future__ import annotations
@@ -222,8 +222,8 @@ STRANGERS: Final[list[Plant]] = [
         "how often a host came late is counted over the task's whole life",
         [
             Change(
-                "hosts.task:Task.found",
-                "self._doubts = 1 if anew else self._doubts + 1",
+                "hosts.task:Task._doubt",
+                "self._doubts = 1 if anew or self.wait.deadline != self._doubted else self._doubts + 1",
                 "self._doubts += 1",
             )
         ],

@@ -11,6 +11,7 @@ import pytest
 
 from tests.simulation.hunt import hunt, hunts
 from tests.simulation.planted import PLANTS
+from tests.simulation.planted_by_another_stranger import UNSEEN
 from tests.simulation.planting import Plant, planted
 
 MOST_DAYS: Final = 20.0
@@ -18,7 +19,7 @@ MOST_SECONDS: Final = 60.0
 """Of the processor, for one hunt; nearly all take a second or two."""
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+@pytest.mark.parametrize("plant", [*PLANTS, *UNSEEN], ids=lambda plant: plant.name)
 def test_it_still_fits_the_shipped_code(plant: Plant) -> None:
     with planted(plant):
         pass

@@ -1,0 +1,504 @@
+"""More bugs by somebody who had read the shipped code and nothing in this folder, as they were handed in.
+
+Two of the thirty-five are among ours, word for word, and left out: a connect budget of TLS's own, and a deadline that
+is judged by a poll that began before it. `MORE` are those that a few days of storms find. `UNSEEN` are not found there,
+for one of these reasons, and are no part of the hunt:
+
+* It takes a place that is not simulated: the standard trust and CA files, a signal between two threads, sockets whose
+  buffers fill up in the middle of a request, IPv6 and IPv4 in unequal numbers behind one name, redirects to another
+  origin, NO_PROXY, two writes of a file in one tick of its clock. The tests of those modules are for them.
+* It is seen only in what nobody holds against the truth here: which Last-Event-ID a wake stream asks with, what the
+  state says of the last event, the pause of a pace that was handed over.
+* Or it has not been hunted for long enough: it is cheap to try, and who finds one moves it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.simulation.planting import STRANGER, Change, Plant
+
+MORE: Final[list[Plant]] = [
+    Plant(
+        "once the host has woken by a hint, what only the parser can see wakes nobody on that connection",
+        [
+            Change(
+                "stream:_read",
+                "        news = receive.hinted = False\n",
+                "        news = False\n",
+            )
+        ],
+        STRANGER,
+        "`hinted` is never taken back, so from the first hinted event on every signal of the parser counts as given "
+        "already. An event whose field name `data` is cut over two reads is lost without a wake, "
+        "and each heartbeat is noted as the last wake.",
+    ),
+    Plant(
+        "min_rate judges all bytes of an unfinished line together, not those of each window",
+        [
+            Change(
+                "stream:Silence.passed",
+                "        self._window_ends = now + read\n        self._window_bytes = 0\n",
+                "        self._window_ends = now + read\n",
+            )
+        ],
+        STRANGER,
+        "The count is carried over from window to window. A line that once brought 7500 bytes in its first window may "
+        "then drip one byte a minute for ever: each later window is paid for by the first, and neither `read` nor "
+        "`min_rate` runs out.",
+    ),
+    Plant(
+        "where the pace owes a connection, its delay replaces a longer Retry-After or retry:",
+        [
+            Change(
+                "source:_one_after_another",
+                "pause = max(decision.delay, record.pace.delay(world.now()))",
+                "pause = record.pace.delay(world.now()) or decision.delay",
+            )
+        ],
+        STRANGER,
+        "As long as the bucket has tokens nothing is wrong. Once a streak of failures has emptied it, the pause is "
+        "what the bucket says (21 s at the most, and sometimes a fraction of a second) although the server has asked "
+        "for ten minutes, or the back-off stands at 30 s.",
+    ),
+    Plant(
+        "how long a connection took to be accepted counts as health",
+        [
+            Change(
+                "record:Record.accepted",
+                "        self._accepted = self._last_body = now\n",
+                "        self._last_body = now\n",
+            )
+        ],
+        STRANGER,
+        "Health is then measured from the first look-up. A relay that needs more than 10 s to resolve, connect and "
+        "answer, and drops the stream at once after its head, counts as healthy each time: the back-off starts over, "
+        "tokens are given for it, and the overloaded relay is asked twice as often as is promised.",
+    ),
+    Plant(
+        "deadline() does not know of bytes that were caught and are still unparsed",
+        [
+            Change(
+                "hosts.inline:Loop.deadline",
+                " or self._in_hand or self._caught is not None:",
+                " or self._in_hand:",
+            )
+        ],
+        STRANGER,
+        "After a wake, a host with a select loop of its own is told to sleep until the stream's own deadline while the "
+        "received bytes wait unparsed. An end of the stream or a broken chunk in the same reception, a new id, the "
+        "last event's moment: all of it is noticed only when something else becomes readable, up to 75 s later.",
+    ),
+    Plant(
+        "the state file is closed before the streams are, and says connected for ever",
+        [
+            Change(
+                "hosts.inline:Loop._tear_down_if_idle",
+                "                tasks, self._tasks = self._tasks, []\n"
+                "                for task in tasks:\n"
+                "                    self._end(task)\n"
+                "                self.resolver = None  # It knows us, and a loop that is let go of "
+                "shall not wait for the collector.\n"
+                "                chore, self.chore = self.chore, None\n"
+                "                if chore is not None:\n"
+                "                    chore.close()\n",
+                "                chore, self.chore = self.chore, None\n"
+                "                if chore is not None:\n"
+                "                    chore.close()\n"
+                "                tasks, self._tasks = self._tasks, []\n"
+                "                for task in tasks:\n"
+                "                    self._end(task)\n"
+                "                self.resolver = None\n",
+            )
+        ],
+        STRANGER,
+        "The last state that is written is that of the living streams. A process that closes its subscriber and goes "
+        "on living leaves `connected` in stream_state.json, and `wire status` believes it until the file is stale, "
+        "ten minutes later.",
+    ),
+    Plant(
+        "the poller's table keeps what a descriptor was first registered for",
+        [
+            Change(
+                "hosts.poller:Watch.arm",
+                "self.interest[fd] = mask",
+                "self.interest.setdefault(fd, mask)",
+            )
+        ],
+        STRANGER,
+        "Every socket is first registered for writability. After a TLS handshake has waited for readability, a wait "
+        "for writability (a large request body, a full send buffer) looks as if it stood already, so the poller goes "
+        "on waiting for bytes that never come: the request hangs until `response` runs out, each time.",
+    ),
+    Plant(
+        "a state that was offered within the last second is lost when the file is closed",
+        [
+            Change(
+                "wire.state_file:StateFile.close",
+                "written = not self._closed and self._write(now)",
+                "written = not self._closed and self.flush(now)",
+            )
+        ],
+        STRANGER,
+        "`flush` keeps the least interval of a second. A subscriber that is closed within a second of its last write "
+        "leaves that one as its last word: `connected`, for a stream that is closed.",
+    ),
+    Plant(
+        "a relay.json that could once not be read is not read again",
+        [
+            Change(
+                "wire.follow:Follower._read",
+                "            self._unreadable = isinstance(error.__cause__, OSError)\n",
+                "            self._unreadable = False\n",
+            )
+        ],
+        STRANGER,
+        "The file is read again only when its stat changes. After EMFILE or EIO, which say nothing about the file, it "
+        "never does: a daemon that started in such a moment has no endpoint, and one that missed a rotation stays on "
+        "the dead slot, until somebody touches the file.",
+    ),
+]
+
+UNSEEN: Final[list[Plant]] = [
+    Plant(
+        "a wake stream keeps id: and retry: only of receptions that hold a data line",
+        [
+            Change(
+                "streams:WakeSink.feed",
+                "        news = parser.feed(piece)\n        self.last_event_id = parser.last_event_id\n",
+                "        news = parser.feed(piece)\n"
+                "        if not news:\n"
+                "            return False\n"
+                "        self.last_event_id = parser.last_event_id\n",
+            )
+        ],
+        STRANGER,
+        "Where an event is cut behind its data line, the id commits with the second half, which is no news. The sink "
+        "keeps the old id, and a reconnect right then sends a stale Last-Event-ID, so the server replays what was "
+        "seen. A `retry:` that comes alone is lost for good if the connection ends before the next event.",
+    ),
+    Plant(
+        "close() of a subscriber that nobody waits on gives nothing back",
+        [
+            Change(
+                "subscriber:StreamSubscriber.close",
+                "        self._loop.close()",
+                "        self._loop.closing = True  # Whoever is in `wait` tidies up.\n        self._loop.announce()",
+            )
+        ],
+        STRANGER,
+        "A wait under way ends as it should and tears down. Where the host closes between two waits, which is the "
+        "usual way with one thread, the socket, the poller and the state file stay as they are: the server keeps a "
+        "stream, and stream_state.json says `connected` of a stream that is closed.",
+    ),
+    Plant(
+        "a pace that is handed over stays on the clock of the stream that is gone",
+        [
+            Change(
+                "policy:Pace.hand_over",
+                "self._since, self._reserved = clock, False",
+                "self._since, self._reserved = now, False",
+            )
+        ],
+        STRANGER,
+        "A stream's clock stands still while its host is away, so it may lie hours behind that of its successor, and "
+        "the difference is taken for rest: the bucket is full at once. A slot that is rotated again and again under a "
+        "busy host has the relay hammered with a fresh burst each time. With a punctual host nothing is to be seen.",
+    ),
+    Plant(
+        "a look-up's answer is announced before it can be seen",
+        [
+            Change(
+                "waits:Answer.deliver",
+                "        self.done = True  # Last: the host reads it without a lock.\n        self._announce()",
+                "        self._announce()\n        self.done = True",
+            )
+        ],
+        STRANGER,
+        "The bell is rung by a system call that lets the host's thread run. Where the host is quicker it silences the "
+        "bell, finds no answer and sleeps on; nobody rings again. The look-up has succeeded in a millisecond and the "
+        "attempt fails after the whole connect budget, now and then and only on a loaded machine.",
+    ),
+    Plant(
+        "the last event of an endpoint that is gone is forgotten",
+        [
+            Change(
+                "state:summarise",
+                "last_event_at=_latest(one.last_event_at for one in counted)",
+                "last_event_at=_latest(one.last_event_at for one in found)",
+            )
+        ],
+        STRANGER,
+        "After a slot has been rotated, the state and stream_state.json say that there has never been an event, until "
+        "the new slot gets one. The counts, the last byte and the last wake are still carried over.",
+    ),
+    Plant(
+        "the descriptor of a WakeChannel is silenced only where a wake is pending",
+        [
+            Change(
+                "wake:WakeChannel.wait",
+                "            if bell is not None:\n                bell.silence()",
+                "            if bell is not None and there:\n                bell.silence()",
+            )
+        ],
+        STRANGER,
+        "A wake that comes while somebody is blocked in `wait`, or is taken between the release of the lock and the "
+        "ring, leaves the descriptor readable with nothing pending. From then on `wait(0)` says False and silences "
+        "nothing: a select loop on that descriptor spins at full load until the next wake.",
+    ),
+    Plant(
+        "what a look-up's thread was spared outlasts the deadline that it was spared for",
+        [
+            Change(
+                "hosts.task:Task.expired",
+                "        self._spared = None\n        self._now = self.wait.deadline\n",
+                "        self._now = self.wait.deadline\n",
+            )
+        ],
+        STRANGER,
+        "Where the host was stopped during a look-up and no answer came in the moment that was left for it, the next "
+        "answer, of the attempt after, sets the clock back to the lag of that time: the host's absence is charged to "
+        "the new attempt after all. A name that resolves and a server that accepts at once give a ConnectTimeout.",
+    ),
+    Plant(
+        "a ring of the bell while another thread rings or closes it is not looked for",
+        [
+            Change(
+                "hosts.bell:Bell._settle",
+                "        while (self._rung or self._closing) and self._busy.acquire(False):",
+                "        if (self._rung or self._closing) and self._busy.acquire(False):",
+            )
+        ],
+        STRANGER,
+        "Whoever does not get the lock leaves a note and relies on the holder to look again after letting go. If the "
+        "note comes after the holder has looked, nobody does: a restart(), a close() or a look-up's answer is noticed "
+        "only at the next deadline, and a bell whose close() was the note leaks its descriptor.",
+    ),
+    Plant(
+        "the end of the thread sets the WakeChannel",
+        [
+            Change(
+                "hosts.thread:SubscriberThread.run",
+                "            pass  # Closed while it was not waiting.\n",
+                "            pass  # Closed while it was not waiting.\n        finally:\n            tell()\n",
+            )
+        ],
+        STRANGER,
+        "Meant kindly, so that whoever sleeps notices the end; but the channel outlives the subscriber and says "
+        "nothing about it. A daemon that stops one subscriber and starts the next gets a wake for which nothing "
+        "has come, and a `wait` that was to sleep its time returns True.",
+    ),
+    Plant(
+        "a reset behind a reception that filled its room is left to be met again",
+        [
+            Change(
+                "hosts.turns:Turns._with_rest",
+                "        except OSError as error:\n"
+                "            task = self._watch.owners[receive.fd]\n"
+                "            task.throw = task.throw or error\n",
+                "        except OSError:\n            pass  # The next reception meets it again.\n",
+            )
+        ],
+        STRANGER,
+        "The kernel tells of a reset once; the next recv gives an end of file. On a body that ends with its connection "
+        "the broken stream is taken for one that the server has ended cleanly: no error in the state or the log, and "
+        "no back-off where it was healthy. It takes a read of just the asked-for length in front of the reset.",
+    ),
+    Plant(
+        "what is left of a request after a partial send is never sent",
+        [
+            Change(
+                "transport.connection:Connection.send",
+                "                left = left[self.sock.send(left) :]\n",
+                "                self.sock.send(left)\n                return True\n",
+            )
+        ],
+        STRANGER,
+        "A request nearly always fits into the socket's buffer. A large body (or a small buffer) does not: the server "
+        "waits for the rest, we wait for the head, and the attempt ends after 15 s as a ResponseTimeout, for ever.",
+    ),
+    Plant(
+        "of several addresses only as many of each family are tried as the smaller family has",
+        [
+            Change(
+                "transport.dial:interleaved",
+                "    longest = max(map(len, queues), default=0)\n",
+                "    longest = min(map(len, queues), default=0)\n",
+            )
+        ],
+        STRANGER,
+        "A name with one IPv6 and three IPv4 addresses gives one of each; the other two are never tried. Where the "
+        "first ones are dead the relay is out of reach although it answers, until the resolver changes the order. "
+        "Names with one family or with equal numbers are as before.",
+    ),
+    Plant(
+        "a look-up whose thread cannot be started is under way for ever",
+        [
+            Change(
+                "transport.resolve:Resolver._start",
+                "            self._finish(host, port, None, OSError(str(error)))",
+                "            for answer in [*self._waiting[host, port].values()]:\n"
+                "                answer.deliver(None, OSError(str(error)))",
+            )
+        ],
+        STRANGER,
+        "Whoever asked is told, but the name stays in the table of look-ups under way. Every later attempt joins a "
+        "thread that does not exist and fails after its whole connect budget: one moment without a free thread, and "
+        "the stream never connects again until the process is restarted.",
+    ),
+    Plant(
+        "a CA file that was replaced on disk is never read again",
+        [
+            Change(
+                "transport.tls:context_for",
+                "        if known is None or known[0] != version:\n",
+                "        if known is None:\n",
+            )
+        ],
+        STRANGER,
+        "The context is kept by path alone. When a company's CA is rolled over, the daemon goes on with the old one "
+        "and each connection fails with a CertificateError, at the slowest pace and for good, although the right file "
+        "has been there for days.",
+    ),
+    Plant(
+        "body bytes beyond the first 64 KiB are dropped where they came with the head",
+        [
+            Change(
+                "protocol.http:Exchange.head",
+                "            elif len(data) > len(allowed):\n"
+                "                self._h11.receive_data(data[len(allowed) :])\n",
+                "",
+            )
+        ],
+        STRANGER,
+        "A head that comes in two reads, the second of them full, leaves fewer than 64 KiB of allowance; what is read "
+        "beyond that never reaches the body, if that is not chunked. The events around the hole are run together or "
+        "cut, with no error at all.",
+    ),
+    Plant(
+        "the last chunk, alone in its read, is taken for an empty one",
+        [
+            Change(
+                "protocol.chunked:ChunkedBody.whole",
+                "            if size.isalnum() and size[0] != _ZERO:\n",
+                "            if size.isalnum():\n",
+            )
+        ],
+        STRANGER,
+        "`0 CRLF CRLF` fits the short way: zero bytes of data and a line end. So the end of the stream is not noticed. "
+        "Over a connection that the server keeps open we wait 75 s for the next byte; where it closes, the clean end "
+        "is told as a truncated body and backed off from.",
+    ),
+    Plant(
+        "an id that came in a read of its own does not commit with the data line that follows",
+        [
+            Change(
+                "protocol.sse:WakeParser.feed",
+                '                self._id == self.last_event_id\n                and data[:5] == b"data:"\n',
+                '                data[:5] == b"data:"\n',
+            )
+        ],
+        STRANGER,
+        "The short way for `data: ...` and a blank line does not look whether an id waits to be committed. Where a "
+        "server flushes `id:` and `data:` apart, last_event_id stays what it was, and the next connection asks for "
+        "what was seen already.",
+    ),
+    Plant(
+        "an event that is cut between two of its lines loses its first lines",
+        [
+            Change(
+                "protocol.sse:EventParser._read",
+                "        if self._size or self._line:\n",
+                "        if self._line:\n",
+            )
+        ],
+        STRANGER,
+        "With the cut behind a line end there is no open line, so the rest is parsed as if a block began there. "
+        "`event: a` in one read and `data: b` in the next give a `message`, and the `a` (or an earlier data line) "
+        "turns up in whichever later event goes the long way.",
+    ),
+    Plant(
+        "credentials are sent again at the second redirect within a foreign origin",
+        [
+            Change(
+                "protocol.redirect:follow",
+                "Hop(url, method, body, hop.credentials and same, secrets)",
+                "Hop(url, method, body, same, secrets)",
+            )
+        ],
+        STRANGER,
+        "Only the last step is looked at. The first hop to another origin goes without the token; a second one from "
+        "there to a path of its own, which any server may send, is `same` and gets it. The bearer token is given to a "
+        "stranger.",
+    ),
+    Plant(
+        "a host name keeps its case, so the same host in other letters is another origin",
+        [
+            Change(
+                "protocol.url:_host_and_port",
+                "        host = host.lower()\n",
+                "",
+            )
+        ],
+        STRANGER,
+        "A redirect from http://Relay.example/ to http://relay.example/live, as servers write it that know their name "
+        "in one spelling, drops the token: the relay answers 401 and an EventSource is over for good. Two endpoints "
+        "that differ in case only do not share a pace either.",
+    ),
+    Plant(
+        "a name in NO_PROXY hides the addresses and networks behind it",
+        [
+            Change(
+                "protocol.proxy:_address_in",
+                "            continue  # A name, not an address.",
+                "            return False  # A name, not an address.",
+            )
+        ],
+        STRANGER,
+        "`NO_PROXY=localhost,10.0.0.0/8` is the usual order. The stream to a relay at 10.1.2.3 goes through the proxy, "
+        "which refuses it or cannot reach it, and no attempt ever succeeds. A list that begins with the network works.",
+    ),
+    Plant(
+        "a Last-Event-ID beyond Latin-1 is sent with question marks",
+        [
+            Change(
+                "protocol.request:compose",
+                'last_event_id.encode("utf-8")',
+                'last_event_id.encode("latin-1", "replace")',
+            )
+        ],
+        STRANGER,
+        "Field values are Latin-1 for the rest of HTTP, the standard wants UTF-8 here. The server is told an id that "
+        "it has never given, so it replays everything or nothing; plain ASCII ids never show it.",
+    ),
+    Plant(
+        "a short write puts half a file in place",
+        [
+            Change(
+                "wire.files:replace_whole",
+                "            rest = memoryview(content)\n"
+                "            while rest:\n"
+                "                rest = rest[machine.write(descriptor, rest) :]\n",
+                "            machine.write(descriptor, memoryview(content))\n",
+            )
+        ],
+        STRANGER,
+        "write(2) may take less than it was given, on a disk that fills up for instance, and says so by its result "
+        "alone. The half is renamed over the good file, nobody is warned, and `wire status` finds no JSON until the "
+        "next transition or for five minutes.",
+    ),
+    Plant(
+        "a second write to relay.json in the same tick of the clock as a noticed change is never seen",
+        [
+            Change(
+                "wire.relay_json:Watch.changed",
+                "            self._seen = seen\n            self._doubt = self._young()\n            return True\n",
+                "            self._seen = seen\n            return True\n",
+            )
+        ],
+        STRANGER,
+        "That a young file must be looked at once more is noted for the first look only. A slot that is rotated in "
+        "place twice, with a look in between and stamps that do not differ, leaves the daemon on the slot of the first "
+        "rotation: a healthy stream that never carries an event again.",
+    ),
+]
