@@ -201,8 +201,8 @@ OURS: Final[list[Plant]] = [
     plant(
         "a host's absence is charged to a stream that has its answer",
         "hosts.task:Task.resumed",
-        "if real - self.looked > NO_DOUBT and not self.beyond_doubt:",
-        "if False:",
+        "        self._lag = real - self._now\n",
+        "",
         by=MADE,
     ),
     plant(
