@@ -66,6 +66,10 @@ class MemoryDisk:
         """Nothing says where wire's files are."""
         self.files: dict[str, Inode] = {}
         self.folders = {"/", HOME, posixpath.dirname(posixpath.dirname(RELAY_JSON)), posixpath.dirname(RELAY_JSON)}
+        self.takes = 1 << 30
+        """Bytes that one write takes, at the most; the rest is to be written again (write(2))."""
+        self.granule = 1
+        """Nanoseconds of the wall clock from one stamp of a file to the next: 2 s on FAT."""
         self.full = 0
         self.room = 0
         """Bytes that can be written while it is full."""
@@ -154,7 +158,7 @@ class MemoryDisk:
     def write(self, fd: int, data: memoryview, /) -> int:
         self._called()
         file = self._file(fd)
-        size = len(data)
+        size = min(len(data), self.takes)
         if self.full:
             size = min(size, self.room)
             self.room -= size
@@ -234,7 +238,7 @@ class MemoryDisk:
         return Inode(self._inodes, mode, modified=self._stamp())
 
     def _stamp(self) -> int:
-        return int(self.kernel.wall() * 1e9)
+        return int(self.kernel.wall() * 1e9) // self.granule * self.granule
 
     def _facts(self, inode: Inode) -> os.stat_result:
         mode = stat.S_IFREG | inode.mode

@@ -89,6 +89,10 @@ class Kernel:
         self.violation: Violation | None = None
         """The first one; what comes after it is its consequence."""
         self.listener: Callable[[str], None] | None = None
+        self.before_ring: list[Callable[[], object]] = []
+        self.behind_ring: list[Callable[[], object]] = []
+        """What other threads do, once, while one is in the system call that rings a bell: before it has its effect, and
+        behind that, when its own thread has not gone on yet."""
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0
         self._free: list[int] = []
@@ -293,6 +297,14 @@ class MemoryPoller:
         return self._fd
 
 
+def let_run(others: list[Callable[[], object]]) -> None:
+    """A system call lets other threads run: these, once."""
+    run = others[:]
+    others.clear()
+    for one in run:
+        one()
+
+
 class Eventfd:
     """eventfd(2): readable or not."""
 
@@ -323,7 +335,10 @@ class MemoryBell(Bell):
         self._line.readable = False
 
     def _write(self) -> None:
-        self._line.readable = self._kernel.dirty = True
+        kernel = self._kernel
+        let_run(kernel.before_ring)
+        self._line.readable = kernel.dirty = True
+        let_run(kernel.behind_ring)
 
     def _shut(self) -> None:
         event, self._event = self._event, -1

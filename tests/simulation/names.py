@@ -7,6 +7,7 @@ is caught in a silence ends only when the library gives up. Each counts as a thr
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -53,12 +54,19 @@ class Names:
 
     def look_up(self, host: str, port: int) -> list[Address]:
         """What the C library says at the end."""
-        name = self.known.get(host)
+        name = self.known.get(host.lower())  # DNS takes letters of either case for the same (RFC 4343).
         if name is None or name.unknown:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         if name.silent:
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         return [address(one, port) for one in name.wrong or name.hosts]
+
+
+class MemoryThread:
+    """As much of a `threading.Thread` as is used of one."""
+
+    def __init__(self, start: Callable[[], None]) -> None:
+        self.start = start
 
 
 class MemoryResolver(Resolver):
@@ -67,10 +75,20 @@ class MemoryResolver(Resolver):
         self._names = names
 
     def _start(self, host: str, port: int) -> None:
+        """The shipped one, with a thread in memory."""
+        usual, threading.Thread = threading.Thread, self._thread  # type: ignore[assignment, misc]
+        try:
+            super()._start(host, port)
+        finally:
+            threading.Thread = usual  # type: ignore[misc]
+
+    def _thread(self, args: tuple[str, int], **_: object) -> MemoryThread:
+        return MemoryThread(lambda: self._begin(*args))
+
+    def _begin(self, host: str, port: int) -> None:
         names, kernel = self._names, self._names.kernel
         if names.no_threads:
-            self._finish(host, port, None, OSError("can't start new thread"))
-            return
+            raise RuntimeError("can't start new thread")
         kernel.threads += 1
         kernel.moved += 1
         names.under_way[host] = names.under_way.get(host, 0) + 1
@@ -78,7 +96,7 @@ class MemoryResolver(Resolver):
 
     def _ask(self, host: str, port: int) -> None:
         """What `_run` does, in time: whoever joins from now on is not meant by a failure."""
-        name = self._names.known.get(host)
+        name = self._names.known.get(host.lower())
         asked_for = list(self._waiting.get((host, port), {}).values())
         seconds = 0.005 if name is None else GIVES_UP if name.silent else name.delay
         self._names.kernel.after(seconds, self._end, host, port, asked_for)

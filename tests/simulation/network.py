@@ -94,6 +94,7 @@ class Connection:
         self.down.cut = True
 
     def _arrived(self, item: bytes | None) -> None:
+        self._kernel.dirty = True  # There is room again in what the client may send.
         if self.place.gone:
             return
         self.client.heard_at = self._kernel.now
@@ -235,7 +236,8 @@ class Socket:
     def room(self) -> int:
         return 0 if self.write_blocked or self.connection is None else ROOM - self.connection.up.queued
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, most: int = 0) -> int:
+        """`most`: bytes that are taken at once, where it is another number than the network's."""
         connection = self.connection
         if self.error:
             code, self.error = self.error, 0
@@ -245,7 +247,7 @@ class Socket:
         room = self.room()
         if room <= 0:
             raise BlockingIOError(errno.EAGAIN, "would block")
-        sent = bytes(data[:room])
+        sent = bytes(data[: min(room, most or self.network.takes)])
         self.kernel.moved += len(sent)
         connection.up.put(sent)
         return len(sent)
@@ -320,6 +322,8 @@ class Network:
         self.dialled: list[tuple[float, str]] = []
         """When which address was tried; kept only where `keep_dialled`."""
         self.keep_dialled = False
+        self.takes = ROOM
+        """Bytes that a socket takes of one `send`, at the most; the rest is to be offered again (send(2))."""
         self.owners: dict[tuple[str, int] | str, Owner] = {}
         """Which stream it is that goes to a place."""
 

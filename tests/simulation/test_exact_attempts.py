@@ -62,6 +62,24 @@ def test_a_late_first_address_can_still_win() -> None:
     scene.close()
 
 
+def test_every_address_is_tried_however_unequal_the_families_are() -> None:
+    dead = ("2001:db8::1", "192.0.2.2", "192.0.2.3")
+    scene = race("2001:db8::1", "192.0.2.2", "192.0.2.3", "192.0.2.4", dead=dead)
+    assert [host for _, host in tried(scene, 5)] == [*dead, "192.0.2.4"]
+    assert scene.phases[-1] == (0.75 + 2 * ROUND_TRIP, "streaming")
+    scene.close()
+
+
+def test_a_moment_without_a_thread_for_a_look_up_is_only_a_moment() -> None:
+    scene = Single()
+    scene.names.no_threads = 1
+    scene.at(5, setattr, scene.names, "no_threads", 0)
+    scene.run(12)
+    assert all(error is not None and "cannot be resolved" in str(error) for _, error, _ in scene.only.ends)
+    assert scene.phase == "streaming"
+    scene.close()
+
+
 def test_one_budget_covers_all_addresses() -> None:
     hosts = tuple(f"192.0.2.{number}" for number in range(20, 80))
     scene = race(*hosts, dead=hosts)

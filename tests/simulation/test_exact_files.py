@@ -28,7 +28,7 @@ HOUR = 3600.0
 class Wired(Scene):
     """A daemon of wire's, and the one relay that it knows; both only speak when spoken to."""
 
-    def __init__(self, slots: int = 1, backoff: Backoff = Backoff()) -> None:
+    def __init__(self, slots: int = 1, backoff: Backoff = Backoff(), read: float = 1e8) -> None:
         super().__init__()
         self.kernel.dice = lambda: 0.5
         self.relay = Relay(self.kernel, well(), heartbeat=1e9)
@@ -39,7 +39,7 @@ class Wired(Scene):
         self.joined: list[tuple[float, str]] = []
         self.streams.joined = self._join
         self.network.keep_dialled = True
-        timeouts = Timeouts(read=1e8)
+        timeouts = Timeouts(read=read)
         self.loop.chore = self.follower = Follower(
             self.streams, timeouts=timeouts, keepalive=Keepalive(), backoff=backoff, trust=None, machine=self.disk
         )

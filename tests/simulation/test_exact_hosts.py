@@ -137,6 +137,17 @@ def test_and_no_more_than_a_moment() -> None:
     scene.close()
 
 
+def test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_behind_it() -> None:
+    """Which joins the same look-up, and has its answer well within its own budget."""
+    scene = Single()
+    scene.found.delay = 35
+    stop_asleep(scene, 5, 25)
+    scene.run(45)
+    assert scene.ends == [30 + ANSWERS_WITHIN]
+    assert scene.phase == "streaming"
+    scene.close()
+
+
 def test_what_one_streams_wake_costs_a_host_is_no_time_of_another_that_connects() -> None:
     scene = Single()
     other = Relay(scene.kernel, well())

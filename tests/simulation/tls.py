@@ -20,11 +20,13 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from tests.simulation.kernel import trouble
-from tests.simulation.network import Connection, Program, Socket
+from tests.simulation.network import ROOM, Connection, Program, Socket
 
 GOODBYE, HELLO, DATA, TICKET, UPDATE = range(21, 26)
 TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
 """States in <netinet/tcp.h>."""
+SIGNED_BY: Final = b"certificate signed by "
+"""What a server's flight begins with where it is looked at whose signature it bears."""
 RECORD: Final = 16384
 """The most that one record carries (RFC 8446 §5.1)."""
 
@@ -37,6 +39,12 @@ def broken(reason: str) -> ssl.SSLError:
     """As OpenSSL's own come: with a reason."""
     error = ssl.SSLError(1, f"[SSL: {reason}] {reason.lower().replace('_', ' ')}")
     error.reason = reason
+    return error
+
+
+def untrusted(reason: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = reason
     return error
 
 
@@ -57,13 +65,19 @@ class MemoryContext(ssl.SSLContext):
 
     choose: Callable[[], bool]
     hides_errors: bool
+    issuer: bytes | None
 
-    def __new__(cls, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False) -> MemoryContext:
+    def __new__(
+        cls, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False, issuer: bytes | None = None
+    ) -> MemoryContext:
+        """`issuer`: whose certificates are trusted; None: everybody's."""
         made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
-        made.choose, made.hides_errors = choose, hides_errors
+        made.choose, made.hides_errors, made.issuer = choose, hides_errors, issuer
         return made
 
-    def __init__(self, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False) -> None:
+    def __init__(
+        self, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False, issuer: bytes | None = None
+    ) -> None:
         super().__init__()
 
     def wrap_socket(self, sock: Any, *args: Any, **settings: Any) -> ssl.SSLSocket:
@@ -73,14 +87,15 @@ class MemoryContext(ssl.SSLContext):
             code = sock.error
             sock.lose()
             raise trouble(code)
-        return cast(ssl.SSLSocket, Secured(sock, self.choose(), self.hides_errors))
+        return cast(ssl.SSLSocket, Secured(sock, self.choose(), self.hides_errors, self.issuer))
 
 
 class Secured:
     """A client's socket behind TLS."""
 
-    def __init__(self, sock: Socket, read_ahead: bool, hides_errors: bool = False) -> None:
+    def __init__(self, sock: Socket, read_ahead: bool, hides_errors: bool = False, issuer: bytes | None = None) -> None:
         self.inner = sock
+        self.issuer = issuer
         self.read_ahead = read_ahead
         self.hides_errors = hides_errors
         self._raw = bytearray()
@@ -107,21 +122,21 @@ class Secured:
 
     def do_handshake(self) -> None:
         if not self._greeted:
-            self.inner.send(record(HELLO, b"client"))
+            self.inner.send(record(HELLO, b"client"), ROOM)
             self._greeted = True
         while not self._done:
             kind, payload = self._next()
             if kind != HELLO:
                 raise broken("UNEXPECTED_MESSAGE")
             if payload == b"certificate of another":
-                failed = ssl.SSLCertVerificationError(1, "certificate verify failed")
-                failed.verify_message = "Hostname mismatch"
-                raise failed
+                raise untrusted("Hostname mismatch")
+            if payload.startswith(SIGNED_BY) and self.issuer not in (None, payload[len(SIGNED_BY) :]):
+                raise untrusted("unable to get local issuer certificate")
             if payload == b"more":
-                self.inner.send(record(HELLO, b"client again"))
+                self.inner.send(record(HELLO, b"client again"), ROOM)
             else:
                 self._done = True
-                self.inner.send(record(HELLO, b"finished"))
+                self.inner.send(record(HELLO, b"finished"), ROOM)
 
     def recv(self, size: int) -> bytes:
         while not self._plain:
@@ -148,12 +163,12 @@ class Secured:
     read = recv
 
     def send(self, data: bytes | memoryview) -> int:
-        piece = bytes(data[:RECORD])
+        piece = bytes(data[: min(RECORD, self.inner.network.takes)])
         self._send(record(DATA, b"!" + piece))
         return len(piece)
 
     def unwrap(self) -> None:
-        self.inner.send(record(GOODBYE))
+        self.inner.send(record(GOODBYE), ROOM)
         raise ssl.SSLWantReadError(2, "The operation did not complete (read)")
 
     def close(self) -> None:
@@ -177,7 +192,7 @@ class Secured:
     def _send(self, whole: bytes) -> None:
         if not self.inner.error and self.inner.room() < len(whole):
             raise ssl.SSLWantWriteError(3, "The operation did not complete (write)")
-        self.inner.send(whole)
+        self.inner.send(whole, ROOM)
 
     def _next(self) -> tuple[int, bytes]:
         while True:

@@ -1,0 +1,161 @@
+"""What a request says, and to whom: all of it, however little a socket takes; the last id; no token for strangers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from tests.simulation.answers import redirects, status, well
+from tests.simulation.network import Connection
+from tests.simulation.relay import CHUNKED, CLOSE, Answer, Relay, Visit
+from tests.simulation.scene import Stream
+from tests.simulation.single import HTTPS, LATENCY, Single
+from wire_rawsse.source import EventSink, OwnedSink
+from wire_rawsse.streams import WakeSink
+
+TOKEN = "one-of-a-kind"
+SINKS: list[Callable[[], OwnedSink]] = [WakeSink, lambda: EventSink("", 1 << 20)]
+
+
+def overhear(relay: Relay) -> list[bytes]:
+    """Every request to this relay, from now on."""
+    asked: list[bytes] = []
+    answer = relay.answer
+
+    def overheard(visit: Visit, request: bytes) -> None:
+        asked.append(request)
+        answer(visit, request)
+
+    relay.answer = overheard
+    return asked
+
+
+def hear_all(relay: Relay) -> bytearray:
+    """Every byte that it receives, from now on."""
+    came = bytearray()
+    received = relay.received
+
+    def heard(connection: Connection, data: bytes) -> None:
+        came.extend(data)
+        received(connection, data)
+
+    relay.received = heard  # type: ignore[method-assign]
+    return came
+
+
+def for_whom_it_knows(answer: Answer) -> Answer:
+    """401 without the token."""
+    refuse = status("401 Unauthorized")
+    return lambda visit, asked: (answer if TOKEN.encode() in asked else refuse)(visit, asked)
+
+
+def test_a_request_is_sent_whole_however_little_a_socket_takes_at_once() -> None:
+    body = b"x" * 1000 + b"the end"
+    for url in ("http://relay.test/", HTTPS):
+        for takes in (1, 60, 1000):
+            scene = Single(url=url, method="POST", body=body)
+            scene.network.takes = takes
+            came = hear_all(scene.relay)
+            scene.run(5)
+            assert scene.phase == "streaming" and scene.only.ends == []
+            assert came.endswith(b"\r\n\r\n" + body)
+            scene.close()
+
+
+def test_a_request_that_is_larger_than_a_sockets_buffer_is_sent_whole() -> None:
+    body = b"x" * 300_000 + b"the end"
+    scene = Single(method="POST", body=body)
+    came = hear_all(scene.relay)
+    scene.run(5)
+    assert scene.phase == "streaming" and came.endswith(b"\r\n\r\n" + body)
+    scene.close()
+
+
+# Last-Event-ID.
+
+
+ID = "17 \N{BLACK TELEPHONE}"
+"""The standard (WHATWG HTML, 9.2.4) wants it in UTF-8."""
+
+
+def asked_after(sink: OwnedSink, framing: int, *pieces: bytes) -> bytes | None:
+    """The Last-Event-ID that is asked with behind a connection that brought these, each for itself, and was cut."""
+    scene = Single(well(framing), sink=sink)
+    asked = overhear(scene.relay)
+    for number, piece in enumerate(pieces):
+        scene.at(10 + number, lambda piece=piece: scene.visit.write(piece))
+    scene.at(20, lambda: scene.visit.cut())
+    scene.run(25)
+    assert len(asked) == 2
+    scene.close()
+    fields = [line.partition(b":") for line in asked[1].split(b"\r\n")]
+    return next((value.strip() for name, _, value in fields if name.lower() == b"last-event-id"), None)
+
+
+def test_a_reconnect_asks_for_what_came_behind_the_last_event_that_was_whole() -> None:
+    """However its bytes were cut into receptions. An id counts from the blank line on."""
+    for end in (b"\n", b"\r\n"):
+        event = f"id: {ID}\ndata: x\n\n".encode().replace(b"\n", end)
+        whole = len(event) - len(end) + 1  # Behind a CR, the blank line is there.
+        for cut, framing, sink in itertools.product(range(1, len(event)), (CHUNKED, CLOSE), SINKS):
+            assert asked_after(sink(), framing, event[:cut], event[cut:]) == ID.encode(), cut
+            if end == b"\n":
+                assert asked_after(sink(), framing, event[:cut]) == (ID.encode() if cut >= whole else None), cut
+
+
+def test_a_wish_for_a_pause_that_comes_alone_is_kept() -> None:
+    for sink in SINKS:
+        scene = Single(well(CLOSE), sink=sink())
+        scene.at(10, lambda scene=scene: scene.visit.write(b"retry: 45000\n"))
+        scene.at(20, lambda scene=scene: scene.visit.cut())
+        scene.run(25)
+        (delay,) = scene.delays
+        assert delay is not None and delay >= 45
+        scene.close()
+
+
+# Who may know the token.
+
+
+def elsewhere(scene: Single, name: str, host: str, answer: Answer) -> Relay:
+    """A relay of another origin."""
+    other = Relay(scene.kernel, answer)
+    other.gate.program = other
+    scene.place(host, 80, other.gate, LATENCY)
+    scene.name(name, host)
+    return other
+
+
+def test_a_stranger_never_gets_the_token_however_often_it_redirects() -> None:
+    way = ["http://other.test/one", "http://other.test/two", "http://other.test/three"]
+    scene = Single(redirects(way, well()), bearer_token=TOKEN)
+    stranger = elsewhere(scene, "other.test", "192.0.2.3", redirects(way, well()))
+    ours, strangers = overhear(scene.relay), overhear(stranger)
+    scene.run(20)
+    assert scene.phase == "streaming" and len(strangers) == 3
+    assert TOKEN.encode() in ours[0] and not any(TOKEN.encode() in one for one in strangers)
+    scene.close()
+
+
+def test_a_redirect_to_the_same_host_in_other_letters_keeps_the_token() -> None:
+    """Host names are the same in either case (RFC 9110, 4.2.3)."""
+    answer = for_whom_it_knows(redirects(["http://relay.TEST/live"], well()))
+    scene = Single(answer, url="http://Relay.test/v1/stream", bearer_token=TOKEN)
+    scene.run(20)
+    assert scene.phase == "streaming" and scene.only.ends == []
+    scene.close()
+
+
+# NO_PROXY.
+
+
+def test_what_no_proxy_names_is_reached_without_one() -> None:
+    for exceptions in ("localhost,10.0.0.0/8", "10.0.0.0/8,localhost", "relay.test, 10.1.2.3", "*"):
+        scene = Single()
+        scene.place("10.1.2.3", 80, scene.relay.gate, LATENCY)
+        environ = {"HTTP_PROXY": "http://proxy.test:3128", "NO_PROXY": exceptions}
+        second: Stream = scene.stream("http://10.1.2.3/v1/stream", environ=environ)
+        scene.run(5)
+        assert second.phase == "streaming"
+        assert sorted(host for _, host in scene.network.dialled) == ["10.1.2.3", "192.0.2.1"]
+        scene.close()
