@@ -304,10 +304,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "hosts.turns:Turns._with_rest",
-                "        except OSError as error:\n"
-                "            task = self._watch.owners[receive.fd]\n"
-                "            task.throw = task.throw or error\n",
-                "        except OSError:\n            pass  # The next reception meets it again.\n",
+                "            self._watch.owners[receive.fd].behind = receive.sock, error\n",
+                "            pass  # The next reception meets it again.\n",
             )
         ],
         STRANGER,

@@ -7,7 +7,7 @@ import errno
 from tests.simulation.answers import well
 from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Visit, opening
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
-from wire_rawsse.errors import ConnectionBroken
+from wire_rawsse.errors import ConnectionBroken, MalformedResponse
 from wire_rawsse.hosts.turns import RECEIVE_BYTES
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.source import EventSink
@@ -85,3 +85,22 @@ def test_a_reset_is_told_as_one_however_much_came_before_it() -> None:
             assert isinstance(error, ConnectionBroken), (size, error)
             assert isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ECONNRESET
             scene.close()
+
+
+def test_a_reset_behind_the_end_of_a_stream_is_nobodys_trouble() -> None:
+    """Neither an end of its own, nor one of the connection that follows; both are found at once."""
+    ends: dict[bytes, type[Exception] | None] = {b"0\r\n\r\n": None, b"no chunk at all": MalformedResponse}
+    for url in (HTTP, HTTPS):
+        for last, kind in ends.items():
+            for size in (FEW_BYTES - 1, FEW_BYTES, FEW_BYTES + 1):
+                scene = Single(url=url)
+                scene.run(20)
+                left = size - len(last) - len(b"1ff\r\n\r\n")
+                scene.visit.raw(b"%x\r\n%b\r\n" % (left, b":" * left) + last)
+                scene.visit.reset()
+                scene.kernel.advance(5)
+                scene.run(30)
+                ((when, error, _),) = scene.only.ends
+                assert when == scene.kernel.start + 25 and type(error) is (kind or type(None)), (size, error)
+                assert scene.phase == "streaming"
+                scene.close()

@@ -88,6 +88,7 @@ class Task:
         "_loop",
         "_now",
         "_spared",
+        "behind",
         "coroutine",
         "due",
         "error",
@@ -116,6 +117,8 @@ class Task:
         """What the coroutine is resumed with once `due`."""
         self.throw: BaseException | None = None
         """What is thrown into it instead."""
+        self.behind: tuple[socket.socket, OSError] | None = None
+        """What a socket has said behind the bytes that are given: thrown when it is asked for more."""
         self.due = True
         """There is something to resume it with. At first: its start."""
         self.error: BaseException | None = None

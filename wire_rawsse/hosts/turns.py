@@ -184,8 +184,8 @@ class Turns:
         except receive.again:
             pass
         except OSError as error:
-            task = self._watch.owners[receive.fd]
-            task.throw = task.throw or error
+            # It comes behind what was received, which may end the stream by itself: then it is nobody's trouble.
+            self._watch.owners[receive.fd].behind = receive.sock, error
         return data
 
     def _refused(self, receive: Receive, error: OSError, real: float) -> None:
@@ -216,6 +216,10 @@ class Turns:
             return True
         assert isinstance(step, Wait)
         task.due = False
+        if task.behind is not None:
+            (sock, error), task.behind = task.behind, None
+            if isinstance(step, Receive) and step.sock is sock:
+                task.throw = task.throw or error
         try:
             if step is not task.wait:
                 task.wait = step
@@ -264,7 +268,7 @@ class Turns:
     def _end(self, task: Task) -> None:
         coroutine, task.coroutine = task.coroutine, None
         task.due = False
-        task.throw = task.given = task.wait = task.receive = None
+        task.throw = task.behind = task.given = task.wait = task.receive = None
         if task is self._sole:
             self._sole = self._expected = self._caught = None
         if coroutine is not None:
