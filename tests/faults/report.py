@@ -18,6 +18,7 @@ from tests.faults.catalogue import FAULTS
 from tests.faults.outcome import KEPT, LEFT_OUT
 from tests.faults.pairs import Place, full, usual
 from tests.faults.picture import draw
+from tests.faults.verdict import ALIKE, CPU_SHARE
 
 Outcome = dict[str, Any]
 _SOCKETS, _CHARACTERS = 2, 320
@@ -165,6 +166,7 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         "## What was promised",
         "",
         *_promises(outcomes),
+        _median_cpu(ran),
         "",
         "## Fault × phase: inline, https, `StreamSubscriber`",
         "",
@@ -216,7 +218,8 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
         "state true": "and never wrong for longer than 1 s (its shortest interval) + 250 ms",
         "state true again": "and, where nobody could write it for a while, as soon again after that",
         "cpu": "at most 1 % of a core, over a round of 2 s or more, beyond a run without the fault that makes as many "
-        "requests and moves the same bytes; an attempt that failed before its request is the fault's own cost",
+        "requests and moves the same bytes; an attempt that failed before its request is the fault's own cost. One run "
+        f"is allowed {ALIKE:.0%} of what those bytes cost besides, which is how alike two runs are",
     }
     lines = ["| promise | runs | kept | largest found |", "|---|---|---|---|"]
     checks = [check for outcome in outcomes for check in outcome.get("checks", ())]
@@ -234,6 +237,13 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
             largest = f"{sum(bool(check['found']) and check['kept'] for check in own)} silent too long"
         lines.append(f"| {texts.get(name, name)} | {len(own)} | {kept} | {largest} |")
     return lines
+
+
+def _median_cpu(cells: Sequence[Outcome]) -> str:
+    medians = [cell["cpu"][1] for cell in cells if cell["cpu"]]
+    kept = sum(median <= CPU_SHARE for median in medians)
+    told = f"{max(medians):.4g}" if medians else ""
+    return f"| and the median of each cell's runs within the 1 % alone | {len(medians)} cells | {kept} | {told} |"
 
 
 def _allowance() -> str:

@@ -48,6 +48,17 @@ def test_smallest_median_and_largest() -> None:
     }
 
 
+def test_of_processor_time_the_median_of_a_cell_counts() -> None:
+    shares = {"streaming": (0.05, 0.002, 0.003), "mid-line": (0.0, 0.02, 0.03)}
+    runs = [
+        outcome("storm", phase, seed, checks=[{"name": "cpu", "kept": True, "found": found, "bound": 0.06}])
+        for phase, found_in in shares.items()
+        for seed, found in enumerate(found_in)
+    ]
+    page = report.markdown(report.summarise(runs), runs)
+    assert "| 6 | 6 | 0.05 |" in page and "within the 1 % alone | 2 cells | 1 | 0.02 |" in page
+
+
 def test_the_files(tmp_path: Path) -> None:
     paths = report.write(OUTCOMES, tmp_path / "results")
     page, data, picture = (path.read_text() for path in paths)

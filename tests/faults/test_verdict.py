@@ -202,9 +202,9 @@ def test_after_a_time_in_which_nobody_could_write_the_bound_begins_anew() -> Non
 
 
 def test_what_moves_bytes_is_held_against_the_same_bytes_without_it() -> None:
-    storm = good(cpu=2.5, bulk=2.4)
-    assert broken(storm) == set()
-    assert broken(dataclasses.replace(storm, bulk=2.3)) == {"cpu"}
+    storm = good(cpu=2.5, bulk=2.1)
+    assert broken(storm) == set(), "0.11 s for the round, and 0.315 between two runs of the same bytes"
+    assert broken(dataclasses.replace(storm, bulk=2.0)) == {"cpu"}
     # Wakes have their price in both.
     dear = dataclasses.replace(storm, per_event=0.01, bulk_events=3)
     assert broken(dear) == set(), "3 wakes here and there"
