@@ -112,7 +112,16 @@ def _all(arguments: argparse.Namespace, on: Console) -> int:
 
 
 def _goals(arguments: argparse.Namespace, on: Console) -> int:
-    _tell_goals(arguments.out, list(COMMANDS), on)
+    return _told(lambda: _tell_goals(arguments.out, list(COMMANDS), on))
+
+
+def _told(tell: Callable[[], None]) -> int:
+    """The exit status of telling what files hold, which may hold anything."""
+    try:
+        tell()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        print(f"python -m bench: a result cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
+        return 65
     return 0
 
 
@@ -131,10 +140,19 @@ def _tell_goals(out: Path, of: list[str], on: Console) -> None:
     counts = Counter(row.verdict for row in rows if row.verdict != "-")
     table.caption = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     on.print(table)
+    made = {name: (found["environment"]["commit"] or "no commit") for name, found in results.items()}
+    told = [f"{name} {results[name]['environment']['when']} ({commit})" for name, commit in made.items()]
+    on.print("of: " + ", ".join(told or ["nothing; run python -m bench all"]), soft_wrap=True)
+    if len({commit.removesuffix("-dirty") for commit in made.values()}) > 1:
+        on.print("[red]these are not of one run: their commits differ")
 
 
 def _show(arguments: argparse.Namespace, on: Console) -> int:
-    found = report.load(arguments.file)
+    return _told(lambda: _tell(arguments.file, on))
+
+
+def _tell(file: Path, on: Console) -> None:
+    found = report.load(file)
     tables = {
         "wake": lambda: wake_table.tables(found),
         "parse": lambda: parse.tables(found),
@@ -145,7 +163,6 @@ def _show(arguments: argparse.Namespace, on: Console) -> int:
     }[found["bench"]]()
     for one in tables:
         on.print(one)
-    return 0
 
 
 def _build(arguments: argparse.Namespace, on: Console) -> int:
@@ -167,6 +184,17 @@ def _names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
         return names
 
     return convert
+
+
+def _count(text: str) -> int:
+    """An argparse type: how often, at least once."""
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, not {text!r}")
+    return count
 
 
 def _relay_url(text: str) -> str:
@@ -191,9 +219,9 @@ def _parser() -> Parser:
         one.add_argument("--quick", action="store_true", help="a smoke run: figures that prove only that it runs")
         one.set_defaults(action=action)
         if name == "wake":
-            one.add_argument("--rounds", type=int, help="fresh processes this many times")
-            one.add_argument("--passes", type=int, help="single events for each client in a round")
-            one.add_argument("--bursts", type=int, help="bursts of ten for each client in a round")
+            one.add_argument("--rounds", type=_count, help="fresh processes this many times")
+            one.add_argument("--passes", type=_count, help="single events for each client in a round")
+            one.add_argument("--bursts", type=_count, help="bursts of ten for each client in a round")
             one.add_argument("--seed", type=int, help="fixes the order of events")
             one.add_argument("--links", type=_names(("loopback", "veth")), help="loopback,veth")
             one.add_argument("--schemes", type=_names(("http", "https")), help="http,https")

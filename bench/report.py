@@ -6,6 +6,7 @@ Knows what machine this is; knows nothing of how a figure came about. Results go
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -64,9 +65,15 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cargo": _version("cargo", "--version"),
         "cc": _version("cc", "--version"),
-        "commit": _version("git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"),
+        "commit": _commit(),
         "packages": versions,
     }
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Asked for once: the results that a run writes are no change of what it measures."""
+    return _version("git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty")
 
 
 def _version(*command: str) -> str | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.daemon import ROOT
-from tests.faults.outcome import ERROR, KEPT, LEFT_OUT, command
+from tests.faults.outcome import ERROR, LEFT_OUT, command
 from tests.faults.pairs import Place
 from tests.faults.stage import CERTIFICATES, make_certificates
 from tests.faults.world import INSIDE, way_in
@@ -146,8 +146,3 @@ class _Pool:
             cwd=ROOT,
             env=self._environment,
         )
-
-
-def worst(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that were neither kept nor left out."""
-    return [outcome for outcome in outcomes if outcome["status"] not in (KEPT, LEFT_OUT)]

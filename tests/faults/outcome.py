@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import platform
 import shlex
+import subprocess
+import time
 from typing import Any, Final
 
 from tests.faults.bounds import CONSUMERS, Setup
 from tests.faults.catalogue import FAULTS
 from tests.faults.cell import Cell
+from tests.faults.daemon import ROOT
 from tests.faults.lines import Line
 from tests.faults.measured import asked, handled
 from tests.faults.pcap import recorded
@@ -56,6 +61,23 @@ def why_not(fault: str, setup: Setup) -> str | None:
     return expected if isinstance(expected, str) else None
 
 
+@functools.cache
+def _commit() -> str:
+    """Of this checkout, with a mark where files differ from it; empty without git."""
+    try:
+        words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+        return subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def made() -> dict[str, str]:
+    """When and by what an outcome was found."""
+    system = f"{platform.system()} {platform.release()}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": _commit(), "system": system, "python": python}
+
+
 def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]:
     """Run a cell in this world of its own; everything that is known of it afterwards. Raises `Missing`."""
     fault = FAULTS[name]()
@@ -67,6 +89,7 @@ def run_cell(name: str, setup: Setup, pcap: str | None = None) -> dict[str, Any]
         "consumer": setup.consumer,
         "seed": setup.seed,
         "command": command(name, setup),
+        "made": made(),
     }
     reason = why_not(name, setup)
     if reason is not None:

@@ -12,6 +12,8 @@ from xml.sax.saxutils import escape
 
 _ROW, _COLUMN, _LEFT, _TOP, _LEGEND = 20, 92, 170, 80, 66
 _LIVES: Final = "#d7dde8"
+SPARED: Final = "spared"
+"""In the place of a status: the fault struck somebody else's connection, as the stream was past the place."""
 _BAD: Final = "#b3122f"
 _NONE: Final = "#f6f6f3"
 
@@ -63,6 +65,8 @@ def _look(cell: tuple[str, float | None] | None) -> tuple[str, str]:
     if cell is None or cell[0] == "left out":
         return _NONE, "–"
     status, share = cell
+    if status == SPARED:
+        return _NONE, status
     if status != "kept":
         return _BAD, status
     return (_LIVES, "lives") if share is None else (colour(share), f"{max(0.0, share):.2f}")
@@ -70,7 +74,7 @@ def _look(cell: tuple[str, float | None] | None) -> tuple[str, str]:
 
 def _legend(y: int) -> list[str]:
     entries = [(colour(0.0), "at once"), (colour(0.6), "0.6 of its bound"), (colour(1.0), "just within it")]
-    entries += [(_LIVES, "was to live, and did"), (_NONE, "makes no sense"), (_BAD, "not kept")]
+    entries += [(_LIVES, "was to live, and did"), (_NONE, "spared, or no sense"), (_BAD, "not kept")]
     parts = []
     for position, (ground, text) in enumerate(entries):
         x = 12 + 148 * position

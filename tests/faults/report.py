@@ -5,6 +5,7 @@ Figures are the smallest, the median and the largest over the repetitions. A cel
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import json
@@ -17,7 +18,7 @@ from tests.faults.bounds import CONSUMERS, HOSTS, PHASES, TRANSPORTS
 from tests.faults.catalogue import FAULTS
 from tests.faults.outcome import KEPT, LEFT_OUT
 from tests.faults.pairs import Place, full, usual
-from tests.faults.picture import draw
+from tests.faults.picture import SPARED, draw
 from tests.faults.verdict import ALIKE, CPU_SHARE
 
 Outcome = dict[str, Any]
@@ -130,7 +131,8 @@ def _shares(cells: Sequence[Outcome]) -> dict[tuple[str, str], tuple[str, float 
     for cell in cells:
         if _usual(_place(cell)):
             share = cell["noticed"][1] / cell["notice_bound"] if cell.get("noticed") else None
-            found[cell["fault"], cell["phase"]] = cell["status"], share
+            status = SPARED if cell["status"] == KEPT and "stranger" in cell else cell["status"]
+            found[cell["fault"], cell["phase"]] = status, share
     return found
 
 
@@ -154,6 +156,7 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         f"{len(FAULTS)} faults, {len(ran)} cells, {runs} runs; {len(left_out)} cells left out, with the reason below. "
         f"{runs - sum(cell['kept'] for cell in ran)} runs did not keep every promise.",
         "",
+        *_made(outcomes),
         "```sh",
         "python -m tests.faults matrix --repeat 5 --json outcomes.jsonl  # started again, it goes on where it ended",
         "python -m tests.faults report outcomes.jsonl tests/faults/results",
@@ -168,14 +171,18 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         *_promises(outcomes),
         _median_cpu(ran),
         "",
+        "What a storm costs is a difference of two figures of seconds, of which one run's is no surer than "
+        f"{ALIKE:.0%} of them: so much lies between two runs without any fault on a machine that is shared. Beyond "
+        "that a run is not kept.",
+        "",
         "## Fault × phase: inline, https, `StreamSubscriber`",
         "",
         *_grid(usuals),
         "",
         "Each figure is the time to notice, from the start of the clock named beside it; *lives* is a stream that was "
-        "not to end, and did not; *silent too long* counts the runs in which the wire brought nothing for 0.8 × read "
-        "or more, so that a clock of silence might end it, and did; – makes no sense. Where a fault concerns new "
-        "connections and the stream is past the place, somebody else's connection met it, and the stream lived.",
+        "not to end, and did not; *spared* is one that was past the place where the fault strikes, so that somebody "
+        "else's connection met it; *silent too long* counts the runs in which the wire brought nothing for 0.8 × read "
+        "or more, so that a clock of silence might end it, and did; – makes no sense.",
         "",
         "## How long until the stream was back",
         "",
@@ -198,6 +205,16 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _made(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line for each day, commit and system that the runs are of."""
+    counts = collections.Counter(tuple(outcome["made"].values()) for outcome in outcomes if outcome.get("made"))
+    lines = [
+        f"- {date}, commit {commit or 'unknown'}, {system}, {python}: {count} runs"
+        for (date, commit, system, python), count in counts.most_common()
+    ]
+    return [*lines, ""] if lines else []
+
+
 def _promises(outcomes: Sequence[Outcome]) -> list[str]:
     texts = {
         "noticed": "a failure is noticed within its clock + 250 ms",
@@ -218,8 +235,7 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
         "state true": "and never wrong for longer than 1 s (its shortest interval) + 250 ms",
         "state true again": "and, where nobody could write it for a while, as soon again after that",
         "cpu": "at most 1 % of a core, over a round of 2 s or more, beyond a run without the fault that makes as many "
-        "requests and moves the same bytes; an attempt that failed before its request is the fault's own cost. One run "
-        f"is allowed {ALIKE:.0%} of what those bytes cost besides, which is how alike two runs are",
+        "requests and moves the same bytes; an attempt that failed before its request is the fault's own cost",
     }
     lines = ["| promise | runs | kept | largest found |", "|---|---|---|---|"]
     checks = [check for outcome in outcomes for check in outcome.get("checks", ())]
@@ -232,7 +248,7 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
         largest = (
             f"{max(numbers):.4g}" if numbers and name in ("state true", "state true again", "cpu", "mended") else ""
         )
-        kept = sum(check["kept"] for check in own)
+        kept = sum(check["found"] <= CPU_SHARE if name == "cpu" else check["kept"] for check in own)
         if name == "no reconnect":
             largest = f"{sum(bool(check['found']) and check['kept'] for check in own)} silent too long"
         lines.append(f"| {texts.get(name, name)} | {len(own)} | {kept} | {largest} |")
@@ -243,7 +259,7 @@ def _median_cpu(cells: Sequence[Outcome]) -> str:
     medians = [cell["cpu"][1] for cell in cells if cell["cpu"]]
     kept = sum(median <= CPU_SHARE for median in medians)
     told = f"{max(medians):.4g}" if medians else ""
-    return f"| and the median of each cell's runs within the 1 % alone | {len(medians)} cells | {kept} | {told} |"
+    return f"| and the median of each cell's runs, which is what counts | {len(medians)} cells | {kept} | {told} |"
 
 
 def _allowance() -> str:
@@ -265,6 +281,8 @@ def _grid(cells: Sequence[Outcome]) -> list[str]:
 def _lives(cell: Outcome) -> str:
     if cell["status"] != KEPT:
         return "**not kept**"
+    if "stranger" in cell:
+        return "spared"
     ended = cell["ended_by_silence"]
     return f"silent too long in {ended} of {cell['runs']}" if ended else "lives"
 

@@ -27,10 +27,12 @@ def noticed(seconds: float, *, kept: bool = True) -> dict[str, Any]:
     }
 
 
+MADE = {"date": "2026-01-02", "commit": "abc1234", "system": "Linux 6.1", "python": "CPython 3.11.7"}
 OUTCOMES = [
     *(outcome("relay-stopped", "streaming", seed, **noticed(2.5 + seed / 100)) for seed in (1, 2, 3)),
     outcome("relay-stopped", "mid-line", status=BROKEN, **noticed(3.0, kept=False)) | {"reason": "noticed"},
     outcome("brief-both", "streaming", checks=[]),
+    outcome("syn-refused", "streaming", checks=[], stranger={"refused": True}, made=MADE),
     outcome("syn-blackhole", "streaming", status=LEFT_OUT) | {"reason": "the connection is past it"},
 ]
 
@@ -56,7 +58,7 @@ def test_of_processor_time_the_median_of_a_cell_counts() -> None:
         for seed, found in enumerate(found_in)
     ]
     page = report.markdown(report.summarise(runs), runs)
-    assert "| 6 | 6 | 0.05 |" in page and "within the 1 % alone | 2 cells | 1 | 0.02 |" in page
+    assert "| 6 | 3 | 0.05 |" in page and "which is what counts | 2 cells | 1 | 0.02 |" in page
 
 
 def test_the_files(tmp_path: Path) -> None:
@@ -67,8 +69,10 @@ def test_the_files(tmp_path: Path) -> None:
     assert "- the connection is past it: syn-blackhole × streaming" in page
     assert "- the fault spares the stream, which is past the place where it strikes" in page
     assert "1 runs did not keep every promise" in page
+    assert "- 2026-01-02, commit abc1234, Linux 6.1, CPython 3.11.7: 1 runs" in page
+    assert "| syn-refused | – | – | – | – | spared | – | – | – |" in page and ">spared<" in picture
     cells = json.loads(data)
     assert {cell["status"] for cell in cells} == {KEPT, BROKEN, LEFT_OUT}
-    assert sum(cell["status"] != LEFT_OUT for cell in cells) == 3, "what makes no sense is there as well, and says why"
+    assert sum(cell["status"] != LEFT_OUT for cell in cells) == 4, "what makes no sense is there as well, and says why"
     texts = [node.text for node in ElementTree.fromstring(picture).iter() if node.text]
     assert {"0.92", "lives", "broken", "–"} <= set(texts)

@@ -55,6 +55,16 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.seconds is None and options.inputs is None:
         options.seconds = 60.0
+    for path in options.replay or ():
+        if not path.exists():
+            parser.error(f"--replay: there is no {path}")
+    if options.plant:
+        if options.target not in targets.NAMES:
+            parser.error(f"--plant wants one target, not {options.target}")
+        try:
+            planted.by_words(options.target, options.plant)
+        except LookupError as error:
+            parser.error(f"--plant: {error}")
     return options
 
 

@@ -16,7 +16,8 @@ from typing import Final
 from tests.simulation import cap, weather
 from tests.simulation import faults_of_files as files
 from tests.simulation.faults_of_relays import Fault, over
-from tests.simulation.life import Life, Setting
+from tests.simulation.life import Life
+from tests.simulation.setting import Setting
 from wire_rawsse.policy import Timeouts
 
 SCHEMES: Final = ("http", "https", "https by proxy")

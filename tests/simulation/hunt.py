@@ -24,7 +24,7 @@ from tests.simulation import run, scene
 from tests.simulation.kernel import Kernel, Violation
 from tests.simulation.life import DAY
 from tests.simulation.planted import PLANTS
-from tests.simulation.planted_by_another_stranger import EXACT
+from tests.simulation.planted_before_exact_tests import EXACT
 from tests.simulation.planting import Plant, planted
 
 SEED: Final = "storm"

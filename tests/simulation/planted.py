@@ -1,7 +1,8 @@
 """Bugs, put into the shipped code on purpose: what simulates years must find them, and says after how long.
 
 Some were thought up by whoever wrote the invariants, some are slips that were really made on the way (`MADE`), and some
-are from people who have read neither: see `planted_by_a_stranger` and `planted_by_another_stranger`.
+are from people who have read neither: see `planted_by_a_stranger`, `planted_by_another_stranger`
+and `planted_before_exact_tests`.
 """
 
 from __future__ import annotations

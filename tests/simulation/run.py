@@ -25,9 +25,10 @@ from threading import Lock
 from typing import Any, Final
 
 from tests.simulation.kernel import Kernel, Violation
-from tests.simulation.life import DAY, Life, draw
+from tests.simulation.life import DAY, Life
 from tests.simulation.planted import by_name
 from tests.simulation.planting import planted
+from tests.simulation.setting import draw
 
 YEAR: Final = 365.25
 """Days."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.simulation.hunt import exactly, hunt, hunts
 from tests.simulation.planted import PLANTS
-from tests.simulation.planted_by_another_stranger import EXACT
+from tests.simulation.planted_before_exact_tests import EXACT
 from tests.simulation.planting import Plant, planted
 
 MOST_DAYS: Final = 20.0

@@ -14,7 +14,8 @@ import pytest
 
 from tests.simulation import hours, run, weather
 from tests.simulation.kernel import Kernel, MemoryPoller, Violation
-from tests.simulation.life import Life, draw
+from tests.simulation.life import Life
+from tests.simulation.setting import draw
 
 ROOT = Path(__file__).parents[2]
 CI_YEARS = 1.0
@@ -39,8 +40,8 @@ def command(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProces
 def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
     """In under two minutes, with a core for each of the two processes.
 
-    What is held against them is the processor's time, and only where the machine is at nothing else: beside others a
-    core that is shared, and its caches, take up to twice as long for the same.
+    What is held against them is the processor's time, and twice of it where the machine is at other things too: a core
+    that is shared, and its caches, take up to so much longer for the same.
     """
     kinds: dict[str, int] = {}
     took = 0.0
@@ -56,8 +57,8 @@ def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
     assert total.days >= CI_YEARS * run.YEAR
     assert total.connections > 1000
     assert {fault.name for fault in weather.EVERY} == set(kinds)
-    if os.getloadavg()[1] <= CI_PROCESSES + 1:
-        assert took / CI_PROCESSES < CI_SECONDS
+    beside_others = os.getloadavg()[1] > CI_PROCESSES + 1
+    assert took / CI_PROCESSES < CI_SECONDS * (2 if beside_others else 1)
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process_and_another_seed_another() -> None:

@@ -13,16 +13,16 @@ from tests.wire import needs
 from wire_rawsse.errors import RelayFileError
 from wire_rawsse.wire import paths
 
-HOME = {"HOME": "/home/ada"}
+HOME = {"HOME": "/home/user"}
 WINDOWS = {"USERPROFILE": "C:\\Users\\Ada"}
-PLAIN = ("/home/ada/.config/wire", "/home/ada/.local/state/wire")
+PLAIN = ("/home/user/.config/wire", "/home/user/.local/state/wire")
 
 PLACES = [
     # environment, platform, config, state
     (HOME, "linux", *PLAIN),
     (HOME, "freebsd14", *PLAIN),
     ({**HOME, "XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"}, "linux", "/c/wire", "/s/wire"),
-    ({**HOME, "XDG_CONFIG_HOME": "/c"}, "linux", "/c/wire", "/home/ada/.local/state/wire"),
+    ({**HOME, "XDG_CONFIG_HOME": "/c"}, "linux", "/c/wire", "/home/user/.local/state/wire"),
     ({**HOME, "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""}, "linux", *PLAIN),
     ({**HOME, "XDG_CONFIG_HOME": "c", "XDG_STATE_HOME": "s/t"}, "linux", *PLAIN),
     ({**HOME, "WIRE_HOME": "/x", "XDG_CONFIG_HOME": "/c"}, "linux", "/x/config/wire", "/x/state/wire"),
@@ -33,8 +33,8 @@ PLACES = [
     (
         {**HOME, "XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"},
         "darwin",
-        "/home/ada/Library/Application Support/wire",
-        "/home/ada/Library/Application Support/wire",
+        "/home/user/Library/Application Support/wire",
+        "/home/user/Library/Application Support/wire",
     ),
     ({"APPDATA": "R:\\a", "LOCALAPPDATA": "L:\\b"}, "win32", "R:\\a\\wire", "L:\\b\\wire"),
     (WINDOWS, "win32", "C:\\Users\\Ada\\AppData\\Roaming\\wire", "C:\\Users\\Ada\\AppData\\Local\\wire"),
