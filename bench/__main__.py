@@ -140,8 +140,9 @@ def _tell_goals(out: Path, of: list[str], on: Console) -> None:
     counts = Counter(row.verdict for row in rows if row.verdict != "-")
     table.caption = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     on.print(table)
-    made = {name: (found["environment"]["commit"] or "no commit") for name, found in results.items()}
-    told = [f"{name} {results[name]['environment']['when']} ({commit})" for name, commit in made.items()]
+    of_what = {name: found.get("environment", {}) for name, found in results.items()}
+    made = {name: environment.get("commit") or "no commit" for name, environment in of_what.items()}
+    told = [f"{name} {of_what[name].get('when', 'one day')} ({commit})" for name, commit in made.items()]
     on.print("of: " + ", ".join(told or ["nothing; run python -m bench all"]), soft_wrap=True)
     if len({commit.removesuffix("-dirty") for commit in made.values()}) > 1:
         on.print("[red]these are not of one run: their commits differ")
