@@ -101,9 +101,8 @@ def test_a_short_search(tmp_path: Path) -> None:
     [
         ("chunks", "first trailer", "AssertionError at "),
         ("chunks", "goes no further", "TooSlow at "),
-        ("growth", "each endpoint", "AssertionError at cost.py:"),
     ],
-    ids=["wrong", "endless", "quadratic"],
+    ids=["wrong", "endless"],
 )
 def test_a_search_finds_a_planted_bug_and_says_how_to_see_it_again(
     name: str, bug: str, how: str, tmp_path: Path
@@ -116,7 +115,6 @@ def test_a_search_finds_a_planted_bug_and_says_how_to_see_it_again(
     assert f"  how      {how}" in done.stdout
     line = next(line for line in done.stdout.splitlines() if "  replay " in line)
     replay = shlex.split(line.partition("tests.fuzz ")[2])
-    if name != "growth":  # What is told by processor time may be just within it the next time.
-        assert command(*replay).returncode == 1
+    assert command(*replay).returncode == 1
     del replay[1:3]  # Without the bug.
     assert command(*replay).returncode == 0
