@@ -20,6 +20,15 @@ HTTPS = "https://relay.test/v1/events/slot/stream"
 LATENCY = 0.125
 
 
+def elsewhere(scene: Scene, name: str, host: str, answer: Answer | None = None, delay: float = 0.0) -> Relay:
+    """A relay of an origin of its own, over plain http; its name takes `delay` seconds to look up."""
+    other = Relay(scene.kernel, answer or well())
+    other.gate.program = other
+    scene.place(host, 80, other.gate, LATENCY)
+    scene.name(name, host, delay=delay)
+    return other
+
+
 class Single(Scene):
     """`relay` answers at relay.test = 192.0.2.1, over TLS where the URL says so, behind a proxy where asked for."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.answers import raw, redirects, short_lived, silence, status, well, with_body
-from tests.simulation.relay import Answer, Relay, Visit
-from tests.simulation.single import HTTP, LATENCY, Single, stop
+from tests.simulation.relay import Answer, Visit
+from tests.simulation.single import HTTP, LATENCY, Single, elsewhere, stop
 from wire_rawsse import Backoff, Timeouts
 from wire_rawsse.errors import ConnectTimeout, DialError, RedirectError, StatusError
 from wire_rawsse.source import Closed, EventSink
@@ -285,10 +285,7 @@ def test_an_hour_of_each_refusal_is_below_the_pace() -> None:
 
 def test_two_relays_do_not_wait_for_each_other() -> None:
     scene = Single()
-    other = Relay(scene.kernel, well())
-    other.gate.program = other
-    scene.place("192.0.2.3", 80, other.gate, LATENCY)
-    scene.name("other.test", "192.0.2.3")
+    other = elsewhere(scene, "other.test", "192.0.2.3")
     second = scene.stream("http://other.test/")
     second.keep_journal()
     scene.run(10)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.answers import drip, dripping_head, garbage_behind, well
-from tests.simulation.relay import Relay
-from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, stop
+from tests.simulation.answers import drip, dripping_head, garbage_behind
+from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, elsewhere, stop
 from wire_rawsse import Timeouts
 from wire_rawsse.errors import (
     RateTimeout,
@@ -150,10 +149,7 @@ def test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_behind_it() -> 
 
 def test_what_one_streams_wake_costs_a_host_is_no_time_of_another_that_connects() -> None:
     scene = Single()
-    other = Relay(scene.kernel, well())
-    other.gate.program = other
-    scene.place("192.0.2.3", 80, other.gate, LATENCY)
-    scene.name("other.test", "192.0.2.3", delay=1.0)
+    elsewhere(scene, "other.test", "192.0.2.3", delay=1.0)
     scene.run(20)
     second = scene.stream("http://other.test/")
     second.keep_journal()
@@ -185,10 +181,7 @@ def test_a_host_that_is_always_later_than_silence_may_last_keeps_a_healthy_strea
 def test_what_drips_does_not_outlive_its_clock_behind_another_streams_wakes() -> None:
     """Each byte of the head is found together with an event of the other's, whose wake is 3 s of work."""
     scene = Single()
-    other = Relay(scene.kernel, dripping_head(1.0))
-    other.gate.program = other
-    scene.place("192.0.2.3", 80, other.gate, LATENCY)
-    scene.name("other.test", "192.0.2.3")
+    elsewhere(scene, "other.test", "192.0.2.3", dripping_head(1.0))
     scene.run(20)
     second = scene.stream("http://other.test/")
     second.keep_journal()

@@ -9,7 +9,7 @@ from tests.simulation.answers import redirects, status, well
 from tests.simulation.network import Connection
 from tests.simulation.relay import CHUNKED, CLOSE, Answer, Relay, Visit
 from tests.simulation.scene import Stream
-from tests.simulation.single import HTTPS, LATENCY, Single
+from tests.simulation.single import HTTPS, LATENCY, Single, elsewhere
 from wire_rawsse.source import EventSink, OwnedSink
 from wire_rawsse.streams import WakeSink
 
@@ -115,15 +115,6 @@ def test_a_wish_for_a_pause_that_comes_alone_is_kept() -> None:
 
 
 # Who may know the token.
-
-
-def elsewhere(scene: Single, name: str, host: str, answer: Answer) -> Relay:
-    """A relay of another origin."""
-    other = Relay(scene.kernel, answer)
-    other.gate.program = other
-    scene.place(host, 80, other.gate, LATENCY)
-    scene.name(name, host)
-    return other
 
 
 def test_a_stranger_never_gets_the_token_however_often_it_redirects() -> None:

@@ -6,11 +6,9 @@ import os
 import select
 from unittest import mock
 
-from tests.simulation.answers import well
 from tests.simulation.kernel import MemoryBell
-from tests.simulation.relay import Relay
 from tests.simulation.scene import Scene
-from tests.simulation.single import HTTP, LATENCY, Single
+from tests.simulation.single import HTTP, LATENCY, Single, elsewhere
 from wire_rawsse import StreamSubscriber, subscriber
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.thread import SubscriberThread
@@ -106,10 +104,7 @@ def test_the_end_of_a_subscriber_is_no_wake() -> None:
 
 def test_a_subscriber_that_nobody_waits_on_gives_everything_back_when_it_is_closed() -> None:
     scene = Scene()
-    relay = Relay(scene.kernel, well())
-    relay.gate.program = relay
-    scene.place("192.0.2.1", 80, relay.gate, LATENCY)
-    scene.name("relay.test", "192.0.2.1")
+    relay = elsewhere(scene, "relay.test", "192.0.2.1")
     with mock.patch.object(subscriber, "Streams", lambda: scene.streams), mock.patch.dict(os.environ, clear=True):
         one = StreamSubscriber(HTTP)
         assert one.wait(5)
