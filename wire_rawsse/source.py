@@ -23,7 +23,7 @@ from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream import Plan, Sink, one_stream
-from wire_rawsse.transport.tls import Trust, check_trust
+from wire_rawsse.transport.trust import Trust, check_trust
 from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
 
 

@@ -49,7 +49,8 @@ from wire_rawsse.record import Record
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.connection import Connection
 from wire_rawsse.transport.dial import dial, unix_address
-from wire_rawsse.transport.tls import Trust, context_for, secure
+from wire_rawsse.transport.tls import secure
+from wire_rawsse.transport.trust import Trust, context_for
 from wire_rawsse.waits import SIGNAL, Address, Coroutine, Wait, World
 
 MOST_REDIRECTS: Final = 10

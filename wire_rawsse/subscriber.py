@@ -15,7 +15,7 @@ from wire_rawsse.protocol.request import Headers
 from wire_rawsse.source import make_plan
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.streams import Streams
-from wire_rawsse.transport.tls import Trust
+from wire_rawsse.transport.trust import Trust
 from wire_rawsse.wake import WakeChannel
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from tests.hosts.support import (
 from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.transport import tls as tls_module
+from wire_rawsse.transport import trust as trust_module
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
@@ -267,7 +267,7 @@ def test_while_another_thread_builds_its_trust(serve: Serve, ca_file: str) -> No
     held = threading.Event()
 
     def hold() -> None:
-        with tls_module._lock:
+        with trust_module._lock:
             held.set()
             assert over.wait(PATIENCE)
 

@@ -220,7 +220,7 @@ EXACT: Final[list[Plant]] = [
         "a CA file that was replaced on disk is never read again",
         [
             Change(
-                "transport.tls:context_for",
+                "transport.trust:context_for",
                 "        if known is None or known[0] != version:\n",
                 "        if known is None:\n",
             )

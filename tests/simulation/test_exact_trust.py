@@ -9,7 +9,7 @@ from unittest import mock
 from tests.simulation.single import HTTPS, Single
 from tests.simulation.tls import SIGNED_BY, MemoryContext
 from wire_rawsse.errors import CertificateError
-from wire_rawsse.transport import tls
+from wire_rawsse.transport import trust
 
 
 def build(path: object) -> MemoryContext:
@@ -19,7 +19,7 @@ def build(path: object) -> MemoryContext:
 
 
 def test_a_ca_file_that_was_replaced_is_trusted_at_the_next_attempt() -> None:
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(tls, "_build", build):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(trust, "_build", build):
         path = Path(folder, "ca.pem")
         path.write_bytes(b"the old one")
         scene = Single(url=HTTPS)

@@ -26,7 +26,7 @@ MODULES_OF_OURS = (
     *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.request"),
     *("protocol.sse", "protocol.url", "transport", "transport.budget", "transport.connection", "transport.dial"),
-    *("transport.resolve", "transport.tls"),
+    *("transport.resolve", "transport.tls", "transport.trust"),
 )
 """Not those of the thread host, of wire's files, of the command and of the relay."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.server import Script, Server
 from tests.support.trust import Authority
-from wire_rawsse.transport import tls
+from wire_rawsse.transport import trust
 
 
 class Serve(Protocol):
@@ -51,20 +51,20 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def fresh_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No TLS context has been built yet."""
-    monkeypatch.setattr(tls, "_contexts", {})
+    monkeypatch.setattr(trust, "_contexts", {})
 
 
 @pytest.fixture
 def contexts_built(fresh_contexts: None, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What each TLS context is built from, from now on."""
     built: list[object] = []
-    build = tls._build
+    build = trust._build
 
     def counting(trust: object) -> ssl.SSLContext:
         built.append(trust)
         return build(trust)
 
-    monkeypatch.setattr(tls, "_build", counting)
+    monkeypatch.setattr(trust, "_build", counting)
     return built
 
 

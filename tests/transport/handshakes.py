@@ -13,7 +13,8 @@ from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.dial import dial
-from wire_rawsse.transport.tls import Trust, context_for, secure
+from wire_rawsse.transport.tls import secure
+from wire_rawsse.transport.trust import Trust, context_for
 from wire_rawsse.waits import Address, Coroutine, World
 
 

@@ -17,7 +17,8 @@ from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.connection import Connection
 from wire_rawsse.transport.dial import dial
-from wire_rawsse.transport.tls import context_for, secure
+from wire_rawsse.transport.tls import secure
+from wire_rawsse.transport.trust import context_for
 from wire_rawsse.waits import Address, Coroutine, World
 
 MUCH = bytes(range(256)) * (1 << 14)  # 4 MiB: more than the kernel's buffers on both sides take.

@@ -20,7 +20,8 @@ from wire_rawsse.errors import CertificateError, ConnectTimeout, DialError, Hand
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.dial import dial
-from wire_rawsse.transport.tls import UNVERIFIED, context_for, secure
+from wire_rawsse.transport.tls import secure
+from wire_rawsse.transport.trust import UNVERIFIED, context_for
 from wire_rawsse.waits import Address, Coroutine, World
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")

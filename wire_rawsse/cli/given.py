@@ -103,7 +103,7 @@ def body(file: str | None) -> bytes | None:
 def ca_file(path: str | None) -> str | None:
     """`path`, once the certificates in it have been loaded. They are looked at again at each connect."""
     if path is not None:
-        from wire_rawsse.transport.tls import context_for
+        from wire_rawsse.transport.trust import context_for
 
         try:
             context_for(path)

@@ -25,7 +25,7 @@ from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.stream import Plan
 from wire_rawsse.streams import Streams
-from wire_rawsse.transport.tls import UNVERIFIED, Trust
+from wire_rawsse.transport.trust import UNVERIFIED, Trust
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.machine import Machine
 from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints, stream_url
