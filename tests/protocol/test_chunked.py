@@ -83,9 +83,51 @@ def test_what_is_no_chunk_is_refused_whole_and_byte_by_byte(stream: bytes) -> No
     assert ours([stream[n : n + 1] for n in range(len(stream))]).refused
 
 
-def test_garbage_is_refused_at_its_first_byte_and_not_at_its_first_line_end() -> None:
-    with pytest.raises(BadChunk):
-        list(ChunkedBody().feed(b"S"))
+@pytest.mark.parametrize(
+    ("start", "garbage"),
+    [
+        (b"", b"S"),
+        (b"", b"zz"),
+        (b"", b" "),
+        (b"", b"-"),
+        (b"", b"\r"),
+        (b"3\r\nabc\r\n", b"x"),
+        (b"3\r\nabc\r\n", b"\x00"),
+        (b"0", b"x"),
+        (b"1", b"_0"),
+        (b"1", b"z"),
+        (b"1 ", b"2"),
+        (b"1\t", b"\x0b"),
+        (b"1111111111111111", b"1"),
+        (b"3\r", b"a"),
+        (b"3\r", b"\r"),
+        (b"3;a", b"\x00"),
+        (b"3;a\r", b"b"),
+        (b"3\r\nabc", b"d"),
+        (b"3\r\nabc\r", b"d"),
+        (b"0\r\n", b":"),
+        (b"0\r\nab", b" "),
+        (b"0\r\n", b"<html>"),
+        (b"0\r\nA: b\r", b"c"),
+        (b"0\r\n\r", b"c"),
+    ],
+    ids=repr,
+)
+def test_garbage_is_refused_at_its_first_byte_and_not_at_the_end_of_its_line(start: bytes, garbage: bytes) -> None:
+    for reads in ([start, garbage[:1]], [start + garbage], [start, *(bytes((one,)) for one in garbage)]):
+        decoder = ChunkedBody()
+        with pytest.raises(BadChunk):
+            for read in reads:
+                list(decoder.feed(read))
+    decoder = ChunkedBody()
+    list(decoder.feed(start))  # Valid so far.
+
+
+def test_a_long_valid_size_line_is_accepted_byte_by_byte() -> None:
+    decoder = ChunkedBody()
+    for byte in b"5" + b" " * 2000 + b";" + b"x" * 2000:
+        list(decoder.feed(bytes((byte,))))
+    assert list(decoder.feed(b"\r\nhello")) == [b"hello"]
 
 
 def test_a_size_beyond_all_memory_is_read_as_it_comes() -> None:
