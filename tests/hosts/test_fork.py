@@ -35,7 +35,7 @@ from tests.hosts.support import (
 from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.transport import trust as trust_module
+from wire_rawsse.transport.trust import _contexts, context_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
@@ -261,27 +261,29 @@ def test_while_the_thread_host_runs(serve: Serve, ca_file: str, tls: bool) -> No
 
 
 def test_while_another_thread_builds_its_trust(serve: Serve, ca_file: str) -> None:
-    """What it holds at that moment nobody lets go in the child, which needs it for its own first connection."""
+    """Forked while another thread is building a context, the child can build its own."""
     server = serve(tls=True)
-    over = threading.Event()
-    held = threading.Event()
+    over, building = threading.Event(), threading.Event()
 
-    def hold() -> None:
-        with trust_module._lock:
-            held.set()
-            assert over.wait(PATIENCE)
+    def build() -> None:
+        while not over.is_set():
+            context_for(None)
+            building.set()
+            _contexts.clear()
 
-    thread = InThread(hold)
-    assert held.wait(PATIENCE)
+    builder = InThread(build)
+    assert building.wait(PATIENCE)
 
     def in_child() -> None:
         with StreamSubscriber(server.url, tls=ca_file) as subscriber:
             assert subscriber.wait(5)
 
-    child = Child(lambda: _within(10, in_child))
-    over.set()
-    thread.result()
-    child.check()
+    try:
+        for _ in range(5):
+            Child(lambda: _within(10, in_child)).check()
+    finally:
+        over.set()
+        builder.result()
 
 
 def _within(seconds: int, call: Callable[[], object]) -> None:

@@ -11,7 +11,6 @@ the same, and together weigh little more than one of them.
 
 from __future__ import annotations
 
-import _thread
 import errno
 import os
 import stat
@@ -39,17 +38,8 @@ Trust: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | Unverified | None"
 _FOR_WANT_OF_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
-_lock = _thread.allocate_lock()
-
-
-def _renew_lock() -> None:
-    """In a forked child, where whoever held the lock does not exist."""
-    global _lock
-    _lock = _thread.allocate_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+"""By trust setting, with the version of its CA file. No lock: two threads that build the same context at the same time
+cost a little memory, whereas on CPython 3.14 a signal handler that raises can leave a lock held for ever."""
 
 
 def check_trust(trust: Trust) -> None:
@@ -72,10 +62,9 @@ def context_for(trust: Trust) -> ssl.SSLContext:
         return trust
     key: object = trust if trust is None or isinstance(trust, Unverified) else os.fsdecode(trust)
     version = _version_of(key) if isinstance(key, str) else None
-    with _lock:
-        known = _contexts.get(key)
-        if known is None or known[0] != version:
-            known = _contexts[key] = version, _build(key)
+    known = _contexts.get(key)
+    if known is None or known[0] != version:
+        known = _contexts[key] = version, _build(key)
     return known[1]
 
 
