@@ -267,10 +267,12 @@ class EventSource:
     last_event_id:   where to resume; kept up to date by the stream's own ids.
     tls:             None for the default roots, an `ssl.SSLContext`, or the path of a CA file that is trusted instead.
     max_event_bytes: the largest event; a larger one ends the source for good.
+    persistent:      retry what would end the source for good, a 204 too, after `backoff.maximum` seconds.
 
     Raises `InvalidRequest` (a `ValueError`) for arguments that cannot be sent. Iterating raises the `WireRawSSEError`
     that ends the source for good: a certificate that does not verify, a 4xx other than 408, 425 and 429, a 200 that is
-    no event stream, an event that is too large, a redirect from https to http. Everything else is retried.
+    no event stream, an event that is too large, a redirect from https to http. Everything else is retried. With
+    `persistent=True` all of these are retried too, each `Closed` says when, and only `close()` ends the source.
     """
 
     def __init__(
@@ -287,6 +289,7 @@ class EventSource:
         backoff: Backoff = Backoff(),
         tls: Trust = None,
         max_event_bytes: int = 1 << 20,
+        persistent: bool = False,
     ) -> None:
         plan = make_plan(
             url,
@@ -302,7 +305,7 @@ class EventSource:
         self._sink = sink = EventSink(last_event_id, max_event_bytes)
         self._record = record = Record(plan.url.shown, backoff)
         self._loop = Loop()
-        self._task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=False))
+        self._task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=persistent))
 
     def __repr__(self) -> str:
         return f"<EventSource {self._record.url} {self._record.phase}>"
