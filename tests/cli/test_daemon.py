@@ -149,6 +149,64 @@ def test_never_two_at_once_and_a_wake_during_a_run_means_one_more(
         assert runs.next(0.3) is None  # And no more than one.
 
 
+def test_a_flood_of_wakes_runs_it_once_a_gap_and_loses_none(
+    daemon: Callable[..., Command], runs: Runs, client: RelayClient, slot: Slot
+) -> None:
+    gap = 0.4
+    began = time.monotonic()
+    with daemon(runs.command(), *NEVER, "--min-gap", str(gap)):
+        for number in range(200):
+            client.post(slot, {"event_id": str(number)})
+        starts = 0
+        while (word := runs.next(3 * gap)) is not None:
+            starts += word == "began"
+            last = time.monotonic()
+        # However slow this machine is: two starts for wakes are never closer than the gap.
+        assert 2 <= starts <= (last - began) / gap + 2
+        client.post(slot, {"event_id": "one more"})
+        runs.hear("began")
+
+
+def test_a_wake_within_the_gap_waits_for_its_end(
+    daemon: Callable[..., Command], runs: Runs, client: RelayClient, slot: Slot
+) -> None:
+    with daemon(runs.command(), *NEVER, "--min-gap", "3600"):
+        runs.hear("began")
+        runs.hear("ended")
+        client.post(slot, {"event_id": "1"})
+        assert runs.next(0.5) is None
+
+
+def test_the_safety_net_does_not_wait_for_the_gap(runs: Runs, home: Path) -> None:
+    with Command("daemon", "--exec", runs.command(), "--interval", "0.05", "--min-gap", "3600", home=home):
+        for _ in range(3):
+            runs.hear("began")
+            runs.hear("ended")
+
+
+def test_no_gap(daemon: Callable[..., Command], runs: Runs, client: RelayClient, slot: Slot) -> None:
+    with daemon(runs.command(), *NEVER, "--min-gap", "0"):
+        settle(runs)
+        for number in range(3):
+            client.post(slot, {"event_id": str(number)})
+            runs.hear("began")
+            runs.hear("ended")
+
+
+def test_a_program_that_cannot_be_started_is_not_tried_for_each_wake(
+    daemon: Callable[..., Command], client: RelayClient, slot: Slot, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nrm -f $0\n")
+    program.chmod(0o700)
+    with daemon(str(program), *NEVER, "--min-gap", "3600", "--verbose") as command:
+        wait_until(lambda: not program.exists())
+        for number in range(50):
+            client.post(slot, {"event_id": str(number)})
+        assert command.end(signal.SIGTERM)[0] == 0
+        assert "cannot be started" not in command.rest("stderr")
+
+
 def test_the_interval_counts_from_the_end_of_a_run(runs: Runs, home: Path) -> None:
     with Command("daemon", "--exec", runs.command(hold=True), "--interval", "0.3", home=home):
         runs.hear("began")

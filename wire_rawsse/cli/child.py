@@ -107,6 +107,23 @@ class Child:
         if self._process is not None:
             _signal(self._process, "SIGTERM")
 
+    def reap_orphans(self) -> None:
+        """Wait for every child that has ended, except a run of ours: `look` takes its status. Only for PID 1.
+
+        Such a child was started by a run, and its own parent is gone (wait(2), pid_namespaces(7)). waitid(2) with
+        WNOWAIT tells which child has ended and leaves it there, so that the status of a run is never taken here.
+        """
+        if sys.platform == "win32" or not hasattr(os, "waitid"):
+            return
+        own = self.pid
+        try:
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if ended.si_pid == own:
+                    return  # Its SIGCHLD leads to the next `look`, and that one to the next call of this.
+                os.waitpid(ended.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            pass  # There is no child at all.
+
     def _failure(self, status: int) -> str | None:
         if self._overdue:
             return f"was still running after {self._timeout:g} s (--exec-timeout) and was ended"

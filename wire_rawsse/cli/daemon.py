@@ -9,12 +9,18 @@ Where there is neither epoll nor kqueue (Windows) the subscriber has no descript
 `WakeChannel` stands in the selector. There is no SIGCHLD either, so a running command is looked at ten times a second.
 
 The command runs at the start, on each wake, and when `--interval` seconds have passed since the last run ended: counted
-from its end, as the original does, so that a slow command is not run without a pause.
+from its end, as the original does, so that a slow command is not run without a pause. Runs for wakes start at least
+`--min-gap` seconds apart: a wake within the gap is kept, and the command runs when the gap is over.
+
+As PID 1 of a container the process inherits orphans: processes that the command started and left. It waits for them
+(`Child.reap_orphans`), so that no zombie stays. Only PID 1 does this: any other process has an init that does.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import os
 import selectors
 import signal
 import socket
@@ -34,6 +40,8 @@ _TO_END: Final = 0.1
 """Seconds that a run under way has to end after our own SIGTERM; we are gone after 0.2 s, with it or without."""
 _LOOK_EVERY: Final = 0.1
 """Seconds between two looks at a running command where its end is not signalled."""
+_IS_INIT: Final = os.getpid() == 1
+"""PID 1 becomes the parent of every orphan of its PID namespace (pid_namespaces(7))."""
 _ENDING: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 
 
@@ -66,6 +74,14 @@ def parser() -> Parser:
         help="seconds from the end of a run to the next one without a wake (default %(default)g)",
     )
     options.add_argument(
+        "--min-gap",
+        metavar="S",
+        type=seconds(zero=True),
+        default=0.2,
+        help="least seconds from the start of a run to the start of the next one for a wake; a wake in between is kept "
+        "until then (default %(default)g, at most 5 runs a second; 0: no limit)",
+    )
+    options.add_argument(
         "--exec-timeout",
         metavar="S",
         type=seconds(),
@@ -87,7 +103,7 @@ def run(arguments: list[str]) -> int:
         attention = attend(StreamSubscriber.from_wire(timeouts=timeouts, tls=trust))
         child = Child(words, options.exec_timeout)
         try:
-            _Daemon(child, attention, signals, options.interval, options.verbose).run()
+            _Daemon(child, attention, signals, options).run()
         finally:
             _end(child, attention, signals)
     return OK
@@ -174,18 +190,23 @@ def attend(subscriber: StreamSubscriber, *, inline: bool = sys.platform != "win3
 
 
 class _Daemon:
-    def __init__(self, child: Child, attention: Attention, signals: Signals, interval: float, verbose: bool) -> None:
+    """When the command runs. Moments are monotonic."""
+
+    def __init__(self, child: Child, attention: Attention, signals: Signals, options: argparse.Namespace) -> None:
         self._child = child
         self._attention = attention
         self._signals = signals
-        self._interval = interval
-        self._verbose = verbose
-        self._wanted: str | None = "the start"
-        """Why the command is to be run, if it is."""
+        self._interval: float = options.interval
+        self._min_gap: float = options.min_gap
+        self._verbose: bool = options.verbose
+        self._woken = False
+        """There was a wake since the last run started."""
+        self._gap_ends = -math.inf
+        """The earliest start of a run for a wake."""
+        self._interval_ends = -math.inf
+        """The start of the next run without a wake. In the past at first: the command runs at the start."""
         self._runs = 0
         self._failures = 0
-        self._due = math.inf
-        """When the next run is due without a wake; none is while one is under way."""
 
     def run(self) -> None:
         child, attention, signals = self._child, self._attention, self._signals
@@ -193,19 +214,28 @@ class _Daemon:
             selector.register(signals.fileno(), selectors.EVENT_READ)
             selector.register(attention.fileno(), selectors.EVENT_READ)
             while not signals.ending:
-                if self._wanted and not child.running:
-                    self._start(self._wanted)
-                    self._wanted = None
-                due = min(attention.due(), child.deadline, self._due)
+                if self._next_start() <= time.monotonic():
+                    self._start()
+                due = min(attention.due(), child.deadline, self._next_start())
                 left = min(max(0.0, due - time.monotonic()), _longest_sleep(child))
                 for key, _ in selector.select(None if left == math.inf else left):
                     if key.fd == signals.fileno():
                         signals.drain()
                 if attention.woken():
-                    self._wanted = "a wake"
+                    self._woken = True
                 self._look()
 
-    def _start(self, why: str) -> None:
+    def _next_start(self) -> float:
+        """When the command is to be started next; never while it runs."""
+        if self._child.running:
+            return math.inf
+        return min(self._gap_ends, self._interval_ends) if self._woken else self._interval_ends
+
+    def _start(self) -> None:
+        now = time.monotonic()
+        why = "a wake" if self._woken else "the interval" if self._runs else "the start"
+        self._woken = False
+        self._gap_ends = now + self._min_gap  # Also where it cannot be started.
         try:
             self._child.start()
         except OSError as error:
@@ -215,7 +245,6 @@ class _Daemon:
             self._ended(told, 0.0)
             return
         self._runs += 1
-        self._due = math.inf
         if self._verbose:
             _tell(f"run {self._runs}, because of {why}: process {self._child.pid}")
 
@@ -223,12 +252,12 @@ class _Daemon:
         result = self._child.look()
         if result is not None:
             self._ended(result.failure and f"the command {result.failure}", result.seconds)
-        elif self._due <= time.monotonic():
-            self._wanted = self._wanted or "the interval"
+        if _IS_INIT:
+            self._child.reap_orphans()
 
     def _ended(self, failure: str | None, took: float) -> None:
         """Tell of the first failure in a row and of its end: a log on a flash chip need not hold the others."""
-        self._due = time.monotonic() + self._interval
+        self._interval_ends = time.monotonic() + self._interval
         if failure:
             self._failures += 1
             if self._failures == 1 or self._verbose:
