@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.protocol import url as url_module
 from wire_rawsse.protocol.url import Url, basic, parse_url, resolve
 
 
@@ -67,6 +68,16 @@ def test_accepted(text: str, authority: str, target: str) -> None:
 def test_where_it_connects_to(text: str, host: str, port: int) -> None:
     url = parse_url(text)
     assert (url.host, url.port) == (host, port)
+
+
+@pytest.mark.parametrize("label", ["a", "\xe4", "\u5b57"])
+def test_a_long_host_name_is_refused_before_idna(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding 15,000 labels takes 0.2 s of processor time, and a Location can hold them."""
+    encoded: list[str] = []
+    monkeypatch.setattr(url_module, "_idna", lambda host, what: encoded.append(host))
+    with pytest.raises(InvalidRequest, match="more than 255 characters"):
+        parse_url("https://" + ".".join([label] * 15_000) + "/")
+    assert encoded == []
 
 
 def test_the_authority_form_always_has_the_port() -> None:

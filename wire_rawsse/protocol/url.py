@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 
 from wire_rawsse.errors import InvalidRequest
 
+LONGEST_HOST_NAME: Final = 255
+"""Characters (RFC 1035 §2.3.4 allows as many octets). Checked before IDNA, whose cost grows with the labels."""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "unix": 0}
 
 _LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -171,6 +173,8 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
         port = rest[1:]
     else:
         host, _, port = place.partition(":")
+        if len(host) > LONGEST_HOST_NAME:
+            raise InvalidRequest(f"the {what} has a host name of more than {LONGEST_HOST_NAME} characters (RFC 1035)")
         if not host.isascii():
             host = _idna(host, what)
         if not host or not _IN_HOST_NAME.issuperset(host):
@@ -195,13 +199,12 @@ def _ascii(target: str, what: str) -> str:
     if _SENT_AS_IS.issuperset(target):
         return target
     try:
-        return "".join(one if one in _SENT_AS_IS else _percent_encoded(one) for one in target)
+        encoded = target.encode()
     except UnicodeEncodeError:
         raise InvalidRequest(f"the {what} holds a lone surrogate, which has no UTF-8") from None
-
-
-def _percent_encoded(text: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in text.encode())
+    # A table, because a Location can hold 64 KiB of such characters.
+    table = [chr(byte) if chr(byte) in _SENT_AS_IS else f"%{byte:02X}" for byte in range(256)]
+    return "".join(map(table.__getitem__, encoded))
 
 
 def _percent_decoded(text: str) -> bytes:
