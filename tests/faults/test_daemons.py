@@ -15,6 +15,7 @@ from tests.faults.daemon import ROOT
 from tests.faults.outcome import BROKEN
 
 pytestmark = [
+    pytest.mark.campaign,
     pytest.mark.network,
     pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's"),
 ]

@@ -56,6 +56,7 @@ def test_sleeps_and_locks_wait_as_long_as_they_should(tmp_path: Path) -> None:
     assert min(under_faketime(code, tmp_path / "ahead")) >= 0.05
 
 
+@pytest.mark.campaign
 def test_whoever_waits_for_the_interpreters_lock_does_not_spin(tmp_path: Path) -> None:
     """It would cost as much again as whoever holds the lock, and keep the mutex from him that goes with it."""
     code = """if True:

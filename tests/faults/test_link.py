@@ -20,7 +20,11 @@ from tests.faults.tools import LabError
 from tests.faults.weather import Weather
 from tests.faults.world import RELAY, RELAY6, TO_CLIENT, TO_RELAY, World
 
-pytestmark = [pytest.mark.network, pytest.mark.skipif(not hasattr(os, "fork"), reason="Linux only")]
+pytestmark = [
+    pytest.mark.campaign,
+    pytest.mark.network,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="Linux only"),
+]
 
 PORT: Final = 9000
 

@@ -15,7 +15,11 @@ from tests.faults.nameserver import NameServer, resolv_conf
 from tests.faults.tools import LabError
 from tests.faults.world import RELAY, RELAY6, World
 
-pytestmark = [pytest.mark.network, pytest.mark.skipif(not hasattr(os, "fork"), reason="Linux only")]
+pytestmark = [
+    pytest.mark.campaign,
+    pytest.mark.network,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="Linux only"),
+]
 
 NAME: Final = "relay.lab"
 

@@ -94,6 +94,7 @@ def both_ways(world: World) -> None:
         broken.show(world.client, RELAY)
 
 
+@pytest.mark.campaign
 @pytest.mark.network
 def test_a_way_that_nobody_uses_is_shown_to_be_closed() -> None:
     in_a_world(both_ways)

@@ -14,8 +14,12 @@ from tests.fuzz import corpora, findings, targets
 LARGEST_CORPUS = 1 << 20
 
 
-@pytest.mark.parametrize("name", targets.NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.campaign if name == "growth" else ()) for name in targets.NAMES],
+)
 def test_every_input_that_was_kept_holds(name: str) -> None:
+    """`growth` compares processor times, so it is a campaign."""
     target = targets.load(name)
     inputs = [path.read_bytes() for path in corpora.files(name)]
     assert inputs, "no corpus"
@@ -88,6 +92,7 @@ def test_what_the_corpus_reaches_is_told_of_each_target() -> None:
         assert any(line.split()[0].endswith(path) for line in lines if line), path
 
 
+@pytest.mark.campaign
 def test_a_short_search(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="the search needs atheris: pip install -e '.[fuzz]'")
     done = command("dates", "--inputs", "500", "--jobs", "2", "--work", str(tmp_path))
@@ -96,6 +101,8 @@ def test_a_short_search(tmp_path: Path) -> None:
     assert int(done.stdout.split()[1].replace(",", "")) >= 500
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("name", "bug", "how"),
     [

@@ -113,11 +113,13 @@ def check_growth(work: Work) -> None:
 GROWING: Final = growing()
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", GROWING)
 def test_time_is_linear(name: str) -> None:
     check_growth(GROWING[name])
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", ["exchange", "urls", "relay_json", "chunks"])
 def test_time_is_linear_in_what_the_corpus_repeats(name: str) -> None:
     """Every fifth input; all of them take a minute."""

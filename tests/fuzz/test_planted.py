@@ -16,7 +16,17 @@ def test_every_target_has_at_least_three() -> None:
     assert len({one.name for _, one in CASES}) == len(CASES)
 
 
-@pytest.mark.parametrize(("name", "bug"), CASES, ids=[f"{name}: {one.name}" for name, one in CASES])
+IDS = [f"{name}: {one.name}" for name, one in CASES]
+
+
+@pytest.mark.parametrize("bug", [one for _, one in CASES], ids=IDS)
+def test_it_still_fits_the_shipped_code(bug: Plant) -> None:
+    with with_bug(bug):
+        pass
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("name", "bug"), CASES, ids=IDS)
 def test_the_corpus_finds(name: str, bug: Plant) -> None:
     check = targets.load(name).check
     inputs = [path.read_bytes() for path in corpora.files(name)]

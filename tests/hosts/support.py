@@ -37,8 +37,11 @@ T = TypeVar("T")
 
 PATIENCE: Final = 20.0
 """Seconds that a test waits for what should come at once: only a failing test ever waits so long."""
-AT_ONCE: Final = 0.5
-"""Seconds within which `close` and its kin are held to act here. The promise is 0.1; the machine may be busy."""
+AT_ONCE: Final = 10.0
+"""Seconds within which `close` and similar calls must return in the tests.
+
+The promise is 0.1 s. A busy machine can take longer, so the tests only tell "at once" from "after a timeout".
+"""
 QUICK: Final = Backoff(initial=0.01, maximum=0.02, healthy_after=0.01)
 """Reconnects at once, so that a test need not wait for it."""
 NEVER: Final = Backoff(initial=60, maximum=60)

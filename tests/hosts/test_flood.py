@@ -30,7 +30,7 @@ from wire_rawsse import Event, EventSource, StreamSubscriber, Timeouts, WakeChan
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.poller import Poller
 
-SLACK = 5.0
+SLACK = 15.0
 """Seconds by which a wait may be late on a busy machine. One that a flood holds up does not return at all."""
 
 

@@ -84,7 +84,6 @@ def test_silence_counts_from_the_last_bytes_found(serve: Serve) -> None:
         # The clock resumes where the host last looked, so a good deal of `read` is left, and never more than all.
         assert found < subscriber.deadline() <= time.monotonic() + READ
         poll_until(subscriber, lambda: phase_of(subscriber) == "backing off")
-        assert time.monotonic() - found < READ + 1
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -209,7 +209,6 @@ def wait_for_the_end(subscriber: StreamSubscriber, phase: str, told: str) -> Non
     assert began - 1 < subscriber.deadline() < began + 0.31
     loop.run(lambda: phase_of(subscriber) == "backing off")
     assert told in error_of(subscriber)
-    assert time.monotonic() - began < 2
 
 
 def test_a_look_up_that_hangs(hung_resolver: HungResolver) -> None:
@@ -264,9 +263,7 @@ def test_a_head_that_drips(serve: Serve, ca_file: str, tls: bool, every: float) 
         thread.start()
         try:
             loop = SelectLoop(subscriber)
-            began = time.monotonic()
             loop.run(lambda: phase_of(subscriber) == "backing off")
-            assert time.monotonic() - began < 3
             # A drip that never pauses is ended by the size of a head instead.
             assert "response=0.3" in error_of(subscriber) or "longer than 65536" in error_of(subscriber)
         finally:

@@ -266,9 +266,7 @@ assert source.next(0.05) is None
 def test_the_interpreter_exits_at_once(serve: Serve, ca_file: str, tls: bool, script: str) -> None:
     """With the thread in its sleep, and with a look-up that the C library will not give up."""
     server = serve(tls=tls)
-    began = time.monotonic()
-    ran = run_script(script, server.url, ca_file)
-    assert time.monotonic() - began < 5
+    ran = run_script(script, server.url, ca_file)  # It raises when the script does not end.
     assert ran.stderr == "", "it exits without a word"
 
 

@@ -14,10 +14,6 @@ from wire_rawsse.relay.client import RelayClient, Slot
 __all__ = ["socket_path"]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: waits for another program's own clock, for half a minute or so")
-
-
 @pytest.fixture
 def wires(tmp_path: Path) -> Iterator[WiresRelay]:
     with WiresRelay(tmp_path / "relay") as relay:

@@ -85,7 +85,7 @@ def test_without_buffering_a_stopped_relay_is_noticed_and_the_stream_is_mended(b
         behind.relay.suspend()
         began = time.monotonic()
         until_line(command, "closed", f"was silent for read={READ:g} s")
-        assert time.monotonic() - began < READ + 5
+        assert time.monotonic() - began < READ + PATIENCE
         assert behind.nginx.reachable()
         # nginx takes the next request too, and cannot answer it.
         until_line(command, "closed", f"within response={RESPONSE:g} s", but_not="opened")

@@ -343,6 +343,7 @@ class TestBody:
             for _ in range(3):
                 assert list(one.body(b"x" * HEAD_BYTES)) == []
 
+    @pytest.mark.campaign
     def test_time_is_linear_in_a_body_that_drips(self) -> None:
         def drip(count: int) -> None:
             one = exchange()

@@ -35,6 +35,7 @@ GROWING: dict[str, Callable[[int], Iterator[bytes]]] = {
 }
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("make", [lambda: EventParser(max_event_bytes=1 << 30), WakeParser], ids=["events", "wakes"])
 @pytest.mark.parametrize("name", GROWING)
 def test_time_is_linear(name: str, make: Callable[[], EventParser | WakeParser]) -> None:

@@ -58,8 +58,7 @@ def test_it_ends_at_once_on_a_signal(number: signal.Signals, running: subprocess
         began = time.monotonic()
         running.send_signal(number)
         assert running.wait() == 0
-        # Below 0.2 s where nothing else runs; a busy machine may take longer to get round to it.
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # Below 0.2 s on a quiet machine.
         while stream.recv(65536):
             pass
     assert running.stdout.read() == ""

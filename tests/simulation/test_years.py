@@ -19,9 +19,10 @@ from tests.simulation.setting import draw
 
 ROOT = Path(__file__).parents[2]
 CI_YEARS = 1.0
-CI_SECONDS = 120.0
 CI_PROCESSES = 2
 SEED = "ci"
+SHORT = "storm"
+"""A seed whose lives last hours."""
 
 
 def command(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
@@ -36,19 +37,13 @@ def command(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.campaign
 @pytest.mark.timeout(900)
 def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
-    """In under two minutes, with a core for each of the two processes.
-
-    What is held against them is the processor's time, and twice of it: two cores that are one another's threads, or
-    shared with others, take up to so much longer for the same.
-    """
+    """About two minutes on two cores."""
     kinds: dict[str, int] = {}
-    took = 0.0
 
     def note(total: run.Years, lived: run.Lived) -> None:
-        nonlocal took
-        took += lived.took
         for name, count in lived.kinds.items():
             kinds[name] = kinds.get(name, 0) + count
 
@@ -57,22 +52,20 @@ def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
     assert total.days >= CI_YEARS * run.YEAR
     assert total.connections > 1000
     assert {fault.name for fault in weather.EVERY} == set(kinds)
-    assert took / CI_PROCESSES < 2 * CI_SECONDS
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process_and_another_seed_another() -> None:
-    """Whatever the order of hashes is; a life with files among them."""
-    lives = [number for number in range(40) if draw(f"{SEED}/{number}").sink == "wire"][:1]
-    for number in [0, *lives]:
-        ran = [command("--replay", f"{SEED}/{number}", "--all", hash_seed=seed) for seed in ("1", "2")]
-        assert ran[0].returncode == 0, ran[0].stdout[-2000:]
-        assert len(ran[0].stdout) > 1000 and ran[0].stdout == ran[1].stdout
-    other = command("--replay", f"{SEED}x/0", "--all")
+    """In any order of hashes. The life has files of wire's."""
+    assert draw(f"{SHORT}/0").sink == "wire"
+    ran = [command("--replay", f"{SHORT}/0", "--all", hash_seed=seed) for seed in ("1", "2")]
+    assert ran[0].returncode == 0, ran[0].stdout[-2000:]
+    assert len(ran[0].stdout) > 1000 and ran[0].stdout == ran[1].stdout
+    other = command("--replay", f"{SHORT}/1", "--all")
     assert other.stdout != ran[0].stdout
 
 
 def test_a_life_is_the_same_twice_in_one_process() -> None:
-    assert run.digest(SEED, 3) == run.digest(SEED, 3) != run.digest(SEED, 4)
+    assert run.digest(SHORT, 3) == run.digest(SHORT, 3) != run.digest(SHORT, 4)
 
 
 def test_the_lives_of_a_year_are_those_of_its_seed() -> None:
@@ -80,7 +73,8 @@ def test_the_lives_of_a_year_are_those_of_its_seed() -> None:
     assert len(list(run.numbers("a", 0.2))) < len(list(run.numbers("a", 0.5)))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
 def test_an_hour_of_each_fault_costs_no_more_connections_than_promised() -> None:
     for found in hours.costs():
         assert found.attempts <= found.most, f"{found.fault.name}: {found.attempts} connections, {found.where}"
@@ -143,7 +137,7 @@ def test_a_violation_is_shown_with_a_trace_and_seen_again() -> None:
 
 
 def test_years_without_a_violation_are_told_in_a_line() -> None:
-    ran = command("--years", "0.01", "--seed", SEED, "--processes", "1")
+    ran = command("--years", "0.0003", "--seed", SHORT, "--processes", "1")
     assert ran.returncode == 0 and ran.stdout.startswith("all promises kept over 0.0"), ran.stdout + ran.stderr
 
 

@@ -21,7 +21,7 @@ def test_we_are_there_and_a_child_until_it_is_waited_for() -> None:
         assert not process.alive(child.pid)
 
 
-@pytest.mark.parametrize("pid", [0, -1, -os.getpid(), 10**10, 10**30])
+@pytest.mark.parametrize("pid", [0, -1, -os.getpid(), 10**10, 10**30], ids=["0", "-1", "negated", "10**10", "10**30"])
 def test_what_is_no_process(pid: int) -> None:
     assert not process.alive(pid)
 
