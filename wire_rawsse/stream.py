@@ -193,19 +193,12 @@ def _open_tunnel(world: World, connection: Connection, hop: Hop, proxy: Proxy, b
     """CONNECT (RFC 9110 §9.3.6): afterwards the connection is the origin's."""
     request = compose_connect(hop.url, proxy.url.authorization)
     exchange = Exchange(request)
-    late = "waiting for the proxy's answer to CONNECT"
-    if not (yield from connection.send(exchange.to_send, budget.deadline)):
-        raise budget.ran_out("tunnel", late)
-    receive = connection.receive(budget.deadline)
-    response: Response | None = None
     try:
-        while response is None:
-            data = yield receive
-            if data is None:
-                raise budget.ran_out("tunnel", late)
-            response = exchange.head(data)
+        response = yield from _final_head(connection, exchange, budget.deadline)
     except (MalformedResponse, Truncated) as error:
         raise ProxyError(f"the proxy {proxy} did not answer CONNECT properly: {error}") from error
+    if response is None:
+        raise budget.ran_out("tunnel", "waiting for the proxy's answer to CONNECT")
     if not 200 <= response.status < 300:
         came = f"{response.status} {excerpt(response.reason, request.secrets)}"
         wanted = "; it wants credentials, as in http://user:password@proxy" if response.status == 407 else ""
@@ -224,22 +217,39 @@ def _ask(
     """Send the request and receive the head of the final response."""
     record.enter("head", world.wall())
     seconds = plan.timeouts.response
-    deadline = world.now() + seconds
-    late = f"{place} sent no complete response head within response={seconds:g} s of the request"
     exchange = Exchange(request)
-    if not (yield from connection.send(exchange.to_send, deadline)):
-        raise ResponseTimeout("response", seconds, "head", late)
+    try:
+        response = yield from _final_head(connection, exchange, world.now() + seconds)
+    except (MalformedResponse, Truncated) as error:
+        raise type(error)(f"{place}: {error}") from None
+    if response is None:
+        missed = "sent no complete response head" if exchange.sent else "did not take the whole request"
+        text = f"{place} {missed} within response={seconds:g} s of the request"
+        raise ResponseTimeout("response", seconds, "head", text)
+    return exchange, response
+
+
+def _final_head(connection: Connection, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:
+    """Send the request and receive the head of the final response, or None where `deadline` passed.
+
+    A final head ends the sending (RFC 9112 §9.5): the server has decided without the rest of the request.
+    """
+    found: list[Response] = []
+
+    def heard(data: bytes) -> bool:
+        response = exchange.head(data)
+        if response is not None:
+            found.append(response)
+        return bool(found)
+
+    exchange.sent = yield from connection.send(exchange.to_send, deadline, heard)
     receive = connection.receive(deadline)
-    while True:
+    while exchange.sent and not found:
         data = yield receive
         if data is None:
-            raise ResponseTimeout("response", seconds, "head", late)
-        try:
-            response = exchange.head(data)
-        except (MalformedResponse, Truncated) as error:
-            raise type(error)(f"{place}: {error}") from None
-        if response is not None:
-            return exchange, response
+            return None
+        heard(data)
+    return found[0] if found else None
 
 
 def _read(

@@ -34,10 +34,9 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "the response clock is restarted by a head that drips",
-        "stream:_ask",
-        "        if response is not None:\n            return exchange, response\n",
-        "        if response is not None:\n            return exchange, response\n"
-        "        receive.deadline = world.now() + seconds\n",
+        "stream:_final_head",
+        "        heard(data)\n",
+        "        receive.deadline += 0 if heard(data) else 15\n",
     ),
     plant(
         "the connect clock begins anew with TLS",

@@ -188,7 +188,7 @@ class TestRead:
         assert life.ran_out(ReadTimeout, "read", "streaming") == 75
 
     def test_chunk_sizes_are_no_life(self) -> None:
-        drip = each(1, b"0", 1000)
+        drip = each(10, b"0", 16)
         assert Life([(0, CHUNKED), *drip]).ran_out(ReadTimeout, "read", "streaming") == 75
 
     def test_an_idle_stream_with_heartbeats_lives(self) -> None:

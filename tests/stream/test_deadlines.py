@@ -172,7 +172,7 @@ class TestRead:
             [send(CHUNKED + chunk(b": hi\n")), stall],
             [send(CHUNKED + b"5;"), drip(b"x", 0.02)],
             [send(CHUNKED + chunk(b": hi\n") + b"0\r\n"), drip(b"X: y\r\n", 0.02)],
-            [send(CHUNKED), drip(b"0", 0.02)],
+            [send(CHUNKED), drip(b"0", 0.1)],
         ],
         ids=["after the head", "after an event", "in a line", "in chunks", "extension", "trailer", "size"],
     )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.drive import drive
 from tests.support.fixtures import Serve
-from tests.support.server import PATIENCE, Peer, stall, tls
+from tests.support.server import PATIENCE, Peer, reset, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.budget import Budget
@@ -91,6 +91,33 @@ def test_a_peer_that_is_gone_is_an_error(serve: Serve) -> None:
 
     with pytest.raises(ConnectionError):
         drive(start)
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_what_came_before_a_send_failed_is_heard(secured: bool, serve: Serve, authority: Authority) -> None:
+    """The peer has answered and reset the connection before the first byte is sent: the answer is still there."""
+    server = serve([*([tls(authority.server())] if secured else []), settle, send(b"answer"), reset])
+    heard: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        heard.append(data)
+        return b"".join(heard) == b"answer"
+
+    def start(world: World) -> Coroutine[bool]:
+        connection = yield from connected(world, server.port, context_for(authority.file) if secured else None)
+        server.until(lambda: bool(server.over))
+        try:
+            return (yield from connection.send(MUCH, world.now() + PATIENCE, take))
+        finally:
+            connection.end(world)
+
+    assert drive(start) is True
+    assert b"".join(heard) == b"answer"
+
+
+def settle(peer: Peer) -> None:
+    """Let the client end its handshake, before the reset ends everything."""
+    time.sleep(0.2)
 
 
 @pytest.mark.parametrize("secured", [False, True])

@@ -55,7 +55,8 @@ class Response(NamedTuple):
 class Exchange:
     """One request and its response. Feed `head` until it returns a `Response`, then `body`.
 
-    `to_send` is the request's bytes. `ended` turns True at the end of the response's message.
+    `to_send` is the request's bytes; the caller notes in `sent` that sending them is over. `ended` turns True at the
+    end of the response's message.
     """
 
     def __init__(self, request: Request) -> None:
@@ -65,6 +66,7 @@ class Exchange:
         self._head_bytes = 0
         self._chunked: ChunkedBody | None = None
         self._behind_head = b""
+        self.sent = False
         self.ended = False
         try:
             sent = [
