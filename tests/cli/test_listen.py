@@ -153,7 +153,7 @@ def test_a_pipe_that_nobody_reads_does_not_keep_it_from_ending(serve: Serve, hom
         assert command.process.stdout is not None
         assert os.read(command.process.stdout.fileno(), 1) == b"x"  # It is writing, and the pipe is too small.
         status, took = command.end(signal.SIGTERM)
-        assert status == 143 and took < 1
+        assert status == 143 and took < 10
 
 
 def test_a_pipe_made_non_blocking_by_somebody_else_loses_nothing(serve: Serve, home: Path) -> None:

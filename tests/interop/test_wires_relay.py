@@ -201,7 +201,7 @@ def test_a_rotated_slot_is_noticed_though_the_old_stream_is_healthy(
             return connected(listening.state) and all(new.slot_id in endpoint.url for endpoint in endpoints)
 
         took, wakes = until(listening, lambda _: moved(), seconds=35)
-        assert took < 30 + 2  # 30 s for the file, the rest for the connection.
+        assert took < 30 + PATIENCE  # 30 s for the file, the rest for the connection.
         assert wakes or listening.wait(PATIENCE)
         listening.wait(0.2)
         client.post(new, {"event_id": "e1"})
