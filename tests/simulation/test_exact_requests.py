@@ -10,6 +10,7 @@ from tests.simulation.network import Connection
 from tests.simulation.relay import CHUNKED, CLOSE, Answer, Relay, Visit
 from tests.simulation.scene import Stream
 from tests.simulation.single import HTTPS, LATENCY, Single, elsewhere
+from wire_rawsse.errors import StatusError
 from wire_rawsse.source import EventSink, OwnedSink
 from wire_rawsse.streams import WakeSink
 
@@ -69,6 +70,24 @@ def test_a_request_that_is_larger_than_a_sockets_buffer_is_sent_whole() -> None:
     scene.run(5)
     assert scene.phase == "streaming" and came.endswith(b"\r\n\r\n" + body)
     scene.close()
+
+
+def test_an_answer_ends_the_sending_of_its_request() -> None:
+    """RFC 9112 §9.5: the server needs no more of it. A refusal is believed; a stream is read."""
+    body = b"x" * 3_000_000
+    for answer in (status("413 Content Too Large"), well()):
+        scene = Single(answer, method="POST", body=body)
+        scene.relay.hasty = True
+        scene.network.takes = 10_000
+        came = hear_all(scene.relay)
+        scene.run(5)
+        assert 0 < len(came) < len(body) / 2
+        if scene.only.ends:
+            _, error, _ = scene.end
+            assert isinstance(error, StatusError) and error.status == 413
+        else:
+            assert scene.phase == "streaming"
+        scene.close()
 
 
 # Last-Event-ID.
