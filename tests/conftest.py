@@ -58,6 +58,8 @@ def isolate(home: str) -> None:
         upper = name.upper()
         if upper not in _KEPT and (upper in _REMOVED or upper.startswith(_REMOVED_PREFIXES)):
             del os.environ[name]
+    for name, folder in (("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")):  # Programs, no settings.
+        os.environ.setdefault(name, os.path.join(os.path.expanduser("~"), folder))
     os.environ.update({"HOME": home, "LANG": "C.UTF-8"})
     tempfile.tempdir = None  # Chosen by TMPDIR, until now.
 
