@@ -4,34 +4,32 @@ Each class also derives from the builtin that a caller would expect to catch (`T
 `ValueError`, …), keeps the facts as attributes, and says in `permanent` whether asking again can help: an `EventSource`
 raises what is permanent and retries the rest; a `StreamSubscriber` retries everything.
 
-No text here ever holds a secret. What a peer sent is quoted only through `excerpt`, which masks whatever looks like a
-piece of a secret that we sent (a server may echo our headers), and a URL only through `protocol.url.Url.shown`.
+No text here ever holds a secret, and none is longer than 500 characters. What a peer sent is quoted only through
+`redact.Secrets`, which masks every piece of a secret of ours, and a URL only through `protocol.url.Url.shown`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 EXCERPT_CHARACTERS = 80
-_SHORTEST_SECRET_PIECE = 4
+"""Of foreign text in an error."""
+MOST_CHARACTERS = 500
+"""Of a whole error text, and of each text among its attributes."""
 
 
-def excerpt(what: bytes | str, secrets: Iterable[str] = ()) -> str:
-    """At most 80 printable characters of what a peer sent; every piece (4 characters on) of `secrets` is masked."""
+def one_line(text: str, most: int = MOST_CHARACTERS, *, ascii_only: bool = False) -> str:
+    """At most `most` printable characters: each other one is a dot, and what was cut off an ellipsis."""
+    cut = text[:most]
+    if not cut.isprintable() or (ascii_only and not cut.isascii()):
+        cut = "".join(one if one.isprintable() and (one < "\x7f" or not ascii_only) else "." for one in cut)
+    return cut[: most - 1] + "…" if len(text) > most else cut
+
+
+def excerpt(what: bytes | str) -> str:
+    """At most 80 printable ASCII characters of foreign text that cannot hold a secret of ours."""
     text = what.decode("latin-1") if isinstance(what, bytes) else what
-    cut = len(text) > EXCERPT_CHARACTERS
-    # Masked before it is cut and escaped, so that neither can hide a piece; the look-ahead lets a piece cross the cut.
-    text = text[: EXCERPT_CHARACTERS + _SHORTEST_SECRET_PIECE]
-    masked = [False] * len(text)
-    for secret in secrets:
-        size = min(_SHORTEST_SECRET_PIECE, len(secret))
-        for start in range(len(text) - size + 1):
-            if size and text[start : start + size] in secret:
-                masked[start : start + size] = [True] * size
-    shown: list[str] = []
-    for character, hidden in zip(text[:EXCERPT_CHARACTERS], masked, strict=False):
-        shown.append("*" if hidden else character if character.isprintable() and character < "\x7f" else ".")
-    return "".join(shown[: EXCERPT_CHARACTERS - 1]) + "…" if cut else "".join(shown)
+    return one_line(text, EXCERPT_CHARACTERS, ascii_only=True)
 
 
 class WireRawSSEError(Exception):

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import sys
 
+from wire_rawsse.errors import MOST_CHARACTERS, one_line
+
+_MOST: int = MOST_CHARACTERS + 100
+"""Characters of a line: an error, and what is done about it."""
+
 
 def warn(text: str) -> None:
     """Something went wrong, and what is done about it. `text` holds no secret."""
     try:
         import logging
 
-        logging.getLogger("wire_rawsse").warning("%s", text)
+        logging.getLogger("wire_rawsse").warning("%s", one_line(text, _MOST))
     except Exception:
         pass
 
@@ -25,6 +30,6 @@ def tell(text: str) -> None:
         try:
             import logging
 
-            logging.getLogger("wire_rawsse").info("%s", text)
+            logging.getLogger("wire_rawsse").info("%s", one_line(text, _MOST))
         except Exception:
             pass

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.phases import PHASES
 from wire_rawsse.policy import Backoff, Pace
+from wire_rawsse.redact import Secrets
 from wire_rawsse.state import EndpointState, State
 
 
@@ -37,6 +38,8 @@ class Record:
         self.attempt = 0
         """For `policy.decide`: connections in a row that ended before they were healthy."""
         self.pace = Pace(backoff)
+        self.secrets = Secrets(shown=url)
+        """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
         self._changed = changed
         self._failed = False
         self._accepted = 0.0
@@ -80,9 +83,13 @@ class Record:
         self.last_byte_at = wall
 
     def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
-        """The connection is over; the next comes after `delay` seconds, or never."""
+        """The connection is over; the next comes after `delay` seconds, or never.
+
+        From here an error reaches the caller, the log and the state, so this is where it is held against all secrets.
+        """
         self._failed = error is not None
         if error is not None:
+            self.secrets.cleanse(error)
             self.last_error = error
         if delay is None:
             self.next_attempt_at = None  # A close in the pause calls off what was announced.

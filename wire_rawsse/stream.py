@@ -29,7 +29,6 @@ from wire_rawsse.errors import (
     ResponseTimeout,
     Truncated,
     WireRawSSEError,
-    excerpt,
 )
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.http import Exchange, Response, check_event_stream
@@ -133,7 +132,7 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 last_event_id=sink.last_event_id,
                 absolute_form=proxy is not None and hop.url.scheme == "http",
                 proxy_authorization=proxy.url.authorization if proxy and hop.url.scheme == "http" else None,
-                secrets_before=hop.secrets,
+                secrets=record.secrets,
             )
             exchange, response = yield from _ask(world, plan, record, connection, request, place)
             if response.status not in REDIRECTS:
@@ -141,7 +140,7 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 news = sink.opened(response, not can_carry(sink.last_event_id))
                 yield from _read(world, plan, record, sink, connection, exchange, place, news)
                 return
-            hop = follow(response, hop, request.secrets)
+            hop = follow(response, hop, record.secrets)
         except OSError as error:
             cause = connection.cause(error)
             if cause is error:
@@ -168,7 +167,7 @@ def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | 
     if proxy is not None and context is not None:
         record.enter("tunnel", world.wall())
         try:
-            yield from _open_tunnel(world, Connection(sock), hop, proxy, budget)
+            yield from _open_tunnel(world, record, Connection(sock), hop, proxy, budget)
         except BaseException:
             world.release(sock)
             raise
@@ -189,9 +188,11 @@ def _resolve(world: World, url: Url, shown: str, budget: Budget) -> Coroutine[li
     return answer.value or []
 
 
-def _open_tunnel(world: World, connection: Connection, hop: Hop, proxy: Proxy, budget: Budget) -> Coroutine[None]:
+def _open_tunnel(
+    world: World, record: Record, connection: Connection, hop: Hop, proxy: Proxy, budget: Budget
+) -> Coroutine[None]:
     """CONNECT (RFC 9110 §9.3.6): afterwards the connection is the origin's."""
-    request = compose_connect(hop.url, proxy.url.authorization)
+    request = compose_connect(hop.url, proxy.url.authorization, record.secrets)
     exchange = Exchange(request)
     try:
         response = yield from _final_head(connection, exchange, budget.deadline)
@@ -200,7 +201,7 @@ def _open_tunnel(world: World, connection: Connection, hop: Hop, proxy: Proxy, b
     if response is None:
         raise budget.ran_out("tunnel", "waiting for the proxy's answer to CONNECT")
     if not 200 <= response.status < 300:
-        came = f"{response.status} {excerpt(response.reason, request.secrets)}"
+        came = f"{response.status} {record.secrets.quote(response.reason)}"
         wanted = "; it wants credentials, as in http://user:password@proxy" if response.status == 407 else ""
         raise ProxyError(
             f"the proxy {proxy} refused a tunnel to {hop.shown(hop.url.host_and_port)}: {came}{wanted}",

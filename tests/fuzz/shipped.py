@@ -10,9 +10,10 @@ from typing import Final
 from wire_rawsse.errors import InvalidRequest, MalformedResponse, ProxyError, RelayFileError, Truncated
 from wire_rawsse.protocol import http, proxy, request, sse, url
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.redact import Secrets
 from wire_rawsse.wire import relay_json
 
-REQUEST: Final = Request(b"GET", b"/", [(b"Host", b"h")], b"", ("s3cr3t-t0ken",))
+REQUEST: Final = Request(b"GET", b"/", [(b"Host", b"h")], b"", Secrets(["s3cr3t-t0ken"]))
 PLACE: Final = url.parse_url("http://10.1.2.3/a/b?c")
 
 

@@ -196,9 +196,29 @@ class TestUserinfo:
         assert parse_url("http://@example.com/").authorization is None
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///run/x.sock",
+        "unix:///run/a%20b%25%3F%23.sock",
+        "unix:///run/x.sock?path=/v1/a%20b",
+        "unix:///run/x.sock?path=/v1%252Fa%26b",
+        "http://example.com:81/a%2Fb",
+        "https://[::1]/",
+    ],
+)
+def test_shown_can_be_typed(url: str) -> None:
+    assert parse_url(parse_url(url).shown) == parse_url(url)
+
+
+def test_shown_is_cut() -> None:
+    for url in ("http://example.com/" + "x" * 60_000, "unix:///" + "x" * 60_000, "unix:///s?path=/" + "x" * 60_000):
+        assert len(parse_url(url).shown) == 300
+
+
 def test_shown_has_the_place_and_the_path() -> None:
     assert parse_url("http://example.com:81/a?b").shown == "http://example.com:81/a"
-    assert parse_url("unix:///run/x.sock?path=/v1%3Ft=s").shown == "unix:///run/x.sock:/v1"
+    assert parse_url("unix:///run/x.sock?path=/v1%3Ft=s").shown == "unix:///run/x.sock?path=/v1"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
+from wire_rawsse.redact import Secrets
 from wire_rawsse.source import EventSink, Item
 from wire_rawsse.transport.connection import Connection
 from wire_rawsse.waits import SIGNAL, Receive
@@ -47,7 +48,7 @@ class Life:
         self.world = World()
         self.record = Record("x", Backoff(), wall=self.world.wall)
         self.sink = EventSink("", limit)
-        exchange = Exchange(Request(b"GET", b"/", [(b"Host", b"h")], b"", ()))
+        exchange = Exchange(Request(b"GET", b"/", [(b"Host", b"h")], b"", Secrets()))
         response = exchange.head(head)
         assert response is not None
         news = self.sink.opened(response, False)

@@ -112,6 +112,11 @@ def errors(url: str, **settings: object) -> list[str]:
     return texts
 
 
+def _told(closed: Closed) -> str:
+    assert closed.error is not None
+    return told(closed.error)
+
+
 def test_the_secrets_are_their_own_only() -> None:
     """Or a test here could fail by chance."""
     assert len(set(pieces(TOKEN))) == len(TOKEN) - 3
@@ -217,6 +222,72 @@ def test_a_proxys_credentials(
     status_is_2xx = how(".").startswith(b"HTTP/1.1 2")
     if not status_is_2xx:  # Then it is a tunnel, and what follows is none of HTTP's.
         check(errors("https://example.invalid/"), caplog, PASSWORD, TOKEN, encoded)
+
+
+@pytest.mark.parametrize("how", ECHOES.values(), ids=ECHOES.keys())
+def test_a_proxy_that_echoes_to_connect_what_it_saw_before_a_redirect(
+    how: Echo, serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To an http URL it sees the fields of the request; the CONNECT after it has none of them."""
+    if how(".").startswith(b"HTTP/1.1 2"):
+        pytest.skip("a tunnel, and what follows is none of HTTP's")
+    leave = b"HTTP/1.1 302 x\r\nLocation: https://example.invalid/?x=PLACE\r\nContent-Length: 0\r\n\r\n"
+    proxy = serve([request, send(leave), stall], [request, echo(how, lambda _: f"{TOKEN} {PASSWORD}"), stall])
+    monkeypatch.setenv("ALL_PROXY", f"http://{proxy.place}")
+    check(errors(f"http://example.invalid/?q={PASSWORD}", bearer_token=TOKEN), caplog, TOKEN, PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["reason", "instead of http", "content-type", "chunk header"])
+def test_a_token_of_the_attempt_before(name: str, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = iter([TOKEN, PASSWORD])
+    server = serve(
+        [request, send(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"), stall],
+        [request, echo(ECHOES[name], lambda _: TOKEN), stall],
+    )
+    texts: list[str] = []
+    with source(server.url, bearer_token=lambda: next(tokens)) as listening:
+        for _ in range(2):
+            texts.append(_told(first(listening, Closed)))
+    check(texts, caplog, TOKEN, PASSWORD)
+
+
+def test_a_cause_of_the_systems(serve: Serve, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """OpenSSL quotes the host name that does not match, and the resolver's encoder the name that is none."""
+    for location in (f"https://{TOKEN}.localhost:PORT/", f"https://{TOKEN}{'x' * 40}.invalid/"):
+        there = serve([tls(authority.server()), stall])
+        answer = f"HTTP/1.1 302 x\r\nLocation: {location.replace('PORT', str(there.port))}\r\n\r\n".encode()
+        server = serve([request, send(answer), stall])
+        check(errors(server.url, bearer_token=TOKEN, tls=authority.file), caplog, TOKEN)
+
+
+def test_a_callable_that_quotes_the_token_of_the_attempt_before(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[int] = []
+
+    def headers() -> dict[str, str]:
+        asked.append(1)
+        if len(asked) > 1:
+            raise ValueError(f"expired: {TOKEN}")
+        return {"X-Key": TOKEN}
+
+    server = serve([request, send(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"), stall])
+    with source(server.url, headers=headers) as listening:
+        texts = [_told(first(listening, Closed)) for _ in range(2)]
+    assert "raised ValueError" in texts[1]
+    check(texts, caplog, TOKEN)
+
+
+def test_a_text_without_a_secret_is_cut_all_the_same(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever its length comes from: a peer's Location, our own URL, the name of a file."""
+    path = "x" * 60_000
+    there = serve([request, send(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"), stall])
+    here = serve([request, send(f"HTTP/1.1 302 x\r\nLocation: http://{there.place}/{path}\r\n\r\n".encode()), stall])
+    texts = errors(here.url) + errors(there.url + path)
+    with source(f"https://{there.place}/", tls=f"/{path}") as listening:
+        texts.append(_told(first(listening, Closed)))
+    with subscriber(there.url + path) as listening_too:
+        texts += [repr(listening_too), *(one.url for one in listening_too.state.endpoints)]
+    assert [len(text) for text in texts if len(text) > 2500] == []  # With tracebacks, in which the text is twice.
+    assert [len(record.getMessage()) for record in caplog.records if len(record.getMessage()) > 600] == []
 
 
 def test_two_hosts_are_not_quoted(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,4 +64,4 @@ def test_a_subscriber(serve: Serve, socket_path: str) -> None:
     serve([request, send(OPEN), stall], path=socket_path)
     with subscriber(f"unix://{socket_path}?path=/v1") as listening:
         assert listening.wait(PATIENCE)
-        assert listening.state.endpoints[0].url == f"unix://{socket_path}:/v1"
+        assert listening.state.endpoints[0].url == f"unix://{socket_path}?path=/v1"

@@ -22,8 +22,18 @@ FORBIDDEN = (
 """What a daemon on a local relay never pays for: the largest of them cost more than all of us."""
 
 MODULES_OF_OURS = (
-    *("_version", "errors", "log", "phases", "policy", "record", "source", "state", "stream", "streams", "subscriber"),
-    *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
+    *("_version", "errors", "log", "phases", "policy", "record", "redact", "source", "state", "stream", "streams"),
+    *(
+        "subscriber",
+        "waits",
+        "wake",
+        "hosts",
+        "hosts.bell",
+        "hosts.inline",
+        "hosts.poller",
+        "hosts.task",
+        "hosts.turns",
+    ),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.request"),
     *("protocol.sse", "protocol.url", "transport", "transport.budget", "transport.connection", "transport.dial"),
     *("transport.resolve", "transport.tls", "transport.trust"),

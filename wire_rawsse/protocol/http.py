@@ -24,7 +24,6 @@ from wire_rawsse.errors import (
     NotAnEventStream,
     StatusError,
     Truncated,
-    excerpt,
 )
 from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
 from wire_rawsse.protocol.request import Request
@@ -88,9 +87,9 @@ class Exchange:
         if len(self._first) < 128:
             self._first = (self._first + data)[:128]
         if not self._first.startswith(b"HTTP/1."[: len(self._first)]):
-            raise MalformedResponse(f"expected an HTTP/1 response, got: {excerpt(self._first, self._secrets)}")
+            raise MalformedResponse(f"expected an HTTP/1 response, got: {self._secrets.quote(self._first)}")
         if not data:
-            got = f"only: {excerpt(self._first, self._secrets)}" if self._first else "nothing"
+            got = f"only: {self._secrets.quote(self._first)}" if self._first else "nothing"
             raise Truncated(f"the peer closed the connection before the response head was complete; it sent {got}")
         # Fed no further than the limit, so that whether a head is too long never depends on how it was split.
         allowed = data[: HEAD_BYTES - self._head_bytes]
@@ -127,7 +126,7 @@ class Exchange:
             # h11's own text may quote a header line, and the line may echo a secret of ours. ValueError is what h11
             # before 0.16 has for a Content-Length of thousands of digits.
             raise MalformedResponse(
-                f"the response head breaks HTTP/1.1 (RFC 9112): {excerpt(self._first, self._secrets)}"
+                f"the response head breaks HTTP/1.1 (RFC 9112): {self._secrets.quote(self._first)}"
             ) from None
 
     def rest(self) -> bytes:
@@ -153,7 +152,7 @@ class Exchange:
         try:
             yield from self._chunked.feed(read)
         except BadChunk as error:
-            shown = excerpt(read, self._secrets)
+            shown = self._secrets.quote(read)
             raise MalformedResponse(f"{error} (chunked coding, RFC 9112 §7.1), near: {shown}") from None
         self.ended = self._chunked.ended
         if data == b"" and not self.ended:
@@ -187,17 +186,17 @@ def check_event_stream(response: Response, request: Request, place: str) -> None
     """
     status = response.status
     if status != 200:
-        reason = excerpt(response.reason, request.secrets)
+        reason = request.secrets.quote(response.reason)
         expected = "which tells an event stream to stop" if status == 204 else "expected 200"
         text = f"{place} answered {status}{' ' + reason if reason else ''}, {expected}"
         raise StatusError(status, text, retry_after=response.get("retry-after"))
     kind = response.get("content-type") or ""
     if _essence(kind) != "text/event-stream":
-        came = f"Content-Type {excerpt(kind, request.secrets)}" if kind else "no Content-Type"
+        came = f"Content-Type {request.secrets.quote(kind)}" if kind else "no Content-Type"
         raise NotAnEventStream(f"{place} answered 200 with {came}, expected text/event-stream")
     coding = (response.get("content-encoding") or "identity").strip().lower()
     if coding != "identity":
-        shown = excerpt(coding, request.secrets)
+        shown = request.secrets.quote(coding)
         raise NotAnEventStream(f"{place} sent Content-Encoding {shown}, which was not asked for")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from wire_rawsse.errors import InvalidRequest, RedirectError, excerpt
+from wire_rawsse.errors import InvalidRequest, RedirectError
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import HeaderList
 from wire_rawsse.protocol.url import Url, resolve
+from wire_rawsse.redact import Secrets
 
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 """RFC 9110 §15.4, without 300 (a choice for a person) and 304 (nothing was conditional)."""
@@ -21,20 +22,20 @@ class Hop(NamedTuple):
     body: bytes | None
     credentials: bool
     """False once the origin has changed: the caller's credentials are not sent on."""
-    secrets: tuple[str, ...] = ()
-    """Of the requests before this one: whoever wrote the Location knew them."""
+    secrets: Secrets | None = None
+    """Set once the URL is a peer's text, which may echo any secret of the requests before this one."""
 
     def shown(self, text: str) -> str:
         """A piece of the URL for logs and errors. What came in a Location is a peer's text."""
-        return excerpt(text, self.secrets) if self.secrets else text
+        return text if self.secrets is None else self.secrets.quote(text)
 
     @property
     def place(self) -> str:
         return self.shown(self.url.shown)
 
 
-def follow(response: Response, hop: Hop, secrets: tuple[str, ...] = ()) -> Hop:
-    """The next hop of a redirect (RFC 9110 §15.4). `secrets` are those of the request. Raises `RedirectError`.
+def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
+    """The next hop of a redirect (RFC 9110 §15.4). `secrets` are those of the stream. Raises `RedirectError`.
 
     POST becomes GET on 301, 302 and 303, as every browser has it; 307 and 308 keep method and body.
     """

@@ -6,12 +6,14 @@ cannot know that the value it quotes is a token. Our own check names the place t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from wire_rawsse._version import __version__
 from wire_rawsse.errors import CredentialsError, InvalidRequest
 from wire_rawsse.protocol.url import Url
+from wire_rawsse.redact import Secrets
 
 HeaderList: TypeAlias = "list[tuple[bytes, bytes]]"
 Headers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
@@ -29,6 +31,30 @@ _OURS_ALONE: Final = (
     b"te",
     b"trailer",
 )
+
+PUBLIC: Final = frozenset(
+    (
+        # They say what is asked for and in which form, so an answer must be able to name the same.
+        *("accept", "accept-charset", "accept-encoding", "accept-language", "prefer", "range"),
+        *("content-type", "content-encoding", "content-language"),
+        # They control caches and scheduling.
+        *("cache-control", "pragma", "if-modified-since", "priority", "date", "save-data"),
+        # They name the client, the server, or one request in a log.
+        *("user-agent", "host", "origin", "via", "x-requested-with", "dnt", "sec-gpc"),
+        *("traceparent", "x-request-id", "x-correlation-id"),
+        # The server issued it.
+        "last-event-id",
+    )
+)
+"""Fields that hold no secret, so that their values are never masked. The value of every other field is a secret."""
+_PUBLIC_PREFIXES: Final = ("sec-fetch-", "sec-ch-", "x-forwarded-")
+_SCHEMES: Final = ("basic", "bearer", "digest", "token", "negotiate", "apikey", "hmac")
+_LONGEST_NAME: Final = 24
+_IN_NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-.[]")
+# Compiled by the first request with a body.
+_LIKE_A_TOKEN: Final = rb"[A-Za-z0-9_~+/=.-]{16,512}"
+_SEARCHED_OF_BODY: Final = 64 * 1024
+_MOST_OF_BODY: Final = 32
 
 
 def check_method(method: str) -> bytes:
@@ -129,13 +155,13 @@ def can_carry(last_event_id: str) -> bool:
 
 
 class Request(NamedTuple):
-    """One request, checked and ready for h11. `secrets` are the values that an error must never show."""
+    """One request, checked and ready for h11. `secrets` holds every value of it that a text must never show."""
 
     method: bytes
     target: bytes
     headers: HeaderList
     body: bytes
-    secrets: tuple[str, ...]
+    secrets: Secrets
 
     def __repr__(self) -> str:
         return f"<Request {self.method.decode()} with {len(self.headers)} header fields>"
@@ -150,14 +176,18 @@ def compose(
     last_event_id: str = "",
     absolute_form: bool = False,
     proxy_authorization: str | None = None,
-    secrets_before: tuple[str, ...] = (),
+    secrets: Secrets | None = None,
 ) -> Request:
     """The request for an event stream: the caller's fields override ours (names compare without case).
 
     `absolute_form` is how a proxy is asked for an http URL (RFC 9112 §3.2.2). An id that HTTP cannot carry is left out.
-    `secrets_before` are those of the requests that were redirected to here.
+    Whatever is secret in it is added to `secrets`, those of the stream, before any of it can be sent.
     """
     given = headers or []
+    secrets = Secrets() if secrets is None else secrets
+    secrets.add(*_secrets_of_body(body), *secrets_of_query(url.target.partition("?")[2]))
+    for name, value in given:
+        secrets.add(*secrets_of_field(name, value))
     ours: HeaderList = [
         (b"Host", url.authority.encode("ascii")),
         (b"User-Agent", b"wire_rawsse/" + __version__.encode("ascii")),
@@ -165,14 +195,12 @@ def compose(
         (b"Accept-Encoding", b"identity"),
         (b"Cache-Control", b"no-cache"),
     ]
-    secrets = [value.decode("latin-1") for _, value in given]
-    secrets.append(url.target.partition("?")[2])  # Where tokens are put that should be in a field.
     if url.authorization is not None:
         ours.append((b"Authorization", url.authorization.encode("ascii")))
-        secrets.append(url.authorization)
     if proxy_authorization is not None:
         ours.append((b"Proxy-Authorization", proxy_authorization.encode("ascii")))
-        secrets.append(proxy_authorization)
+    for credentials in (url.authorization, proxy_authorization):
+        secrets.add(*_credentials(credentials or ""))
     if last_event_id and can_carry(last_event_id):
         ours.append((b"Last-Event-ID", last_event_id.encode("utf-8")))
     overridden = {name.lower() for name, _ in given}
@@ -180,32 +208,60 @@ def compose(
     if body is not None or method == b"POST":  # RFC 9110 §8.6: with a method that expects content, even for none.
         fields.append((b"Content-Length", str(len(body or b"")).encode("ascii")))
     target = f"http://{url.authority}{url.target}" if absolute_form else url.target
-    return Request(method, target.encode("ascii"), fields, body or b"", every_form(secrets) + secrets_before)
+    return Request(method, target.encode("ascii"), fields, body or b"", secrets)
 
 
-def every_form(values: Iterable[str]) -> tuple[str, ...]:
-    """Every form of these values that an error must not show.
-
-    A peer may change their case, as we do with what we compare without it, and may quote the password that it took out
-    of Basic credentials (RFC 7617 §2).
-    """
-    found = [value for value in values if value]
-    for value in list(found):
-        scheme, _, encoded = value.partition(" ")
-        if scheme.lower() == "basic":
-            import binascii
-
-            try:
-                found.append(binascii.a2b_base64(encoded).decode("latin-1"))
-            except ValueError:
-                pass  # Not base64, so nobody can decode it.
-    return tuple(dict.fromkeys(form for value in found for form in (value, value.lower(), value.upper())))
-
-
-def compose_connect(url: Url, proxy_authorization: str | None) -> Request:
-    """Ask a proxy for a tunnel to `url` (RFC 9110 §9.3.6)."""
+def compose_connect(url: Url, proxy_authorization: str | None, secrets: Secrets | None = None) -> Request:
+    """Ask a proxy for a tunnel to `url` (RFC 9110 §9.3.6). `secrets` as for `compose`."""
+    secrets = Secrets() if secrets is None else secrets
+    secrets.add(*_credentials(proxy_authorization or ""))
     place = url.host_and_port.encode("ascii")
     fields: HeaderList = [(b"Host", place), (b"User-Agent", b"wire_rawsse/" + __version__.encode("ascii"))]
     if proxy_authorization is not None:
         fields.append((b"Proxy-Authorization", proxy_authorization.encode("ascii")))
-    return Request(b"CONNECT", place, fields, b"", every_form([proxy_authorization or ""]))
+    return Request(b"CONNECT", place, fields, b"", secrets)
+
+
+def secrets_of_field(name: bytes, value: bytes) -> Iterator[str]:
+    """What is secret in a field that the caller gave: its value, unless the field is known to hold no secret."""
+    lower = name.lower().decode("ascii")
+    if lower not in PUBLIC and not lower.startswith(_PUBLIC_PREFIXES) and not lower.endswith("-version"):
+        yield from _credentials(value.decode("latin-1"))
+
+
+def secrets_of_query(query: str) -> Iterator[str]:
+    """The values of its parameters, and what is no plain name. Tokens are put there that should be in a field."""
+    for parameter in query.split("&"):
+        name, _, value = parameter.partition("=")
+        if value and value not in ("true", "false"):
+            yield value
+        if not value or len(name) > _LONGEST_NAME or not _IN_NAME.issuperset(name):
+            yield name
+
+
+def _credentials(value: str) -> Iterator[str]:
+    """A field value without the name of its scheme, which is no secret (RFC 9110 §11.4).
+
+    Of Basic credentials (RFC 7617 §2) also what they encode: a server may quote the password.
+    """
+    scheme, _, rest = value.partition(" ")
+    rest = rest.strip()
+    if not rest or scheme.lower() not in _SCHEMES:
+        yield value
+        return
+    yield rest
+    if scheme.lower() == "basic":
+        import binascii
+
+        try:
+            yield binascii.a2b_base64(rest).decode("latin-1")
+        except ValueError:
+            pass  # Not base64, so nobody can decode it.
+
+
+def _secrets_of_body(body: bytes | None) -> list[str]:
+    """What looks like a token in a body; its words are none, as a server must be able to say which of them is wrong."""
+    if not body:
+        return []
+    found = re.findall(_LIKE_A_TOKEN, body[:_SEARCHED_OF_BODY])[:_MOST_OF_BODY]
+    return [one.decode("ascii") for one in found if not one.isalpha()]

@@ -16,7 +16,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequest, one_line
+
+_MOST_SHOWN: Final = 300
+"""Characters of a URL in a text. A host name has 253 at most."""
 
 LONGEST_HOST_NAME: Final = 255
 """Characters (RFC 1035 §2.3.4 allows as many octets). Checked before IDNA, whose cost grows with the labels."""
@@ -62,9 +65,16 @@ class Url(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """For logs and errors: scheme, place and path; no userinfo and no query, which may hold secrets."""
-        place = f"unix://{self.socket_path}:" if self.scheme == "unix" else f"{self.scheme}://{self.authority}"
-        return place + self.target.partition("?")[0]
+        """For logs and errors: scheme, place and path, in the form that can be typed, cut if it is long.
+
+        It has no userinfo and no query, which may hold secrets.
+        """
+        path = self.target.partition("?")[0]
+        if self.scheme != "unix":
+            return one_line(f"{self.scheme}://{self.authority}{path}", _MOST_SHOWN)
+        typed = _ascii(self.socket_path.replace("%", "%25").replace("?", "%3F").replace("#", "%23"), "path")
+        value = path.replace("%", "%25").replace("&", "%26")
+        return one_line(f"unix://{typed}" + (f"?path={value}" if path != "/" else ""), _MOST_SHOWN)
 
     def __repr__(self) -> str:
         return f"<Url {self.shown}>"

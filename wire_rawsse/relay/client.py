@@ -33,6 +33,7 @@ from wire_rawsse.errors import (
     Truncated,
     excerpt,
 )
+from wire_rawsse.redact import Secrets
 from wire_rawsse.relay.faults import Fault
 
 _HEAD_BYTES: Final = 64 * 1024
@@ -156,7 +157,7 @@ class _Link:
         except h11.RemoteProtocolError as error:
             if self._http.trailing_data[1]:
                 raise Truncated(f"the relay at {self._authority} closed the connection within an answer") from None
-            shown = excerpt(str(error), [value for _, value in fields])
+            shown = Secrets(value for _, value in fields).quote(str(error))
             raise MalformedResponse(f"the relay at {self._authority} did not answer in HTTP/1.1: {shown}") from None
         finally:
             if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
@@ -311,8 +312,8 @@ class RelayClient:
     def _expect(self, response: Response, slot: Slot | None = None) -> Response:
         if 200 <= response.status < 300:
             return response
-        secrets = () if slot is None else (slot.slot_token,)
-        text = f"the relay answered {response.status}: {excerpt(response.body.strip(), secrets)}"
+        secrets = Secrets(() if slot is None else (slot.slot_token,))
+        text = f"the relay answered {response.status}: {secrets.quote(response.body.strip())}"
         raise StatusError(response.status, text, retry_after=response.fields.get("retry-after"))
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from wire_rawsse.errors import MalformedResponse, Truncated, WireRawSSEError
-from wire_rawsse.protocol.request import every_form
+from wire_rawsse.redact import Secrets
 
 SECRET: Final = "Qx7Zk9Vw2Jp5"
-FORMS: Final = every_form([SECRET])
+SECRETS: Final = Secrets([SECRET])
 
 _PIECE: Final = 4
-_PIECES: Final = tuple({form[at : at + _PIECE] for form in FORMS for at in range(len(form) - _PIECE + 1)})
+_PIECES: Final = tuple({SECRET[at : at + _PIECE].lower() for at in range(len(SECRET) - _PIECE + 1)})
 
 
 def shows_secret(text: str) -> bool:
+    text = text.lower()
     return any(piece in text for piece in _PIECES)
 
 

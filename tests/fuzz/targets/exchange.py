@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.fuzz.oracles import meaning, redirects, response
 from tests.fuzz.oracles.outcome import receive
-from tests.fuzz.oracles.secrets import FORMS, SECRET
+from tests.fuzz.oracles.secrets import SECRET, SECRETS
 from tests.fuzz.pieces import cut
 from wire_rawsse.protocol import http
 from wire_rawsse.protocol.redirect import REDIRECTS
@@ -83,9 +83,9 @@ SEEDS: Final = (
 
 _PLACES: Final = tuple(map(parse_url, ("http://example.com/a/b?c", "https://example.com/a/b?c", "unix:///s?path=/a/b")))
 _FIELDS: Final = [(b"Host", b"example.com"), (b"Authorization", SECRET.encode())]
-_GET: Final = Request(b"GET", b"/a/b?c", _FIELDS, b"", FORMS)
-_TUNNEL: Final = Request(b"CONNECT", b"example.com:80", _FIELDS, b"", FORMS)
-_POST: Final = Request(b"POST", b"/a/b?c", [*_FIELDS, (b"Content-Length", b"1")], b"x", FORMS)
+_GET: Final = Request(b"GET", b"/a/b?c", _FIELDS, b"", SECRETS)
+_TUNNEL: Final = Request(b"CONNECT", b"example.com:80", _FIELDS, b"", SECRETS)
+_POST: Final = Request(b"POST", b"/a/b?c", [*_FIELDS, (b"Content-Length", b"1")], b"x", SECRETS)
 _SMALL_HEAD: Final = 120
 
 

@@ -20,6 +20,7 @@ from wire_rawsse.protocol import http
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
+from wire_rawsse.redact import Secrets
 from wire_rawsse.waits import SIGNAL, Receive
 
 FRAMING, CLOSES = 3, 4
@@ -59,7 +60,7 @@ SEEDS: Final = (
 )
 
 _URL: Final = parse_url("http://h/")
-_REQUEST: Final = Request(b"GET", b"/", [(b"Host", b"h")], b"", ())
+_REQUEST: Final = Request(b"GET", b"/", [(b"Host", b"h")], b"", Secrets())
 _OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 _PLAN: Final = reading.Plan(_URL)
 _BACKOFF: Final = Backoff()
