@@ -244,10 +244,8 @@ def test_a_token_of_the_attempt_before(name: str, serve: Serve, caplog: pytest.L
         [request, send(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"), stall],
         [request, echo(ECHOES[name], lambda _: TOKEN), stall],
     )
-    texts: list[str] = []
     with source(server.url, bearer_token=lambda: next(tokens)) as listening:
-        for _ in range(2):
-            texts.append(_told(first(listening, Closed)))
+        texts = [_told(first(listening, Closed)) for _ in range(2)]
     check(texts, caplog, TOKEN, PASSWORD)
 
 

@@ -156,8 +156,10 @@ def _check_url(text: str) -> Url | None:
 
 def _check_shown(url: Url) -> None:
     path = url.target.partition("?")[0]
+    assert url.shown.isprintable() and len(url.shown) <= 300, "no single line is shown"
     if url.scheme == "unix":
-        assert url.shown == f"unix://{url.socket_path}:{path}", "more is shown than a place"
+        if not url.shown.endswith("…"):
+            assert urls.parse_url(url.shown) == url._replace(target=path), "what is shown cannot be typed"
         return
     assert url.shown == f"{url.scheme}://{url.authority}{path}", "more is shown than a place"
     assert not url.authorization or url.authorization not in f"{url.shown}{url!r}", "credentials are shown"
