@@ -97,6 +97,7 @@ class Relay:
                 key=str(self.certificates / "relay.key"),
                 heartbeat=self._setup.settings.heartbeat,
                 replay_ids=self._setup.ids,
+                allow_host=[NAME],
             )
         self._client = RelayClient(self.socket, control=self._process.control_url, timeout=PATIENCE)
         self.alive = True

@@ -55,7 +55,7 @@ class Raw:
             self.socket.sendall(self._outgoing.read())
 
     def ask(self, method: str, target: str, *fields: str, body: bytes = b"", version: str = "1.1") -> None:
-        lines = [f"{method} {target} HTTP/{version}", "Host: relay", *fields]
+        lines = [f"{method} {target} HTTP/{version}", "Host: localhost", *fields]
         if body:
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         self.send("\r\n".join([*lines, "", ""]).encode() + body)

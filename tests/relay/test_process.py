@@ -52,7 +52,8 @@ def test_it_ends_at_once_on_a_signal(number: signal.Signals, running: subprocess
         host, port = url.removeprefix("http://").split(":")
         stream.connect((host, int(port)))
         stream.sendall(
-            f"GET {slot.path}/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {slot.slot_token}\r\n\r\n".encode()
+            f"GET {slot.path}/stream HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {slot.slot_token}\r\n\r\n".encode()
         )
         assert stream.recv(9) == b"HTTP/1.1 "
         began = time.monotonic()

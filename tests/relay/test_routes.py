@@ -255,12 +255,12 @@ def test_the_documented_budget_is_the_default() -> None:
     [
         (b"no HTTP\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\n\r\n", 400),  # RFC 9112 §3.2; wire answers 200.
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n", 400),
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 600_000, 431),
-        (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 2097153\r\n\r\n", 413),
-        (b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n200001\r\n" + b"x" * 0x200001, 413),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nA b: c\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 600_000, 431),
+        (b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2097153\r\n\r\n", 413),
+        (b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n200001\r\n" + b"x" * 0x200001, 413),
     ],
 )
 def test_what_is_no_request_is_refused_and_closed(request_bytes: bytes, status: int, connect: Connect) -> None:
@@ -275,7 +275,7 @@ def test_what_is_no_request_is_refused_and_closed(request_bytes: bytes, status: 
 
 def test_requests_in_one_piece_are_answered_in_order(connect: Connect) -> None:
     raw = connect()
-    raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+    raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
     for _ in range(50):
         assert raw.head()[0] == 200
         raw.until(b"ok\n")
@@ -286,7 +286,7 @@ def test_requests_in_one_piece_are_answered_in_order(connect: Connect) -> None:
 def test_a_request_byte_by_byte_with_100_continue(connect: Connect, slot: Slot) -> None:
     raw = connect()
     body = b'{"event": {"event_id": "slow"}}'
-    lines = [f"POST {slot.path} HTTP/1.1", "Host: x", f"Authorization: Bearer {slot.slot_token}"]
+    lines = [f"POST {slot.path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {slot.slot_token}"]
     lines += ["Content-Type: application/json", "Expect: 100-continue", f"Content-Length: {len(body)}"]
     for byte in "\r\n".join([*lines, "", ""]).encode():
         raw.send(bytes([byte]))
@@ -306,7 +306,7 @@ def test_http_1_0_and_absolute_form(connect: Connect) -> None:
 def test_who_reads_no_answers_is_not_asked_for_more(connect: Connect, client: RelayClient, slot: Slot) -> None:
     client.post(slot, {"p": "x" * 200_000})
     raw = connect()
-    pull = f"GET {slot.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {slot.slot_token}\r\n\r\n".encode()
+    pull = f"GET {slot.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {slot.slot_token}\r\n\r\n".encode()
     raw.socket.settimeout(0.3)
     sent = 0
     with pytest.raises(TimeoutError):

@@ -10,7 +10,9 @@ The rooms, each importing only from those above it:
 `faults`     what can be asked to go wrong: plain values, no I/O
 `store`      slots, events, limits, the allocation budget: no I/O, no clock
 `facts`      what happened and when, for the control report
+`guard`      which requests are refused, and what peers may hold
 `tls`        TLS between two byte strings
+`messages`   requests and answers as values
 `http`       one server connection: h11 on an asyncio transport
 `answers`    whole answers, and JSON requests
 `stream`     one live event stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from wire_rawsse.relay.http import Answer, Request
+from wire_rawsse.relay.messages import Answer, Request
 from wire_rawsse.relay.store import read_json
 
 JSON: Final = ("content-type", "application/json")

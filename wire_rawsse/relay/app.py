@@ -18,18 +18,21 @@ from typing import Final, TypeAlias
 
 from wire_rawsse.relay.answers import JSON, TEXT, Refused, json_answer, json_body, text_answer
 from wire_rawsse.relay.facts import Facts
-from wire_rawsse.relay.http import Answer, Connection, Request
+from wire_rawsse.relay.http import Connection
+from wire_rawsse.relay.messages import Answer, Request
 from wire_rawsse.relay.misbehave import Conduct
 from wire_rawsse.relay.store import (
     EVENT_BYTES,
     PULL_DEFAULT,
     SLOT_BYTES,
+    SLOTS,
     STREAMS_PER_SLOT,
     Budget,
     EventTooBig,
     Slot,
     SlotFull,
     Store,
+    StoreFull,
 )
 from wire_rawsse.relay.stream import Stream, position_after
 
@@ -155,7 +158,10 @@ class App:
         value = json_body(request)
         if not isinstance(value, dict) or not isinstance(value.get("handle"), (str, type(None))):
             raise Refused(text_answer(422, 'the body must be {} or {"handle": "NAME"}\n'))
-        slot = self._store.allocate()
+        try:
+            slot = self._store.allocate()
+        except StoreFull:
+            return json_answer(503, {"error": f"the relay has its {SLOTS} slots already; end it and start another"})
         return json_answer(201, {"slot_id": slot.slot_id, "slot_token": slot.slot_token})
 
     def _post(self, connection: Connection, request: Request, slot_id: str) -> Answer:
@@ -170,6 +176,8 @@ class App:
         except SlotFull:
             used = {"slot_bytes_max": SLOT_BYTES, "slot_bytes_used": slot.size}
             return json_answer(413, {"error": "the slot is full", "remediation": "allocate another slot", **used})
+        except StoreFull:
+            return json_answer(503, {"error": "the relay's memory is full; end it and start another"})
         except ValueError as error:
             return text_answer(400, f"the event cannot be kept as JSON: {type(error).__name__}\n")
         if is_new:

@@ -2,7 +2,8 @@
 
 It is off unless asked for (`--control`), and then listens on a loopback port of its own, so that no fault of the
 ordinary listeners can touch it. It takes `POST /control` with a JSON object whose `do` says what to do; the media type
-must be JSON, which keeps web pages in a browser of the same machine from calling it. The answer is 200 with a JSON
+must be JSON. A web page in a browser of the same machine is refused by its `Host`, `Origin` or `Sec-Fetch-Site`
+(`guard.refusal`). The answer is 200 with a JSON
 object, or 400 with `{"error": …}` that says what was expected (500 where a listener that refused cannot open again).
 Whoever can reach the port can use it: it is a tool for one machine.
 
@@ -32,7 +33,8 @@ from wire_rawsse.errors import ConnectError
 from wire_rawsse.relay.answers import Refused, json_answer, json_body
 from wire_rawsse.relay.facts import Facts
 from wire_rawsse.relay.faults import read_fault
-from wire_rawsse.relay.http import Answer, Connection, Request
+from wire_rawsse.relay.http import Connection
+from wire_rawsse.relay.messages import Answer, Request
 from wire_rawsse.relay.misbehave import Conduct
 from wire_rawsse.relay.store import Slot, Store
 

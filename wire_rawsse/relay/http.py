@@ -10,6 +10,9 @@ Whoever answers is a `Handler`; whoever misbehaves does it with what this room o
   socket closed over unread bytes sends RST instead of FIN (RFC 9112 §9.6).
 - `send` frames nothing: what it is given goes out as it is, in one write, at once.
 
+Each connection is timed (`guard.Limits`) while its peer owes a request or the rest of one, unless it is held; the bytes
+of incomplete requests are counted over all connections. Requests of foreign web pages are refused (`guard.refusal`).
+
 TLS is done here and not by the transport (see `tls`), so the transport is always a plain socket. asyncio itself sets
 TCP_NODELAY on it.
 """
@@ -18,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import socket
 import ssl
 import struct
@@ -29,46 +31,13 @@ from typing import Final, Protocol
 import h11
 
 from wire_rawsse.relay.facts import Facts
+from wire_rawsse.relay.guard import Rules, refusal
+from wire_rawsse.relay.messages import BODY_BYTES, BODY_PIECES, HEAD_BYTES, REASONS, REFUSALS, Answer, Body, Request
 from wire_rawsse.relay.tls import Tls
 
-BODY_BYTES: Final = 2 * 1024 * 1024
-"""The longest request body that is read, as with wire's relay; beyond it the answer is 413."""
-HEAD_BYTES: Final = 64 * 1024
 _STASH_BYTES: Final = 1024 * 1024
 _WRITE_BUFFER_BYTES: Final = 64 * 1024
 _LINGER_SECONDS: Final = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """`fields` has the first value of each field, by lower-case name; `path` and `query` are still percent-encoded."""
-
-    method: str
-    path: str
-    query: str
-    fields: dict[str, str]
-    body: bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """A whole response. Content-Length and Date are added; `measured=False` leaves Content-Length out (HEAD of a
-    stream)."""
-
-    status: int
-    fields: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    measured: bool = True
-
-
-class Body(Protocol):
-    """An answer's body that goes on for ever."""
-
-    def pump(self) -> None:
-        """Send what there is; called again after a hold or a full write buffer is over."""
-
-    def close(self) -> None:
-        """The connection is gone, or going. Called once or more."""
 
 
 class Handler(Protocol):
@@ -91,19 +60,32 @@ class Connection(asyncio.Protocol):
         handler: Handler,
         facts: Facts,
         connections: set[Connection],
+        rules: Rules,
         listener: str,
+        bound: str,
         context: ssl.SSLContext | None = None,
     ) -> None:
+        """`listener` is its URL, `bound` the host that it was asked to listen on."""
         self._handler = handler
         self._facts = facts
         self._connections = connections
+        self._rules = rules
         self._listener = listener
+        self._bound = bound
         self.tls = None if context is None else Tls(context)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._request: h11.Request | None = None
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body = bytearray()
+        self._pieces = 0
         self._answering = False
+        self._begun = False
+        """A part of the next request is here."""
+        self._counted = 0
+        """The bytes of an incomplete request, as `Rules` knows of them."""
+        self._timed: tuple[str, int] | None = None
+        """What the clock times: `idle` or `request`, and the number of requests before it."""
+        self._clock: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._going = False
         self._last = False
         self.body: Body | None = None
@@ -129,18 +111,24 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         shown = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
         self.record = self._facts.connected(self._listener, shown)
+        if len(self._facts.open) > self._rules.limits.connections:
+            self.record.note("too many connections")
+            self.abort()
+            return
         self._handler.accepted(self)
+        self._set_clock()
 
     def data_received(self, data: bytes) -> None:
         self.record.received += len(data)
         if self.ended:
             return
-        if self.held and self.body is None:
+        if (self.held or self._answering) and self.body is None:
             self._stash += data
             if len(self._stash) > _STASH_BYTES:
                 self._transport.pause_reading()
             return
         self._take(data)
+        self._set_clock()
 
     def eof_received(self) -> None:
         """Returning None lets the transport close, once it has sent what it holds."""
@@ -151,8 +139,9 @@ class Connection(asyncio.Protocol):
         if exc is not None:
             self.record.note("lost", type(exc).__name__)
         self._end()
-        if self._linger is not None:
-            self._linger.cancel()
+        for timer in (self._linger, self._unread):
+            if timer is not None:
+                timer.cancel()
         self._connections.discard(self)
         self._handler.gone(self)
         self._facts.disconnected(self.record)
@@ -161,9 +150,12 @@ class Connection(asyncio.Protocol):
         self._writable = False
         if self.body is None:
             self._transport.pause_reading()  # Who takes no answers gets no further questions in.
+            self._await_reader(0)
 
     def resume_writing(self) -> None:
         self._writable = True
+        if self._unread is not None:
+            self._unread.cancel()
         self._transport.resume_reading()
         self._go_on()
 
@@ -189,6 +181,8 @@ class Connection(asyncio.Protocol):
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             self._request = None
+            self._begun = bool(self._http.trailing_data[0])
+            self._take_stash()
         else:
             self._last = True
         self._go_on()
@@ -230,6 +224,7 @@ class Connection(asyncio.Protocol):
         self.held = True
         self._then = then
         self._withheld += wire
+        self._set_clock()
 
     @property
     def owed(self) -> Callable[[], None] | None:
@@ -248,10 +243,7 @@ class Connection(asyncio.Protocol):
         then, self._then = self._then, None
         if then is not None:
             then()
-        stash, self._stash = bytes(self._stash), bytearray()
-        if stash and not self.ended:
-            self._transport.resume_reading()
-            self._take(stash)
+        self._take_stash()
         self._go_on()
 
     def cut(self, *, goodbye: bool = False) -> None:
@@ -291,11 +283,21 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         self.ended = True
+        self._body = self._stash = bytearray()
+        self._count(0)
+        self._set_clock()
         if self.body is not None:
             self.body.close()
 
+    def _take_stash(self) -> None:
+        if self._stash and not (self.held or self._answering or self.ended):
+            stash, self._stash = bytes(self._stash), bytearray()
+            self._transport.resume_reading()
+            self._take(stash)
+
     def _take(self, data: bytes) -> None:
         plain = data
+        self._begun = True
         if self.tls is not None:
             shaking = not self.tls.established
             try:
@@ -311,6 +313,9 @@ class Connection(asyncio.Protocol):
             else:
                 self.send_wire(out)
         if plain and self.body is None and not self.ended:
+            if self._request is None and not self._count(self._counted + len(plain)):
+                self._refuse(503)
+                return
             self._http.receive_data(plain)
             self._go_on()
 
@@ -324,6 +329,7 @@ class Connection(asyncio.Protocol):
             self._going = False
             if self._last and not self.held:
                 self.cut(goodbye=True)
+        self._set_clock()
 
     def _advance(self) -> None:
         while self.ready and not self._answering and not self._last and self.body is None:
@@ -333,15 +339,21 @@ class Connection(asyncio.Protocol):
                 self._refuse(error.error_status_hint)
                 return
             if isinstance(event, h11.Request):
-                self._request, self._body, self._body_bytes = event, [], 0
+                self._request, self._body, self._pieces = event, bytearray(), 0
+                self._count(0)
+                reason = self._foreign(event)
+                if reason is not None:
+                    self._refuse(403, f"{reason}\n")
+                    return
                 if any(name == b"content-length" and int(value) > BODY_BYTES for name, value in event.headers):
                     self._refuse(413)
                     return
             elif isinstance(event, h11.Data):
-                self._body.append(bytes(event.data))
-                self._body_bytes += len(event.data)
-                if self._body_bytes > BODY_BYTES:
-                    self._refuse(413)
+                self._body += event.data
+                self._pieces += 1
+                too_long = len(self._body) > BODY_BYTES or self._pieces > BODY_PIECES
+                if too_long or not self._count(len(self._body)):
+                    self._refuse(413 if too_long else 503)
                     return
             elif isinstance(event, h11.EndOfMessage):
                 self._dispatch()
@@ -358,25 +370,69 @@ class Connection(asyncio.Protocol):
         for name, value in self._request.headers:
             fields.setdefault(name.decode("ascii"), value.decode("latin-1"))
         path, _, query = self._request.target.decode("ascii").partition("?")
-        request = Request(self._request.method.decode("ascii"), path, query, fields, b"".join(self._body))
-        self._body = []
+        request = Request(self._request.method.decode("ascii"), path, query, fields, bytes(self._body))
+        self._body = bytearray()
+        self._count(0)
+        self._begun = False
         self._answering = True
         self._facts.requested(self.record, f"{request.method} {path}")
         self._handler.requested(self, request)
 
-    def _refuse(self, status: int) -> None:
-        """Answer what is no proper request, and close."""
+    def _foreign(self, request: h11.Request) -> str | None:
+        here = self._transport.get_extra_info("sockname")
+        scheme = self._listener.partition(":")[0]
+        return refusal(request, scheme, here[0] if isinstance(here, tuple) else None, self._bound, self._rules.allowed)
+
+    def _count(self, held: int) -> bool:
+        """This connection holds so many bytes of an incomplete request; False where that is too much for the relay."""
+        if not self._rules.hold(self._counted, held):
+            return False
+        self._counted = held
+        return True
+
+    def _set_clock(self) -> None:
+        """Time what the peer owes: a request, or the rest of one. Nothing while it waits for us, and while held."""
+        owing = not (self.ended or self.held or self._answering or self._last) and self.body is None
+        timed = ("request" if self._begun else "idle", self.record.requests) if owing else None
+        if timed == self._timed:
+            return
+        self._timed = timed
+        if self._clock is not None:
+            self._clock.cancel()
+        if timed is not None:
+            limits = self._rules.limits
+            seconds = limits.request if self._begun else limits.idle
+            self._clock = asyncio.get_running_loop().call_later(seconds, self._run_out)
+
+    def _run_out(self) -> None:
+        if self._begun and (self.tls is None or self.tls.established):
+            self._refuse(408)
+        else:
+            self.record.note("idle")
+            self.cut(goodbye=True)
+
+    def _await_reader(self, before: int) -> None:
+        """End the connection of a peer that takes nothing of an answer. `before`: bytes that waited for it then."""
+        left = self._transport.get_write_buffer_size()
+        if left == before:
+            self.record.note("unread")
+            self.abort()
+        elif not self._writable and not self.held:
+            self._unread = asyncio.get_running_loop().call_later(self._rules.limits.unread, self._await_reader, left)
+
+    def _refuse(self, status: int, text: str = "") -> None:
+        """Answer what is no proper request, or is not wanted, and close."""
         self.record.note("refused", str(status))
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            text = _REFUSALS.get(status, "this is no HTTP/1.1 request\n").encode()
-            fields = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(text)))]
+            body = (text or REFUSALS.get(status, "this is no HTTP/1.1 request\n")).encode()
+            fields = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
             head = self._head(status, [*fields, ("connection", "close")])
-            self.send(head + self._framed(h11.Data(data=text)) + self._framed(h11.EndOfMessage()))
+            self.send(head + self._framed(h11.Data(data=body)) + self._framed(h11.EndOfMessage()))
         self.cut(goodbye=True)
 
     def _head(self, status: int, fields: Sequence[tuple[str, str]]) -> bytes:
         date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
-        reason = _REASONS.get(status, "")
+        reason = REASONS.get(status, "")
         return self._framed(h11.Response(status_code=status, headers=[*fields, ("date", date)], reason=reason))
 
     def _send_head(self, data: bytes) -> None:
@@ -385,26 +441,3 @@ class Connection(asyncio.Protocol):
 
     def _framed(self, event: h11.Event) -> bytes:
         return self._http.send(event) or b""
-
-
-_REFUSALS: Final = {
-    413: f"the request body is longer than {BODY_BYTES} bytes\n",
-    431: f"the request head is longer than {HEAD_BYTES} bytes\n",
-}
-_REASONS: Final = {
-    200: "OK",
-    201: "Created",
-    204: "No Content",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}

@@ -36,7 +36,10 @@ def host_and_port(place: str) -> tuple[str, int]:
 
 
 class Listener:
-    """What both kinds share. `name` is the place as it was asked for, `url` what a client is told, once open."""
+    """What both kinds share. `name` is the place as it was asked for, `host` the host in it ("" where there is none),
+    `url` what a client is told, once open."""
+
+    host = ""
 
     def __init__(self, name: str, connection: Callable[[Listener], Connection]) -> None:
         self.name = name
@@ -89,6 +92,7 @@ class TcpListener(Listener):
         super().__init__(name, connection)
         self._scheme = "http" if context is None else "https"
         self._place = host_and_port(name)
+        self.host = self._place[0]
         self._placeholder: socket.socket | None = None
 
     def close(self) -> None:

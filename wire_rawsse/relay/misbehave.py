@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from wire_rawsse.relay.facts import Facts
 from wire_rawsse.relay.faults import IN_EVENT, ON_CONNECTION, ON_REQUEST, Fault
-from wire_rawsse.relay.http import Answer, Connection
+from wire_rawsse.relay.http import Connection
+from wire_rawsse.relay.messages import Answer
 from wire_rawsse.relay.stream import Stream
 
 _GARBAGE: Final = "\x00\xff\xfe this is no HTTP \x16\x03\r\n\r\n"

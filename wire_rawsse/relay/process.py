@@ -43,12 +43,19 @@ class RelayProcess:
         replay_ids: bool = False,
         allocate_rate: float = 10.0,
         allocate_burst: int = 50,
+        allow_host: Sequence[str] = (),
+        request_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        max_connections: int | None = None,
         control: bool = True,
     ) -> None:
         places = [("--bind", name) for name in bind] + [("--bind-tls", name) for name in bind_tls]
         places += [("--uds", path) for path in uds]
         settings = [("--heartbeat", str(heartbeat)), ("--allocate-rate", str(allocate_rate))]
         settings += [("--allocate-burst", str(allocate_burst))]
+        settings += [("--allow-host", name) for name in allow_host]
+        limits = {"request-timeout": request_timeout, "idle-timeout": idle_timeout, "max-connections": max_connections}
+        settings += [(f"--{name}", str(value)) for name, value in limits.items() if value is not None]
         settings += [(name, value) for name, value in (("--certificate", certificate), ("--key", key)) if value]
         arguments = [word for pair in (*(places or [("--bind", "127.0.0.1:0")]), *settings) for word in pair]
         arguments += ["--replay-ids"] * replay_ids + ["--control"] * control

@@ -26,6 +26,7 @@ from wire_rawsse.errors import InvalidRequest
 from wire_rawsse.relay.app import WIRE_ALLOCATE_BURST, WIRE_ALLOCATE_RATE, WIRE_HEARTBEAT, App, Manner
 from wire_rawsse.relay.control import Control
 from wire_rawsse.relay.facts import Facts
+from wire_rawsse.relay.guard import Limits, Rules, host_name
 from wire_rawsse.relay.http import Connection, Handler
 from wire_rawsse.relay.listeners import Listener, TcpListener, UnixListener, host_and_port
 from wire_rawsse.relay.misbehave import Conduct
@@ -44,7 +45,9 @@ class RelayOptions:
 
     `bind` and `bind_tls` are HOST:PORT (port 0: any free one; [::1]:0 for IPv6), `uds` paths; with none of them the
     relay listens on `DEFAULT_BIND`. `certificate` and `key` are PEM files. `heartbeat` is in seconds. `replay_ids`,
-    which wire has not, sends an `id:` with each event and replays what came after a `Last-Event-ID`.
+    which wire has not, sends an `id:` with each event and replays what came after a `Last-Event-ID`. `allow_host` are
+    host names that a request may have as its `Host`, beside local ones, and whose web pages may use the relay.
+    `request_timeout`, `idle_timeout` (seconds) and `max_connections` are those of `guard.Limits`.
     """
 
     bind: tuple[str, ...] = ()
@@ -56,6 +59,10 @@ class RelayOptions:
     replay_ids: bool = False
     allocate_rate: float = WIRE_ALLOCATE_RATE
     allocate_burst: int = WIRE_ALLOCATE_BURST
+    allow_host: tuple[str, ...] = ()
+    request_timeout: float = Limits.request
+    idle_timeout: float = Limits.idle
+    max_connections: int = Limits.connections
     control: bool = False
     with_parent: bool = False
     json: bool = False
@@ -71,6 +78,12 @@ class RelayOptions:
             raise InvalidRequest("a Unix-domain socket must have a path")
         for place in (*self.bind, *self.bind_tls):
             host_and_port(place)
+        self.rules()
+
+    def rules(self) -> Rules:
+        """What all connections share. Raises `InvalidRequest`."""
+        limits = Limits(request=self.request_timeout, idle=self.idle_timeout, connections=self.max_connections)
+        return Rules(limits, frozenset(map(host_name, self.allow_host)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +105,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--allocate-rate", metavar="N", type=float, default=WIRE_ALLOCATE_RATE, help=rate)
     burst = "slots that may be allocated at once (default: %(default)d)"
     add("--allocate-burst", metavar="N", type=int, default=WIRE_ALLOCATE_BURST, help=burst)
+    allow = (
+        "serve requests for this host too, and web pages from there; may be repeated (default: localhost, loopback "
+        "addresses, and the address that is listened on; no foreign web page)"
+    )
+    add("--allow-host", metavar="NAME", action="append", default=[], help=allow)
+    request = "seconds in which a request must be complete (default: %(default)g)"
+    add("--request-timeout", metavar="S", type=float, default=Limits.request, help=request)
+    idle = "seconds after which a connection without a request is closed (default: %(default)g)"
+    add("--idle-timeout", metavar="S", type=float, default=Limits.idle, help=idle)
+    connections = "connections that may be open at once (default: %(default)d)"
+    add("--max-connections", metavar="N", type=int, default=Limits.connections, help=connections)
     control = "open a control port on 127.0.0.1, by which the relay is made to fail and asked what happened"
     add("--control", action="store_true", help=control)
     add("--with-parent", action="store_true", help="end when standard input ends")
@@ -101,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def options_from(namespace: argparse.Namespace) -> RelayOptions:
     """The options that `add_arguments` defined. Raises `InvalidRequest`."""
     given: dict[str, Any] = {field.name: getattr(namespace, field.name) for field in dataclasses.fields(RelayOptions)}
-    for name in ("bind", "bind_tls", "uds"):
+    for name in ("bind", "bind_tls", "uds", "allow_host"):
         given[name] = tuple(given[name])
     return RelayOptions(**given)
 
@@ -142,11 +166,13 @@ class _Server:
         manner = Manner(options.heartbeat, options.replay_ids, options.allocate_rate, options.allocate_burst)
         app = App(store, self._facts, conduct, manner)
 
+        rules = options.rules()
+
         def plain(listener: Listener) -> Connection:
-            return Connection(app, self._facts, self._connections, listener.url)
+            return Connection(app, self._facts, self._connections, rules, listener.url, listener.host)
 
         def encrypted(listener: Listener) -> Connection:
-            return Connection(app, self._facts, self._connections, listener.url, context)
+            return Connection(app, self._facts, self._connections, rules, listener.url, listener.host, context)
 
         bind = options.bind if options.bind or options.bind_tls or options.uds else (DEFAULT_BIND,)
         self._listeners: list[Listener] = [TcpListener(name, plain) for name in bind]
@@ -156,9 +182,12 @@ class _Server:
         if options.control:
             handler: Handler = Control(store, self._facts, conduct, app.pump)
             own = Facts()  # What goes on here must not show in what is reported.
-            self._control = TcpListener(
-                "127.0.0.1:0", lambda listener: Connection(handler, own, self._connections, listener.url)
-            )
+            own_rules = options.rules()  # And what the others hold must not keep it from working.
+
+            def control(listener: Listener) -> Connection:
+                return Connection(handler, own, self._connections, own_rules, listener.url, listener.host)
+
+            self._control = TcpListener("127.0.0.1:0", control)
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()

@@ -6,7 +6,10 @@ because that is what wire's relay hands out, and because such text never holds a
 and for `since`. An event without one is stored each time it is posted and answered with `"event_id": null`; none is
 made up.
 
-All limits are in bytes of that canonical text. Nothing leaves a slot: a stream is therefore no queue but a position in
+The limits of an event and a slot are in bytes of that canonical text. Our own bounds on slots and on the whole store
+keep the relay's memory finite; wire's relay keeps events on disk.
+
+Nothing leaves a slot: a stream is therefore no queue but a position in
 the slot's list, so that a slow or silenced reader costs no memory beyond the events themselves.
 """
 
@@ -19,6 +22,11 @@ from typing import Final, NoReturn
 EVENT_BYTES: Final = 256 * 1024
 SLOT_BYTES: Final = 64 * 1024 * 1024
 STREAMS_PER_SLOT: Final = 256
+SLOTS: Final = 10_000
+STORE_BYTES: Final = 512 * 1024 * 1024
+"""Of all slots together, `OVERHEAD` for each event included."""
+OVERHEAD: Final = 256
+"""About what an event of one byte takes in memory."""
 PULL_DEFAULT: Final = 100
 PULL_MAXIMUM: Final = 1000
 
@@ -52,12 +60,17 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
 
 
+class StoreFull(Exception):
+    """The relay has `SLOTS` slots, or would hold more than `STORE_BYTES`."""
+
+
 class Slot:
     """One mailbox. `bodies`, `event_ids` and `published` run in parallel, oldest first."""
 
-    __slots__ = ("bodies", "event_ids", "positions", "published", "size", "slot_id", "slot_token")
+    __slots__ = ("_store", "bodies", "event_ids", "positions", "published", "size", "slot_id", "slot_token")
 
-    def __init__(self, slot_id: str, slot_token: str) -> None:
+    def __init__(self, store: Store, slot_id: str, slot_token: str) -> None:
+        self._store = store
         self.slot_id = slot_id
         self.slot_token = slot_token
         self.bodies: list[bytes] = []
@@ -74,8 +87,8 @@ class Slot:
     def add(self, event: object) -> tuple[str | None, bool]:
         """Store `event`: its id, and False if an event with that id is here already.
 
-        Raises `EventTooBig`, `SlotFull`, or ValueError where JSON cannot hold the event. As with wire's relay a full
-        slot refuses duplicates too.
+        Raises `EventTooBig`, `SlotFull`, `StoreFull`, or ValueError where JSON cannot hold the event. As with wire's
+        relay a full slot refuses duplicates too.
         """
         body = canonical(event)
         if len(body) > EVENT_BYTES:
@@ -84,9 +97,12 @@ class Slot:
             raise SlotFull
         found = event.get("event_id") if isinstance(event, dict) else None
         event_id = found if isinstance(found, str) else None
+        if event_id is not None and event_id in self.positions:
+            return event_id, False
+        if self._store.size + len(body) + OVERHEAD > STORE_BYTES:
+            raise StoreFull
+        self._store.size += len(body) + OVERHEAD
         if event_id is not None:
-            if event_id in self.positions:
-                return event_id, False
             self.positions[event_id] = len(self.bodies)
         self.bodies.append(body)
         self.event_ids.append(event_id)
@@ -111,19 +127,26 @@ class Slot:
 
 
 class Store:
-    """All slots, by id."""
+    """All slots, by id. `size` is in bytes, see `STORE_BYTES`."""
 
-    __slots__ = ("slots",)
+    __slots__ = ("size", "slots")
 
     def __init__(self) -> None:
+        self.size = 0
         self.slots: dict[str, Slot] = {}
 
     def allocate(self) -> Slot:
+        """A new slot. Raises `StoreFull`."""
+        if len(self.slots) >= SLOTS:
+            raise StoreFull
         return self.adopt(secrets.token_hex(16), secrets.token_hex(32))
 
     def adopt(self, slot_id: str, slot_token: str) -> Slot:
         """An empty slot under a given id and token, so that a relay that was started anew is the old one to clients."""
-        slot = self.slots[slot_id] = Slot(slot_id, slot_token)
+        before = self.slots.get(slot_id)
+        if before is not None:
+            self.size -= before.size + OVERHEAD * len(before.bodies)
+        slot = self.slots[slot_id] = Slot(self, slot_id, slot_token)
         return slot
 
 
