@@ -112,10 +112,10 @@ class Secrets:
         """Whether an exception that is none of ours shows a piece of a secret, or is too long to be shown."""
         if isinstance(error, WireRawSSEError):
             return False
-        if isinstance(error, OSError) and error.args == (error.errno, os.strerror(error.errno or 0)):
-            return False  # The system's own words for a number.
         try:
-            text = f"{error} {error.args!r} {vars(error)!r} {getattr(error, 'filename', '')} {_subject(error)}"
+            text = f"{error} {error.args!r} {vars(error)!r} {_subject(error)}"
+            if isinstance(error, OSError) and error.errno:
+                text = text.replace(os.strerror(error.errno), "")  # The system's own words for a number.
         except Exception:
             return True
         return len(text) > _MOST_IN_CAUSE or self.shows(text)
