@@ -23,7 +23,7 @@ from tests.faults.tools import Missing
 pytestmark = [
     pytest.mark.campaign,
     pytest.mark.network,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
     pytest.mark.xdist_group("the lab's cells"),
     pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's"),
 ]

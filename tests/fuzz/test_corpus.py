@@ -102,7 +102,7 @@ def test_a_short_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("name", "bug", "how"),
     [
