@@ -6,7 +6,6 @@ last event id), so it may be begun anew at any moment, as happens when a signal 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -89,7 +88,7 @@ def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, per
 
 def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fault: Exception) -> Coroutine[None]:
     """A fault of ours between two streams. It ends nothing either: it is told, and all begins anew, unhurried."""
-    error, pause = _internal(fault), plan.backoff.maximum
+    error, pause = internal_error(fault), plan.backoff.maximum
     try:
         record.ended(error, pause, world.wall())
         warn(f"{plan.url.shown}: {error}; trying again in {pause:.1f} s")
@@ -102,7 +101,8 @@ def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fa
         pass
 
 
-def _internal(fault: Exception) -> WireRawSSEError:
+def internal_error(fault: Exception) -> WireRawSSEError:
+    """The public error for `fault`, which nothing here has foreseen. The fault is its cause."""
     error = WireRawSSEError(f"internal error ({type(fault).__name__}); please report it")
     error.__cause__ = fault
     return error
@@ -130,7 +130,7 @@ def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink
             error = caught
         except Exception as caught:
             # A fault of ours. It must not end what "cannot wedge"; it is told, and tried again.
-            error = _internal(caught)
+            error = internal_error(caught)
         healthy = record.healthy
         record.pace.ended(healthy)
         decision = decide(
@@ -303,8 +303,8 @@ class EventSource:
             tls=tls,
         )
         self._sink = sink = EventSink(last_event_id, max_event_bytes)
-        self._record = record = Record(plan.url.shown, backoff)
         self._loop = Loop()
+        self._record = record = Record(plan.url.shown, backoff, wall=self._loop.system.wall)
         self._task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=persistent))
 
     def __repr__(self) -> str:
@@ -316,17 +316,17 @@ class EventSource:
         Raises what ended the source for good, `ClosedError` after `close()` or a 204, and `BusyError` where another
         thread is in here.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = self._until(timeout)
         while True:
             item = self._next_item(until)
             if item is None or isinstance(item, Event):
                 return item
-            if until is not None and not self._sink.items and time.monotonic() >= until:
+            if until is not None and not self._sink.items and self._loop.system.monotonic() >= until:
                 return None  # Comments without end are not to hold the caller up.
 
     def next_item(self, timeout: float | None = None) -> Item | None:
         """The next of all that happens (see `items`), or None when `timeout` seconds are up. Raises as `next`."""
-        return self._next_item(None if timeout is None else time.monotonic() + timeout)
+        return self._next_item(self._until(timeout))
 
     def items(self) -> Iterator[Item]:
         """Everything that happens, in order: `Opened`, `Event`, `Comment`, `Closed`.
@@ -360,7 +360,7 @@ class EventSource:
     @property
     def state(self) -> EndpointState:
         """A frozen value: phase, since when, last byte, last error, next attempt. From any thread."""
-        return self._record.snapshot(time.time())
+        return self._record.snapshot(self._loop.system.wall())
 
     def deadline(self) -> float:
         """When its present wait ends at the latest, as an absolute `time.monotonic()`; in the past before the first."""
@@ -375,6 +375,10 @@ class EventSource:
     def retry_ms(self) -> int | None:
         """The reconnection time that the stream has asked for, in milliseconds, or None."""
         return self._sink.retry_ms
+
+    def _until(self, timeout: float | None) -> float | None:
+        """The moment at which `timeout` seconds are up, on the loop's own clock."""
+        return None if timeout is None else self._loop.system.monotonic() + timeout
 
     def _until_closed(self, wanted: type[Event] | None) -> Iterator[Item]:
         self._check_usable()
@@ -394,7 +398,7 @@ class EventSource:
             if sink.items:
                 return sink.items.popleft()
             self._check_usable()
-            left = None if until is None else max(0.0, until - time.monotonic())
+            left = None if until is None else max(0.0, until - loop.system.monotonic())
             if not loop.run(left) and left == 0 and not sink.items and not loop.closing:
                 return None
 

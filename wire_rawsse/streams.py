@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.errors import BusyError, WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.task import SYSTEM, System, Task
+from wire_rawsse.log import warn
 from wire_rawsse.policy import Pace
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.sse import BEGINS_DATA_LINE, WakeParser, holds_data_line
 from wire_rawsse.record import Record
-from wire_rawsse.source import Restart, keep_alive
+from wire_rawsse.source import Restart, internal_error, keep_alive
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream import Plan
 
@@ -105,6 +106,15 @@ class Streams:
         """Drop every connection and make new ones at once. From any thread."""
         for task in self._records:
             self.loop.interrupt(task, Restart())
+
+    def failed(self, error: Exception, pause: float) -> None:
+        """Record an error that `Loop.run` has raised. All streams start over when it is called in `pause` seconds."""
+        told = error if isinstance(error, WireRawSSEError) else internal_error(error)
+        if not isinstance(error, BusyError):  # Then another thread runs the streams.
+            self.loop.start_over()
+            for record in self._records.values():
+                record.ended(told, pause, self.loop.system.wall())
+        warn(f"{told}; trying again in {pause:.1f} s")
 
     def snapshots(self) -> list[EndpointState]:
         """The state of each, in the order they were added. From any thread."""

@@ -131,6 +131,10 @@ class StreamSubscriber:
             return self._follower.state()
         return summarise(self._streams.snapshots())
 
+    def _failed(self, error: Exception, pause: float) -> None:
+        """For the thread host: its loop has raised an unexpected `error`, and is run again in `pause` seconds."""
+        self._streams.failed(error, pause)
+
     def restart(self) -> None:
         """Drop every connection and make new ones at once, in any phase. It interrupts no `wait`. From any thread."""
         self._streams.restart()

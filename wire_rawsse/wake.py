@@ -11,7 +11,6 @@ readable once for nothing, but a pending wake is never left behind an unreadable
 from __future__ import annotations
 
 import _thread
-import time
 
 from wire_rawsse.hosts.bell import Bell
 
@@ -59,11 +58,11 @@ class WakeChannel:
                 return acquire(True, -1 if timeout is None else timeout)
             if timeout <= 0:
                 return acquire(False)
-            until = time.monotonic() + timeout
-            while (left := until - time.monotonic()) > 0:
-                if acquire(True, min(left, _LONGEST)):
+            while timeout > _LONGEST:  # Seconds that no lock of this platform can wait for at once.
+                if acquire(True, _LONGEST):
                     return True
-            return False
+                timeout -= _LONGEST
+            return acquire(True, timeout)
         except BaseException:
             # A signal handler of the host's has raised, perhaps between the taking and the return, so that nobody has
             # what was taken. It is given back; where several wait and another has it, that is one wake too many. And

@@ -419,13 +419,15 @@ def test_a_killed_daemon_is_not_called_connected(daemon: Callable[..., Command],
 
 
 def test_the_thread_host_stands_in_where_there_is_no_descriptor(
-    relay: RelayProcess, client: RelayClient, slot: Slot
+    relay: RelayProcess, client: RelayClient, slot: Slot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What Windows runs, here."""
+    """Windows has neither epoll nor kqueue, nor has a Python that gevent or eventlet has patched."""
     from wire_rawsse import StreamSubscriber
     from wire_rawsse.cli.daemon import attend
 
-    attention = attend(StreamSubscriber(f"{relay.url}{slot.path}/stream", bearer_token=slot.slot_token), inline=False)
+    monkeypatch.delattr(select, "epoll", raising=False)
+    monkeypatch.delattr(select, "kqueue", raising=False)
+    attention = attend(StreamSubscriber(f"{relay.url}{slot.path}/stream", bearer_token=slot.slot_token))
     try:
         assert select.select([attention.fileno()], [], [], PATIENCE)[0]
         assert attention.woken()  # The connection.

@@ -85,6 +85,9 @@ class Employer:
     def close(self) -> None:
         self._loop.close()
 
+    def _failed(self, error: Exception, pause: float) -> None:
+        raise error
+
 
 def test_the_end_of_a_subscriber_is_no_wake() -> None:
     """The channel outlives it, and says nothing about it."""

@@ -77,9 +77,11 @@ class Child:
         assert self._process is None
         self._process = subprocess.Popen(
             self.words if sys.platform != "win32" else self.words[0],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # Not /dev/null, which a chroot may lack.
             start_new_session=True,
         )
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._began = time.monotonic()
         self._overdue = False
         self.deadline = self._began + self._timeout

@@ -5,8 +5,9 @@ SIGTERM, SIGINT, and SIGCHLD for the end of a run) stand in one selector. So the
 runs: a wake is noticed and means one more run afterwards, and a wedge is found when it is due. Nothing here blocks for
 longer than it takes to start a process. SIGCHLD rather than a pidfd, because macOS has it too and it costs nothing.
 
-Where there is neither epoll nor kqueue (Windows) the subscriber has no descriptor; there it runs in its thread, and a
-`WakeChannel` stands in the selector. There is no SIGCHLD either, so a running command is looked at ten times a second.
+Where there is neither epoll nor kqueue (Windows, or after gevent's or eventlet's monkey patch) the subscriber has no
+descriptor; there it runs in its thread, and a `WakeChannel` stands in the selector. Where there is no SIGCHLD
+(Windows), a running command is looked at ten times a second.
 
 The command runs at the start, on each wake, and when `--interval` seconds have passed since the last run ended: counted
 from its end, as the original does, so that a slow command is not run without a pause. Runs for wakes start at least
@@ -24,7 +25,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from typing import Final, Protocol
 
@@ -184,9 +184,14 @@ class _Threaded:
         self._thread.stop(_TO_END)
 
 
-def attend(subscriber: StreamSubscriber, *, inline: bool = sys.platform != "win32") -> Attention:
-    """The subscriber in this thread, or in one of its own."""
-    return _Inline(subscriber) if inline else _Threaded(subscriber)
+def attend(subscriber: StreamSubscriber) -> Attention:
+    """The subscriber in this thread where it has a descriptor to select on, or in a thread of its own."""
+    try:
+        subscriber.fileno()
+    except OSError as error:
+        if error.errno is None:  # There is none, rather than none left.
+            return _Threaded(subscriber)
+    return _Inline(subscriber)
 
 
 class _Daemon:

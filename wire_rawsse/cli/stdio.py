@@ -31,9 +31,19 @@ class OutputClosed(Exception):
 
 
 def ensure_open() -> None:
-    """Open descriptors 0, 1 and 2 on the null device where they are closed."""
+    """Open descriptors 0, 1 and 2 on the null device where they are closed.
+
+    Without a null device (a bare chroot) they are connections whose other end is closed: empty, and not writable.
+    """
     while True:
-        fd = os.open(os.devnull, os.O_RDWR)
+        try:
+            fd = os.open(os.devnull, os.O_RDWR)
+        except OSError:
+            import socket
+
+            end, other = socket.socketpair()
+            other.close()
+            fd = end.detach()
         if fd > 2:
             os.close(fd)
             break

@@ -64,6 +64,10 @@ class Loop(Turns):
         if bell is not None:
             bell.ring()
 
+    def start_over(self) -> None:
+        """The next `run` begins every task with a new coroutine. From the thread that runs the loop."""
+        self._in_hand = True
+
     def interrupt(self, task: Task, reason: BaseException) -> None:
         """Throw `reason` into a task at its next turn, without waking whoever waits."""
         if task.started:  # What has not begun needs no new beginning.
@@ -85,11 +89,12 @@ class Loop(Turns):
             self._end(task)
 
     def fileno(self) -> int:
-        """The poller's own descriptor: readable when `run(0)` has something to do. -1 where there is none (Windows)."""
+        """The poller's own descriptor: readable when `run(0)` has something to do. -1: it has none (poll, select)."""
         if not self._handed_out or self._poller is None:
             self._check_open()
-            self._handed_out = True
-        return (self._poller or self._open()).fileno()
+        fd = (self._poller or self._open()).fileno()
+        self._handed_out = fd >= 0
+        return fd
 
     def deadline(self) -> float:
         """The system's monotonic time at which `run(0)` is due; in the past where there is something to do."""
@@ -207,9 +212,17 @@ class Loop(Turns):
         return None
 
     def _open(self) -> Poller:
-        bell = self._bell = self.system.bell()
-        poller = self.system.poller()
-        poller.register(bell.fileno(), READ)
+        bell = self.system.bell()
+        poller: Poller | None = None
+        try:
+            poller = self.system.poller()
+            poller.register(bell.fileno(), READ)
+        except BaseException:  # Its traceback, which may be kept, must keep no descriptor open.
+            if poller is not None:
+                poller.close()
+            bell.close()
+            raise
+        self._bell = bell
         self._poller = self._watch.poller = poller
         _live.add(self)
         if self.closing:
@@ -253,7 +266,7 @@ class Loop(Turns):
         """In a forked child: close our copies of the descriptors, and leave everything else to the parent.
 
         The sockets belong to objects that would close their number once more, when it may be somebody else's. So each
-        number is given to /dev/null first, which closes the copy and leaves the object something harmless to close.
+        number is given to an empty pipe first, which closes the copy and leaves the object something harmless to close.
         """
         self._busy = _thread.allocate_lock()
         poller, self._poller, self._watch.poller = self._poller, None, None
@@ -270,7 +283,8 @@ class Loop(Turns):
             return  # Nothing of the parent's is in here: the child may use it.
         self._forked = self.closing = self._closed = True
         try:
-            nowhere = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            nowhere, writer = os.pipe()  # Not /dev/null, which a chroot may lack.
+            os.close(writer)
         except OSError:  # No descriptor is left. A pending goodbye must still not be sent: see `Connection.end`.
             for fd in self._watch.interest:
                 os.close(fd)

@@ -1,5 +1,8 @@
 """Waiting for descriptors: epoll (Linux), kqueue (macOS, BSD), poll or select (the rest) behind five methods.
 
+Which of them exist is asked when a poller is made, not when this module is imported: gevent and eventlet remove epoll
+and kqueue from `select`, and replace poll or select by versions that let other greenlets run.
+
 The standard library's `selectors` does the same; it is not used because what a wake costs is the lines of Python
 between `epoll_wait` and the return, and because it hides the epoll's own descriptor, which is what we hand out.
 All are level-triggered, so whatever is left unread is reported again.
@@ -7,6 +10,8 @@ All are level-triggered, so whatever is left unread is reported again.
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import sys
 from collections.abc import Mapping
@@ -81,13 +86,44 @@ if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
             return [(event.ident, event.filter) for event in self._kqueue.control(None, room, timeout)]
 
 
+if sys.platform != "win32":
+
+    class PollPoller:
+        """poll(2): it has no descriptor of its own, so a host's own loop cannot wait on it."""
+
+        def __init__(self) -> None:
+            self._poll = select.poll()
+            self.register = self._poll.register
+            self.modify = self._poll.modify
+
+        def unregister(self, fd: int) -> None:
+            try:
+                self._poll.unregister(fd)
+            except KeyError:
+                pass  # As `modify` raises `OSError` for a descriptor that was never registered.
+
+        def poll(self, timeout: float | None, room: int) -> list[tuple[int, int]]:
+            return self._poll.poll(None if timeout is None else timeout * 1000)
+
+        def close(self) -> None:
+            pass
+
+        def fileno(self) -> int:
+            return -1
+
+
 class SelectPoller:
-    """select(2), for Windows: it has no descriptor of its own, so a host's own loop cannot wait on it."""
+    """select(2): it has no descriptor of its own, so a host's own loop cannot wait on it."""
 
     def __init__(self) -> None:
         self._interest: dict[int, int] = {}
 
     def register(self, fd: int, interest: int) -> None:
+        """Raises `OSError` (EMFILE) for a descriptor that is beyond what select(2) can hold."""
+        try:
+            select.select([fd], [], [], 0)
+        except ValueError as error:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
         self._interest[fd] = interest
 
     def modify(self, fd: int, interest: int) -> None:
@@ -99,8 +135,15 @@ class SelectPoller:
     def poll(self, timeout: float | None, room: int) -> list[tuple[int, int]]:
         reading = [fd for fd, interest in self._interest.items() if interest & READ]
         writing = [fd for fd, interest in self._interest.items() if interest & WRITE]
-        # A connection that failed shows up as exceptional on Windows, and only there.
-        readable, writable, failed = select.select(reading, writing, writing, timeout)
+        try:
+            # A connection that failed shows up as exceptional on Windows, and only there.
+            readable, writable, failed = select.select(reading, writing, writing, timeout)
+        except (OSError, ValueError):
+            # A descriptor was closed by someone else. Its owner learns of it by its next call, as with poll(2).
+            closed = [(fd, 0) for fd in self._interest if not _is_open(fd)]
+            if not closed:
+                raise
+            return closed
         return [(fd, 0) for fd in {*readable, *writable, *failed}]
 
     def close(self) -> None:
@@ -110,13 +153,23 @@ class SelectPoller:
         return -1
 
 
+def _is_open(fd: int) -> bool:
+    try:
+        select.select([fd], [], [], 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def new_poller() -> Poller:
-    """The best that this platform has."""
+    """The best that the module `select` has now."""
     best: type[Poller] = SelectPoller
-    if sys.platform == "linux":
+    if sys.platform == "linux" and hasattr(select, "epoll"):
         best = EpollPoller
-    elif sys.platform != "win32" and hasattr(select, "kqueue"):
+    elif sys.platform not in ("linux", "win32") and hasattr(select, "kqueue"):
         best = KqueuePoller
+    elif sys.platform != "win32" and hasattr(select, "poll"):
+        best = PollPoller
     return best()
 
 

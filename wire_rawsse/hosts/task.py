@@ -18,7 +18,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import Poller, new_poller
@@ -35,10 +35,25 @@ def _dice() -> float:
     return (int.from_bytes(os.urandom(7), "big") >> 3) / (1 << 53)
 
 
-class System(NamedTuple):
-    """What a loop and its tasks take from the operating system. A world made of memory brings its own."""
+def _real_monotonic() -> Callable[[], float]:
+    """`time.monotonic` as C made it. A library that freezes time (freezegun) may have replaced it before our import; a
+    loop that asks a clock that stands still would never return."""
+    clock: Any = time.monotonic
+    if isinstance(clock, type(len)):
+        return time.monotonic
+    loader: Any = time.__loader__
+    original = loader.create_module(time.__spec__)
+    loader.exec_module(original)
+    return cast("Callable[[], float]", original.monotonic)
 
-    monotonic: Callable[[], float] = time.monotonic
+
+class System(NamedTuple):
+    """What a loop and its tasks take from the operating system. A world made of memory brings its own.
+
+    `monotonic` is the only clock by which anything here computes a time-out.
+    """
+
+    monotonic: Callable[[], float] = _real_monotonic()
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     dice: Callable[[], float] = _dice

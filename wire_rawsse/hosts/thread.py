@@ -10,6 +10,11 @@ from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.wake import WakeChannel
 
+_PAUSES: Final = (1.0, 30.0)
+"""Seconds until `run` is called again after an unexpected error: at first, doubled each time, and at the most."""
+_LOOK_EVERY: Final = 0.05
+"""Seconds between two looks in such a pause at whether the subscriber was closed."""
+
 LET_GO: Final = 0.0002
 """Seconds for which the thread stands aside after a wake.
 
@@ -23,6 +28,7 @@ class Subscriber(Protocol):
 
     def wait(self, timeout: float | None = None) -> bool: ...
     def close(self) -> None: ...
+    def _failed(self, error: Exception, pause: float) -> None: ...
 
 
 class SubscriberThread(threading.Thread):
@@ -40,12 +46,29 @@ class SubscriberThread(threading.Thread):
         self._wake = wake
 
     def run(self) -> None:
+        """Run the loop until the subscriber is closed. Nothing that the loop raises ends this thread.
+
+        A patched standard library is one source of such errors (gevent, eventlet), a second thread in `wait` another.
+        """
+        pause, longest = _PAUSES
+        while not self._loop.closing:
+            try:
+                self._run()
+                return
+            except ClosedError:
+                return  # Closed while it was not waiting.
+            except Exception as error:
+                self.subscriber._failed(error, pause)
+            left = pause
+            while left > 0 and not self._loop.closing:
+                time.sleep(_LOOK_EVERY)
+                left -= _LOOK_EVERY
+            pause = min(2 * pause, longest)
+
+    def _run(self) -> None:
         run, tell, let_go = self._loop.run, self._wake.set, time.sleep
-        try:
-            while run(None, tell):
-                let_go(LET_GO)
-        except ClosedError:
-            pass  # Closed while it was not waiting.
+        while run(None, tell):
+            let_go(LET_GO)
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the subscriber and join the thread, for at most `timeout` seconds. Twice is fine."""

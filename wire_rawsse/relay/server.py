@@ -135,7 +135,10 @@ def _print(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         # Nobody wants to know. Without this the interpreter would complain about it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        import tempfile
+
+        with tempfile.TemporaryFile() as sink:  # Not /dev/null, which a chroot may lack.
+            os.dup2(sink.fileno(), 1)
 
 
 def run(options: RelayOptions, announce: Callable[[str], None] = _print) -> None:
