@@ -36,6 +36,13 @@ class WireRawSSEError(Exception):
     """The root. `permanent`: True where trying again cannot help."""
 
     permanent: bool = False
+    address: str | None = None
+    """The address that was connected when it happened, of a name that may have several."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        host = (self.address or "").rpartition(":")[0]
+        return text if host in text else f"{text} (connected to {self.address})"
 
 
 class InvalidRequest(WireRawSSEError, ValueError):

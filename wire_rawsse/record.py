@@ -14,6 +14,7 @@ from wire_rawsse.phases import PHASES
 from wire_rawsse.policy import Backoff, Pace
 from wire_rawsse.redact import Secrets
 from wire_rawsse.state import EndpointState, State
+from wire_rawsse.transport.addresses import AddressMemory
 
 
 class Record:
@@ -40,6 +41,9 @@ class Record:
         self.pace = Pace(backoff)
         self.secrets = Secrets(shown=url)
         """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
+        self.addresses = AddressMemory()
+        self._healthy_after = backoff.healthy_after
+        self._spoke = False
         self._changed = changed
         self._failed = False
         self._accepted = 0.0
@@ -63,6 +67,8 @@ class Record:
     def enter(self, phase: str, wall: float) -> None:
         self.phase = phase  # First: whatever is raised by whom it concerns, no phase is claimed that is over.
         self.since = wall
+        if phase in ("resolving", "connecting"):
+            self.addresses.current = None
         if phase == "connecting":
             self.pace.started()
         self._changed()
@@ -70,6 +76,8 @@ class Record:
     def begin(self, now: float) -> None:
         """A new connection is attempted."""
         self.next_attempt_at = None
+        self.addresses.begin()
+        self._spoke = False
         self._accepted = self._last_body = now
 
     def accepted(self, now: float, wall: float) -> None:
@@ -79,6 +87,7 @@ class Record:
 
     def heard(self, now: float, wall: float) -> None:
         """Body bytes came."""
+        self._spoke = True
         self._last_body = now
         self.last_byte_at = wall
 
@@ -88,6 +97,7 @@ class Record:
         From here an error reaches the caller, the log and the state, so this is where it is held against all secrets.
         """
         self._failed = error is not None
+        self._judge_address(error)
         if error is not None:
             self.secrets.cleanse(error)
             self.last_error = error
@@ -99,8 +109,17 @@ class Record:
         self.next_attempt_at = wall + delay
         self.enter("backing off", wall)
 
+    def _judge_address(self, error: WireRawSSEError | None) -> None:
+        """Whether the address of this connection is to be tried first again, and which one an error is about."""
+        if error is not None and error.address is None and self.addresses.current is not None:
+            error.address = str(self.addresses.current)
+        if 0 < self.healthy >= self._healthy_after or (error is None and self._spoke):
+            self.addresses.worked()
+        else:
+            self.addresses.failed()
+
     def snapshot(self, wall: float) -> EndpointState:
-        next_attempt_at = self.next_attempt_at
+        next_attempt_at, address = self.next_attempt_at, self.addresses.current
         return EndpointState(
             url=self.url,
             phase=self.phase,
@@ -112,4 +131,5 @@ class Record:
             last_error=None if self.last_error is None else str(self.last_error),
             next_attempt_in=None if next_attempt_at is None else max(0.0, next_attempt_at - wall),
             reconnect_count=self.reconnect_count,
+            address=None if address is None else str(address),
         )

@@ -43,6 +43,7 @@ class EndpointState(NamedTuple):
     last_error:      why the connection last ended, redacted; it stays after a reconnect.
     next_attempt_in: seconds until the next attempt, None when none is scheduled.
     reconnect_count: attempts after the first.
+    address:         the peer (or proxy) of the present connection, or of the last one until the next attempt begins.
     """
 
     url: str
@@ -55,6 +56,7 @@ class EndpointState(NamedTuple):
     last_error: str | None
     next_attempt_in: float | None
     reconnect_count: int
+    address: str | None = None
 
 
 class SubscriberState(NamedTuple):

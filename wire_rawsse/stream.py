@@ -163,7 +163,7 @@ def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | 
         record.enter("resolving", world.wall())
         addresses = yield from _resolve(world, first, first.host if proxy else hop.shown(first.host), budget)
     record.enter("connecting", world.wall())
-    sock = yield from dial(world, addresses, budget, plan.keepalive)
+    sock = yield from dial(world, addresses, budget, plan.keepalive, record.addresses)
     if proxy is not None and context is not None:
         record.enter("tunnel", world.wall())
         try:

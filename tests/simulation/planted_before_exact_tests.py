@@ -189,7 +189,7 @@ EXACT: Final[list[Plant]] = [
         "of several addresses only as many of each family are tried as the smaller family has",
         [
             Change(
-                "transport.dial:interleaved",
+                "transport.addresses:interleaved",
                 "    longest = max(map(len, queues), default=0)\n",
                 "    longest = min(map(len, queues), default=0)\n",
             )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.answers import raw, redirects, short_lived, silence, status, well, with_body
-from tests.simulation.relay import Answer, Visit
-from tests.simulation.single import HTTP, LATENCY, Single, elsewhere, stop
+from tests.simulation.answers import Proxy, raw, redirects, short_lived, silence, status, stay, well, with_body
+from tests.simulation.relay import Answer, Relay, Visit
+from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, elsewhere, stop
+from tests.simulation.tls import Endpoint
 from wire_rawsse import Backoff, Timeouts
 from wire_rawsse.errors import ConnectTimeout, DialError, RedirectError, StatusError
 from wire_rawsse.source import Closed, EventSink
@@ -70,6 +71,102 @@ def test_every_address_is_tried_however_unequal_the_families_are() -> None:
     scene.close()
 
 
+# An address that accepts TCP and is dead after that.
+
+DEAD_AFTER_TCP: dict[str, Answer] = {
+    "silence": silence,
+    "503": status("503 Service Unavailable"),
+    "reset": raw(b"", Visit.reset),
+    "half a head": raw(b"HTTP/1.1 200", Visit.cut),
+    "no HTTP": raw(b"SSH-2.0-OpenSSH\r\n"),
+    "a head and silence": raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", stay),
+    "a head and an end": raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n"),
+    "an event and a reset": with_body(b"data: x\n\n"),
+}
+
+
+@pytest.mark.parametrize("name", DEAD_AFTER_TCP)
+def test_an_address_that_failed_after_tcp_is_tried_last_the_next_time(name: str) -> None:
+    scene = Single()
+    scene.found.hosts = ["2001:db8::1", "192.0.2.1"]
+    dead = Relay(scene.kernel, DEAD_AFTER_TCP[name])
+    dead.heartbeat = 10_000
+    dead.gate.program = dead
+    scene.place("2001:db8::1", 80, dead.gate, LATENCY)
+    if name == "an event and a reset":
+        scene.at(1, lambda: next(iter(dead.visits.values())).reset())
+    scene.run(120)
+    assert [host for _, host in scene.network.dialled] == ["2001:db8::1", "192.0.2.1"]
+    assert scene.phase == "streaming"
+    _, error, _ = scene.end
+    if error is not None:
+        assert error.address == "[2001:db8::1]:80" and "(connected to [2001:db8::1]:80)" in str(error)
+    state = scene.only.record.snapshot(0)
+    assert state.address == "192.0.2.1:80"
+    assert error is None or "[2001:db8::1]:80" in (state.last_error or "")
+    scene.close()
+
+
+def test_an_address_that_stalls_tls_is_tried_last_the_next_time() -> None:
+    scene = Single(url=HTTPS)
+    scene.found.hosts = ["2001:db8::1", "192.0.2.1"]
+    endpoint = Endpoint(scene.relay)
+    endpoint.stalls_at = 0
+    scene.place("2001:db8::1", 443, endpoint, LATENCY)
+    scene.run(30)
+    assert [host for _, host in scene.network.dialled] == ["2001:db8::1", "192.0.2.1"]
+    assert scene.phase == "streaming"
+    assert isinstance(scene.end[1], ConnectTimeout) and scene.end[1].address == "[2001:db8::1]:443"
+    scene.close()
+
+
+def test_an_address_of_a_proxy_that_opens_no_tunnel_is_tried_last_the_next_time() -> None:
+    scene = Single(url=HTTPS, proxy=True)
+    scene.names.known["proxy.test"].hosts = ["2001:db8::9", "192.0.2.9"]
+    mute = Proxy(scene.relay.gate)
+    mute.answer = b""
+    scene.place("2001:db8::9", 3128, mute, LATENCY)
+    scene.run(30)
+    assert [host for _, host in scene.network.dialled] == ["2001:db8::9", "192.0.2.9"]
+    assert scene.phase == "streaming"
+    scene.close()
+
+
+def test_a_redirect_that_leads_to_nothing_speaks_against_the_address_that_gave_it() -> None:
+    scene = Single()
+    scene.found.hosts = ["2001:db8::1", "192.0.2.1"]
+    astray = Relay(scene.kernel, status("302 Found", "Location: http://nowhere.test/"))
+    astray.gate.program = astray
+    scene.place("2001:db8::1", 80, astray.gate, LATENCY)
+    elsewhere(scene, "nowhere.test", "192.0.2.7", status("404 Not Found"))
+    scene.run(60)
+    assert [host for _, host in scene.network.dialled] == ["2001:db8::1", "192.0.2.7", "192.0.2.1"]
+    assert scene.phase == "streaming"
+    scene.close()
+
+
+def test_an_address_that_a_caller_has_restarted_out_of_silence_is_tried_last() -> None:
+    scene = Single(silence)
+    scene.found.hosts = ["192.0.2.1", "192.0.2.2"]
+    healthy = elsewhere(scene, "other.test", "192.0.2.2")
+    scene.at(5, scene.only.restart)
+    scene.run(6)
+    assert [host for _, host in scene.network.dialled] == ["192.0.2.1", "192.0.2.2"]
+    assert len(healthy.visits) == 1 and scene.phase == "streaming"
+    scene.close()
+
+
+def test_a_healthy_address_stays_the_first() -> None:
+    """However its streams end."""
+    for end in (Visit.end, Visit.cut, Visit.reset):
+        scene = Single(short_lived(60, end))
+        scene.found.hosts = ["192.0.2.1", "192.0.2.2"]
+        scene.run(400)
+        assert len(scene.only.ends) > 3
+        assert {host for _, host in scene.network.dialled} == {"192.0.2.1"}
+        scene.close()
+
+
 def test_a_moment_without_a_thread_for_a_look_up_is_only_a_moment() -> None:
     scene = Single()
     scene.names.no_threads = 1
@@ -84,7 +181,7 @@ def test_one_budget_covers_all_addresses() -> None:
     hosts = tuple(f"192.0.2.{number}" for number in range(20, 80))
     scene = race(*hosts, dead=hosts)
     begun = tried(scene, 10.5)
-    assert [when for when, _ in begun] == [0.25 * number for number in range(40)]
+    assert [when for when, _ in begun] == [0.25 * number for number in range(32)]
     ended, error, _ = scene.end
     assert isinstance(error, ConnectTimeout)
     assert ended == 10

@@ -35,7 +35,15 @@ MODULES_OF_OURS = (
         "hosts.turns",
     ),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.request"),
-    *("protocol.sse", "protocol.url", "transport", "transport.budget", "transport.connection", "transport.dial"),
+    *(
+        "protocol.sse",
+        "protocol.url",
+        "transport",
+        "transport.addresses",
+        "transport.budget",
+        "transport.connection",
+        "transport.dial",
+    ),
     *("transport.resolve", "transport.tls", "transport.trust"),
 )
 """Not those of the thread host, of wire's files, of the command and of the relay."""

@@ -10,8 +10,9 @@ import pytest
 from tests.support.virtual import NEVER, Place, VirtualWorld
 from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
+from wire_rawsse.transport.addresses import AddressMemory, interleaved
 from wire_rawsse.transport.budget import Budget
-from wire_rawsse.transport.dial import dial, interleaved
+from wire_rawsse.transport.dial import dial
 from wire_rawsse.waits import Address, Coroutine
 
 DEAD = Place(after=NEVER)
@@ -170,6 +171,75 @@ class TestFailure:
         world = Short({"10.0.0.1:80": Place()})
         world.run(lambda world: dial(world, [v6(1), v4(1)], Budget(world.now(), 1, "x"), Keepalive()))
         assert world.held() == ["10.0.0.1:80"]
+
+
+class TestMemory:
+    """What failed after TCP is tried last, and later than a race would: a dead address may accept TCP quickly."""
+
+    @staticmethod
+    def race(places: dict[Address, Place], *failed: Address, connect: float = 10.0) -> tuple[VirtualWorld, str]:
+        world = VirtualWorld({str(address): place for address, place in places.items()})
+        memory = AddressMemory()
+        for address in failed:
+            memory.set_back([address], world.now())
+        budget = Budget(world.now(), connect, "the relay")
+        world.run(lambda world: dial(world, list(places), budget, Keepalive(), memory))
+        [winner] = world.held()
+        assert str(memory.current) == winner
+        return world, winner
+
+    def test_the_others_come_first(self) -> None:
+        world, winner = self.race({v6(1): Place(), v4(1): Place(after=0.1)}, v6(1))
+        assert winner == "10.0.0.1:80"
+        assert started(world) == [(0.0, "10.0.0.1:80")]
+
+    def test_one_that_failed_does_not_win_by_being_near(self) -> None:
+        world, winner = self.race({v6(1): Place(), v4(1): Place(after=2.4)}, v6(1))
+        assert winner == "10.0.0.1:80"
+        assert started(world) == [(0.0, "10.0.0.1:80")]
+
+    def test_it_is_tried_where_the_others_are_silent(self) -> None:
+        world, winner = self.race({v6(1): Place(), v4(1): DEAD}, v6(1))
+        assert winner == "[fd00::1]:80"
+        assert started(world) == [(0.0, "10.0.0.1:80"), (2.5, "[fd00::1]:80")]
+
+    def test_it_is_tried_at_once_where_the_others_are_refused(self) -> None:
+        world, winner = self.race({v6(1): Place(), v4(1): REFUSED}, v6(1))
+        assert winner == "[fd00::1]:80"
+        assert started(world) == [(0.0, "10.0.0.1:80"), (0.01, "[fd00::1]:80")]
+
+    def test_but_not_while_one_of_them_may_still_answer(self) -> None:
+        world, winner = self.race({v6(1): Place(), v4(1): Place(after=1.0), v4(2): REFUSED}, v6(1))
+        assert winner == "10.0.0.1:80"
+        assert started(world) == [(0.0, "10.0.0.1:80"), (0.25, "10.0.0.2:80")]
+
+    def test_where_all_have_failed_the_oldest_failure_has_the_first_chance(self) -> None:
+        world, winner = self.race({v6(1): Place(), v4(1): Place(after=1.0)}, v4(1), v6(1))
+        assert winner == "10.0.0.1:80"
+        assert started(world) == [(0.0, "10.0.0.1:80")]
+
+    def test_of_very_many_addresses_others_are_tried_next_time(self) -> None:
+        """And the text names a few of them, `attempts` all that were tried."""
+        places = {v4(number): REFUSED for number in range(1, 101)}
+        world = VirtualWorld({str(address): place for address, place in places.items()})
+        memory = AddressMemory()
+        for _ in range(4):
+            with pytest.raises(DialError) as failed:
+                world.run(lambda world: dial(world, list(places), Budget(world.now(), 10, "x"), Keepalive(), memory))
+        assert len(world.dialled) == 128
+        assert len({place for _, place in world.dialled}) == 100
+        assert len(failed.value.attempts) == 32
+        text = str(failed.value)
+        assert "… and 28 more (32 of 100 addresses tried)" in text and len(text) < 400
+
+    def test_nor_are_those_that_a_short_budget_never_reached_left_out_for_ever(self) -> None:
+        places = {v4(1): DEAD, v4(2): DEAD, v4(3): DEAD, v4(4): Place(after=0.01)}
+        world = VirtualWorld({str(address): place for address, place in places.items()})
+        memory = AddressMemory()
+        with pytest.raises(ConnectTimeout, match="2 of 4 addresses tried"):
+            world.run(lambda world: dial(world, list(places), Budget(world.now(), 0.4, "x"), Keepalive(), memory))
+        world.run(lambda world: dial(world, list(places), Budget(world.now(), 0.4, "x"), Keepalive(), memory))
+        assert world.held() == ["10.0.0.4:80"]
 
 
 def test_closing_in_the_middle_gives_every_socket_back() -> None:

@@ -5,8 +5,10 @@ whole time-out for each dead one; all at once is a burst on the server. RFC 8305
 attempt delay* of 250 ms apart, and the next at once where one fails. The first that connects wins, the others are
 closed. Families alternate, beginning with that of the first address (§4): what is dead is most often a family.
 
-What we leave out: asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once, and remembering
-outcomes over connections, as a daemon connects seldom and the next network may be another.
+Addresses whose connections failed before come last (see `addresses`), and are started only after a quarter of the
+budget: one that accepts TCP quickly and is dead after that must not win against one that is healthy and far away.
+
+What we leave out: asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once.
 
 One budget covers all attempts together: no address gets a time-out of its own, for the same reason.
 """
@@ -18,15 +20,21 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from wire_rawsse.errors import DialError
+from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
+from wire_rawsse.transport.addresses import AddressMemory
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.waits import WRITE, Address, Coroutine, Wait, World
 
 ATTEMPT_DELAY: Final = 0.25
 """Seconds; the value that RFC 8305 §8 recommends."""
+
+_SHOWN: Final = 4
+"""Attempts that an error text names; a name may have thousands of addresses."""
+
+Attempt: TypeAlias = "tuple[Address, OSError]"
 
 _INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR, errno.EALREADY)
@@ -35,51 +43,60 @@ _DARWIN_CONNECTION_DROP_TIME: Final = 0x80  # TCP_RXT_CONNDROPTIME, seconds.
 _WINDOWS_MAXIMUM_RETRANSMISSION: Final = 5  # TCP_MAXRT, seconds.
 
 
-def dial(world: World, addresses: Sequence[Address], budget: Budget, keepalive: Keepalive) -> Coroutine[socket.socket]:
+def dial(
+    world: World,
+    addresses: Sequence[Address],
+    budget: Budget,
+    keepalive: Keepalive,
+    memory: AddressMemory | None = None,
+) -> Coroutine[socket.socket]:
     """Race to the first connected socket, which the caller then owns (and gives back by `world.release`).
 
-    Raises `DialError` with every attempt when all have failed, `ConnectTimeout` when the budget ran out.
+    `memory` decides the order, and is told which address was connected. Raises `DialError` with every attempt when all
+    have failed, `ConnectTimeout` when the budget ran out.
     """
-    waiting = interleaved(addresses)
+    memory = AddressMemory() if memory is None else memory
+    first, failed_before = memory.order(addresses, world.now())
+    waiting = [*first, *failed_before]
     racing: dict[socket.socket, Address] = {}
-    failed: list[tuple[str, OSError]] = []
+    failed: list[Attempt] = []
     next_start = world.now()
     winner: socket.socket | None = None
     try:
         while winner is None:
             while waiting and (not racing or world.now() >= next_start):
                 started = len(racing)
-                winner = _start(world, waiting.pop(0), keepalive, racing, failed)
+                address = waiting.pop(0)
+                winner = _start(world, address, keepalive, racing, failed)
                 if winner is not None:
+                    memory.connected(address, world.now())
                     return winner
                 if len(racing) > started:
-                    next_start = world.now() + ATTEMPT_DELAY
+                    patient = len(waiting) <= len(failed_before)
+                    next_start = world.now() + max(ATTEMPT_DELAY, budget.seconds / 4 if patient else 0)
             if not racing:
-                raise DialError(f"no address of {budget.place} could be connected: {_told(failed)}", failed)
+                raise DialError(
+                    f"no address of {budget.place} could be connected: {_told(failed, addresses)}", _shown(failed)
+                )
             deadline = min(budget.deadline, next_start) if waiting else budget.deadline
             ready = yield Wait({sock.fileno(): WRITE for sock in racing}, deadline)
             if ready is None and world.now() >= budget.deadline:
-                silent = [(str(address), TimeoutError(errno.ETIMEDOUT, "no answer")) for address in racing.values()]
-                raise budget.ran_out("connecting", f"waiting for {_told([*failed, *silent])}")
+                failed += [(address, TimeoutError(errno.ETIMEDOUT, "no answer")) for address in racing.values()]
+                raise budget.ran_out("connecting", f"waiting for {_told(failed, addresses)}")
             for sock in [sock for sock in racing if sock.fileno() in (ready or ())]:
                 winner = winner or _finish(world, sock, racing, failed)
-                if sock not in racing:
+                if sock not in racing and len(waiting) > len(failed_before):
                     next_start = world.now()  # It failed: no reason to hold the next one back.
+        memory.connected(racing[winner], world.now())
         return winner
+    except (DialError, ConnectTimeout):
+        if len(failed) < len(addresses):
+            memory.set_back((address for address, _ in failed), world.now())  # The next attempt tries the others.
+        raise
     finally:
         for sock in racing:
             if sock is not winner:
                 world.release(sock)
-
-
-def interleaved(addresses: Sequence[Address]) -> list[Address]:
-    """RFC 8305 §4: families in turn, the first address first, each family in its own order."""
-    families: dict[int, list[Address]] = {}
-    for address in addresses:
-        families.setdefault(address.family, []).append(address)
-    queues = list(families.values())
-    longest = max(map(len, queues), default=0)
-    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
 
 
 def unix_address(path: str) -> Address:
@@ -102,13 +119,13 @@ def _start(
     address: Address,
     keepalive: Keepalive,
     racing: dict[socket.socket, Address],
-    failed: list[tuple[str, OSError]],
+    failed: list[Attempt],
 ) -> socket.socket | None:
     """Begin one attempt; the socket if it is connected at once, as Unix-domain sockets are."""
     try:
         sock = world.open(address)
     except OSError as error:
-        failed.append((str(address), error))
+        failed.append((address, error))
         return None
     try:
         set_options(sock, keepalive)
@@ -117,7 +134,7 @@ def _start(
         world.release(sock)
         if not isinstance(error, OSError) or error.errno is None:  # Python's own objection: a path that is too long.
             error = OSError(errno.EINVAL, str(error))
-        failed.append((str(address), error))
+        failed.append((address, error))
         return None
     # To a Unix-domain socket EAGAIN says that the listener's queue is full, and nothing is under way (connect(2)).
     if code in _UNDER_WAY and (address.family in _INTERNET or code == errno.EINPROGRESS):
@@ -125,25 +142,35 @@ def _start(
         return None
     if code:
         world.release(sock)
-        failed.append((str(address), OSError(code, os.strerror(code))))
+        failed.append((address, OSError(code, os.strerror(code))))
         return None
     return sock
 
 
 def _finish(
-    world: World, sock: socket.socket, racing: dict[socket.socket, Address], failed: list[tuple[str, OSError]]
+    world: World, sock: socket.socket, racing: dict[socket.socket, Address], failed: list[Attempt]
 ) -> socket.socket | None:
     """A racing socket has turned writable: connected, or failed with SO_ERROR (connect(2), EINPROGRESS)."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if not code:
         return sock
-    failed.append((str(racing.pop(sock)), OSError(code, os.strerror(code))))
+    failed.append((racing.pop(sock), OSError(code, os.strerror(code))))
     world.release(sock)
     return None
 
 
-def _told(attempts: Sequence[tuple[str, OSError]]) -> str:
-    return "; ".join(f"{place}: {error.strerror or type(error).__name__}" for place, error in attempts) or "no address"
+def _shown(attempts: Sequence[Attempt]) -> list[tuple[str, OSError]]:
+    return [(str(address), error) for address, error in attempts]
+
+
+def _told(attempts: Sequence[Attempt], addresses: Sequence[Address]) -> str:
+    """The first attempts, and how many more there were."""
+    text = "; ".join(f"{address}: {error.strerror or type(error).__name__}" for address, error in attempts[:_SHOWN])
+    if len(attempts) > _SHOWN:
+        text += f"; … and {len(attempts) - _SHOWN} more"
+    if len(attempts) < len(addresses):
+        text += f" ({len(attempts)} of {len(addresses)} addresses tried)"
+    return text or "no address"
 
 
 def set_options(sock: socket.socket, keepalive: Keepalive) -> None:
