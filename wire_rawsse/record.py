@@ -75,9 +75,9 @@ class Record:
 
     def begin(self, now: float) -> None:
         """A new connection is attempted."""
-        self.next_attempt_at = None
         self.addresses.begin()
         self._spoke = False
+        self.next_attempt_at = None
         self._accepted = self._last_body = now
 
     def accepted(self, now: float, wall: float) -> None:
