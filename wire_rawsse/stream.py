@@ -174,7 +174,7 @@ def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | 
     if context is None:
         return Connection(sock)
     record.enter("handshake", world.wall())
-    secured = yield from secure(world, sock, context, url.host, budget)
+    secured = yield from secure(world, sock, context, url.server_name, budget)
     return Connection(secured, tls=True)
 
 

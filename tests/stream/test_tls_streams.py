@@ -284,6 +284,18 @@ class TestBrokenHandshakes:
         assert closed.error is not None and closed.retry_in is not None
 
 
+def test_the_dot_at_the_end_of_a_name_is_for_the_resolver_only(serve: Serve, authority: Authority) -> None:
+    """RFC 6066 §3 sends the name without it, certificates and virtual hosts are named without it."""
+    names: list[str | None] = []
+    context = authority.server()
+    context.sni_callback = lambda sock, name, context: names.append(name)
+    server = serve([tls(context), request, send(OPEN + b"data: x\n\n"), stall])
+    with source(f"https://localhost.:{server.port}/", tls=authority.file) as listening:
+        assert event(listening).data == "x"
+    assert names == ["localhost"]
+    assert server.asked[0].get("Host") == f"localhost:{server.port}"
+
+
 def test_life_over_tls_is_body_bytes_only(serve: Serve, authority: Authority) -> None:
     server = serve([tls(authority.server()), request, send(CHUNKED + b"5;"), drip_for(5, b"x", 0.02), stall])
     settings = Timeouts(connect=PATIENCE, response=PATIENCE, read=0.4, min_rate=0)

@@ -207,7 +207,7 @@ def compose(
     fields = [field for field in ours if field[0].lower() not in overridden] + given
     if body is not None or method == b"POST":  # RFC 9110 §8.6: with a method that expects content, even for none.
         fields.append((b"Content-Length", str(len(body or b"")).encode("ascii")))
-    target = f"http://{url.authority}{url.target}" if absolute_form else url.target
+    target = f"http://{url.place}{url.target}" if absolute_form else url.target
     return Request(method, target.encode("ascii"), fields, body or b"", secrets)
 
 

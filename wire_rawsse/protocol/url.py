@@ -32,7 +32,9 @@ _IN_SCHEME: Final = _LETTERS | _DIGITS | frozenset("+-.")  # RFC 3986 §3.1
 _IN_HOST_NAME: Final = _LETTERS | _DIGITS | frozenset("!$&'()*+,-.;=_~")  # §3.2.2, but for what is percent-encoded
 _SENT_AS_IS: Final = _IN_HOST_NAME | frozenset("#%/:?@[]")
 _HEX_PAIR: Final = rb"[0-9A-Fa-f]{2}"
-_IPV6: Final = r"[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?"
+_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
+_IN_ZONE: Final = _LETTERS | _DIGITS | frozenset("._~-")  # RFC 6874 §2
+_DEVIATIONS: Final = frozenset("\xdf\u1e9e\u03c2\u200c\u200d")
 
 
 class Url(NamedTuple):
@@ -53,15 +55,26 @@ class Url(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """The `Host` value (RFC 9110 §7.2): a port only where it is not the scheme's own, no zone (RFC 6874 §4)."""
-        if self.scheme == "unix":
-            return "localhost"
-        return self._host_shown() if self.port == DEFAULT_PORTS[self.scheme] else self.host_and_port
+        """The `Host` value (RFC 9110 §7.2): a port only where it is not the scheme's own, no zone (RFC 6874 §4).
+
+        A trailing dot is left out, as servers compare the value with names that have none.
+        """
+        return "localhost" if self.scheme == "unix" else self._place(self.server_name)
+
+    @property
+    def place(self) -> str:
+        """The same with the trailing dot, for whoever is to look the name up."""
+        return "localhost" if self.scheme == "unix" else self._place(self.host)
+
+    @property
+    def server_name(self) -> str:
+        """The name for SNI (RFC 6066 §3: "without a trailing dot") and for the check of the certificate."""
+        return self.host.removesuffix(".")
 
     @property
     def host_and_port(self) -> str:
         """The authority form, as `CONNECT` needs it (RFC 9112 §3.2.3)."""
-        return f"{self._host_shown()}:{self.port}"
+        return f"{_bracketed(self.host)}:{self.port}"
 
     @property
     def shown(self) -> str:
@@ -71,7 +84,7 @@ class Url(NamedTuple):
         """
         path = self.target.partition("?")[0]
         if self.scheme != "unix":
-            return one_line(f"{self.scheme}://{self.authority}{path}", _MOST_SHOWN)
+            return one_line(f"{self.scheme}://{self.place}{path}", _MOST_SHOWN)
         typed = _ascii(self.socket_path.replace("%", "%25").replace("?", "%3F").replace("#", "%23"), "path")
         value = path.replace("%", "%25").replace("&", "%26")
         return one_line(f"unix://{typed}" + (f"?path={value}" if path != "/" else ""), _MOST_SHOWN)
@@ -79,8 +92,9 @@ class Url(NamedTuple):
     def __repr__(self) -> str:
         return f"<Url {self.shown}>"
 
-    def _host_shown(self) -> str:
-        return f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
+    def _place(self, host: str) -> str:
+        shown = _bracketed(host)
+        return shown if self.port == DEFAULT_PORTS[self.scheme] else f"{shown}:{self.port}"
 
 
 def parse_url(text: str, what: str = "URL") -> Url:
@@ -176,9 +190,15 @@ def _unix(authority: str | None, path: str, query: str | None, what: str) -> Url
 def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
     if place.startswith("["):
         host, bracket, rest = place[1:].partition("]")
-        if not bracket or not re.fullmatch(_IPV6, host) or ":" not in host or rest[:1] not in ("", ":"):
-            raise InvalidRequest(f"the {what} has no valid IPv6 address between its brackets")
         address, mark, zone = host.partition("%25")
+        if (
+            not bracket
+            or not _is_ipv6(address)
+            or not _IN_ZONE.issuperset(zone)
+            or (mark and not zone)
+            or (rest[:1] not in ("", ":"))
+        ):
+            raise InvalidRequest(f"the {what} has no valid IPv6 address between its brackets (RFC 3986 section 3.2.2)")
         host = address.lower() + mark[:1] + zone  # The name of an interface keeps its case (RFC 4007 §11.2).
         port = rest[1:]
     else:
@@ -187,9 +207,8 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
             raise InvalidRequest(f"the {what} has a host name of more than {LONGEST_HOST_NAME} characters (RFC 1035)")
         if not host.isascii():
             host = _idna(host, what)
-        if not host or not _IN_HOST_NAME.issuperset(host):
-            raise InvalidRequest(f"the {what} has no valid host name")
         host = host.lower()
+        _check_name(host, what)
     if not port:
         return host, default_port
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
@@ -197,7 +216,59 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def _check_name(host: str, what: str) -> None:
+    """A name that DNS can hold (RFC 1035 §2.3.4) or an IPv4 address in its one unambiguous form (RFC 3986 §3.2.2).
+
+    What ends in a number is an address, never a name (WHATWG URL, "ends in a number"). The C library would read
+    1.2.3 as 1.2.0.3, 0x7f.1 as 127.0.0.1 and 010.0.0.1 as 8.0.0.1, so another host than a reader may expect.
+    """
+    labels = host.removesuffix(".").split(".")
+    if not _IN_HOST_NAME.issuperset(host) or not all(0 < len(label) <= 63 for label in labels):
+        raise InvalidRequest(f"the {what} has no valid host name")
+    last = labels[-1]
+    is_number = last.isdigit() or (last.startswith("0x") and _HEX_DIGITS.issuperset(last[2:]))
+    if is_number and (host.endswith(".") or len(labels) != 4 or not all(map(_is_octet, labels))):
+        raise InvalidRequest(
+            f"the {what} has a host that ends in a number and is no IPv4 address: "
+            "expected four decimal numbers from 0 to 255, without leading zeros"
+        )
+
+
+def _is_octet(text: str) -> bool:
+    return text.isdigit() and len(text) <= 3 and int(text) < 256 and (text[0] != "0" or text == "0")
+
+
+def _is_ipv6(text: str) -> bool:
+    """RFC 3986 §3.2.2: eight groups of up to four digits, the last two perhaps as an IPv4 address, `::` once."""
+    before, double, after = text.partition("::")
+    groups = [*(before.split(":") if before else ()), *(after.split(":") if after else ())]
+    if groups and "." in groups[-1] and (after or not double):
+        if not all(map(_is_octet, octets := groups.pop().split("."))) or len(octets) != 4:
+            return False
+        groups += ["0", "0"]
+    if not all(0 < len(group) <= 4 and _HEX_DIGITS.issuperset(group) for group in groups):
+        return False
+    return len(groups) < 8 if double else len(groups) == 8
+
+
+def _bracketed(host: str) -> str:
+    """As it stands in an authority: an IPv6 address in brackets and without its zone."""
+    return f"[{host.partition('%')[0]}]" if ":" in host else host
+
+
 def _idna(host: str, what: str) -> str:
+    """The ASCII form, by IDNA 2003 (RFC 3490), which is what Python has.
+
+    IDNA 2008 and browsers encode four characters that IDNA 2003 replaces or removes (UTS 46 §2.3), so a name with one
+    of them belongs to another owner there. It is refused.
+    """
+    import unicodedata
+
+    if not _DEVIATIONS.isdisjoint(unicodedata.normalize("NFKC", host.lower()) + unicodedata.normalize("NFKC", host)):
+        raise InvalidRequest(
+            f"the {what} has a host name with a character that IDNA 2003 and 2008 encode differently "
+            "(sharp s, final sigma, zero-width joiner or non-joiner); give the name in its xn-- form"
+        )
     try:
         return host.encode("idna").decode("ascii")
     except UnicodeError:

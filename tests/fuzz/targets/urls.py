@@ -95,7 +95,7 @@ SEEDS: Final = (
 
 _TRUE_PARTS: Final = re.compile(r"/[!$&-;=?-\[\]_a-z~%#-]*", re.IGNORECASE)
 _PLAIN: Final = re.compile(
-    r"https?://(?:[A-Za-z0-9:@]*@)?[a-z0-9][a-z0-9.-]*(?::([0-9]{1,5}))?(?:/[a-z0-9/?=]*)?", re.ASCII
+    r"https?://(?:[A-Za-z0-9:@]*@)?([a-z0-9][a-z0-9.-]*)(?::([0-9]{1,5}))?(?:/[a-z0-9/?=]*)?", re.ASCII
 )
 _NAMES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -136,7 +136,8 @@ def _check_url(text: str) -> Url | None:
     except InvalidRequest as error:
         _check_refusal(error, text)
         plain = _PLAIN.fullmatch(text)
-        assert plain is None or not 0 < int(plain[1] or 80) < 65536, "a plain URL was refused"
+        if plain is not None and 0 < int(plain[2] or 80) < 65536:
+            assert not _is_host(plain[1]), "a plain URL was refused"
         return None
     assert url.scheme in ("http", "https", "unix"), "another scheme"
     assert _TRUE_PARTS.fullmatch(url.target) and "#" not in url.target, "a target that cannot be sent as it is"
@@ -147,11 +148,24 @@ def _check_url(text: str) -> Url | None:
     if url.scheme != "unix":
         name = url.host.partition("%")[0]
         assert name and url.host.isascii() and name == name.lower() and 0 < url.port < 65536, "no place to connect to"
+        assert _is_host(name), "neither a name nor an address"
+        assert not set(text) & set("\xdf\u1e9e\u03c2\u200c\u200d") & set(text.split("/")[2]), "another owner's name"
         assert not set(url.host) & set(' /?#@\\"<>^`{|}'), "a host that could be another's"
         _compare(text, url)
     else:
         assert url.socket_path.startswith("/") and "\x00" not in url.socket_path
     return url
+
+
+def _is_host(host: str) -> bool:
+    """An address as `ipaddress` has it, or a name that DNS can hold and that does not end in a number."""
+    try:
+        ipaddress.ip_address(host)
+        return True
+    except ValueError:
+        labels = host.removesuffix(".").split(".")
+        number = re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1])
+        return ":" not in host and number is None and all(0 < len(label) < 64 for label in labels)
 
 
 def _check_shown(url: Url) -> None:
@@ -161,7 +175,7 @@ def _check_shown(url: Url) -> None:
         if not url.shown.endswith("…"):
             assert urls.parse_url(url.shown) == url._replace(target=path), "what is shown cannot be typed"
         return
-    assert url.shown == f"{url.scheme}://{url.authority}{path}", "more is shown than a place"
+    assert url.shown == f"{url.scheme}://{url.place}{path}", "more is shown than a place"
     assert not url.authorization or url.authorization not in f"{url.shown}{url!r}", "credentials are shown"
     for authority in (url.authority, url.host_and_port):
         assert not set(authority) & set(" @%/?#\\"), "an authority that cannot be sent"
