@@ -8,6 +8,7 @@ import ssl
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -284,15 +285,25 @@ class TestBrokenHandshakes:
         assert closed.error is not None and closed.retry_in is not None
 
 
-def test_the_dot_at_the_end_of_a_name_is_for_the_resolver_only(serve: Serve, authority: Authority) -> None:
+def test_the_dot_at_the_end_of_a_name_is_for_the_resolver_only(
+    serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RFC 6066 §3 sends the name without it, certificates and virtual hosts are named without it."""
     names: list[str | None] = []
+    asked: list[object] = []
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *more: Any, **named: Any) -> Any:
+        asked.append(host)
+        return resolve("127.0.0.1", *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     context = authority.server()
     context.sni_callback = lambda sock, name, context: names.append(name)
     server = serve([tls(context), request, send(OPEN + b"data: x\n\n"), stall])
     with source(f"https://localhost.:{server.port}/", tls=authority.file) as listening:
         assert event(listening).data == "x"
-    assert names == ["localhost"]
+    assert names == ["localhost"] and set(asked) == {"localhost."}
     assert server.asked[0].get("Host") == f"localhost:{server.port}"
 
 
