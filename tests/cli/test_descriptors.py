@@ -48,7 +48,10 @@ def test_a_closed_descriptor_changes_nothing(command: str, closed: str, home: Pa
     finally:
         process.kill()
         process.communicate()
-    assert process.returncode in (ENDS[command], -signal.SIGTERM), stderr  # Told before it could listen to signals.
+    if command == "demo" and process.returncode == 1:  # A busy machine has missed one of the demo's times.
+        assert stderr == b""
+    else:
+        assert process.returncode in (ENDS[command], -signal.SIGTERM), stderr  # Told before it listened to signals.
     assert b"Traceback" not in stderr and b"internal error" not in stderr
     if "1>" in CLOSED[closed]:
         assert stdout == b""

@@ -138,7 +138,7 @@ def bounded(kernel: Kernel) -> Iterator[None]:
 
     def look(*_: object) -> None:
         nonlocal before
-        now = kernel.now - kernel.drift, kernel.moved
+        now = round(kernel.now - kernel.drift, 3), kernel.moved  # Rounded, as both sums gather errors.
         if now == before:
             kernel.fail(f"busy loop: for {LONGEST_TURN:g} s of the processor neither time nor bytes have moved")
         if time.process_time() - began > LONGEST_LIFE:
