@@ -64,11 +64,19 @@ class BusyError(WireRawSSEError, RuntimeError):
 
 
 class CredentialsError(WireRawSSEError, RuntimeError):
-    """A callable for headers or a token raised or returned something unusable. Its text is not repeated here."""
+    """A callable for headers or a token raised or returned something unusable.
+
+    The text of another exception is not repeated here, since it may hold a secret. A callable that raises
+    `CredentialsError` itself chooses the text, which is then shown and logged as it is.
+    """
 
 
 class TrustError(WireRawSSEError, OSError):
-    """The CA file given as `tls=` cannot be read or holds no certificate."""
+    """A CA file, a client certificate or its key cannot be used; or (then for good) this Python has no `ssl` module."""
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
 
 
 class DeadlineError(WireRawSSEError, TimeoutError):

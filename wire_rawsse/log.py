@@ -24,6 +24,17 @@ def warn(text: str) -> None:
         pass
 
 
+_said: set[str] = set()
+_MOST_SAID = 256
+
+
+def warn_once(text: str) -> None:
+    """`warn`, unless this process has said the same before. At most 256 different texts are said."""
+    if text not in _said and len(_said) < _MOST_SAID:
+        _said.add(text)
+        warn(text)
+
+
 def tell(text: str) -> None:
     """Something went as it should: said only where the program has loaded `logging` for itself."""
     if "logging" in sys.modules:

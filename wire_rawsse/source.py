@@ -22,7 +22,7 @@ from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream import Plan, Sink, one_stream
-from wire_rawsse.transport.trust import Trust, check_trust
+from wire_rawsse.transport.trust import ClientCertificate, Trust, check_client_cert, check_trust
 from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
 
 
@@ -179,6 +179,7 @@ def make_plan(
     keepalive: Keepalive,
     backoff: Backoff,
     tls: Trust,
+    client_cert: ClientCertificate = None,
 ) -> Plan:
     """Check what a caller gave, before anything is opened. Raises `InvalidRequest`."""
     fixed: HeaderSource = headers
@@ -202,6 +203,7 @@ def make_plan(
         keepalive=keepalive,
         backoff=backoff,
         trust=tls,
+        client_cert=check_client_cert(client_cert, tls),
     )
 
 
@@ -266,6 +268,8 @@ class EventSource:
     method, body:    for servers that want a POST; `body` in bytes.
     last_event_id:   where to resume; kept up to date by the stream's own ids.
     tls:             None for the default roots, an `ssl.SSLContext`, or the path of a CA file that is trusted instead.
+    client_cert:     a client certificate: the path of a PEM file with its key, or the paths (certificate, key).
+                     An `SSLContext` of your own must hold it itself. No other origin of a redirect sees it.
     max_event_bytes: the largest event; a larger one ends the source for good.
     persistent:      retry what would end the source for good, a 204 too, after `backoff.maximum` seconds.
 
@@ -288,6 +292,7 @@ class EventSource:
         keepalive: Keepalive = Keepalive(),
         backoff: Backoff = Backoff(),
         tls: Trust = None,
+        client_cert: ClientCertificate = None,
         max_event_bytes: int = 1 << 20,
         persistent: bool = False,
     ) -> None:
@@ -301,6 +306,7 @@ class EventSource:
             keepalive=keepalive,
             backoff=backoff,
             tls=tls,
+            client_cert=client_cert,
         )
         self._sink = sink = EventSink(last_event_id, max_event_bytes)
         self._loop = Loop()

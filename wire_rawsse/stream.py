@@ -49,7 +49,7 @@ from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.connection import Connection
 from wire_rawsse.transport.dial import dial, unix_address
 from wire_rawsse.transport.tls import secure
-from wire_rawsse.transport.trust import Trust, context_for
+from wire_rawsse.transport.trust import ClientFiles, Trust, context_for
 from wire_rawsse.waits import SIGNAL, Address, Coroutine, Wait, World
 
 MOST_REDIRECTS: Final = 10
@@ -67,6 +67,7 @@ class Plan(NamedTuple):
     keepalive: Keepalive = Keepalive()
     backoff: Backoff = Backoff()
     trust: Trust = None
+    client_cert: ClientFiles | None = None
     environ: Mapping[str, str] = os.environ
 
     def __repr__(self) -> str:
@@ -153,7 +154,7 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
 
 def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Connection]:
     url = hop.url
-    context = context_for(plan.trust) if url.scheme == "https" else None
+    context = context_for(plan.trust, plan.client_cert if hop.credentials else None) if url.scheme == "https" else None
     first = proxy.url if proxy else url
     place = f"{hop.place} through the proxy {proxy}" if proxy else hop.place
     budget = Budget(world.now(), plan.timeouts.connect, place)

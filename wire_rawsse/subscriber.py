@@ -15,7 +15,7 @@ from wire_rawsse.protocol.request import Headers
 from wire_rawsse.source import make_plan
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.streams import Streams
-from wire_rawsse.transport.trust import Trust
+from wire_rawsse.transport.trust import ClientCertificate, Trust, check_client_cert, check_trust
 from wire_rawsse.wake import WakeChannel
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class StreamSubscriber:
         keepalive: Keepalive = Keepalive(),
         backoff: Backoff = Backoff(),
         tls: Trust = None,
+        client_cert: ClientCertificate = None,
         max_event_bytes: int = 1 << 20,
     ) -> None:
         self._prepare()
@@ -64,6 +65,7 @@ class StreamSubscriber:
             keepalive=keepalive,
             backoff=backoff,
             tls=tls,
+            client_cert=client_cert,
         )
         self._streams.add(plan, last_event_id=last_event_id)
 
@@ -80,6 +82,7 @@ class StreamSubscriber:
         keepalive: Keepalive = Keepalive(),
         backoff: Backoff = Backoff(),
         tls: Trust = None,
+        client_cert: ClientCertificate = None,
     ) -> StreamSubscriber:
         """Every endpoint in wire's relay.json, followed while it changes; its state in wire's stream_state.json.
 
@@ -88,10 +91,16 @@ class StreamSubscriber:
         """
         from wire_rawsse.wire.follow import Follower
 
+        check_trust(tls)
         subscriber = cls.__new__(cls)
         subscriber._prepare()
         subscriber._loop.chore = subscriber._follower = Follower(
-            subscriber._streams, timeouts=timeouts, keepalive=keepalive, backoff=backoff, trust=tls
+            subscriber._streams,
+            timeouts=timeouts,
+            keepalive=keepalive,
+            backoff=backoff,
+            trust=tls,
+            client_cert=check_client_cert(client_cert, tls),
         )
         return subscriber
 

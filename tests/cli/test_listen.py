@@ -33,6 +33,7 @@ def stream_of(relay: RelayProcess, slot: Slot) -> str:
 def token_file(slot: Slot, tmp_path: Path) -> str:
     path = tmp_path / "token"
     path.write_text(slot.slot_token + "\n")
+    path.chmod(0o600)
     return str(path)
 
 
@@ -289,6 +290,7 @@ def test_what_ends_it_for_good_is_one_line(
 ) -> None:
     token = tmp_path / "token"
     token.write_text(SECRET)
+    token.chmod(0o600)
     server = serve([request, send(response), stall])
     done = run("listen", "--token-file", str(token), "--max-event-bytes", "2000", server.url, home=home)
     assert done.returncode == 1 and done.stdout == ""

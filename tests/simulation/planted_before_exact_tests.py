@@ -221,8 +221,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.trust:context_for",
-                "    if known is None or known[0] != version:\n",
-                "    if known is None:\n",
+                "    if known.young or found != known.stamps:\n",
+                "    if False:\n",
             )
         ],
         STRANGER,

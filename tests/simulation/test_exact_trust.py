@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -10,12 +11,13 @@ from tests.simulation.single import HTTPS, Single
 from tests.simulation.tls import SIGNED_BY, MemoryContext
 from wire_rawsse.errors import CertificateError
 from wire_rawsse.transport import trust
+from wire_rawsse.transport.certificates import Place
 
 
-def build(path: object) -> MemoryContext:
-    """A context out of a CA file, whose content is the name of the one that it trusts."""
-    assert isinstance(path, str)
-    return MemoryContext(issuer=Path(path).read_bytes())
+def build(setting: trust.Setting, places: Sequence[Place]) -> tuple[MemoryContext, int, frozenset[str]]:
+    """A context made from a CA file whose content is the name of the issuer that it trusts."""
+    content = Path(places[0].path).read_bytes()
+    return MemoryContext(issuer=content), hash(content), frozenset()
 
 
 def test_a_ca_file_that_was_replaced_is_trusted_at_the_next_attempt() -> None:

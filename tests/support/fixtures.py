@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import pytest
 from tests.support.server import Script, Server
 from tests.support.trust import Authority
 from wire_rawsse.transport import trust
+from wire_rawsse.transport.certificates import Place
 
 
 class Serve(Protocol):
@@ -60,9 +61,9 @@ def contexts_built(fresh_contexts: None, monkeypatch: pytest.MonkeyPatch) -> lis
     built: list[object] = []
     build = trust._build
 
-    def counting(trust: object) -> ssl.SSLContext:
-        built.append(trust)
-        return build(trust)
+    def counting(setting: trust.Setting, places: Sequence[Place]) -> tuple[ssl.SSLContext, int, frozenset[str]]:
+        built.append(setting)
+        return build(setting, places)
 
     monkeypatch.setattr(trust, "_build", counting)
     return built

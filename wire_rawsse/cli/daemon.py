@@ -97,10 +97,10 @@ def run(arguments: list[str]) -> int:
     options = parser().parse(arguments)
     words = split(options.command)
     timeouts = options_of.timeouts(options)
-    trust = given.ca_file(options.cacert)
     logs.route(_tell)
+    trust = given.tls(options)
     with Signals() as signals:
-        attention = attend(StreamSubscriber.from_wire(timeouts=timeouts, tls=trust))
+        attention = attend(StreamSubscriber.from_wire(timeouts=timeouts, **trust))
         child = Child(words, options.exec_timeout)
         try:
             _Daemon(child, attention, signals, options).run()

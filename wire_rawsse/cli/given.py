@@ -3,22 +3,24 @@
 A command line is no place for a secret: every user of the machine can read it, and shells write it down. So a token has
 no option of its own, a header that is a credential by its name is refused there, and so is a URL with a password.
 
-Nothing in here quotes what it has read. Every failure is wrong usage, told in one line, before anything is opened.
+Nothing in here quotes what it has read. At the start every failure is wrong usage, told in one line, before anything
+is opened; at a reconnect it is a `CredentialsError` with the same text, and is retried.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
+from argparse import Namespace
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypedDict, TypeVar
 
 from wire_rawsse.cli.ending import USAGE, Failure
-from wire_rawsse.errors import InvalidRequest, TrustError
+from wire_rawsse.errors import CredentialsError, InvalidRequest, TrustError
+from wire_rawsse.foreign import File, exposed, read_file, reason, shown
+from wire_rawsse.log import warn_once
 from wire_rawsse.protocol.request import check_headers
 from wire_rawsse.protocol.url import Url, parse_url
-from wire_rawsse.wire.files import shown
 
 _LARGEST_TOKEN: Final = 64 * 1024
 _LARGEST_HEADERS: Final = 256 * 1024
@@ -26,7 +28,11 @@ _LARGEST_BODY: Final = 64 * 1024 * 1024
 
 _CREDENTIAL: Final = re.compile(r"auth(?!ors?\b)|cookie|token|secret|passw|credential|api-?key", re.IGNORECASE)
 
+PIPE_WAIT: Final = 10.0
+"""Seconds in which a pipe given as a file must end."""
+
 HeaderPairs = list[tuple[str, str]]
+T = TypeVar("T")
 
 
 def url(text: str) -> Url:
@@ -45,9 +51,10 @@ def url(text: str) -> Url:
 
 
 def token(file: str | None, variable: str | None) -> str | Callable[[], str] | None:
-    """The bearer token from a file or a variable of the environment.
+    """The bearer token from a file or from an environment variable.
 
-    From a regular file it is a callable that reads it anew at each connect, so that a rotated token is used.
+    For a regular file the result is a callable that reads it at each connect, so that a rotated token is used. It
+    raises `CredentialsError` with the option, the path and the reason.
     """
     if variable is not None:
         value = os.environ.get(variable, "")
@@ -57,15 +64,17 @@ def token(file: str | None, variable: str | None) -> str | Callable[[], str] | N
         return _checked_token(value, "--token-env")
     if file is None:
         return None
-    path = file
-    found = _checked_token(_text(path, _LARGEST_TOKEN, "--token-file"), "--token-file")
-    if not _is_regular(path):
-        return found
-    return lambda: _text(path, _LARGEST_TOKEN, "--token-file")
+    source = _Secret(
+        "--token-file", file, _LARGEST_TOKEN, lambda text: _checked_token(text, "--token-file", f" in {shown(file)}")
+    )
+    return source.again if source.is_regular else source.first
 
 
-def headers(arguments: list[str], file: str | None) -> HeaderPairs:
-    """The fields of each `--header` and of each line of the `--headers-file`; the file's come last."""
+def headers(arguments: list[str], file: str | None) -> HeaderPairs | Callable[[], HeaderPairs]:
+    """The fields of each `--header` and of each line of the `--headers-file`; the file's come last.
+
+    A regular file is read at each connect, as the token file is.
+    """
     pairs: HeaderPairs = []
     for argument in arguments:
         name, colon, value = argument.partition(":")
@@ -81,55 +90,100 @@ def headers(arguments: list[str], file: str | None) -> HeaderPairs:
             raise Failure("--header: expected NAME:VALUE, got no colon", USAGE)
         pairs.append((name, value.strip(" \t")))
         _check(pairs[-1:], "--header")
-    if file is not None:
-        for number, line in enumerate(_text(file, _LARGEST_HEADERS, "--headers-file").split("\n"), 1):
-            line = line.removesuffix("\r")
-            if not line.strip() or line.startswith("#"):
-                continue
-            where = f"--headers-file, line {number}"
-            name, colon, value = line.partition(":")
-            if not colon:
-                raise Failure(f"{where}: expected NAME: VALUE, got no colon", USAGE)
-            pairs.append((name, value.strip(" \t")))
-            _check(pairs[-1:], where)
+    if file is None:
+        return pairs
+    source = _Secret("--headers-file", file, _LARGEST_HEADERS, lambda text: _fields(text, shown(file)))
+    return (lambda: pairs + source.again()) if source.is_regular else pairs + source.first
+
+
+def _fields(text: str, path: str) -> HeaderPairs:
+    pairs: HeaderPairs = []
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removesuffix("\r")
+        if not line.strip() or line.startswith("#"):
+            continue
+        where = f"--headers-file, line {number}"
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise Failure(f"{where}: expected NAME: VALUE, got no colon, in {path}", USAGE)
+        pairs.append((name, value.strip(" \t")))
+        _check(pairs[-1:], where, f", in {path}")
     return pairs
+
+
+class _Secret(Generic[T]):
+    """A file that an option names and that holds a secret. It is read when this is made; raises `Failure`."""
+
+    def __init__(self, option: str, path: str, limit: int, parse: Callable[[str], T]) -> None:
+        self._option = option
+        self._path = path
+        self._limit = limit
+        self._parse = parse
+        file = _read(path, limit, option, wait=PIPE_WAIT)
+        self.is_regular = file.is_regular
+        self.first = parse(_decoded(file.content, path, option))
+        warning = exposed(path, file.mode)
+        if warning:
+            warn_once(f"{option}: {warning}")
+
+    def again(self) -> T:
+        """What the file holds now. Raises `CredentialsError`; never waits for a pipe that is there instead."""
+        try:
+            return self._parse(_decoded(_read(self._path, self._limit, self._option).content, self._path, self._option))
+        except Failure as failure:
+            text = failure.text
+        raise CredentialsError(text)
 
 
 def body(file: str | None) -> bytes | None:
     """The bytes of the `--data-file`."""
-    return None if file is None else _content(file, _LARGEST_BODY, "--data-file")
+    return None if file is None else _read(file, _LARGEST_BODY, "--data-file", wait=PIPE_WAIT).content
 
 
-def ca_file(path: str | None) -> str | None:
-    """`path`, once the certificates in it have been loaded. They are looked at again at each connect."""
-    if path is not None:
-        from wire_rawsse.transport.trust import context_for
+class Tls(TypedDict):
+    """Two arguments of `EventSource` and of `StreamSubscriber.from_wire`."""
+
+    tls: str | None
+    client_cert: tuple[str, str] | None
+
+
+def tls(options: Namespace) -> Tls:
+    """`--cacert`, `--cert` and `--key`, once all of them have been loaded. They are looked at again at each connect."""
+    if options.key is not None and options.cert is None:
+        raise Failure("--key: expected together with --cert", USAGE)
+    pair = None if options.cert is None else (options.cert, options.key or options.cert)
+    if options.cacert is not None or pair is not None:
+        from wire_rawsse.transport.trust import check_client_cert, context_for
 
         try:
-            context_for(path)
+            context_for(options.cacert, check_client_cert(pair, options.cacert))
         except TrustError as error:
-            raise Failure(f"--cacert: {error}", USAGE) from None
-    return path
+            text = str(error)
+        else:
+            return {"tls": options.cacert, "client_cert": pair}
+        option = "--cacert" if pair is None or text.startswith("the CA file") else "--cert"
+        raise Failure(f"{'--key' if options.key and text.startswith('the key') else option}: {text}", USAGE)
+    return {"tls": None, "client_cert": None}
 
 
-def _checked_token(text: str, option: str) -> str:
+def _checked_token(text: str, option: str, where: str = "") -> str:
     text = text.removesuffix("\n").removesuffix("\r")
     if not text or not all("!" <= character <= "~" for character in text):
         raise Failure(
-            f"{option}: expected one token of visible ASCII characters (RFC 6750), "
+            f"{option}: expected one token of visible ASCII characters (RFC 6750){where}, "
             + ("got nothing" if not text else "got a space, a line end or another character inside it"),
             USAGE,
         )
     return text
 
 
-def _check(pairs: HeaderPairs, where: str) -> None:
+def _check(pairs: HeaderPairs, where: str, path: str = "") -> None:
     try:
         check_headers(pairs)
     except InvalidRequest as error:
         # The error counts from the first of the pairs it was given, which is no number that the user knows.
         raise Failure(
-            f"{where}: {str(error).replace('header 1 has a name', 'expected NAME:VALUE with a name')}", USAGE
+            f"{where}: {str(error).replace('header 1 has a name', 'expected NAME:VALUE with a name')}{path}", USAGE
         ) from None
 
 
@@ -138,28 +192,17 @@ def _name(name: str) -> str:
     return name if re.fullmatch("[A-Za-z-]{1,40}", name) else "that header"
 
 
-def _text(path: str, limit: int, option: str) -> str:
+def _decoded(content: bytes, path: str, option: str) -> str:
     try:
-        return _content(path, limit, option).decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Failure(f"{option}: expected UTF-8 text in {shown(path)}, got something else", USAGE) from None
 
 
-def _content(path: str, limit: int, option: str) -> bytes:
-    """What the file holds. It may be a pipe, as in `--token-file <(pass show relay)`."""
+def _read(path: str, limit: int, option: str, *, wait: float = 0.0) -> File:
+    """The file; with `wait` it may be a pipe, as in `--token-file <(pass show relay)`."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no path may have one of its characters"
-        raise Failure(f"{option}: expected a file that can be read, {shown(path)} cannot: {reason}", USAGE) from None
-    if len(content) > limit:
-        raise Failure(f"{option}: expected at most {limit} bytes in {shown(path)}, found more", USAGE)
-    return content
-
-
-def _is_regular(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
+        return read_file(path, limit, wait=wait)
+    except OSError as error:
+        why = reason(error)
+    raise Failure(f"{option}: expected a file that can be read, {shown(path)} cannot: {why}", USAGE)

@@ -55,14 +55,20 @@ def parser() -> Parser:
     options.add_argument(
         "--max-event-bytes", metavar="N", type=whole, default=1 << 20, help="the largest event (default %(default)d)"
     )
+    options.add_argument(
+        "--persistent", action="store_true", help="retry what would end the stream for good, a 204 too; slowly"
+    )
     options.add_argument("--last-event-id", metavar="ID", default="", help="where to resume")
     secrets = options.add_argument_group("what is sent", "Secrets come from files or the environment, never from here.")
     secrets.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help="a field without a secret")
     secrets.add_argument(
-        "--headers-file", metavar="FILE", type=path, help="a field a line, NAME: VALUE; # begins a comment"
+        "--headers-file",
+        metavar="FILE",
+        type=path,
+        help="one field per line, NAME: VALUE, read at each connect; # begins a comment",
     )
     token = secrets.add_mutually_exclusive_group()
-    token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token; read anew at each connect")
+    token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token; read at each connect")
     token.add_argument("--token-env", metavar="NAME", help="the variable that holds the bearer token")
     secrets.add_argument("--method", metavar="METHOD", help="default GET, or POST with --data-file")
     secrets.add_argument("--data-file", metavar="FILE", type=path, help="the body of the request")
@@ -74,9 +80,8 @@ def run(arguments: list[str]) -> int:
     options = parser().parse(arguments)
     if options.all and not options.json:
         raise Failure("--all: expected together with --json; see: wire-rawsse listen --help", USAGE)
-    source = _source(options)
     line = None
-    if stdio.is_terminal(sys.stderr):
+    if stdio.can_move(sys.stderr):
         line = QuietLine(min(_LONG_SILENCE, options.read_timeout / 4))
         before_the_end(line.erase)
 
@@ -86,6 +91,7 @@ def run(arguments: list[str]) -> int:
         stdio.say("listen", text)
 
     logs.route(None if options.json else tell)
+    source = _source(options)
     show = _json(options.all) if options.json else _human(tell)
     with source:
         try:
@@ -98,7 +104,7 @@ def run(arguments: list[str]) -> int:
 
 def _source(options: Namespace) -> EventSource:
     """Everything that can be wrong with what was given is told here, before a byte is sent."""
-    url = given.url(options.url)
+    given.url(options.url)
     if not can_carry(options.last_event_id):
         raise Failure("--last-event-id: expected an id without control characters and outer spaces", USAGE)
     body = given.body(options.data_file)
@@ -111,8 +117,9 @@ def _source(options: Namespace) -> EventSource:
             bearer_token=given.token(options.token_file, options.token_env),
             last_event_id=options.last_event_id,
             timeouts=timeouts(options),
-            tls=given.ca_file(options.cacert) if url.scheme == "https" else None,
+            **given.tls(options),
             max_event_bytes=options.max_event_bytes,
+            persistent=options.persistent,
         )
     except InvalidRequest as error:
         raise Failure(str(error), USAGE) from None

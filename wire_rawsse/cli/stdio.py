@@ -11,6 +11,7 @@ dropped. A daemon that waits for its log to be read would be wedged.
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import sys
@@ -22,8 +23,15 @@ from wire_rawsse.cli.ending import OUTPUT_FAILED, Failure
 _ORNAMENTS: Final = str.maketrans(
     {"…": "...", "–": "-", "·": "-", "→": "->", "µ": "u", "─": "-", "█": "#", "×": "x", "≤": "<=", "✓": "ok"}
 )
-_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-_IN_TEXT: Final = {code: shown for code, shown in _CONTROLS.items() if code not in (0x09, 0x0A)}
+_COMMANDS: Final = (
+    *(range(0x20), range(0x7F, 0xA0)),  # C0, DEL and C1 (ECMA-48).
+    *(range(0x61C, 0x61D), range(0x200E, 0x2010), range(0x202A, 0x202F), range(0x2066, 0x206A)),  # UAX #9 §2.
+    range(0x2028, 0x202A),  # Line and paragraph separator.
+    # Invisible: format characters, deprecated or not, annotation marks, tags. Joiners, which scripts need, are kept.
+    *(range(0x180E, 0x180F), range(0x2060, 0x2066), range(0x206A, 0x2070), range(0xFEFF, 0xFF00)),
+    *(range(0xFFF9, 0xFFFC), range(0xE0000, 0xE0080)),
+)
+"""Characters that move a cursor, colour, reorder or hide text on a terminal."""
 
 
 class OutputClosed(Exception):
@@ -80,13 +88,19 @@ def whisper(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """`text` without anything that could end the line or command a terminal."""
-    return text.translate(_CONTROLS)
+    """`text` with an escape in the place of each character that could end the line or command a terminal."""
+    return text if text.isascii() and text.isprintable() else text.translate(_escapes())
 
 
 def harmless(text: str) -> str:
-    """`text` without what could command a terminal; its lines and tabs stay."""
-    return text.translate(_IN_TEXT)
+    """The same, but lines and tabs stay."""
+    return text.translate(_escapes(kept="\t\n"))
+
+
+@functools.cache
+def _escapes(kept: str = "") -> dict[int, str]:
+    codes = [code for part in _COMMANDS for code in part if chr(code) not in kept]
+    return {code: f"\\x{code:02x}" if code < 256 else ascii(chr(code))[1:-1] for code in codes}
 
 
 def plain(text: str, stream: TextIO | None) -> str:
@@ -100,13 +114,18 @@ def plain(text: str, stream: TextIO | None) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether `stream` is a terminal that understands more than lines."""
-    if sys.platform != "win32" and os.environ.get("TERM", "") in ("", "dumb"):
-        return False
+    """Whether `stream` is a terminal. If so, what a peer sent must be cleaned first, whatever TERM says."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # Closed.
         return False
+
+
+def can_move(stream: TextIO | None) -> bool:
+    """Whether `stream` is a terminal that says (TERM) that it understands more than lines."""
+    if sys.platform != "win32" and os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    return is_terminal(stream)
 
 
 def has_colours(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> bool:
@@ -115,7 +134,7 @@ def has_colours(stream: TextIO | None, environ: Mapping[str, str] = os.environ) 
         return False
     if sys.platform == "win32" and not environ.get("WT_SESSION"):
         return False  # An old console would show the escape sequences themselves.
-    return is_terminal(stream)
+    return can_move(stream)
 
 
 def _put(stream: TextIO, data: bytes, *, wait: bool) -> None:

@@ -103,7 +103,8 @@ def ask_headers(source: HeaderSource) -> HeaderList:
     """The caller's fields as of now: `source` may be a callable, asked at each connect.
 
     Raises `CredentialsError` where the callable raises or returns what cannot be sent (its text may hold a secret, so
-    it stays in `__cause__`); `InvalidRequest` where the values were given directly.
+    it stays in `__cause__`); `InvalidRequest` where the values were given directly. A `CredentialsError` that the
+    callable itself raises passes through with its own text.
     """
     if source is None:
         return []
@@ -111,6 +112,8 @@ def ask_headers(source: HeaderSource) -> HeaderList:
         return check_headers(source)
     try:
         return check_headers(source())
+    except CredentialsError:
+        raise
     except InvalidRequest as error:
         raise CredentialsError(f"the callable given as headers returned something unusable: {error}") from None
     except Exception as error:
@@ -128,6 +131,8 @@ def ask_bearer(source: str | Callable[[], str] | None) -> HeaderList:
         return [(b"Authorization", b"Bearer " + _check_token(source))]
     try:
         return [(b"Authorization", b"Bearer " + _check_token(source()))]
+    except CredentialsError:
+        raise
     except InvalidRequest as error:
         raise CredentialsError(f"the callable given as bearer_token returned something unusable: {error}") from None
     except Exception as error:

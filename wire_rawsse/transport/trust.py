@@ -1,26 +1,35 @@
-"""What a TLS connection trusts: contexts made from the default roots, a CA file or the caller's own `SSLContext`.
+"""What a TLS connection trusts and shows: contexts made from the default roots, a CA file, and a client certificate.
 
 `ssl` and `certifi` are loaded by the first https connection and by nothing before: a daemon on a local relay never pays
-for them. Building trust costs tens of milliseconds and megabytes, so a context is made once for each trust setting and
-kept, over reconnects and over subscribers.
+for them. Building trust costs tens of milliseconds and megabytes, so a context is made once for each setting and kept,
+over reconnects and over subscribers, until one of its files changes.
 
-Trusted are, by default, the roots that certifi brings and those of the system, as the original client has it: the first
-for systems that have none, the second for a company's own. Either may fail as long as the other holds. They are nearly
-the same, and together weigh little more than one of them.
+Trusted by default are the roots that certifi brings and those of the system, as the original client has it: the first
+for systems that have none, the second for a company's own. Either may fail as long as the other holds.
+
+Every file is read by `wire_rawsse.foreign` and handed to OpenSSL as data, the folder of hashed certificates included:
+OpenSSL itself would open whatever is at a path, in the middle of a handshake too, and block on a FIFO.
+
+At each connect the files are looked at with stat(2). A change is followed by reading them, and only another content by
+a new context. What can no longer be read does not replace what works: the default roots and a client certificate stay
+in use while their files are missing, cut short, or do not belong together. An explicit CA file must be readable.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import sys
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from wire_rawsse.errors import InvalidRequest, TrustError
+from wire_rawsse.log import warn_once
 
 if TYPE_CHECKING:
     import ssl
+
+    from wire_rawsse.transport.certificates import Place, Stamp
 
 
 class Unverified:
@@ -35,11 +44,41 @@ UNVERIFIED: Final = Unverified()
 Trust: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | Unverified | None"
 """None for the default roots, the path of a CA file (PEM) that is trusted instead, a context used as it is."""
 
-_FOR_WANT_OF_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+Path: TypeAlias = "str | os.PathLike[str]"
+ClientCertificate: TypeAlias = "Path | tuple[Path, Path] | None"
+"""The path of a PEM file with a certificate chain and its key, or one path for each."""
 
-_contexts: dict[object, tuple[object, ssl.SSLContext]] = {}
-"""By trust setting, with the version of its CA file. No lock: two threads that build the same context at the same time
-cost a little memory, whereas on CPython 3.14 a signal handler that raises can leave a lock held for ever."""
+
+class ClientFiles(NamedTuple):
+    """A client certificate (RFC 8446 §4.4.2): the PEM files of its chain and of its key, which may be the same."""
+
+    certificate: str
+    key: str
+
+
+class Setting(NamedTuple):
+    """What a context is made from. `trust` is None, `UNVERIFIED` or the path of a CA file."""
+
+    trust: str | Unverified | None
+    client: ClientFiles | None = None
+
+
+class _Kept(NamedTuple):
+    context: ssl.SSLContext
+    places: tuple[Place, ...]
+    """The files that it was made from."""
+    stamps: tuple[tuple[Stamp, ...], ...]
+    """What stat(2) said of each of them before it was read."""
+    young: bool
+    """A stamp was so fresh that another write may leave the same one."""
+    digest: int
+    gave: frozenset[str]
+    """The paths of those that gave a certificate."""
+
+
+_contexts: dict[Setting, _Kept] = {}
+"""No lock: two threads that build the same context at the same time cost a little memory, whereas on CPython 3.14 a
+signal handler that raises can leave a lock held for ever."""
 
 
 def check_trust(trust: Trust) -> None:
@@ -51,129 +90,122 @@ def check_trust(trust: Trust) -> None:
         raise InvalidRequest(f"tls must be None, an SSLContext or the path of a CA file, not {type(trust).__name__}")
 
 
-def context_for(trust: Trust) -> ssl.SSLContext:
-    """The context for a trust setting, kept between calls; a CA file that was replaced on disk is read again.
+def check_client_cert(client_cert: ClientCertificate, trust: Trust) -> ClientFiles | None:
+    """The files of a client certificate. Raises `InvalidRequest` for anything else, and beside an own `SSLContext`."""
+    if client_cert is None:
+        return None
+    pair = tuple(client_cert) if isinstance(client_cert, (tuple, list)) else (client_cert, client_cert)
+    if len(pair) != 2 or not all(isinstance(path, (str, bytes, os.PathLike)) and path for path in pair):
+        raise InvalidRequest(
+            "client_cert must be the path of a PEM file, or a pair of them (certificate, key), "
+            f"not {type(client_cert).__name__}"
+        )
+    if trust is not None and not isinstance(trust, (str, bytes, os.PathLike, Unverified)):
+        raise InvalidRequest("client_cert cannot be added to an SSLContext of your own: use its load_cert_chain()")
+    return ClientFiles(*map(os.fsdecode, pair))
 
-    Raises `TrustError` for a CA file that cannot be used, the environment's SSL_CERT_FILE included where it may hang.
+
+def context_for(trust: Trust, client: ClientFiles | None = None) -> ssl.SSLContext:
+    """The context for a trust setting and a client certificate, kept until one of its files has other content.
+
+    A context of the caller's own is returned as it is. Raises `TrustError` for files that cannot be used, and for good
+    where this Python has no `ssl` module.
     """
-    import ssl
-
+    try:
+        import ssl
+    except ImportError as error:
+        raise TrustError(
+            "https:// needs the ssl module, and this Python was built without it; use another Python, or http://",
+            permanent=True,
+        ) from error
     if isinstance(trust, ssl.SSLContext):
         return trust
-    key: object = trust if trust is None or isinstance(trust, Unverified) else os.fsdecode(trust)
-    version = _version_of(key) if isinstance(key, str) else None
-    known = _contexts.get(key)
-    if known is None or known[0] != version:
-        known = _contexts[key] = version, _build(key)
-    return known[1]
+    from wire_rawsse.transport import certificates
+
+    setting = Setting(trust if trust is None or isinstance(trust, Unverified) else os.fsdecode(trust), client)
+    known = _contexts.get(setting)
+    if known is None:
+        known = _contexts[setting] = _make(setting)
+        return known.context
+    found = certificates.stamps(known.places)
+    if known.young or found != known.stamps:
+        try:
+            known = _contexts[setting] = _renewed(setting, known, found)
+        except TrustError as error:
+            if _must_be_new(known, found):
+                raise
+            warn_once(f"{error}; what was loaded before stays in use until it can be read")
+    return known.context
 
 
-def _version_of(path: str) -> object:
-    try:
-        facts = os.stat(path)
-    except OSError as error:
-        raise TrustError(f"the CA file {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise TrustError("the CA file's path holds a character that no path may have") from error
-    if not stat.S_ISREG(facts.st_mode):
-        raise _no_file(f"the CA file {path}")
-    return facts.st_mtime_ns, facts.st_ino, facts.st_size
+def _make(setting: Setting) -> _Kept:
+    from wire_rawsse.transport.certificates import CA, CHAIN, KEY, Place, default_roots, stamps, young
+
+    places: tuple[Place, ...] = ()
+    if isinstance(setting.trust, str):
+        places = (Place(setting.trust, CA),)
+    elif setting.trust is None:
+        places = default_roots()
+    if setting.client is not None:
+        places += Place(setting.client.certificate, CHAIN), Place(setting.client.key, KEY)
+    # Looked at before they are read, so that no change can fall in between.
+    found = stamps(places)
+    fresh = young(found, time.time())
+    context, digest, gave = _build(setting, places)
+    return _Kept(context, places, found, fresh, digest, gave)
 
 
-def _no_file(what: str) -> TrustError:
-    """It would be read by the thread that attends every stream, and a pipe may never say anything."""
-    return TrustError(f"{what} cannot be used: expected a regular file, found something else")
+def _renewed(setting: Setting, known: _Kept, found: tuple[tuple[Stamp, ...], ...]) -> _Kept:
+    """The same context if the content is the same, otherwise another one. Raises `TrustError` if there is none."""
+    from wire_rawsse.foreign import shown
+    from wire_rawsse.transport.certificates import contents, young
+
+    fresh = young(found, time.time())
+    digest = 0
+    for place in known.places:
+        for content in contents(place):
+            digest = hash((digest, content.data))
+    if digest == known.digest:
+        return known._replace(stamps=found, young=fresh)
+    made = _make(setting)
+    for place in made.places if setting.trust is None else ():
+        if place.path in known.gave and place.path not in made.gave:
+            raise TrustError(f"{shown(place.path)} held certificates, and is now missing, empty or cut short")
+    return made
 
 
-def _build(trust: object) -> ssl.SSLContext:
+def _must_be_new(known: _Kept, found: tuple[tuple[Stamp, ...], ...]) -> bool:
+    """Whether an explicit CA file has changed: nothing else is trusted in its place then."""
+    from wire_rawsse.transport.certificates import CA
+
+    return any(
+        place.kind == CA and before != now for place, before, now in zip(known.places, known.stamps, found, strict=True)
+    )
+
+
+def _build(setting: Setting, places: Sequence[Place]) -> tuple[ssl.SSLContext, int, frozenset[str]]:
+    """A context, a digest of what it was made from, and the paths that gave certificates. Raises `TrustError`."""
     import ssl
+
+    from wire_rawsse.transport.certificates import CHAIN, KEY, contents, load_chain, load_roots
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # RFC 7301: say that we speak HTTP/1.1, or a server may choose HTTP/2.
     context.set_alpn_protocols(["http/1.1"])
-    if isinstance(trust, Unverified):
+    # RFC 9110 §4.3.4 and RFC 9525 §6.3: only subjectAltName identifies a server.
+    context.hostname_checks_common_name = False
+    if isinstance(setting.trust, Unverified):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif isinstance(trust, str):
-        try:
-            context.load_verify_locations(cafile=trust)
-        except (OSError, ValueError) as error:
-            detail = (
-                "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", "")
-            )
-            raise TrustError(f"the CA file {trust} cannot be used: {detail}") from error
-    else:
-        _load_default_roots(context)
-    return context
-
-
-def _load_default_roots(context: ssl.SSLContext) -> None:
-    _check_system_file()
-    try:
+    if setting.trust is None and sys.platform == "win32":
         context.load_default_certs()
-    except OSError:
-        pass  # Certifi's may do.
-    try:
-        _load_one_by_one(context, _certifi_file())
-    except (ImportError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in _FOR_WANT_OF_ROOM:
-            # It passes, and a context without these roots would be kept for ever.
-            raise TrustError(f"certifi's roots cannot be read: {error.strerror}") from error
-        # The system's own store may do.
-
-
-def _check_system_file() -> None:
-    """Raise where OpenSSL would wait for the system's roots. What is missing, empty or a folder is no file to it."""
-    import ssl
-
-    paths = ssl.get_default_verify_paths()
-    path = os.environ.get(paths.openssl_cafile_env, paths.openssl_cafile)
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path == os.devnull):
-        raise _no_file(f"the CA file {path} (of {paths.openssl_cafile_env})")
-
-
-def _load_one_by_one(context: ssl.SSLContext, path: str) -> None:
-    """Load a file of certificates so that OpenSSL drops each at once that the context has already.
-
-    A whole file is parsed before any of it is dropped, which leaves half a MiB of holes behind.
-    """
-    import ssl
-
-    with open(path, encoding="ascii", errors="ignore") as lines:
-        certificate = ""
-        for line in lines:
-            certificate += line
-            if line.startswith("-----END "):
-                try:
-                    context.load_verify_locations(cadata=certificate)
-                except ssl.SSLError:
-                    # A CRL, for instance, or a certificate with trust settings, in a file of the distribution's own.
-                    context.load_verify_locations(cafile=path)
-                    return
-                certificate = ""
-
-
-def _certifi_file() -> str:
-    """Where certifi's roots are: beside its code, so that none of it need run.
-
-    `certifi.where()` knows, but loads thirty modules (1.2 MiB) for the case that all of it is in an archive. So it is
-    asked where the file is not there: in that case, and where a distribution has put its own in its place.
-    """
-    from importlib.util import find_spec
-
-    try:
-        found = find_spec("certifi")
-    except ValueError:  # It is loaded and does not say from where, as in a frozen program.
-        found = None
-    if found is not None and found.origin is not None:
-        path = os.path.join(os.path.dirname(found.origin), "cacert.pem")
-        if os.path.isfile(path):
-            return path
-    import certifi
-
-    return certifi.where()
+    digest, gave, loaded = 0, set(), set[int]()
+    for place in places:
+        for content in contents(place):
+            digest = hash((digest, content.data))
+            if place.kind not in (CHAIN, KEY) and load_roots(context, place, content, loaded):
+                gave.add(place.path)
+    if setting.client is not None:
+        load_chain(context, *setting.client)
+    return context, digest, frozenset(gave)

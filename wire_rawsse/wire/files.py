@@ -1,11 +1,7 @@
-"""Reading a small file whole, and replacing one whole. Knows nothing of what is in them.
+"""Replaces a file whole. Knows nothing of the content; `wire_rawsse.foreign` reads.
 
-Reading: what stands at the path may be anything (a pipe, /dev/zero, something of 40 GiB), and a daemon must neither
-block on it nor fill its memory with it. So it is opened without blocking, must be a regular file, and its size is
-looked at before it is read; it may still grow while it is read, so the reading is limited too.
-
-Replacing: a new file is written beside the old one and renamed over it (rename(2) is atomic), so that a reader sees
-the old content or the new one and never a half, and a crash leaves the old one. The new file is made with O_EXCL and
+A new file is written beside the old one and renamed over it (rename(2) is atomic), so that a reader sees the
+old content or the new one and never a half, and a crash leaves the old one. The new file is made with O_EXCL and
 O_NOFOLLOW: a link that somebody planted at its name is removed, never followed. Where the final name is a link, the
 link is replaced, not what it points to.
 
@@ -24,40 +20,8 @@ import stat
 
 from wire_rawsse.wire.machine import Machine
 
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-
-
-def read_whole(path: str, limit: int, machine: Machine = os) -> bytes:
-    """The bytes of the regular file at `path`, if they are at most `limit`.
-
-    Raises `OSError`, also for what is no regular file or too large; its `strerror` says which. Raises
-    `FileNotFoundError` where there is nothing.
-    """
-    descriptor = _open(machine, path, os.O_RDONLY | _NO_WAIT)
-    try:
-        about = machine.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            kind = next((name for test, name in _KINDS if test(about.st_mode)), "something else")
-            raise OSError(errno.EINVAL, f"expected a regular file, found {kind}")
-        pieces: list[bytes] = []
-        room = limit + 1  # One byte more than allowed tells a full file from one that has grown.
-        while about.st_size <= limit and room and (piece := machine.read(descriptor, min(room, 65536))):
-            pieces.append(piece)
-            room -= len(piece)
-        if about.st_size > limit or not room:
-            raise OSError(errno.EFBIG, f"expected at most {limit} bytes, found more")
-        return b"".join(pieces)
-    finally:
-        machine.close(descriptor)
 
 
 def replace_whole(path: str, temporary: str, content: bytes, machine: Machine = os) -> None:
@@ -86,16 +50,6 @@ def remove(path: str, machine: Machine = os) -> None:
     """Remove a file or link, if that is possible."""
     with contextlib.suppress(OSError):
         machine.unlink(path)
-
-
-def shown(path: str) -> str:
-    """A path for a one-line text, whatever characters it is made of."""
-    return path if path.isprintable() else ascii(path)
-
-
-def reason(error: OSError) -> str:
-    """What the system says is wrong, without the path, which the caller has already named."""
-    return error.strerror or type(error).__name__
 
 
 def _open(machine: Machine, path: str, flags: int) -> int:

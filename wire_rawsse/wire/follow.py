@@ -19,13 +19,13 @@ from typing import Final
 
 from wire_rawsse.errors import InvalidRequest, RelayFileError
 from wire_rawsse.hosts.task import Task
-from wire_rawsse.log import tell, warn
+from wire_rawsse.log import tell, warn, warn_once
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.stream import Plan
 from wire_rawsse.streams import Streams
-from wire_rawsse.transport.trust import UNVERIFIED, Trust
+from wire_rawsse.transport.trust import UNVERIFIED, ClientFiles, Trust
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.machine import Machine
 from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints, stream_url
@@ -48,6 +48,7 @@ class Follower:
         keepalive: Keepalive,
         backoff: Backoff,
         trust: Trust,
+        client_cert: ClientFiles | None = None,
         machine: Machine = os,
     ) -> None:
         self._streams = streams
@@ -56,6 +57,7 @@ class Follower:
         self._keepalive = keepalive
         self._backoff = backoff
         self._trust = trust
+        self._client_cert = client_cert
         self._tasks: dict[Endpoint, Task] = {}
         self._relay_json = ""
         self._watch: Watch | None = None
@@ -119,8 +121,10 @@ class Follower:
         system, machine = self._streams.loop.system, self._machine
         self._read_at = now  # Tried, at least: where there is no home this is due again later, whatever struck before.
         if paths.skip_tls_verify(machine.environ):
-            paths.warn_insecure()
-            self._trust = UNVERIFIED
+            explicit = self._trust is not None and self._trust is not UNVERIFIED
+            paths.warn_insecure(overruled=explicit)
+            if not explicit:
+                self._trust = UNVERIFIED
         try:
             self._relay_json = paths.relay_json(machine.environ)
             path = paths.stream_state_json(machine.environ)
@@ -144,6 +148,8 @@ class Follower:
             self._report(str(error))
             return
         self._unreadable = False
+        if found.warning:
+            warn_once(found.warning)
         problems = [found.note] if found.note else [*found.problems]
         for endpoint in [known for known in self._tasks if known not in found.endpoints]:
             self._leave(endpoint)
@@ -164,6 +170,7 @@ class Follower:
             keepalive=self._keepalive,
             backoff=self._backoff,
             trust=self._trust,
+            client_cert=self._client_cert,
             environ=self._machine.environ,
         )
         self._tasks[endpoint] = self._streams.add(plan, changed=self._note_change)

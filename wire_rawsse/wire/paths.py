@@ -31,7 +31,8 @@ from wire_rawsse.errors import RelayFileError
 INSECURE = "WIRE_INSECURE_SKIP_TLS_VERIFY"
 
 _first = _thread.allocate_lock()
-"""Taken by whoever warns first, and never released: of any number of threads just one gets it."""
+"""Taken by the first thread that warns and never released, so that just one does."""
+_first_overruled = _thread.allocate_lock()
 
 
 def config_dir(environ: Mapping[str, str] | None = None, platform: str | None = None) -> str:
@@ -60,21 +61,24 @@ def skip_tls_verify(environ: Mapping[str, str] | None = None) -> bool:
     return environ.get(INSECURE, "").lower() in ("1", "true", "yes", "on")
 
 
-def warn_insecure() -> None:
+def warn_insecure(*, overruled: bool = False) -> None:
     """Say on standard error that certificates are not checked; once a process, however often it is called.
 
+    `overruled`: say instead, also once, that the setting has no effect because the caller named what to trust.
     Never raises: a daemon whose standard error is closed still runs.
     """
-    if not _first.acquire(blocking=False):
+    if not (_first_overruled if overruled else _first).acquire(blocking=False):
         return
     rule = "!" * 88
     text = (
         f"{rule}\n"
         f"!! WARNING: {INSECURE} is set: no TLS certificate is checked.\n"
-        "!! Whoever sits between here and the relay can read the slot token and forge wakes.\n"
-        "!! Unset it to be safe again.\n"
+        "!! Anyone on the way to the relay can read the slot token and forge wakes.\n"
+        "!! Unset it to be safe again, or name a CA file (--cacert, tls=), which overrules it.\n"
         f"{rule}\n"
     )
+    if overruled:
+        text = f"{INSECURE} is set but has no effect: an explicit tls= or --cacert says what is trusted\n"
     try:
         sys.stderr.write(text)
         sys.stderr.flush()

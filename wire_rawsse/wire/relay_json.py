@@ -23,12 +23,12 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from wire_rawsse import foreign
 from wire_rawsse.errors import InvalidRequest, RelayFileError
 from wire_rawsse.protocol.url import parse_url
-from wire_rawsse.wire import files
 from wire_rawsse.wire.machine import Machine
 
 LARGEST: Final = 10 * 1024 * 1024
@@ -100,6 +100,8 @@ class RelayFile:
     endpoints: tuple[Endpoint, ...] = ()
     note: str | None = None
     problems: tuple[str, ...] = ()
+    warning: str | None = None
+    """Other users can read the file."""
 
 
 def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST, machine: Machine = os) -> RelayFile:
@@ -108,14 +110,16 @@ def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST, machine: 
     Raises `RelayFileError` with one line for what is unreadable, empty, no JSON, of the wrong shape, or larger than
     `limit` bytes (which is then not read), and where not one of several endpoints is usable.
     """
-    name = files.shown(os.fspath(path))
+    name = foreign.shown(os.fspath(path))
     try:
-        content = files.read_whole(os.fspath(path), limit, machine)
+        file = foreign.read_file(os.fspath(path), limit, system=machine)
     except FileNotFoundError:
         return RelayFile(note=f"{name} does not exist yet; `wire up` makes it")
     except OSError as error:
-        raise RelayFileError(f"{name} cannot be read: {files.reason(error)}") from error
-    return parse(content, name)
+        raise RelayFileError(f"{name} cannot be read: {foreign.reason(error)}") from error
+    found = parse(file.content, name)
+    warning = foreign.exposed(os.fspath(path), file.mode) if found.endpoints else None
+    return replace(found, warning=warning) if warning else found
 
 
 def parse(content: bytes, name: str = "relay.json") -> RelayFile:

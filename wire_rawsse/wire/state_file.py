@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from wire_rawsse import foreign
 from wire_rawsse.log import warn
 from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire import files, process
@@ -154,7 +155,7 @@ class StateFile:
             if not self._failing:
                 self._failing = True
                 warn(
-                    f"{files.shown(self._path)} cannot be written: {files.reason(error)}; "
+                    f"{foreign.shown(self._path)} cannot be written: {foreign.reason(error)}; "
                     "streams go on, but `wire status` will not hear of them until this is mended"
                 )
             return False

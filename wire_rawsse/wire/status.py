@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wire_rawsse import foreign
 from wire_rawsse.state import NEAREST_FIRST
-from wire_rawsse.wire import files, process
+from wire_rawsse.wire import process
 from wire_rawsse.wire.state_file import REFRESH, SCHEMA
 
 CONNECTED: Final = 0
@@ -65,13 +66,13 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
     """The JSON in the file at `path`, or None and the reason why there is none."""
     import json
 
-    name = files.shown(os.fspath(path))
+    name = foreign.shown(os.fspath(path))
     try:
-        content = files.read_whole(os.fspath(path), LARGEST)
+        content = foreign.read_whole(os.fspath(path), LARGEST)
     except FileNotFoundError:
         return None, f"there is no {name}: no subscriber has run here yet"
     except OSError as error:
-        return None, f"{name} cannot be read: {files.reason(error)}"
+        return None, f"{name} cannot be read: {foreign.reason(error)}"
     try:
         document = json.loads(content, parse_constant=_no_json)
     except (ValueError, RecursionError):

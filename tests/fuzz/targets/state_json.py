@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from tests.fuzz.pieces import Recipe
-from wire_rawsse.wire import files, status
+from wire_rawsse import foreign
+from wire_rawsse.wire import status
 
 LONGEST: Final = 512
 WORDS: Final = (
@@ -73,14 +74,14 @@ def check(data: bytes) -> None:
     if not data:
         return
     content = data[1:] if not data[0] else json.dumps(_document(Recipe(data, 1))).encode()
-    read_whole = files.read_whole
-    files.read_whole = lambda *_: content
+    read_whole = foreign.read_whole
+    foreign.read_whole = lambda *_: content
     try:
         found = status.read("stream_state.json")
         assert isinstance(found[1], str) and found[1].isprintable()
         judged = status.assess(found[0], _NOW, lambda pid: pid == 1, found[1])
     finally:
-        files.read_whole = read_whole
+        foreign.read_whole = read_whole
     assert judged.exit_code in (0, 1, 2), "no exit status"
     assert judged.line.startswith("stream: ") and judged.line.isprintable() and len(judged.line) < 70_000, "no line"
     assert json.loads(json.dumps(judged.facts)) == judged.facts or "nan" in repr(judged.facts), "no plain JSON"
