@@ -145,9 +145,10 @@ EXACT: Final[list[Plant]] = [
         "the end of the thread sets the WakeChannel",
         [
             Change(
-                "hosts.thread:SubscriberThread.run",
-                "            pass  # Closed while it was not waiting.\n",
-                "            pass  # Closed while it was not waiting.\n        finally:\n            tell()\n",
+                "hosts.thread:SubscriberThread._run",
+                "        while run(None, tell):\n            let_go(LET_GO)\n",
+                "        try:\n            while run(None, tell):\n                let_go(LET_GO)\n"
+                "        finally:\n            tell()\n",
             )
         ],
         STRANGER,
