@@ -41,8 +41,8 @@ OURS: Final[list[Plant]] = [
     plant(
         "the connect clock begins anew with TLS",
         "stream:_connect",
-        "secure(world, sock, context, url.host, budget)",
-        "secure(world, sock, context, url.host, Budget(world.now(), plan.timeouts.connect, place))",
+        "secure(world, sock, context, url.server_name, budget)",
+        "secure(world, sock, context, url.server_name, Budget(world.now(), plan.timeouts.connect, place))",
     ),
     plant(
         "the backoff is reset by a connection",
