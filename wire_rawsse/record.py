@@ -13,6 +13,7 @@ from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.phases import PHASES
 from wire_rawsse.policy import Backoff, Pace
 from wire_rawsse.redact import Secrets
+from wire_rawsse.resume import Resume
 from wire_rawsse.state import EndpointState, State
 from wire_rawsse.transport.addresses import AddressMemory
 
@@ -42,6 +43,7 @@ class Record:
         self.secrets = Secrets(shown=url)
         """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
         self.addresses = AddressMemory()
+        self.resume = Resume()
         self._healthy_after = backoff.healthy_after
         self._spoke = False
         self._changed = changed

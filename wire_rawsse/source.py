@@ -16,7 +16,7 @@ from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.log import tell, warn
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts, decide
 from wire_rawsse.protocol.http import Response
-from wire_rawsse.protocol.request import Headers, HeaderSource, ask_bearer, check_headers, check_method
+from wire_rawsse.protocol.request import Headers, HeaderSource, ask_bearer, check_headers, check_method, first_event_id
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
@@ -33,7 +33,9 @@ class Restart(Exception):
 class Opened(NamedTuple):
     """A response head has been accepted. `headers` are pairs of lower-case name and value, and not in the repr.
 
-    `id_left_out`: there is a last event id that HTTP cannot carry (a control character), so the server was not told.
+    `id_left_out`: there is a last event id that the server was not sent, so events may be missing. HTTP cannot carry it
+    (a control character), it is longer than 4 KiB, it was given for another origin, or the server has refused it with a
+    4xx (then it is forgotten).
     """
 
     status: int
@@ -222,6 +224,9 @@ class EventSink:
     def last_event_id(self) -> str:
         return self._parser.last_event_id
 
+    def resume_from(self, last_event_id: str) -> None:
+        self._parser = self._new_parser(last_event_id, self.retry_ms)
+
     @property
     def retry_ms(self) -> int | None:
         return self._parser.retry_ms
@@ -266,7 +271,7 @@ class EventSource:
     url:             http://, https:// or unix:///path.sock?path=/target.
     headers:         a mapping, pairs, or a callable that returns either, asked at each connect. They override ours.
     method, body:    for servers that want a POST; `body` in bytes.
-    last_event_id:   where to resume; kept up to date by the stream's own ids.
+    last_event_id:   where to resume; kept up to date by the stream's own ids. `Last-Event-ID` in `headers` is the same.
     tls:             None for the default roots, an `ssl.SSLContext`, or the path of a CA file that is trusted instead.
     client_cert:     a client certificate: the path of a PEM file with its key, or the paths (certificate, key).
                      An `SSLContext` of your own must hold it itself. No other origin of a redirect sees it.
@@ -308,7 +313,7 @@ class EventSource:
             tls=tls,
             client_cert=client_cert,
         )
-        self._sink = sink = EventSink(last_event_id, max_event_bytes)
+        self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
         self._loop = Loop()
         self._record = record = Record(plan.url.shown, backoff, wall=self._loop.system.wall)
         self._task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=persistent))

@@ -39,7 +39,6 @@ from wire_rawsse.protocol.request import (
     Request,
     ask_bearer,
     ask_headers,
-    can_carry,
     compose,
     compose_connect,
 )
@@ -84,7 +83,10 @@ class Sink(Protocol):
 
     @property
     def last_event_id(self) -> str:
-        """What the next request is to say."""
+        """What the next request says, unless it has been refused."""
+
+    def resume_from(self, last_event_id: str) -> None:
+        """The stream goes on from here; "" for no id."""
 
     @property
     def line_open(self) -> bool:
@@ -118,6 +120,7 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
     given = ask_headers(plan.headers)
     if not any(name.lower() == b"authorization" for name, _ in given):
         given += ask_bearer(plan.bearer_token)
+    given = record.resume.begin(given, sink)
     hop = Hop(plan.url, plan.method, plan.body, credentials=True)
     for _ in range(MOST_REDIRECTS + 1):
         place = hop.place
@@ -130,15 +133,17 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 method=hop.method,
                 body=hop.body,
                 headers=fields if hop.method == plan.method else without(fields, CONTENT),
-                last_event_id=sink.last_event_id,
+                last_event_id=record.resume.id_to_send(sink),
                 absolute_form=proxy is not None and hop.url.scheme == "http",
                 proxy_authorization=proxy.url.authorization if proxy and hop.url.scheme == "http" else None,
                 secrets=record.secrets,
             )
             exchange, response = yield from _ask(world, plan, record, connection, request, place)
             if response.status not in REDIRECTS:
+                if response.status != 200:
+                    record.resume.refused(response.status, request)
                 check_event_stream(response, request, place)
-                news = sink.opened(response, not can_carry(sink.last_event_id))
+                news = sink.opened(response, record.resume.accepted(request, sink))
                 yield from _read(world, plan, record, sink, connection, exchange, place, news)
                 return
             hop = follow(response, hop, record.secrets)

@@ -26,18 +26,27 @@ Relay: TypeAlias = "tuple[str, str, int, str]"
 
 
 class WakeSink:
-    """Keeps no bodies: only whether there was a `data` line, and the fields that outlive a connection."""
+    """Keeps no bodies: only whether there was a `data` line, and the fields that outlive a connection.
+
+    Every connection is a wake, so replayed events are of no use here: only a stream that the caller gave a
+    `last_event_id` keeps its ids and sends them.
+    """
 
     def __init__(self, last_event_id: str = "") -> None:
         self.news: bytes | None = BEGINS_DATA_LINE
         self.hint: Callable[[bytes], bool] | None = holds_data_line
         self.last_event_id = last_event_id
+        self._resumes = bool(last_event_id)
         self.retry_ms: int | None = None
         self._parser = WakeParser(last_event_id=last_event_id)
 
     @property
     def line_open(self) -> bool:
         return self._parser.line_open
+
+    def resume_from(self, last_event_id: str) -> None:
+        self.last_event_id = last_event_id
+        self._resumes = True
 
     def opened(self, response: Response, id_left_out: bool) -> bool:
         self._parser = WakeParser(last_event_id=self.last_event_id)
@@ -46,7 +55,8 @@ class WakeSink:
     def feed(self, piece: bytes) -> bool:
         parser = self._parser
         news = parser.feed(piece)
-        self.last_event_id = parser.last_event_id
+        if self._resumes:
+            self.last_event_id = parser.last_event_id
         if parser.retry_ms is not None:
             self.retry_ms = parser.retry_ms
         return news

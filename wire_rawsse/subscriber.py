@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.protocol.request import Headers
+from wire_rawsse.protocol.request import Headers, first_event_id
 from wire_rawsse.source import make_plan
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.streams import Streams
@@ -31,6 +31,9 @@ class StreamSubscriber:
 
     url:          http://, https:// or unix:///path.sock?path=/target.
     bearer_token: sent as `Authorization: Bearer …`; a str, or a callable that is asked at each connect.
+
+    last_event_id: where to resume. Without one, neither given here nor as `Last-Event-ID` in `headers`, no id is ever
+                  sent: each connection is a wake anyway.
 
     The other keywords are `EventSource`'s; `max_event_bytes` limits nothing here, as no event is kept. Raises
     `InvalidRequest` (a `ValueError`) for arguments that cannot be sent.
@@ -67,7 +70,7 @@ class StreamSubscriber:
             tls=tls,
             client_cert=client_cert,
         )
-        self._streams.add(plan, last_event_id=last_event_id)
+        self._streams.add(plan, last_event_id=first_event_id(plan.headers, last_event_id))
 
     def _prepare(self) -> None:
         self._streams = Streams()

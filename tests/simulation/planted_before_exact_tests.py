@@ -24,11 +24,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "streams:WakeSink.feed",
-                "        news = parser.feed(piece)\n        self.last_event_id = parser.last_event_id\n",
-                "        news = parser.feed(piece)\n"
-                "        if not news:\n"
-                "            return False\n"
-                "        self.last_event_id = parser.last_event_id\n",
+                "        news = parser.feed(piece)\n",
+                "        news = parser.feed(piece)\n        if not news:\n            return False\n",
             )
         ],
         STRANGER,

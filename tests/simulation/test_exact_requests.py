@@ -11,11 +11,11 @@ from tests.simulation.relay import CHUNKED, CLOSE, Answer, Relay, Visit
 from tests.simulation.scene import Stream
 from tests.simulation.single import HTTPS, LATENCY, Single, elsewhere
 from wire_rawsse.errors import StatusError
-from wire_rawsse.source import EventSink, OwnedSink
+from wire_rawsse.source import EventSink, Opened, OwnedSink
 from wire_rawsse.streams import WakeSink
 
 TOKEN = "one-of-a-kind"
-SINKS: list[Callable[[], OwnedSink]] = [WakeSink, lambda: EventSink("", 1 << 20)]
+SINKS: list[Callable[[], OwnedSink]] = [lambda: WakeSink("0"), lambda: EventSink("0", 1 << 20)]
 
 
 def overhear(relay: Relay) -> list[bytes]:
@@ -119,7 +119,70 @@ def test_a_reconnect_asks_for_what_came_behind_the_last_event_that_was_whole() -
         for cut, framing, sink in itertools.product(range(1, len(event)), (CHUNKED, CLOSE), SINKS):
             assert asked_after(sink(), framing, event[:cut], event[cut:]) == ID.encode(), cut
             if end == b"\n":
-                assert asked_after(sink(), framing, event[:cut]) == (ID.encode() if cut >= whole else None), cut
+                assert asked_after(sink(), framing, event[:cut]) == (ID.encode() if cut >= whole else b"0"), cut
+
+
+def refusing(*lines: str) -> Answer:
+    """Each request with an id gets the next of these answers, and then always the last; one without it a stream."""
+    left = list(lines)
+
+    def answer(visit: Visit, asked: bytes) -> None:
+        if b"Last-Event-ID" in asked:
+            status(left.pop(0) if len(left) > 1 else left[0])(visit, asked)
+        else:
+            visit.relay.open(visit, asked)
+
+    return answer
+
+
+def ids_sent(asked: list[bytes]) -> list[bytes | None]:
+    fields = [[line.partition(b": ") for line in one.split(b"\r\n")] for one in asked]
+    return [next((value for name, _, value in lines if name == b"Last-Event-ID"), None) for lines in fields]
+
+
+def test_an_id_that_is_refused_is_left_out_and_told_and_not_sent_again() -> None:
+    for code in ("400 Bad Request", "404 Not Found", "409 Conflict", "410 Gone", "412 Precondition Failed"):
+        for make in SINKS:
+            sink = make()
+            scene = Single(refusing(code), sink=sink, persistent=True)
+            asked = overhear(scene.relay)
+            scene.at(100, lambda scene=scene: scene.visit.cut())
+            scene.run(150)
+            assert scene.phase == "streaming" and ids_sent(asked) == [b"0", None, None]
+            assert sink.last_event_id == ""
+            if isinstance(sink, EventSink):
+                assert [item.id_left_out for item in sink.items if isinstance(item, Opened)] == [True, False]
+            scene.close()
+
+
+def test_a_refusal_for_another_reason_does_not_lose_the_place() -> None:
+    """Where the request without the id is refused as well, the next one has it again."""
+    sink = EventSink("7", 1 << 20)
+    scene = Single(status("404 Not Found"), sink=sink, persistent=True)
+    asked = overhear(scene.relay)
+    scene.run(80)
+    assert ids_sent(asked)[:3] == [b"7", None, b"7"]
+    scene.close()
+
+
+def test_what_is_not_about_the_id_leaves_it_alone() -> None:
+    for code in ("401 Unauthorized", "408 Request Timeout", "425 Too Early", "429 Too Many Requests", "503 No"):
+        scene = Single(status(code), sink=EventSink("7", 1 << 20), persistent=True)
+        asked = overhear(scene.relay)
+        scene.run(100)
+        assert set(ids_sent(asked)) == {b"7"} and len(asked) > 2
+        scene.close()
+
+
+def test_a_stream_of_wakes_sends_no_id_that_no_caller_gave() -> None:
+    sink = WakeSink()
+    scene = Single(well(CLOSE), sink=sink)
+    asked = overhear(scene.relay)
+    scene.at(10, lambda: scene.visit.write(b"id: 5\ndata: x\n\n"))
+    scene.at(20, lambda: scene.visit.cut())
+    scene.run(30)
+    assert ids_sent(asked) == [None, None]
+    scene.close()
 
 
 def test_a_wish_for_a_pause_that_comes_alone_is_kept() -> None:

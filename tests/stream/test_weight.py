@@ -22,7 +22,20 @@ FORBIDDEN = (
 """What a daemon on a local relay never pays for: the largest of them cost more than all of us."""
 
 MODULES_OF_OURS = (
-    *("_version", "errors", "log", "phases", "policy", "record", "redact", "source", "state", "stream", "streams"),
+    *(
+        "_version",
+        "errors",
+        "log",
+        "phases",
+        "policy",
+        "record",
+        "redact",
+        "resume",
+        "source",
+        "state",
+        "stream",
+        "streams",
+    ),
     *(
         "subscriber",
         "waits",

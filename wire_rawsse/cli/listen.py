@@ -106,7 +106,7 @@ def _source(options: Namespace) -> EventSource:
     """Everything that can be wrong with what was given is told here, before a byte is sent."""
     given.url(options.url)
     if not can_carry(options.last_event_id):
-        raise Failure("--last-event-id: expected an id without control characters and outer spaces", USAGE)
+        raise Failure("--last-event-id: expected at most 4 KiB, no control characters and no outer spaces", USAGE)
     body = given.body(options.data_file)
     try:
         return EventSource(

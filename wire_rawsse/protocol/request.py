@@ -22,6 +22,8 @@ HeaderSource: TypeAlias = "Headers | Callable[[], Headers] | None"
 # RFC 9110 §5.6.2.
 _IN_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _BAD_IN_VALUE: Final = frozenset({*range(32), 127} - {9})  # RFC 9110 §5.5: visible, space, tab, obs-text
+LONGEST_ID: Final = 4096
+"""Bytes of a last event id that is sent."""
 _OURS_ALONE: Final = (
     b"content-length",
     b"transfer-encoding",
@@ -95,6 +97,8 @@ def check_headers(headers: Headers) -> HeaderList:
             raise InvalidRequest(f"header {number} has a name that is not an HTTP token (RFC 9110 §5.1)")
         if encoded.lower() in _OURS_ALONE:
             raise InvalidRequest(f"the header {encoded.decode()} belongs to the connection and cannot be given")
+        if encoded.lower() == b"last-event-id" and any(name.lower() == b"last-event-id" for name, _ in checked):
+            raise InvalidRequest("the header Last-Event-ID is given twice; give it once, or as last_event_id=")
         checked.append((encoded, check_value(value, f"the value of the header {encoded.decode()}")))
     return checked
 
@@ -151,12 +155,35 @@ def _check_token(token: str) -> bytes:
 
 
 def can_carry(last_event_id: str) -> bool:
-    """Whether HTTP can carry this id as a field value: no controls, no outer spaces, and there is a UTF-8 for it."""
+    """Whether this id can be a field value: no controls, no outer spaces, valid in UTF-8, and at most 4 KiB of it.
+
+    Servers refuse requests whose head is longer than 8 KiB or so, and would do so each time.
+    """
     try:
-        check_value(last_event_id, "")
+        return len(check_value(last_event_id, "")) <= LONGEST_ID
     except InvalidRequest:
         return False
-    return True
+
+
+def take_last_event_id(headers: HeaderList) -> tuple[HeaderList, str]:
+    """The fields without `Last-Event-ID`, and its value or ""."""
+    values = [value for name, value in headers if name.lower() == b"last-event-id"]
+    if not values:
+        return headers, ""
+    return [field for field in headers if field[0].lower() != b"last-event-id"], values[0].decode("utf-8", "replace")
+
+
+def first_event_id(source: HeaderSource, last_event_id: str) -> str:
+    """Where a stream begins: `last_event_id=`, or a `Last-Event-ID` among headers that were given directly.
+
+    Raises `InvalidRequest` where both are given.
+    """
+    if source is None or callable(source):
+        return last_event_id
+    _, given = take_last_event_id(check_headers(source))
+    if given and last_event_id:
+        raise InvalidRequest("Last-Event-ID is given both among the headers and as last_event_id=; give one of them")
+    return given or last_event_id
 
 
 class Request(NamedTuple):
@@ -167,6 +194,11 @@ class Request(NamedTuple):
     headers: HeaderList
     body: bytes
     secrets: Secrets
+
+    @property
+    def sends_id(self) -> bool:
+        """Whether it has a `Last-Event-ID`."""
+        return any(name.lower() == b"last-event-id" for name, _ in self.headers)
 
     def __repr__(self) -> str:
         return f"<Request {self.method.decode()} with {len(self.headers)} header fields>"
