@@ -147,11 +147,6 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 yield from _read(world, plan, record, sink, connection, exchange, place, news)
                 return
             hop = follow(response, hop, record.secrets)
-        except OSError as error:
-            cause = connection.cause(error)
-            if cause is error:
-                raise
-            raise cause from error
         finally:
             connection.end(world)
     raise RedirectError(f"{plan.url.shown} redirects more than {MOST_REDIRECTS} times")
@@ -180,8 +175,7 @@ def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | 
     if context is None:
         return Connection(sock)
     record.enter("handshake", world.wall())
-    secured = yield from secure(world, sock, context, url.server_name, budget)
-    return Connection(secured, tls=True)
+    return Connection(sock, (yield from secure(world, sock, context, url.server_name, budget)))
 
 
 def _resolve(world: World, url: Url, shown: str, budget: Budget) -> Coroutine[list[Address]]:

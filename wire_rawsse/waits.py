@@ -73,9 +73,9 @@ class Wait:
 class Receive(Wait):
     """The next bytes of `sock`, by `deadline`; `recv` is how to get them, by default its method of that name.
 
-    `again` holds the exceptions by which its `recv` says that it would block, `again_write` those of them that wait
-    for writability (a TLS record that has to be sent first). `drain` is True where readiness says nothing about what a
-    layer above the descriptor still holds (TLS): then the host calls `recv` before it waits.
+    `recv` raises `BlockingIOError` if there is nothing to receive yet; `WriteFirst`, which is one, asks the host to wait
+    for writability. `pending` is given where readiness of the descriptor does not tell what a layer above it still
+    holds (TLS): if it returns True, the host calls `recv` before it waits.
 
     `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
 
@@ -86,30 +86,30 @@ class Receive(Wait):
     `room` is how many bytes the host asks of one `recv`: `FEW_BYTES` while receptions are as small as that.
     """
 
-    __slots__ = ("again", "again_write", "drain", "fd", "hint", "hinted", "news", "recv", "restarts", "room", "sock")
+    __slots__ = ("fd", "hint", "hinted", "news", "pending", "recv", "restarts", "room", "sock")
 
     def __init__(
         self,
         sock: socket.socket,
         deadline: float,
         *,
-        again: tuple[type[OSError], ...] = (BlockingIOError,),
-        again_write: tuple[type[OSError], ...] = (),
-        drain: bool = False,
         recv: Callable[[int], bytes] | None = None,
+        pending: Callable[[], bool] | None = None,
     ) -> None:
         self.fd = sock.fileno()
         super().__init__({self.fd: READ}, deadline)
         self.sock = sock
         self.recv: Callable[[int], bytes] = sock.recv if recv is None else recv
-        self.again = again
-        self.again_write = again_write
-        self.drain = drain
+        self.pending = pending
         self.restarts = False
         self.hint: Callable[[bytes], bool] | None = None
         self.hinted = False
         self.news: bytes | None = None
         self.room = FEW_BYTES
+
+
+class WriteFirst(BlockingIOError):
+    """`recv` has to send something first: wait until the descriptor is writable."""
 
 
 class Signal:

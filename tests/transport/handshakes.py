@@ -28,8 +28,8 @@ def shake_hands(port: int, trust: Trust, host: str = "localhost", within: float 
         budget = Budget(world.now(), within, "https://relay")
         sock = yield from dial(world, [address], budget, Keepalive())
         secured = yield from secure(world, sock, context_for(trust), host, budget)
-        agreed = secured.version() or "", secured.selected_alpn_protocol() or ""
-        world.release(secured)
+        agreed = secured.session.version() or "", secured.session.selected_alpn_protocol() or ""
+        world.release(sock)
         return agreed
 
     return drive(start)

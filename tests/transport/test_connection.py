@@ -30,7 +30,7 @@ def connected(world: World, port: int, context: ssl.SSLContext | None) -> Corout
     sock = yield from dial(world, [address], budget, Keepalive())
     if context is None:
         return Connection(sock)
-    return Connection((yield from secure(world, sock, context, "localhost", budget)), tls=True)
+    return Connection(sock, (yield from secure(world, sock, context, "localhost", budget)))
 
 
 @pytest.mark.parametrize("secured", [False, True])

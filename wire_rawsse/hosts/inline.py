@@ -138,7 +138,7 @@ class Loop(Turns):
                         if length(data) == room:
                             data = self._with_rest(receive, data)
                     except OSError as error:
-                        if not isinstance(error, receive.again):
+                        if not isinstance(error, BlockingIOError):
                             self._refused(receive, error, monotonic())
                             continue
                     else:

@@ -16,7 +16,7 @@ from typing import Final
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import FEW_EVENTS, Watch
 from wire_rawsse.hosts.task import NO_DOUBT, Chore, System, Task
-from wire_rawsse.waits import FEW_BYTES, READ, SIGNAL, WRITE, Receive, Step, Wait
+from wire_rawsse.waits import FEW_BYTES, READ, SIGNAL, WRITE, Receive, Step, Wait, WriteFirst
 
 RECEIVE_BYTES: Final = 64 * 1024
 """The largest reception."""
@@ -181,7 +181,7 @@ class Turns:
         try:
             if len(data) < RECEIVE_BYTES:
                 data += receive.recv(RECEIVE_BYTES - len(data))
-        except receive.again:
+        except BlockingIOError:
             pass
         except OSError as error:
             # It comes behind what was received, which may end the stream by itself: then it is nobody's trouble.
@@ -191,8 +191,8 @@ class Turns:
     def _refused(self, receive: Receive, error: OSError, real: float) -> None:
         """A `recv` failed at `real`: there was nothing to receive, or the connection is over."""
         task = self._watch.owners[receive.fd]
-        if isinstance(error, receive.again):
-            interest = WRITE if isinstance(error, receive.again_write) else READ
+        if isinstance(error, BlockingIOError):
+            interest = WRITE if isinstance(error, WriteFirst) else READ
             if self._watch.interest.get(receive.fd) != interest:
                 self._watch.arm(task, {receive.fd: interest})
             return
@@ -231,7 +231,7 @@ class Turns:
         if step.answer is not None and step.answer.done:
             task.given = ()
             task.due = True
-        elif task.receive is not None and task.receive.drain and task.throw is None:
+        elif task.throw is None and (receive := task.receive) is not None and receive.pending and receive.pending():
             return self._take(task, self._monotonic())
         return False
 

@@ -1,91 +1,269 @@
-"""TLS on a non-blocking socket: the handshake, and what its failures mean. `trust` makes the contexts.
+"""TLS on a non-blocking socket: the handshake, its failures, and the channel that comes out of it.
 
-Two traps of non-blocking TLS shape this module and the hosts. A socket may be readable without bringing data (TLS 1.3
-sends session tickets whenever it likes), and may hold data without being readable (one record can be larger than one
-read). And a read may have to wait for *writability*, a write for readability, since TLS speaks in both directions.
+The channel receives the ciphertext itself and hands it to OpenSSL in pieces of at most `PIECE` bytes, through memory
+BIOs. With an `SSLSocket`, one read consumes post-handshake messages (KeyUpdate, session tickets; RFC 8446 §4.6) for as
+long as the peer sends them, and no deadline and no `close` is looked at meanwhile. Here one call takes one piece off
+the socket and processes all of it, so its work is bounded and no ciphertext is left over without plaintext.
+
+`trust` makes the contexts.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from wire_rawsse.errors import CertificateError, HandshakeError
 from wire_rawsse.transport.budget import Budget
-from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World
+from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World, WriteFirst
 
 if TYPE_CHECKING:
     import ssl
 
-_CLOSE: Final = 7  # TCP_CLOSE in <netinet/tcp.h>: tcpi_state, the first byte of struct tcp_info.
-_LAST_RECEIVED: Final = (52, 56)  # Where tcpi_last_data_recv and tcpi_last_ack_recv are in it: milliseconds ago.
-_INFO_BYTES: Final = 60
-_TICK: Final = 20  # Milliseconds: more than the kernel's clock is coarse.
+PIECE: Final = 4096
+"""Bytes of ciphertext that one call takes off the socket. As many hold 150 KeyUpdates, at about 30 µs each."""
+RECORD: Final = 16384
+"""Bytes of plaintext in the largest record (RFC 8446 §5.1)."""
+
+
+UNREAD: Final = 65536
+"""Bytes of ciphertext that are read and dropped before the socket is closed."""
+
+
+class TlsChannel:
+    """TLS on `sock`, which it does not own. It looks like a non-blocking socket: `recv`, `send`, `fileno`."""
+
+    __slots__ = (
+        "_ended",
+        "_failure",
+        "_feed",
+        "_held",
+        "_incoming",
+        "_muted",
+        "_outgoing",
+        "_read",
+        "_receive",
+        "_send_failure",
+        "_sent",
+        "_unsent",
+        "_want_read",
+        "session",
+        "sock",
+    )
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        """`host`, a name (sent as SNI, RFC 6066 §3) or an address, is checked against the certificate (RFC 6125).
+
+        Raises `ValueError` or `ssl.SSLError` if it cannot be either.
+        """
+        import ssl
+
+        self.sock = sock
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._receive = sock.recv
+        self._feed = self._incoming.write
+        self._read = self.session.read
+        self._want_read = ssl.SSLWantReadError
+        self._held = True
+        """Ciphertext, plaintext or an error may be held here, or something may be unsent."""
+        self._failure: OSError | None = None
+        """The error that OpenSSL reported after the plaintext that was returned last."""
+        self._ended = False
+        """The peer has ended TLS after that plaintext."""
+        self._unsent = b""
+        """Ciphertext that the socket has not taken yet."""
+        self._sent = 0
+        """Bytes of plaintext that `send` has encrypted and not reported as sent yet."""
+        self._send_failure: OSError | None = None
+        self._muted = False
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def recv(self, size: int) -> bytes:
+        """The next plaintext, at most `size` bytes; b"" once the peer has ended TLS (close_notify, RFC 8446 §6.1).
+
+        Raises `BlockingIOError` if there is none yet (`WriteFirst` if an answer must be sent before), `ssl.SSLEOFError`
+        if the peer closed the connection without ending TLS, `OSError` and `ssl.SSLError` if either is broken.
+        """
+        if self._held:
+            return self._recv_held(size)
+        # A wake waits for these lines.
+        ciphertext = self._receive(PIECE)
+        if not ciphertext:
+            raise self._send_failure or _closed_without_ending_tls()
+        self._feed(ciphertext)
+        self._held = True
+        try:
+            data = self._read(size)
+        except OSError as error:
+            self._read_failed(error)
+        if self._incoming.pending:
+            data = self._with_further_records(data, size)
+        return data
+
+    def pending(self) -> bool:
+        """Whether `recv` must be called before the socket is waited for."""
+        if self._held:
+            self._held = not self._flush() or bool(
+                self._ended or self._failure or self._incoming.pending or self.session.pending()
+            )
+        return self._held
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send the beginning of `data`; how many bytes that were.
+
+        Raises `BlockingIOError` if the socket takes no more: call again with the same data once it is writable.
+        """
+        if not self._sent:
+            if self._send_failure is None:
+                self._sent = self.session.write(data[:RECORD])
+            self._held = True
+        if not self._flush():
+            raise BlockingIOError(errno.EAGAIN, "the socket takes no more")
+        if self._send_failure is not None:
+            raise self._send_failure
+        sent, self._sent = self._sent, 0
+        return sent
+
+    def stop_sending(self) -> None:
+        """Send nothing more: what is unsent belongs to a request that has been answered before it was complete."""
+        self._muted = True
+
+    def handshake(self) -> int:
+        """One step of the handshake. READ or WRITE: wait for that, and call again; 0: it is complete.
+
+        Raises `OSError` or `ValueError`.
+        """
+        try:
+            self.session.do_handshake()
+            interest = 0
+        except self._want_read:
+            interest = READ
+        finally:
+            flushed = self._flush()
+        return interest if flushed else WRITE
+
+    def receive_handshake(self) -> None:
+        """Take one piece of the peer's part of the handshake off the socket. Raises `OSError`."""
+        try:
+            ciphertext = self._receive(PIECE)
+        except BlockingIOError:
+            return
+        if not ciphertext:
+            raise self._send_failure or _closed_without_ending_tls()
+        self._feed(ciphertext)
+
+    def end(self) -> None:
+        """Send close_notify (RFC 8446 §6.1) if that is possible without waiting. Never raises."""
+        try:
+            self.session.unwrap()
+        except (OSError, ValueError):
+            pass
+        self._flush()
+        try:
+            # Session tickets, mostly. A socket that is closed with unread data sends a reset, which may overtake this.
+            self._receive(UNREAD)
+        except OSError:
+            pass
+
+    def _recv_held(self, size: int) -> bytes:
+        """Plaintext of what was received before. Nothing more is taken off the socket."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        try:
+            data = self._read(size)
+        except OSError as error:
+            self._read_failed(error)
+        return self._with_further_records(data, size) if self._incoming.pending else data
+
+    def _read_failed(self, error: OSError) -> NoReturn:
+        """Raise what `recv` raises. OpenSSL has an alert to send after a failure, an answer after a KeyUpdate."""
+        flushed = self._flush()
+        if not isinstance(error, self._want_read):
+            raise error
+        self._held = not flushed
+        if not flushed:
+            raise WriteFirst(errno.EAGAIN, "an answer of TLS must be sent first") from None
+        raise BlockingIOError(errno.EAGAIN, "no whole record has come") from None
+
+    def _with_further_records(self, data: bytes, size: int) -> bytes:
+        """`data`, and the plaintext of the records that came in the same piece: there may be a hundred small ones."""
+        records = [data]
+        room = size - len(data)
+        try:
+            while data and room > 0 and self._incoming.pending:
+                data = self._read(room)
+                records.append(data)
+                room -= len(data)
+                self._ended = not data
+        except self._want_read:
+            pass
+        except OSError as error:
+            self._failure = error  # It follows the plaintext. OpenSSL would not repeat it.
+        return b"".join(records)
+
+    def _flush(self) -> bool:
+        """Send what OpenSSL has to say. False if the socket takes no more of it now.
+
+        If sending fails, that is kept for `send` and for the end of the connection: what was received before counts.
+        """
+        if not (self._unsent or self._outgoing.pending):
+            return True
+        data = self._unsent + self._outgoing.read()
+        self._unsent = b""
+        try:
+            while data and not self._muted:
+                data = data[self.sock.send(data) :]
+        except BlockingIOError:
+            self._unsent = data
+            return False
+        except OSError as error:
+            self._send_failure = error
+            self._muted = True
+        return True
 
 
 def secure(
     world: World, sock: socket.socket, context: ssl.SSLContext, host: str, budget: Budget
-) -> Coroutine[ssl.SSLSocket]:
+) -> Coroutine[TlsChannel]:
     """The TLS handshake on a connected socket, which this takes over: it is released if this raises.
 
-    The certificate is checked against `host`, a name (RFC 6125; sent as SNI, RFC 6066 §3) or an address.
     Raises `CertificateError`, `HandshakeError`, `ConnectTimeout`.
     """
     import ssl
 
-    owned: socket.socket = sock
     try:
-        try:
-            owned = secured = context.wrap_socket(
-                sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
-            )
-        except BaseException as error:
-            owned = _taken_over(error) or sock
-            raise
-        interest = 0
-        while True:
-            try:
-                secured.do_handshake()
-                return secured
-            except ssl.SSLWantReadError:
-                interest = READ
-            except ssl.SSLWantWriteError:
-                interest = WRITE
-            if (yield Wait({secured.fileno(): interest}, budget.deadline)) is None:
+        channel = TlsChannel(sock, context, host)
+        while interest := channel.handshake():
+            if (yield Wait({sock.fileno(): interest}, budget.deadline)) is None:
                 raise budget.ran_out("handshake", "waiting for the peer's part of the TLS handshake")
+            if interest == READ:
+                channel.receive_handshake()
+        return channel
     except ssl.SSLCertVerificationError as error:
-        world.release(owned)
+        world.release(sock)
         raise CertificateError(
             f"the certificate of {budget.place} does not verify: {error.verify_message.rstrip('.')}"
         ) from error
     except (OSError, ValueError) as error:
-        world.release(owned)
+        world.release(sock)
         if isinstance(error, TimeoutError):
             raise
         raise HandshakeError(f"no TLS with {budget.place}: {_told(error)}") from error
     except BaseException:
-        world.release(owned)
+        world.release(sock)
         raise
 
 
-def _taken_over(error: BaseException) -> socket.socket | None:
-    """The socket that `wrap_socket` has taken the descriptor to, where it raised `error` behind that.
-
-    It closes that socket in some cases and forgets it in others (the peer has reset already), so that the descriptor
-    would live as long as the error does. Nothing but the frames of the error knows it.
-    """
+def _closed_without_ending_tls() -> ssl.SSLError:
     import ssl
 
-    trace = error.__traceback__
-    while trace is not None:
-        found = trace.tb_frame.f_locals.get("self")
-        if isinstance(found, ssl.SSLSocket):
-            return found
-        trace = trace.tb_next
-    return None
+    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer closed the connection without ending TLS")
 
 
 def _told(error: OSError | ValueError) -> str:
@@ -101,38 +279,3 @@ def _told(error: OSError | ValueError) -> str:
             return "the peer does not speak TLS there; is it an http:// URL?"
         return f"the handshake failed ({reason or type(error).__name__})"
     return getattr(error, "strerror", None) or str(error)
-
-
-def what_ended(sock: socket.socket, error: OSError) -> OSError:
-    """`error`, which a TLS read raised, or what it hides: a reset, or that the kernel gave the peer up.
-
-    Before 3.11.9 and 3.12.3 Python tells all of these as an end (gh-115627), and the kernel's own word is gone with the
-    read. But the kernel still knows the connection's state (tcp(7), TCP_INFO): a peer's end leaves CLOSE_WAIT, the
-    others CLOSE, and it was given up if nothing had come for the whole of TCP_USER_TIMEOUT.
-    """
-    if "EOF" in type(error).__name__ and hasattr(socket, "TCP_INFO") and hasattr(socket, "TCP_USER_TIMEOUT"):
-        try:
-            facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-            patience = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-        except OSError:
-            return error
-        if len(facts) == _INFO_BYTES and facts[0] == _CLOSE:
-            silent = min(int.from_bytes(facts[at : at + 4], sys.byteorder) for at in _LAST_RECEIVED)
-            code = errno.ETIMEDOUT if 0 < patience <= silent + _TICK else errno.ECONNRESET
-            return OSError(code, os.strerror(code))
-    return error
-
-
-def would_block() -> tuple[tuple[type[OSError], ...], tuple[type[OSError], ...]]:
-    """What `recv` and `send` of a TLS socket raise where they would block, and those of them that want writability."""
-    import ssl
-
-    return (ssl.SSLWantReadError, ssl.SSLWantWriteError), (ssl.SSLWantWriteError,)
-
-
-def say_goodbye(sock: Any) -> None:
-    """Send close_notify (RFC 8446 §6.1) if that is possible without waiting. Never raises."""
-    try:
-        sock.unwrap()
-    except (OSError, ValueError):
-        pass
