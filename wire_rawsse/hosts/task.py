@@ -189,11 +189,11 @@ class Task:
         now = real - self._lag
         if self.wait is not None and now >= self.wait.deadline:
             deadline = self.wait.deadline
+            self._doubt(anew=self.wait.renewed)
+            self.wait.renewed = False
             if now - deadline < NO_DOUBT and self._loop.slept_until(deadline + self._lag):
                 now = deadline
             else:
-                self._doubt(anew=self.wait.renewed)
-                self.wait.renewed = False
                 now = min(max(self.looked, looked) - self._lag, deadline)
             self._lag = real - now
         self._now = now
@@ -217,6 +217,16 @@ class Task:
                 self._now = max(self._now, min(real - self._lag, self.wait.deadline))
         self._lag = real - self._now
         self.looked = real
+
+    def found_nothing(self) -> bool:
+        """The deadline has passed and a reception brought no bytes; whether the next poll may still bring some.
+
+        A TLS record can be larger than one reception. Only a flood of records without data has as many of them.
+        """
+        if self.beyond_doubt:
+            return False
+        self._doubt()
+        return True
 
     def expired(self, real: float) -> None:
         """Set the clock for a deadline that has passed by `real` with no answer."""

@@ -116,7 +116,7 @@ class Turns:
         if len(events) == FEW_EVENTS:
             events = self._watch.all_events()
         real = self._monotonic()
-        overdue = self._overdue(self._began, real) if self._soonest <= self._began else ()
+        overdue = self._overdue(self._began, real) if self._soonest <= self._began else []
         for fd, _ in events:
             owner = self._watch.owners.get(fd)
             if owner is None:
@@ -132,6 +132,8 @@ class Turns:
                 owner.due = True
             elif self._take(owner, real):
                 self._woken = True
+            elif not owner.due and owner in overdue and owner.found_nothing():
+                overdue.remove(owner)
         for task in overdue:
             if not task.due and task.throw is None:
                 task.expired(real)
