@@ -73,8 +73,8 @@ class Wait:
 class Receive(Wait):
     """The next bytes of `sock`, by `deadline`; `recv` is how to get them, by default its method of that name.
 
-    `recv` raises `BlockingIOError` if there is nothing to receive yet; `WriteFirst`, which is one, asks the host to wait
-    for writability. `pending` is given where readiness of the descriptor does not tell what a layer above it still
+    `recv` raises `BlockingIOError` if there is nothing to receive yet; `WriteToo`, which is one, asks the host to wait
+    for writability as well. `pending` is given where readiness of the descriptor does not tell what a layer above it still
     holds (TLS): if it returns True, the host calls `recv` before it waits.
 
     `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
@@ -108,8 +108,8 @@ class Receive(Wait):
         self.room = FEW_BYTES
 
 
-class WriteFirst(BlockingIOError):
-    """`recv` has to send something first: wait until the descriptor is writable."""
+class WriteToo(BlockingIOError):
+    """Nothing to receive yet, and something to send: wait until the descriptor is readable or writable."""
 
 
 class Signal:

@@ -89,7 +89,7 @@ class Side:
         self.names = [] if not addresses or setting.scheme == "unix" else [proxy if proxied else host]
         for name in self.names:
             scene.name(name, *self.hosts, delay=0.02)
-        self.context = MemoryContext(lambda: life.dice.random() < 0.5, setting.hides_errors) if tls else None
+        self.context = MemoryContext() if tls else None
         self.items = 0
         """How many the consumer of an `EventSource` has had."""
         self.last_seen = 0
@@ -213,6 +213,8 @@ class Life:
             tick=setting.tick,
         )
         self.kernel: Kernel = self.scene.kernel
+        if setting.torn:
+            self.scene.network.gives = 1500
         self.kernel.listener = listener
         self.loop = self.scene.loop
         self.closing = False

@@ -33,6 +33,13 @@ class Program(Protocol):
     def ended(self, connection: Connection) -> None: ...
 
 
+class Session(Protocol):
+    """TLS on a socket."""
+
+    def unsent(self) -> bool:
+        """Whether it has something to send that the socket has not been given."""
+
+
 class Owner(Protocol):
     """Whose sockets they are."""
 
@@ -137,6 +144,11 @@ class Socket:
         """Since when the body has stood inside one line; known where there is no TLS."""
         self.unread_life = False
         """There were bytes of a body unread when it was closed."""
+        self.sent = 0
+        self.session: Session | None = None
+        """Of TLS."""
+        self.closing = False
+        """What is received now is thrown away."""
         self.dialled = False
 
     def fileno(self) -> int:
@@ -192,8 +204,8 @@ class Socket:
 
     def recv(self, size: int) -> bytes:
         if self.inbox:
-            data = bytes(self.inbox[:size])
-            del self.inbox[:size]
+            data = bytes(self.inbox[: min(size, self.network.gives)])
+            del self.inbox[: len(data)]
             self.kernel.moved += len(data)
             self.received += len(data)
             if self.connection is not None and self.connection.life:
@@ -202,9 +214,11 @@ class Socket:
             return data
         if self.error:
             self.kernel.moved += 1
-            self.broke, self.error = self.error, 0
+            code, self.error = self.error, 0
             self.ended = True
-            raise trouble(self.broke)
+            if not self.closing:
+                self.broke = code
+            raise trouble(code)
         if self.ended:
             self.kernel.moved += 1
             return b""
@@ -236,20 +250,21 @@ class Socket:
     def room(self) -> int:
         return 0 if self.write_blocked or self.connection is None else ROOM - self.connection.up.queued
 
-    def send(self, data: bytes | memoryview, most: int = 0) -> int:
-        """`most`: bytes that are taken at once, where it is another number than the network's."""
+    def send(self, data: bytes | memoryview) -> int:
         connection = self.connection
         if self.error:
             code, self.error = self.error, 0
+            self.ended = True
             raise trouble(code)
         if connection is None:
             raise trouble(errno.ENOTCONN)
         room = self.room()
         if room <= 0:
             raise BlockingIOError(errno.EAGAIN, "would block")
-        sent = bytes(data[: min(room, most or self.network.takes)])
+        sent = bytes(data[: min(room, self.network.takes)])
         self.kernel.moved += len(sent)
         connection.up.put(sent)
+        self.sent += len(sent)
         return len(sent)
 
     def close(self) -> None:
@@ -324,6 +339,8 @@ class Network:
         self.keep_dialled = False
         self.takes = ROOM
         """Bytes that a socket takes of one `send`, at the most; the rest is to be offered again (send(2))."""
+        self.gives = ROOM
+        """Bytes that a socket hands over in one `recv`, at the most."""
         self.owners: dict[tuple[str, int] | str, Owner] = {}
         """Which stream it is that goes to a place."""
 

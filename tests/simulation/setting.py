@@ -32,7 +32,8 @@ class Setting:
     twice: bool = False
     """A host that only looks in does so twice in a row."""
     backoff: Backoff = Backoff()
-    hides_errors: bool = False
+    torn: bool = False
+    """What a socket has comes in small receptions, so that TLS records are cut."""
     """Its `ssl` tells each error of a read as an end."""
     season: str = "none"
     """One of the weather's."""
@@ -94,7 +95,7 @@ def draw(seed: str) -> Setting:
         ids=dice.random() < 0.5,
         twice=dice.random() < 0.5,
         backoff=dice.choices([Backoff(), QUICK], [2 if stormy else 5, 1])[0],
-        hides_errors=dice.random() < 0.3,
+        torn=dice.random() < 0.3,
         season=dice.choice(seasons) if stormy or dice.random() < 0.5 else "none",
         long_spells=dice.random() < (0.4 if stormy else 0.1),
         homeless=dice.random() < 0.15,  # Each further draw is the last, so that lives stay what they were.

@@ -41,7 +41,6 @@ class Single(Scene):
         proxy: bool = False,
         dice: float = 0.5,
         sink: OwnedSink | None = None,
-        hides_errors: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -56,9 +55,7 @@ class Single(Scene):
         self.found = self.name("relay.test", "192.0.2.1")
         self.name("proxy.test", "192.0.2.9")
         environ = {"HTTPS_PROXY": "http://proxy.test:3128"} if proxy else {}
-        self.only = self.stream(
-            url, sink, tls=MemoryContext(hides_errors=hides_errors) if tls else None, environ=environ, **settings
-        )
+        self.only = self.stream(url, sink, tls=MemoryContext() if tls else None, environ=environ, **settings)
         self.only.keep_journal()
         self.network.keep_dialled = True
 

@@ -107,20 +107,18 @@ def test_a_gap_is_told_where_nothing_is_replayed() -> None:
     scene.close()
 
 
-# Pythons that tell every end behind TLS alike.
+# Ends behind TLS.
 
 
-@pytest.mark.parametrize("hides_errors", [False, True])
-def test_a_reset_behind_tls_is_told_as_one(hides_errors: bool) -> None:
-    scene = Single(url=HTTPS, hides_errors=hides_errors)
+def test_a_reset_behind_tls_is_told_as_one() -> None:
+    scene = Single(url=HTTPS)
     scene.at(40, lambda: scene.visit.reset())
     scene.run(41)
     check_broken(scene, errno.ECONNRESET)
 
 
-@pytest.mark.parametrize("hides_errors", [False, True])
-def test_a_peer_that_the_kernel_gives_up_behind_tls_is_told_as_one(hides_errors: bool) -> None:
-    scene = Single(url=HTTPS, hides_errors=hides_errors)
+def test_a_peer_that_the_kernel_gives_up_behind_tls_is_told_as_one() -> None:
+    scene = Single(url=HTTPS)
     scene.run(10)
     scene.there.gone = 1
     scene.visit.lose()
@@ -128,9 +126,8 @@ def test_a_peer_that_the_kernel_gives_up_behind_tls_is_told_as_one(hides_errors:
     check_broken(scene, errno.ETIMEDOUT)
 
 
-@pytest.mark.parametrize("hides_errors", [False, True])
-def test_an_end_behind_tls_that_nobody_announced_is_told_as_one(hides_errors: bool) -> None:
-    scene = Single(url=HTTPS, hides_errors=hides_errors)
+def test_an_end_behind_tls_that_nobody_announced_is_told_as_one() -> None:
+    scene = Single(url=HTTPS)
     scene.at(40, lambda: scene.visit.cut())
     scene.run(41)
     assert isinstance(scene.end[1], Truncated)

@@ -1,30 +1,23 @@
-"""TLS as its traps: records, tickets, a handshake in flights, and reads that wait for writability.
+"""TLS as its traps: records, tickets, a handshake in flights, and updates that must be answered.
 
-`MemoryContext` is an `ssl.SSLContext`, so the shipped code takes it as it is. Its sockets raise what `ssl` raises where
-it raises it. On the wire a record is one byte of kind, three bytes of length and its payload, in clear.
+`MemoryContext` is an `ssl.SSLContext`, so the shipped channel runs as it is: it moves records between a socket in memory
+and the real `ssl.MemoryBIO`s of a `Session`, which raises what `ssl.SSLObject` raises where it raises it. On the wire a
+record is one byte of kind, three bytes of length and its payload, in clear.
 
-Pythons before 3.11.9 and 3.12.3 tell a reset, and a peer that the kernel has given up, as an end (gh-115627). Where
-`hides_errors` is set these do too, and only TCP_INFO knows better.
-
-The traps: a ticket makes a socket readable and brings nothing; with `read_ahead` everything that the socket has goes
-into the TLS layer at once, one record of it is handed out for each `recv`, and the rest makes nothing readable; a key
-update must be answered before reading on, so `recv` may wait for room to write.
+The traps: a ticket makes a socket readable and brings nothing; several records come in one reception and are handed
+out one for each `read`, while the socket is silent; a record may be larger than a reception; a key update is answered
+while the socket takes nothing.
 """
 
 from __future__ import annotations
 
-import socket
 import ssl
-import sys
-from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
+from weakref import WeakValueDictionary
 
-from tests.simulation.kernel import trouble
-from tests.simulation.network import ROOM, Connection, Program, Socket
+from tests.simulation.network import Connection, Program, Socket
 
 GOODBYE, HELLO, DATA, TICKET, UPDATE = range(21, 26)
-TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
-"""States in <netinet/tcp.h>."""
 SIGNED_BY: Final = b"certificate signed by "
 """What a server's flight begins with where it is looked at whose signature it bears."""
 RECORD: Final = 16384
@@ -61,68 +54,61 @@ def record_at(raw: bytes | bytearray, start: int = 0) -> tuple[int, bytes, int] 
 
 
 class MemoryContext(ssl.SSLContext):
-    """`read_ahead` is decided for each connection by `choose`."""
+    """A context whose sessions speak the records of this module."""
 
-    choose: Callable[[], bool]
-    hides_errors: bool
     issuer: bytes | None
 
-    def __new__(
-        cls, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False, issuer: bytes | None = None
-    ) -> MemoryContext:
+    def __new__(cls, issuer: bytes | None = None) -> MemoryContext:
         """`issuer`: whose certificates are trusted; None: everybody's."""
         made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
-        made.choose, made.hides_errors, made.issuer = choose, hides_errors, issuer
+        made.issuer = issuer
         return made
 
-    def __init__(
-        self, choose: Callable[[], bool] = lambda: True, hides_errors: bool = False, issuer: bytes | None = None
-    ) -> None:
+    def __init__(self, issuer: bytes | None = None) -> None:
         super().__init__()
 
-    def wrap_socket(self, sock: Any, *args: Any, **settings: Any) -> ssl.SSLSocket:
-        assert not settings["suppress_ragged_eofs"] and not settings["do_handshake_on_connect"]
-        if sock.error:
-            # The peer was faster: `ssl` takes the descriptor over, finds no peer, and closes it.
-            code = sock.error
-            sock.lose()
-            raise trouble(code)
-        return cast(ssl.SSLSocket, Secured(sock, self.choose(), self.hides_errors, self.issuer))
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **settings: Any) -> ssl.SSLObject:
+        return cast(ssl.SSLObject, Session(incoming, outgoing, self.issuer))
 
 
-class Secured:
-    """A client's socket behind TLS."""
+class Session:
+    """A client's `SSLObject`. Its number is in its hello, so that the server can tell it the socket it is on."""
 
-    def __init__(self, sock: Socket, read_ahead: bool, hides_errors: bool = False, issuer: bytes | None = None) -> None:
-        self.inner = sock
+    by_number: ClassVar[WeakValueDictionary[int, Session]] = WeakValueDictionary()
+    made: ClassVar[int] = 0
+
+    def __init__(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, issuer: bytes | None) -> None:
+        self.incoming = incoming
+        self.outgoing = outgoing
         self.issuer = issuer
-        self.read_ahead = read_ahead
-        self.hides_errors = hides_errors
+        self.sock: Socket | None = None
         self._raw = bytearray()
         self._plain = b""
         self._handed_over = 0
+        self._said = self._before = 0
         self._greeted = False
         self._done = False
         self._goodbye = False
-        self._owes = False
+        Session.made += 1
+        self._number = Session.made
+        self.by_number[self._number] = self
 
-    def fileno(self) -> int:
-        return self.inner.fileno()
+    def is_on(self, sock: Socket) -> None:
+        self.sock = sock
+        sock.session = self
+        self._before = sock.sent - self._said  # To a proxy.
 
-    def getsockopt(self, level: int, option: int, size: int = 0) -> bytes | int:
-        inner = self.inner
-        if (level, option) != (socket.IPPROTO_TCP, socket.TCP_INFO):
-            return inner.options[level, option]
-        facts = bytearray(size)
-        facts[0] = TCP_CLOSE if inner.broke else TCP_CLOSE_WAIT
-        silent = int((inner.kernel.now - inner.heard_at) * 1000)
-        for at in (52, 56):  # tcpi_last_data_recv and tcpi_last_ack_recv, of which we know the later.
-            facts[at : at + 4] = min(silent, 0xFFFFFFFF).to_bytes(4, sys.byteorder)
-        return bytes(facts)
+    def unsent(self) -> bool:
+        """Whether something was said that the socket has not been given."""
+        return self.sock is not None and self._said + self._before > self.sock.sent
+
+    def _say(self, data: bytes) -> None:
+        self.outgoing.write(data)
+        self._said += len(data)
 
     def do_handshake(self) -> None:
         if not self._greeted:
-            self.inner.send(record(HELLO, b"client"), ROOM)
+            self._say(record(HELLO, b"client %08d" % self._number))
             self._greeted = True
         while not self._done:
             kind, payload = self._next()
@@ -133,53 +119,52 @@ class Secured:
             if payload.startswith(SIGNED_BY) and self.issuer not in (None, payload[len(SIGNED_BY) :]):
                 raise untrusted("unable to get local issuer certificate")
             if payload == b"more":
-                self.inner.send(record(HELLO, b"client again"), ROOM)
+                self._say(record(HELLO, b"client again"))
             else:
                 self._done = True
-                self.inner.send(record(HELLO, b"finished"), ROOM)
+                self._say(record(HELLO, b"finished"))
 
-    def recv(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
+        assert self.sock is not None
+        kernel = self.sock.kernel
         while not self._plain:
             if self._goodbye:
                 return b""
-            if self._owes:
-                self._send(record(UPDATE))
-                self._owes = False
             kind, payload = self._next()
             if kind == DATA:
                 self._plain = payload[1:]
                 if payload[:1] == b"!":
-                    self.inner.last_life = self.inner.kernel.now
+                    self.sock.last_life = kernel.now
             elif kind == GOODBYE:
                 self._goodbye = True
             elif kind == UPDATE:
-                self._owes = True
+                self._say(record(UPDATE))
         data, self._plain = self._plain[:size], self._plain[size:]
-        self.inner.kernel.moved += len(data)
+        kernel.moved += len(data)
         self._handed_over += len(data)
-        self.inner.hand_over(self._handed_over)
+        self.sock.hand_over(self._handed_over)
         return data
 
-    read = recv
+    def pending(self) -> int:
+        return len(self._plain)
 
-    def send(self, data: bytes | memoryview) -> int:
-        piece = bytes(data[: min(RECORD, self.inner.network.takes)])
-        self._send(record(DATA, b"!" + piece))
-        return len(piece)
+    def write(self, data: bytes | memoryview) -> int:
+        assert len(data) <= RECORD
+        self._say(record(DATA, b"!" + bytes(data)))
+        return len(data)
 
     def unwrap(self) -> None:
-        self.inner.send(record(GOODBYE), ROOM)
+        """The last thing that is asked of it; the socket is closed next."""
+        if self.sock is not None:
+            self.sock.unread_life = bool(self._plain) or self._unread()
+            self.sock.closing = True
+        self._say(record(GOODBYE))
         raise ssl.SSLWantReadError(2, "The operation did not complete (read)")
 
-    def close(self) -> None:
-        if self.inner.fd >= 0:
-            pending = bool(self._plain) or self._pending()
-            self.inner.close()
-            self.inner.unread_life = pending
-
-    def _pending(self) -> bool:
+    def _unread(self) -> bool:
         """Whether a record with bytes of a body lies here unread."""
-        raw, start = self._raw + self.inner.inbox, 0
+        assert self.sock is not None
+        raw, start = self._raw + self.incoming.read() + self.sock.inbox, 0
         try:
             while (found := record_at(raw, start)) is not None:
                 if found[0] == DATA and found[1][:1] == b"!":
@@ -189,31 +174,20 @@ class Secured:
             pass  # Garbage.
         return False
 
-    def _send(self, whole: bytes) -> None:
-        if not self.inner.error and self.inner.room() < len(whole):
-            raise ssl.SSLWantWriteError(3, "The operation did not complete (write)")
-        self.inner.send(whole, ROOM)
-
     def _next(self) -> tuple[int, bytes]:
+        """The next record. Like OpenSSL it takes no more than that out of the BIO, and all there is of half a one."""
         while True:
             found = record_at(self._raw)
             if found is not None:
                 del self._raw[: found[2]]
                 return found[0], found[1]
-            try:
-                more = self.inner.recv(1 << 20 if self.read_ahead else self._missing())
-            except BlockingIOError:
-                raise ssl.SSLWantReadError(2, "The operation did not complete (read)") from None
-            except OSError:
-                if not self.hides_errors:
-                    raise
-                more = b""
+            more = self.incoming.read(self._missing())
             if not more:
-                raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+                raise ssl.SSLWantReadError(2, "The operation did not complete (read)")
             self._raw += more
 
     def _missing(self) -> int:
-        """Bytes of the present record that are not here yet: OpenSSL takes no more than it needs."""
+        """Bytes of the present record that are not here yet: first its header, then the rest."""
         raw = self._raw
         if len(raw) < 4:
             return 4 - len(raw)
@@ -256,6 +230,9 @@ class Endpoint:
             kind, payload, end = found
             self._raw[connection] = self._raw[connection][end:]
             if kind == HELLO:
+                session = Session.by_number.get(int(payload[-8:])) if payload[-8:].isdigit() else None
+                if session is not None:
+                    session.is_on(connection.client)
                 self._answer(connection)
             elif kind == DATA:
                 self.program.received(connection, payload[1:])

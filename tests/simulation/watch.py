@@ -303,14 +303,15 @@ class Watch:
         phase = self.record.phase
         sock = self.live
         if phase == "streaming" and sock is not None:
-            # While TLS cannot write, it need not read.
             unread = sock.inbox or sock.ended or sock.error
-            if unread and sleeps and not sock.write_blocked:
+            if unread and sleeps:
                 self._fail("the host sleeps, and what was delivered lies unread")
+            if sleeps and sock.session is not None and sock.session.unsent() and sock.room() > 0 and not unread:
+                self._fail("the host sleeps, and an answer of TLS is unsent")
             connection = sock.connection
             assert connection is not None
             events = connection.events
-            while events and events[0][0] <= sock.delivered and not (sock.write_blocked or unread):
+            while events and events[0][0] <= sock.delivered and not unread:
                 number = events.popleft()[1]
                 if number > self.announced:
                     self._fail(f"the host sleeps, and event {number} was delivered without a wake")
@@ -345,7 +346,7 @@ class Watch:
             self._bound(self._since, timeouts.response, "waiting for a head")
             for sock in self._sockets() if sleeps else ():
                 head = None if sock.connection is None else sock.connection.head_end
-                if head is not None and sock.delivered >= head and not sock.write_blocked:
+                if head is not None and sock.delivered >= head:
                     self._fail("the host sleeps, and a head that was delivered is waited for")
         elif phase == "backing off" and self._ended is not None:
             self._bound(self._ended[0], self._ended[1], "backing off")

@@ -16,7 +16,7 @@ from typing import Final
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import FEW_EVENTS, Watch
 from wire_rawsse.hosts.task import NO_DOUBT, Chore, System, Task
-from wire_rawsse.waits import FEW_BYTES, READ, SIGNAL, WRITE, Receive, Step, Wait, WriteFirst
+from wire_rawsse.waits import FEW_BYTES, READ, SIGNAL, WRITE, Receive, Step, Wait, WriteToo
 
 RECEIVE_BYTES: Final = 64 * 1024
 """The largest reception."""
@@ -194,7 +194,7 @@ class Turns:
         """A `recv` failed at `real`: there was nothing to receive, or the connection is over."""
         task = self._watch.owners[receive.fd]
         if isinstance(error, BlockingIOError):
-            interest = WRITE if isinstance(error, WriteFirst) else READ
+            interest = READ | WRITE if isinstance(error, WriteToo) else READ
             if self._watch.interest.get(receive.fd) != interest:
                 self._watch.arm(task, {receive.fd: interest})
             return

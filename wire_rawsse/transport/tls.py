@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from wire_rawsse.errors import CertificateError, HandshakeError
 from wire_rawsse.transport.budget import Budget
-from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World, WriteFirst
+from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World, WriteToo
 
 if TYPE_CHECKING:
     import ssl
@@ -27,6 +27,8 @@ RECORD: Final = 16384
 """Bytes of plaintext in the largest record (RFC 8446 §5.1)."""
 
 
+MOST_UNSENT: Final = 65536
+"""Bytes of ciphertext that a peer may leave unread while it is still received from."""
 UNREAD: Final = 65536
 """Bytes of ciphertext that are read and dropped before the socket is closed."""
 
@@ -86,13 +88,15 @@ class TlsChannel:
     def recv(self, size: int) -> bytes:
         """The next plaintext, at most `size` bytes; b"" once the peer has ended TLS (close_notify, RFC 8446 §6.1).
 
-        Raises `BlockingIOError` if there is none yet (`WriteFirst` if an answer must be sent before), `ssl.SSLEOFError`
-        if the peer closed the connection without ending TLS, `OSError` and `ssl.SSLError` if either is broken.
+        Raises `BlockingIOError` if there is none yet (`WriteToo` if something is unsent as well), `ssl.SSLEOFError` if the peer closed the connection without ending TLS, `OSError` and `ssl.SSLError` if either is broken.
         """
         if self._held:
             return self._recv_held(size)
         # A wake waits for these lines.
-        ciphertext = self._receive(PIECE)
+        try:
+            ciphertext = self._receive(PIECE)
+        except BlockingIOError:
+            raise self._nothing_yet() from None
         if not ciphertext:
             raise self._send_failure or _closed_without_ending_tls()
         self._feed(ciphertext)
@@ -108,10 +112,8 @@ class TlsChannel:
     def pending(self) -> bool:
         """Whether `recv` must be called before the socket is waited for."""
         if self._held:
-            self._held = not self._flush() or bool(
-                self._ended or self._failure or self._incoming.pending or self.session.pending()
-            )
-        return self._held
+            self._held = bool(self._ended or self._failure or self._incoming.pending or self.session.pending())
+        return not self._flush() or self._held
 
     def send(self, data: bytes | memoryview) -> int:
         """Send the beginning of `data`; how many bytes that were.
@@ -119,9 +121,9 @@ class TlsChannel:
         Raises `BlockingIOError` if the socket takes no more: call again with the same data once it is writable.
         """
         if not self._sent:
-            if self._send_failure is None:
-                self._sent = self.session.write(data[:RECORD])
-            self._held = True
+            if self._send_failure is not None:
+                raise self._send_failure
+            self._sent = self.session.write(data[:RECORD])
         if not self._flush():
             raise BlockingIOError(errno.EAGAIN, "the socket takes no more")
         if self._send_failure is not None:
@@ -183,13 +185,18 @@ class TlsChannel:
 
     def _read_failed(self, error: OSError) -> NoReturn:
         """Raise what `recv` raises. OpenSSL has an alert to send after a failure, an answer after a KeyUpdate."""
-        flushed = self._flush()
-        if not isinstance(error, self._want_read):
-            raise error
-        self._held = not flushed
-        if not flushed:
-            raise WriteFirst(errno.EAGAIN, "an answer of TLS must be sent first") from None
-        raise BlockingIOError(errno.EAGAIN, "no whole record has come") from None
+        if isinstance(error, self._want_read):
+            self._held = False
+            raise self._nothing_yet() from None
+        self._flush()
+        raise error
+
+    def _nothing_yet(self) -> OSError:
+        if self._flush():
+            return BlockingIOError(errno.EAGAIN, "no whole record has come")
+        if len(self._unsent) > MOST_UNSENT:
+            return OSError(errno.ENOBUFS, "the peer asks for key updates and reads no answer")
+        return WriteToo(errno.EAGAIN, "no whole record has come, and something is unsent")
 
     def _with_further_records(self, data: bytes, size: int) -> bytes:
         """`data`, and the plaintext of the records that came in the same piece: there may be a hundred small ones."""
