@@ -74,8 +74,8 @@ class Receive(Wait):
     """The next bytes of `sock`, by `deadline`; `recv` is how to get them, by default its method of that name.
 
     `recv` raises `BlockingIOError` if there is nothing to receive yet; `WriteToo`, which is one, asks the host to wait
-    for writability as well. `pending` is given where readiness of the descriptor does not tell what a layer above it still
-    holds (TLS): if it returns True, the host calls `recv` before it waits.
+    for writability as well. `pending` is given where readiness of the descriptor does not tell what a layer above it
+    still holds (TLS): if it returns True, the host calls `recv` before it waits.
 
     `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
 

@@ -140,8 +140,8 @@ OURS: Final[list[Plant]] = [
     plant(
         "a deadline is judged by a poll that began before it",
         "hosts.turns:Turns._after_sleep",
-        "self._overdue(self._began, real) if self._soonest <= self._began else ()",
-        "self._overdue(real, real) if self._soonest <= real else ()",
+        "self._overdue(self._began, real) if self._soonest <= self._began else []",
+        "self._overdue(real, real) if self._soonest <= real else []",
     ),
     plant(
         "a late host judges before it looks",

@@ -174,8 +174,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.connection:Connection.send",
-                "                left = left[self.sock.send(left) :]\n",
-                "                self.sock.send(left)\n                return True\n",
+                "                    left = left[channel.send(left) :]\n                    continue\n",
+                "                    channel.send(left)\n                    return True\n",
             )
         ],
         STRANGER,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-import pytest
-
 from tests.simulation.answers import well
 from tests.simulation.single import HTTPS, LATENCY, Single, stop
 from wire_rawsse.errors import (

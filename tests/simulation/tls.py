@@ -1,8 +1,8 @@
 """TLS as its traps: records, tickets, a handshake in flights, and updates that must be answered.
 
-`MemoryContext` is an `ssl.SSLContext`, so the shipped channel runs as it is: it moves records between a socket in memory
-and the real `ssl.MemoryBIO`s of a `Session`, which raises what `ssl.SSLObject` raises where it raises it. On the wire a
-record is one byte of kind, three bytes of length and its payload, in clear.
+`MemoryContext` is an `ssl.SSLContext`, so the shipped channel runs as it is: it moves records between a socket in
+memory and the real `ssl.MemoryBIO`s of a `Session`, which raises what `ssl.SSLObject` raises where it raises it. On the
+wire a record is one byte of kind, three bytes of length and its payload, in clear.
 
 The traps: a ticket makes a socket readable and brings nothing; several records come in one reception and are handed
 out one for each `read`, while the socket is silent; a record may be larger than a reception; a key update is answered

@@ -228,7 +228,7 @@ class Turns:
                 task.receive = step if isinstance(step, Receive) else None
                 self._watch.arm(task, step.interest)
         except OSError as error:  # The system has no room for one more descriptor to watch.
-            task.throw = error
+            task.throw = task.throw or error
             return False
         if step.answer is not None and step.answer.done:
             task.given = ()

@@ -88,7 +88,8 @@ class TlsChannel:
     def recv(self, size: int) -> bytes:
         """The next plaintext, at most `size` bytes; b"" once the peer has ended TLS (close_notify, RFC 8446 §6.1).
 
-        Raises `BlockingIOError` if there is none yet (`WriteToo` if something is unsent as well), `ssl.SSLEOFError` if the peer closed the connection without ending TLS, `OSError` and `ssl.SSLError` if either is broken.
+        Raises `BlockingIOError` if there is none yet (`WriteToo` if something is unsent as well), `ssl.SSLEOFError` if
+        the peer closed the connection without ending TLS, `OSError` and `ssl.SSLError` if either is broken.
         """
         if self._held:
             return self._recv_held(size)
