@@ -43,7 +43,7 @@ def pid_namespace() -> list[str]:
     """The words to put before a command, so that it is PID 1 of a PID namespace of its own (pid_namespaces(7))."""
     linux()
     for flags in (["-pf"], ["-Urpf"]):
-        command = ["unshare", *flags, "--mount-proc"]
+        command = ["unshare", *flags, "--mount-proc", "--kill-child"]
         if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
             return command
     return missing("needs unshare (util-linux), and root or unprivileged user namespaces")

@@ -33,9 +33,12 @@ from wire_rawsse.cli import given, logs, stdio
 from wire_rawsse.cli.arguments import Parser, seconds
 from wire_rawsse.cli.child import Child, cannot_start, split
 from wire_rawsse.cli.ending import OK, USAGE, Failure
+from wire_rawsse.foreign import shown
 from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
 from wire_rawsse.wake import WakeChannel
 
+BUSY: Final = 75
+"""Another subscriber is running for the same wire home (EX_TEMPFAIL of sysexits(3))."""
 _TO_END: Final = 0.1
 """Seconds that a run under way has to end after our own SIGTERM; we are gone after 0.2 s, with it or without."""
 _LOOK_EVERY: Final = 0.1
@@ -56,6 +59,7 @@ def parser() -> Parser:
             "wire-rawsse daemon --exec \"sh -c 'wire pull | logger'\" --interval 60 --exec-timeout 20",
         ],
         statuses={
+            BUSY: "another subscriber is running for the same wire home",
             OK: "ended by SIGTERM, SIGINT or SIGHUP, which a run under way was told too (SIGTERM)",
         },
     )
@@ -100,13 +104,27 @@ def run(arguments: list[str]) -> int:
     logs.route(_tell)
     trust = given.tls(options)
     with Signals() as signals:
-        attention = attend(StreamSubscriber.from_wire(timeouts=timeouts, **trust))
+        attention = attend(_only_subscriber(StreamSubscriber.from_wire(timeouts=timeouts, **trust)))
         child = Child(words, options.exec_timeout)
         try:
             _Daemon(child, attention, signals, options).run()
         finally:
             _end(child, attention, signals)
     return OK
+
+
+def _only_subscriber(subscriber: StreamSubscriber) -> StreamSubscriber:
+    """The subscriber, with the lock of its stream_state.json. Raises `Failure` where another one has that."""
+    follower = subscriber._follower
+    taken = follower and follower.claim()
+    if taken:
+        subscriber.close()
+        raise Failure(
+            f"another subscriber is running for this wire home: it holds the lock of {shown(taken)}; "
+            "end it, or set WIRE_HOME to another folder (see: wire-rawsse status)",
+            BUSY,
+        )
+    return subscriber
 
 
 class Signals:

@@ -64,13 +64,14 @@ def _create(machine: Machine, path: str) -> int:
     try:
         return _open(machine, path, flags)
     except FileNotFoundError:
-        _make_folder(machine, os.path.dirname(path))
+        make_folder(machine, os.path.dirname(path))
     except FileExistsError:
         machine.unlink(path)
     return _open(machine, path, flags)
 
 
-def _make_folder(machine: Machine, path: str) -> None:
+def make_folder(machine: Machine, path: str) -> None:
+    """Make the folder at `path`, and those above it, where they are missing; mode 0700. Raises `OSError`."""
     missing: list[str] = []
     while path and not _is_folder(machine, path) and path != os.path.dirname(path):
         missing.append(path)

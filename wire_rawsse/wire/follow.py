@@ -27,6 +27,7 @@ from wire_rawsse.stream import Plan
 from wire_rawsse.streams import Streams
 from wire_rawsse.transport.trust import UNVERIFIED, ClientFiles, Trust
 from wire_rawsse.wire import paths
+from wire_rawsse.wire.lock import WriterLock
 from wire_rawsse.wire.machine import Machine
 from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints, stream_url
 from wire_rawsse.wire.state_file import StateFile
@@ -74,6 +75,17 @@ class Follower:
     def state(self) -> SubscriberState:
         """From any thread."""
         return summarise(self._streams.snapshots(), gone=self._gone, problem=self._problem, since=self._since)
+
+    def claim(self) -> str | None:
+        """Take the lock of stream_state.json now. The path of that file, where another subscriber has it."""
+        try:
+            state_file = self._state_file = self._open_state_file()
+        except RelayFileError:  # There is no home. `run` says so.
+            return None
+        if state_file.claim():
+            return None
+        self._state_file = None
+        return state_file.path
 
     # What the loop calls.
 
@@ -127,8 +139,7 @@ class Follower:
                 self._trust = UNVERIFIED
         try:
             self._relay_json = paths.relay_json(machine.environ)
-            path = paths.stream_state_json(machine.environ)
-            state_file = StateFile(path, pid=machine.getpid(), wall=system.wall, machine=machine)
+            state_file = self._state_file or self._open_state_file()
         except RelayFileError as error:  # There is no home to look in. Tried again: it may be mended.
             self._report(str(error))
             return
@@ -136,6 +147,15 @@ class Follower:
         # Before reading, so that no change can fall in between.
         self._watch = Watch(self._relay_json, system.wall, machine)
         self._read(now)
+
+    def _open_state_file(self) -> StateFile:
+        """Nothing is opened yet. Raises `RelayFileError`."""
+        machine = self._machine
+        path = paths.stream_state_json(machine.environ)
+        # A machine of the tests' own has no locks.
+        lock = WriterLock(path, machine) if machine is os else None
+        wall = self._streams.loop.system.wall
+        return StateFile(path, pid=machine.getpid(), wall=wall, machine=machine, lock=lock)
 
     def _read(self, now: float) -> None:
         self._read_at = now  # Not when it was looked at: phases that change all the time would put it off for ever.

@@ -11,9 +11,22 @@ from wire_rawsse.wire.machine import Machine
 def alive(pid: int, machine: Machine = os) -> bool:
     """True if a process `pid` exists, whoever owns it; a zombie counts, since it is one until it is waited for.
 
-    Never raises. Only for processes of the same PID namespace: another container's are not seen.
+    Never raises. Only for processes of the same PID namespace (see `pid_namespace`): another container's are not seen,
+    or are taken for ours of the same number.
     """
     return pid > 0 and _exists(pid, machine)  # To kill(2), 0 and less mean a whole group, or everybody.
+
+
+def pid_namespace() -> str | None:
+    """A name for the PID namespace of this process, another one on each kernel and after each boot (Linux).
+
+    A pid means something only to processes whose name for it is the same. None where the system does not tell.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read(64).strip()}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except (OSError, ValueError):
+        return None
 
 
 if sys.platform == "win32":

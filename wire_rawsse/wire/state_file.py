@@ -4,6 +4,10 @@ wire's own subscriber wrote this file at transitions only, in place. So a killed
 ever, and a reader can meet half a file. Ours is replaced whole, bears the writer's pid, and is refreshed while the
 writer lives, so that a reader can tell news from an obituary (see `status`).
 
+There is one writer: the one that holds the lock beside the file (see `lock`). Another subscriber for the same home logs
+that once and goes on without the file. It asks for the lock whenever it has something to write, and takes over once it
+is free. Where there is no lock to be had, the file is written without.
+
 When: at each transition, but at most one write a second, with the last state of that second never lost; and every 300
 s otherwise. A transition is a change of what a person would act on: a state, the list of endpoints, an error, a count
 of reconnects, and the phase of what is not connected (a connect that hangs should be seen to hang where it does).
@@ -29,6 +33,7 @@ from wire_rawsse import foreign
 from wire_rawsse.log import warn
 from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire import files, process
+from wire_rawsse.wire.lock import WriterLock
 from wire_rawsse.wire.machine import Machine
 
 SCHEMA: Final = "wire-daemon-stream-state-v1"
@@ -39,6 +44,7 @@ RETRY: Final = 30.0
 so that once its folder can be written to again, the file is wrong for no longer than it ever is."""
 
 _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
+_NO_LOCK: Final = "cannot be locked, so that `wire-rawsse status` goes by the process id alone: "
 _instances = itertools.count(1)
 
 
@@ -49,10 +55,13 @@ def rfc3339(moment: float) -> str:
     return f"{day}.{milliseconds % 1000:03d}Z"
 
 
-def document(snapshot: SubscriberState, *, pid: int, wall: float, elapsed: float = 0.0) -> dict[str, Any]:
+def document(
+    snapshot: SubscriberState, *, pid: int, wall: float, elapsed: float = 0.0, locked: bool | None = None
+) -> dict[str, Any]:
     """The file's content, ready for JSON. The first five keys are wire's, in wire's meaning; the others are ours.
 
-    `wall` is now, in seconds since the epoch; `elapsed` how many seconds ago `snapshot` was taken.
+    `wall` is now, in seconds since the epoch; `elapsed` how many seconds ago `snapshot` was taken; `locked` whether the
+    writer holds the lock (None: it does not use one, and says nothing of it).
     """
     return {
         "schema": SCHEMA,
@@ -61,6 +70,7 @@ def document(snapshot: SubscriberState, *, pid: int, wall: float, elapsed: float
         "last_event_at": _moment(snapshot.last_event_at),
         "reconnect_count": snapshot.reconnect_count,
         "pid": pid,
+        **({} if locked is None else {"pid_namespace": process.pid_namespace(), "locked": locked}),
         **_ours(snapshot, elapsed),
         "endpoints": [
             {
@@ -90,9 +100,16 @@ class StateFile:
         refresh: float = REFRESH,
         wall: Callable[[], float] = time.time,
         machine: Machine = os,
+        lock: WriterLock | None = None,
     ) -> None:
-        """Intervals in seconds: the least between two writes, and the longest. `wall`: seconds since the epoch."""
-        self._path = os.fspath(path)
+        """Intervals in seconds: the least between two writes, and the longest. `wall`: seconds since the epoch.
+
+        `lock` is that of `path`; `close` gives it back.
+        """
+        self._lock = lock
+        self._lock_told: str | None = None
+        """The last trouble with the lock that was logged."""
+        self.path = self._path = os.fspath(path)
         # With the pid, so that what a crash leaves can be told from what is being written; with a number, so that two
         # subscribers of one process, each in its own thread, cannot write into each other's.
         self._temporary = f"{self._path}.{pid}-{next(_instances)}.tmp"
@@ -138,15 +155,32 @@ class StateFile:
         """Write the last state offered, due or not, and nothing ever again; True if it was written."""
         written = not self._closed and self._write(now)
         self._closed = True
+        if self._lock is not None:
+            self._lock.release()
         return written
+
+    def claim(self) -> bool:
+        """Take the lock now; False where another writer has it."""
+        return self._lock is None or self._lock.take() != "another's"
 
     def _write(self, now: float) -> bool:
         if self._snapshot is None:
             return False
         import json
 
+        taken = "none" if self._lock is None else self._lock.take()
+        if taken == "another's":
+            self._tried_at = now
+            self._failing = True
+            self._tell_of_lock(
+                f"another subscriber writes {foreign.shown(self._path)}: its lock is held; this one goes on without the "
+                "file, and takes over when the lock is free"
+            )
+            return False
         # Nothing is noted before it is done: a signal handler of the host's may raise on the way.
-        facts = document(self._snapshot, pid=self._pid, wall=self._wall(), elapsed=now - self._offered_at)
+        locked = None if self._lock is None else taken == "ours"
+        elapsed = now - self._offered_at
+        facts = document(self._snapshot, pid=self._pid, wall=self._wall(), elapsed=elapsed, locked=locked)
         try:
             content = json.dumps(facts, indent=1).encode() + b"\n"
             files.replace_whole(self._path, self._temporary, content, self._machine)
@@ -161,11 +195,21 @@ class StateFile:
             return False
         self._tried_at = now
         self._written_news = self._news
+        if self._lock is not None:
+            # Only once the file itself could be written: otherwise its own trouble has been told already.
+            self._tell_of_lock(
+                self._lock.problem and f"{foreign.shown(self._lock.path)} {_NO_LOCK}{self._lock.problem}"
+            )
         self._failing = False
         if not self._swept:
             self._sweep()
             self._swept = True
         return True
+
+    def _tell_of_lock(self, trouble: str | None) -> None:
+        if trouble is not None and trouble != self._lock_told:
+            warn(trouble)
+        self._lock_told = trouble
 
     def _sweep(self) -> None:
         """Remove what writers that were killed in the middle have left behind."""

@@ -1,12 +1,16 @@
 """What `stream_state.json` says, judged by somebody who may not believe it: the `status` command's answer.
 
-A file says what was true when it was written. It is believed only while its writer can still correct it: the process
-that it names exists, and its `ts` is no older than two of the writer's refreshes (one may be late, two are not).
+A file says what was true when it was written. It is believed only while its writer can still correct it: the writer
+lives, and its `ts` is no older than two of the writer's refreshes (one may be late, two are not).
 Everything else is exit status 2, the one answer that makes nobody feel safe: no file, half a file, another shape,
 another schema, a writer that is gone, a stamp from the past or from the future (a clock that was set back).
 
 A file that wire's own subscriber wrote is understood too. It names no process and is not refreshed, so that after ten
 minutes without a transition it counts as stale; that is the truth about it.
+
+The lock beside the file tells whether its writer lives (see `lock`), in every PID namespace. Where the writer had none,
+its pid is looked for, but only in the namespace that it names; a pid of another one tells nothing, and the age of the
+file decides alone.
 
 `assess` is pure. What it puts into its one line comes from a file that anybody may have written, so nothing
 unprintable gets from there to a terminal.
@@ -23,7 +27,7 @@ from typing import Any, Final
 
 from wire_rawsse import foreign
 from wire_rawsse.state import NEAREST_FIRST
-from wire_rawsse.wire import process
+from wire_rawsse.wire import lock, process
 from wire_rawsse.wire.state_file import REFRESH, SCHEMA
 
 CONNECTED: Final = 0
@@ -59,7 +63,20 @@ class Status:
 def check(path: str | os.PathLike[str], now: float | None = None) -> Status:
     """The status according to the file at `path`; `now` in seconds since the epoch. Never raises for what a file is."""
     document, reason = read(path)
-    return assess(document, time.time() if now is None else now, process.alive, reason)
+    now = time.time() if now is None else now
+    return assess(document, now, lambda pid: _writer_lives(os.fspath(path), document, pid), reason)
+
+
+def _writer_lives(path: str, document: dict[str, Any], pid: int) -> bool | None:
+    """None where that cannot be known."""
+    if document.get("locked"):
+        held = lock.held(os.path.realpath(path))
+        if held is not None:
+            return held
+    namespace = document.get("pid_namespace")
+    if namespace is not None and namespace != process.pid_namespace():
+        return None
+    return process.alive(pid)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
@@ -80,10 +97,10 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
     return document, f"{name} holds null, expected an object"
 
 
-def assess(document: Any, now: float, pid_alive: Callable[[int], bool], reason: str = _MISSING) -> Status:
+def assess(document: Any, now: float, pid_alive: Callable[[int], bool | None], reason: str = _MISSING) -> Status:
     """Judge a parsed `document` (None: there is none, and `reason` says why) at `now`, seconds since the epoch.
 
-    `pid_alive` tells whether a process exists, like `wire_rawsse.wire.process.alive`.
+    `pid_alive` tells whether the writer, of which the document gives the pid, exists; None where that cannot be known.
     """
     wrong = reason if document is None else _wrong_shape(document)
     if wrong:
@@ -105,6 +122,8 @@ def assess(document: Any, now: float, pid_alive: Callable[[int], bool], reason: 
         code, verdict = (CONNECTED, "connected") if well else (DEGRADED, "degraded")
         shown = document["state"]
         details = "; ".join(_details(document, down, now, age))
+        if pid is not None and there is None:
+            details += " of another PID namespace; whether it lives cannot be seen from here"
     last_event = _printable(document.get("last_event_at") or "never")
     return Status(
         code,
@@ -189,6 +208,8 @@ _WHOLE: Final[dict[str, Callable[[Any], bool]]] = {
     "ts": lambda value: _seconds(value) is not None,
     "pid": lambda value: value is None or (_is_count(value) and value > 0),
     "relay": _is_text_or_null,
+    "pid_namespace": _is_text_or_null,
+    "locked": lambda value: value is None or isinstance(value, bool),
 }
 
 
