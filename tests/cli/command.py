@@ -163,4 +163,5 @@ def write_relay_json(home: Path, *endpoints: tuple[str, Slot]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / "relay.json.new"
     fresh.write_text(json.dumps({"self": {**entries[0], "endpoints": entries}, "peers": {}}))
+    fresh.chmod(0o600)
     fresh.replace(folder / "relay.json")

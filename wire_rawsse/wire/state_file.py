@@ -173,8 +173,8 @@ class StateFile:
             self._tried_at = now
             self._failing = True
             self._tell_of_lock(
-                f"another subscriber writes {foreign.shown(self._path)}: its lock is held; this one goes on without the "
-                "file, and takes over when the lock is free"
+                f"another subscriber writes {foreign.shown(self._path)}: its lock is held; "
+                "this one goes on without the file, and takes over when the lock is free"
             )
             return False
         # Nothing is noted before it is done: a signal handler of the host's may raise on the way.
