@@ -21,7 +21,7 @@ LAYERS = [
     ["wire_rawsse.protocol", "wire_rawsse.policy", "wire_rawsse.phases"],
     ["wire_rawsse.transport"],
     ["wire_rawsse.hosts", "wire_rawsse.wake"],
-    ["wire_rawsse.record", "wire_rawsse.resume"],
+    ["wire_rawsse.record", "wire_rawsse.resume", "wire_rawsse.patience"],
     ["wire_rawsse.stream"],
     ["wire_rawsse.source"],
     ["wire_rawsse.streams"],

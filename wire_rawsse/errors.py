@@ -94,7 +94,7 @@ class ConnectTimeout(DeadlineError):
 
 
 class ResponseTimeout(DeadlineError):
-    """No complete response head within `Timeouts.response` of the request."""
+    """No complete response head within `Timeouts.response` of the request, which consecutive timeouts double."""
 
 
 class ReadTimeout(DeadlineError):

@@ -75,7 +75,7 @@ class Timeouts(_Numbers):
     """Seconds on a monotonic clock; `min_rate` in bytes a second.
 
     connect:  name look-up, TCP, proxy and TLS together.
-    response: from the request to the end of the response head.
+    response: from the request to the end of the response head. Consecutive timeouts double it, up to `read`.
     read:     the longest that one read of the body may wait: silence. Only body bytes restart it.
     min_rate: while a line is unfinished, each `read` seconds must bring `min_rate` × `read` bytes of it (0: off).
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.patience import Patience
 from wire_rawsse.phases import PHASES
 from wire_rawsse.policy import Backoff, Pace
 from wire_rawsse.redact import Secrets
@@ -44,6 +45,7 @@ class Record:
         """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
         self.addresses = AddressMemory()
         self.resume = Resume()
+        self.patience = Patience()
         self._healthy_after = backoff.healthy_after
         self._spoke = False
         self._changed = changed

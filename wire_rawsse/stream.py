@@ -217,17 +217,29 @@ def _ask(
 ) -> Coroutine[tuple[Exchange, Response]]:
     """Send the request and receive the head of the final response."""
     record.enter("head", world.wall())
-    seconds = plan.timeouts.response
+    patience, timeouts, began = record.patience, plan.timeouts, world.now()
+    seconds = patience.seconds(timeouts)
     exchange = Exchange(request)
     try:
-        response = yield from _final_head(connection, exchange, world.now() + seconds)
+        response = yield from _final_head(connection, exchange, began + seconds)
     except (MalformedResponse, Truncated) as error:
         raise type(error)(f"{place}: {error}") from None
     if response is None:
-        missed = "sent no complete response head" if exchange.sent else "did not take the whole request"
-        text = f"{place} {missed} within response={seconds:g} s of the request"
-        raise ResponseTimeout("response", seconds, "head", text)
+        patience.ran_out(timeouts)
+        raise ResponseTimeout(
+            "response", seconds, "head", _no_head(place, exchange.sent, seconds, patience.seconds(timeouts))
+        )
+    patience.answered(world.now() - began, timeouts)
     return exchange, response
+
+
+def _no_head(place: str, sent: bool, seconds: float, following: float) -> str:
+    if not sent:
+        return f"{place} did not take the whole request within response={seconds:g} s"
+    text = f"{place} sent no complete response head within response={seconds:g} s of the request"
+    if following > seconds:
+        return f"{text}; a server may send it with its first event only, so the next attempt waits {following:g} s"
+    return f"{text}; if the server sends it with its first event only, give larger Timeouts(response=…, read=…)"
 
 
 def _final_head(connection: Connection, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:

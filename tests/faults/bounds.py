@@ -190,7 +190,7 @@ def mended_within(phase: str, elapsed: float, pause: float, settings: Settings) 
         "connecting": settings.connect,
         "tunnel": settings.connect,
         "handshake": settings.connect,
-        "head": settings.response,
+        "head": max(settings.response, settings.read),  # Consecutive timeouts double it, up to `read`.
         "streaming": settings.read,
     }
     left = max(0.0, clocks.get(phase, 0.0) - elapsed)

@@ -396,3 +396,34 @@ def test_an_event_that_came_with_the_head_is_in_the_same_wake() -> None:
     assert scene.run(20) == [2 * ROUND_TRIP]
     assert scene.only.record.last_event_at is not None
     scene.close()
+
+
+# A head that comes with the first event.
+
+
+def test_a_server_whose_head_comes_with_its_first_heartbeat_is_reached_each_time() -> None:
+    """At 15.125 s: after one timeout, and never again after one."""
+
+    def late(visit: Visit, asked: bytes) -> None:
+        visit.relay.kernel.after(15.125, visit.relay.open, visit, asked)
+
+    scene = Single(late)
+    for moment in (100, 200, 300):
+        scene.at(moment, lambda: scene.visit.cut())
+    scene.run(360)
+    assert [type(error) for _, error, _ in scene.only.ends] == [ResponseTimeout, Truncated, Truncated, Truncated]
+    assert "the next attempt waits 30 s" in str(scene.end[1])
+    assert scene.phase == "streaming"
+    scene.close()
+
+
+def test_a_server_that_never_answers_is_waited_for_up_to_read_and_no_longer() -> None:
+    scene = Single(silence)
+    scene.run(600)
+    errors = [error for _, error, _ in scene.only.ends]
+    assert [error.seconds for error in errors if isinstance(error, ResponseTimeout)][:5] == [15, 30, 60, 75, 75]
+    assert "Timeouts(response=…, read=…)" in str(errors[-1])
+    scene.relay.answer = well()
+    scene.run(900)
+    assert scene.phase == "streaming" and scene.only.record.patience.seconds(scene.only.plan.timeouts) == 15
+    scene.close()

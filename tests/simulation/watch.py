@@ -218,7 +218,9 @@ class Watch:
             passed, clock = now - self._hop_since, timeouts.connect
             self._check_left(clock)
         elif isinstance(error, ResponseTimeout):
-            passed, clock = now - self._since_before, timeouts.response
+            passed, clock = now - self._since_before, error.seconds
+            if not timeouts.response <= clock <= max(timeouts.response, timeouts.read):
+                self._fail(f"waited {clock} s for a head")
         elif isinstance(error, ReadTimeout):
             assert self.live is not None
             passed, clock = now - max(self.live.last_life, self._accepted), timeouts.read
@@ -343,7 +345,7 @@ class Watch:
             if phase == "resolving" and sleeps and not any(map(self.names.under_way.get, self.looked_up)):
                 self._fail("waits for a look-up, and none is under way")
         elif phase == "head":
-            self._bound(self._since, timeouts.response, "waiting for a head")
+            self._bound(self._since, self.record.patience.seconds(timeouts), "waiting for a head")
             for sock in self._sockets() if sleeps else ():
                 head = None if sock.connection is None else sock.connection.head_end
                 if head is not None and sock.delivered >= head:

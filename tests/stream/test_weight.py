@@ -26,6 +26,7 @@ MODULES_OF_OURS = (
         "_version",
         "errors",
         "log",
+        "patience",
         "phases",
         "policy",
         "record",

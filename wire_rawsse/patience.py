@@ -1,0 +1,52 @@
+"""How long to wait for a response head: `Timeouts.response`, or longer for a server that needs longer.
+
+Many servers send the head with the first event or heartbeat only, which may come every 15 or 30 s. Each consecutive
+timeout therefore doubles the budget, up to `Timeouts.read`. A head that needed more than `response` is remembered, so
+that the server is reached at the first attempt from then on; ten heads in a row that needed less lower it by one step.
+Where the server was only dead, its first head ends the patience: the budget is again what heads have needed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wire_rawsse.policy import Timeouts
+
+PROMPT_HEADS: Final = 10
+"""Heads in a row that did not need the present budget, after which it is halved."""
+
+
+class Patience:
+    """The response budget of one endpoint over its connections, in doublings of `Timeouts.response`."""
+
+    __slots__ = ("_needed", "_now", "_prompt")
+
+    def __init__(self) -> None:
+        self._needed = 0
+        self._now = 0
+        self._prompt = 0
+
+    def seconds(self, timeouts: Timeouts) -> float:
+        """The budget of the next request."""
+        return _budget(timeouts, self._now)
+
+    def ran_out(self, timeouts: Timeouts) -> None:
+        """No head came within `seconds`."""
+        self._prompt = 0
+        if _budget(timeouts, self._now) < timeouts.read:
+            self._now += 1
+
+    def answered(self, after: float, timeouts: Timeouts) -> None:
+        """A final head came `after` so many seconds."""
+        steps = 0
+        while steps < self._now and _budget(timeouts, steps) < after:
+            steps += 1
+        self._prompt = 0 if steps >= self._needed else self._prompt + 1
+        if self._prompt == PROMPT_HEADS:
+            self._prompt = 0
+            self._needed -= 1
+        self._now = self._needed = max(self._needed, steps)
+
+
+def _budget(timeouts: Timeouts, steps: int) -> float:
+    return max(timeouts.response, min(timeouts.read, timeouts.response * 2.0**steps))
