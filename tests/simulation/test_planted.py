@@ -1,4 +1,4 @@
-"""Each planted bug still fits the source; and, as campaigns, each is found by the shipped invariants.
+"""Each planted bug still fits the source, and is found by its exact test; the hunts in storms are campaigns.
 
 `python -m tests.simulation plants` prints after how long, and by which promise.
 """
@@ -37,14 +37,12 @@ def test_every_one_is_found_within_a_few_days_of_storms() -> None:
     assert not lived
 
 
-@pytest.mark.campaign
 @pytest.mark.parametrize("plant", EXACT, ids=lambda plant: plant.name)
 def test_the_others_are_found_by_their_exact_test(plant: Plant) -> None:
     found = exactly(plant.exact, plant)
     assert found.how is not None, f"lived {found.days:.1f} days in {found.lives} scenes"
 
 
-@pytest.mark.campaign
 def test_the_exact_tests_find_nothing_where_there_is_none() -> None:
     assert [
         found.how for found in (exactly(name, None) for name in {plant.exact for plant in EXACT}) if found.how
