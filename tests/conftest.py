@@ -14,6 +14,7 @@ this folder fails: it would have written into the user's home.
 
 from __future__ import annotations
 
+import _thread
 import os
 import shutil
 import stat
@@ -79,10 +80,27 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+def bare_threads() -> int:
+    """How many threads there are that `threading` does not know, such as the look-ups of names."""
+    known = [thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)]
+    return max(0, _thread._count() - len(known) + 1)  # The main thread is known, and not counted.
+
+
+def has_bare_threads(count: int, seconds: float = 20.0) -> bool:
+    """Whether there are `count` within so many seconds: a thread counts from its own first step to its last."""
+    until = time.monotonic() + seconds
+    while bare_threads() != count:
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.001)
+    return True
+
+
 class Held(NamedTuple):
     """What the process has at one moment."""
 
     threads: frozenset[threading.Thread]
+    bare_threads: int
     descriptors: frozenset[tuple[int, str]]
     """Numbers, with what they stand for: a number may have been given away again."""
     children: frozenset[int]
@@ -90,6 +108,8 @@ class Held(NamedTuple):
     def beyond(self, before: Held) -> list[str]:
         """What is here and was not there, in words."""
         leaks = [f"the thread {thread.name}" for thread in self.threads - before.threads]
+        if self.bare_threads > before.bare_threads:
+            leaks.append(f"{self.bare_threads - before.bare_threads} bare threads")
         for fd, what in sorted(self.descriptors - before.descriptors):
             leaks.append(f"the {'socket' if 'socket' in what else 'descriptor'} {fd} ({what})")
         leaks += [f"the child process {pid}" for pid in sorted(self.children - before.children)]
@@ -97,7 +117,7 @@ class Held(NamedTuple):
 
 
 def held() -> Held:
-    return Held(frozenset(threading.enumerate()), frozenset(_descriptors()), frozenset(_children()))
+    return Held(frozenset(threading.enumerate()), bare_threads(), frozenset(_descriptors()), frozenset(_children()))
 
 
 def _descriptors() -> Iterator[tuple[int, str]]:

@@ -172,8 +172,12 @@ def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | No
     """
     from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded by whoever wants a thread.
 
-    if subscriber is None:
-        subscriber = StreamSubscriber.from_wire()
-    thread = SubscriberThread(wake, subscriber, subscriber._loop)
-    thread.start()
+    own = StreamSubscriber.from_wire() if subscriber is None else subscriber
+    thread = SubscriberThread(wake, own, own._loop)
+    try:
+        thread.start_safely()
+    except BaseException:
+        if subscriber is None:
+            own.close()  # A signal handler raised, and nobody else can end the thread.
+        raise
     return thread

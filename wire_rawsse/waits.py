@@ -41,7 +41,7 @@ class Answer(Generic[T]):
     Delivering is safe from any thread; after the waiter has gone it is a no-op that costs nothing.
     """
 
-    __slots__ = ("_announce", "done", "error", "value")
+    __slots__ = ("__weakref__", "_announce", "done", "error", "value")
 
     def __init__(self, announce: Callable[[], None]) -> None:
         self._announce = announce

@@ -27,6 +27,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 import pytest
 
 import wire_rawsse
+from tests.conftest import has_bare_threads
 from wire_rawsse import Backoff, EventSource, Keepalive, StreamSubscriber, Timeouts
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
@@ -296,13 +297,11 @@ class HungResolver:
         return self.addresses
 
     def release(self, port: int | None = None) -> None:
-        """Answer: with 127.0.0.1, or with nothing. Whoever hung has ended when this returns."""
+        """Answer: with 127.0.0.1, or with nothing. The threads that hung have ended when this returns."""
         if port is not None:
             self.addresses = [Address(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, ("127.0.0.1", port))]
         self._answer.set()
-        for thread in threading.enumerate():
-            if thread.name == "wire-resolve":
-                thread.join(PATIENCE)
+        assert has_bare_threads(0)
 
 
 def run_script(script: str, *args: object, **options: Any) -> subprocess.CompletedProcess[str]:

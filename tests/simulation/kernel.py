@@ -334,7 +334,7 @@ class MemoryBell(Bell):
         self._kernel.moved += self._line.readable
         self._line.readable = False
 
-    def _write(self) -> None:
+    def _add(self, event: int, count: int) -> None:
         kernel = self._kernel
         let_run(kernel.before_ring)
         self._line.readable = kernel.dirty = True

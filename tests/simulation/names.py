@@ -6,13 +6,14 @@ is caught in a silence ends only when the library gives up. Each counts as a thr
 
 from __future__ import annotations
 
+import _thread
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from typing import Final
+from unittest import mock
 
 from tests.simulation.kernel import Kernel
-from wire_rawsse.transport.resolve import Resolver
+from wire_rawsse.transport.resolve import Resolver, _UnderWay
 from wire_rawsse.waits import Address, Answer
 
 GIVES_UP: Final = 40.0
@@ -62,46 +63,33 @@ class Names:
         return [address(one, port) for one in name.wrong or name.hosts]
 
 
-class MemoryThread:
-    """As much of a `threading.Thread` as is used of one."""
-
-    def __init__(self, start: Callable[[], None]) -> None:
-        self.start = start
-
-
 class MemoryResolver(Resolver):
     def __init__(self, names: Names, announce: Callable[[], None]) -> None:
         super().__init__(announce, names.look_up)
         self._names = names
 
-    def _start(self, host: str, port: int) -> None:
+    def _start(self, host: str, port: int, under_way: _UnderWay) -> None:
         """The shipped one, with a thread in memory."""
-        usual, threading.Thread = threading.Thread, self._thread  # type: ignore[assignment, misc]
-        try:
-            super()._start(host, port)
-        finally:
-            threading.Thread = usual  # type: ignore[misc]
+        with mock.patch.object(_thread, "start_new_thread", self._begin):
+            super()._start(host, port, under_way)
 
-    def _thread(self, args: tuple[str, int], **_: object) -> MemoryThread:
-        return MemoryThread(lambda: self._begin(*args))
-
-    def _begin(self, host: str, port: int) -> None:
+    def _begin(self, run: Callable[..., None], args: tuple[str, int, _UnderWay]) -> None:
+        host, port, under_way = args
         names, kernel = self._names, self._names.kernel
         if names.no_threads:
             raise RuntimeError("can't start new thread")
         kernel.threads += 1
         kernel.moved += 1
         names.under_way[host] = names.under_way.get(host, 0) + 1
-        self._ask(host, port)
+        self._ask(host, port, under_way, under_way.take())
 
-    def _ask(self, host: str, port: int) -> None:
-        """What `_run` does, in time: whoever joins from now on is not meant by a failure."""
+    def _ask(self, host: str, port: int, under_way: _UnderWay, asked: list[Answer[list[Address]]]) -> None:
+        """What `_run` does, in time: a failure is no answer to those who join from now on."""
         name = self._names.known.get(host.lower())
-        asked_for = list(self._waiting.get((host, port), {}).values())
         seconds = 0.005 if name is None else GIVES_UP if name.silent else name.delay
-        self._names.kernel.after(seconds, self._end, host, port, asked_for)
+        self._names.kernel.after(seconds, self._end, host, port, under_way, asked)
 
-    def _end(self, host: str, port: int, asked_for: list[Answer[list[Address]]]) -> None:
+    def _end(self, host: str, port: int, under_way: _UnderWay, asked: list[Answer[list[Address]]]) -> None:
         names, kernel = self._names, self._names.kernel
         kernel.moved += 1
         found: list[Address] | None = None
@@ -111,8 +99,9 @@ class MemoryResolver(Resolver):
             names.answered[host] = len(found)
         except OSError as failed:
             error = failed
-        if self._finish(host, port, found, error, asked_for):
+        late = self._finish(host, port, under_way, asked, found, error)
+        if late:
+            self._ask(host, port, under_way, late)
+        else:
             kernel.threads -= 1
             names.under_way[host] -= 1
-        else:
-            self._ask(host, port)

@@ -116,7 +116,7 @@ OURS: Final[list[Plant]] = [
     plant(
         "each retry of a silent name starts another thread",
         "transport.resolve:Resolver.resolve",
-        "if not under_way:\n                self._start",
+        "if under_way is mine:\n                self._start",
         "if True:\n                self._start",
     ),
     plant(

@@ -24,8 +24,11 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "streams:WakeSink.feed",
-                "        news = parser.feed(piece)\n",
-                "        news = parser.feed(piece)\n        if not news:\n            return False\n",
+                "        news = parser.feed(piece)\n        self.last_event_id = parser.last_event_id\n",
+                "        news = parser.feed(piece)\n"
+                "        if not news:\n"
+                "            return False\n"
+                "        self.last_event_id = parser.last_event_id\n",
             )
         ],
         STRANGER,
@@ -128,8 +131,9 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "hosts.bell:Bell._settle",
-                "        while (self._rung or self._closing) and self._busy.acquire(False):",
-                "        if (self._rung or self._closing) and self._busy.acquire(False):",
+                "            finally:\n                if taken:\n                    self._busy.release()\n",
+                "            finally:\n                if taken:\n                    self._busy.release()\n"
+                "            return\n",
             )
         ],
         STRANGER,
@@ -174,8 +178,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.connection:Connection.send",
-                "                    left = left[channel.send(left) :]\n                    continue\n",
-                "                    channel.send(left)\n                    return True\n",
+                "                left = left[self.sock.send(left) :]\n",
+                "                self.sock.send(left)\n                return True\n",
             )
         ],
         STRANGER,
@@ -187,7 +191,7 @@ EXACT: Final[list[Plant]] = [
         "of several addresses only as many of each family are tried as the smaller family has",
         [
             Change(
-                "transport.addresses:interleaved",
+                "transport.dial:interleaved",
                 "    longest = max(map(len, queues), default=0)\n",
                 "    longest = min(map(len, queues), default=0)\n",
             )
@@ -203,8 +207,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.resolve:Resolver._start",
-                "            self._finish(host, port, None, OSError(str(error)))",
-                "            for answer in [*self._waiting[host, port].values()]:\n"
+                "            self._finish(host, port, under_way, under_way.take(), None, OSError(str(error)))",
+                "            for answer in under_way.take():\n"
                 "                answer.deliver(None, OSError(str(error)))",
             )
         ],
@@ -219,8 +223,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.trust:context_for",
-                "    if known.young or found != known.stamps:\n",
-                "    if False:\n",
+                "    if known is None or known[0] != version:\n",
+                "    if known is None:\n",
             )
         ],
         STRANGER,

@@ -193,9 +193,9 @@ STRANGERS: Final[list[Plant]] = [
         "an answer to a name look-up goes to whoever asked first, not to whoever still waits",
         [
             Change(
-                "transport.resolve:Resolver.resolve",
-                "[asker or self] = answer",
-                ".setdefault(asker or self, answer)",
+                "transport.resolve:Resolver._finish",
+                "asked, late = [*asked, *late], []",
+                "late = []",
             )
         ],
         STRANGER,

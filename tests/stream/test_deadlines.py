@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import has_bare_threads
 from tests.support.fixtures import Serve
 from tests.support.listen import end, event, first, source, subscriber
 from tests.support.server import (
@@ -67,12 +68,6 @@ def hanging_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     yield asked
     over.set()
-    for thread in looking():
-        thread.join(PATIENCE)
-
-
-def looking() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "wire-resolve"]
 
 
 class TestConnect:
@@ -86,16 +81,15 @@ class TestConnect:
         with source("http://relay.example/", timeouts=timeouts(connect=0.02)) as listening:
             for _ in range(5):
                 assert isinstance(first(listening, Closed).error, ConnectTimeout)
-            assert len(looking()) == 1
+            assert has_bare_threads(1)
         assert hanging_names == ["relay.example"]
-        assert looking()[0].daemon
 
     def test_and_one_for_each_endpoint(self, hanging_names: list[str]) -> None:
         with ExitStack() as stack:
             for number in range(3):
                 one = stack.enter_context(subscriber("http://relay.example/", timeouts=timeouts(connect=0.02)))
                 assert not one.wait(0.1 + number * 0.01)
-            assert len(looking()) == 3
+            assert has_bare_threads(3)
 
     def test_a_numeric_host_does_not_care(self, hanging_names: list[str], serve: Serve) -> None:
         with source(serve(STREAM).url) as listening:

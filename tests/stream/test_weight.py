@@ -99,7 +99,9 @@ def test_what_is_loaded_for_an_http_url(run: Run) -> None:
     assert not [name for name in FORBIDDEN if name in ours - base]
     own = {name for name in ours - base if name.partition(".")[0] == "wire_rawsse"}
     assert own == {"wire_rawsse", *(f"wire_rawsse.{name}" for name in MODULES_OF_OURS)}
-    assert ours - base - own <= {"__future__"}, "h11 has loaded everything else already"
+    # Built into the interpreter or nearly so; before 3.14 `socket` and h11 had loaded both.
+    small = {"__future__", "math", "select"}
+    assert ours - base - own <= small, "h11 has loaded everything else already"
 
 
 def test_nothing_is_generated_or_compiled_by_the_import(run: Run) -> None:
@@ -158,5 +160,5 @@ with wire_rawsse.StreamSubscriber("http://localhost:{server.port}/") as s:
 print(*sorted(sys.modules))
 """
     loaded = set(run(code).split())
-    assert "threading" in loaded
     assert not loaded & {"ssl", "_ssl", "certifi", "asyncio", "logging", "concurrent", "concurrent.futures"}
+    assert "threading" not in loaded, "its locks are not safe from a signal handler that raises"

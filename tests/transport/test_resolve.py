@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from weakref import ref
 
 import pytest
 
+from tests.conftest import has_bare_threads
 from tests.support.drive import drive
 from tests.support.server import PATIENCE
 from wire_rawsse.transport.resolve import Resolver, look_up
@@ -24,13 +27,11 @@ class Names:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
-        self.threads: set[threading.Thread] = set()
         self.go = threading.Event()
         self.error: Exception | None = None
 
     def __call__(self, host: str, port: int) -> list[Address]:
         self.asked.append((host, port))
-        self.threads.add(threading.current_thread())
         assert self.go.wait(PATIENCE)
         if self.error is not None:
             raise self.error
@@ -42,12 +43,6 @@ def names() -> Iterator[Names]:
     made = Names()
     yield made
     made.go.set()
-    for thread in made.threads:
-        thread.join(PATIENCE)
-
-
-def looking() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "wire-resolve"]
 
 
 def until(answer: Answer[list[Address]], told: threading.Event) -> None:
@@ -62,15 +57,14 @@ def test_a_numeric_host_needs_no_thread(host: str, names: Names) -> None:
     answer = Resolver(announced.set, names).resolve(host, 8770)
     assert answer.done and answer.error is None
     assert answer.value is not None and answer.value[0].sockaddr[1] == 8770
-    assert names.asked == [] and not looking()
+    assert names.asked == [] and has_bare_threads(0)
 
 
-def test_a_name_is_looked_up_in_a_daemon_thread(names: Names) -> None:
+def test_a_name_is_looked_up_in_a_thread(names: Names) -> None:
     announced = threading.Event()
     answer = Resolver(announced.set, names).resolve("relay.example", 80)
     assert not answer.done and not announced.is_set()
-    [thread] = looking()
-    assert thread.daemon, "it must not hold up the interpreter's exit"
+    assert has_bare_threads(1)
     names.go.set()
     until(answer, announced)
     assert (answer.value, answer.error) == (FOUND, None)
@@ -99,21 +93,32 @@ def test_one_thread_however_often_it_is_retried(names: Names) -> None:
     announced = threading.Event()
     resolver = Resolver(announced.set, names)
     answers = [resolver.resolve("relay.example", 80) for _ in range(100)]
-    assert len(looking()) == 1
+    assert has_bare_threads(1)
     names.go.set()
     until(answers[-1], announced)
     assert answers[-1].value == FOUND
-    assert not any(answer.done for answer in answers[:-1]), "whoever asked before has given up"
     assert len(names.asked) == 1
+
+
+def test_an_answer_that_was_given_up_is_forgotten(names: Names) -> None:
+    """Attempts are repeated for as long as a look-up hangs."""
+    resolver = Resolver(lambda: None, names)
+    last = resolver.resolve("relay.example", 80)
+    for _ in range(1000):
+        last = resolver.resolve("relay.example", 80)
+    assert len(resolver._under_way["relay.example", 80]._waiting) <= 2
+    given_up = ref(last)
+    del last
+    assert given_up() is None
 
 
 def test_a_failure_is_no_answer_to_who_joined_later_and_asks_again() -> None:
     """The first question was asked while the network was down, and fails when it is up again."""
     asked, fail, announced = threading.Event(), threading.Event(), threading.Event()
-    threads: list[threading.Thread] = []
+    threads: list[int] = []
 
     def ask(host: str, port: int) -> list[Address]:
-        threads.append(threading.current_thread())
+        threads.append(threading.get_ident())
         if len(threads) > 1:
             return FOUND
         asked.set()
@@ -127,9 +132,7 @@ def test_a_failure_is_no_answer_to_who_joined_later_and_asks_again() -> None:
     fail.set()
     until(second, announced)
     assert (second.value, second.error) == (FOUND, None)
-    assert not first.done and len(threads) == 2 and threads[0] is threads[1], "by the thread that there is"
-    threads[0].join(PATIENCE)
-    assert not threads[0].is_alive()
+    assert first.error is not None and len(threads) == 2 and threads[0] == threads[1], "by the thread that there is"
 
 
 def test_once_it_came_back_the_next_one_asks_again(names: Names) -> None:
@@ -154,10 +157,10 @@ def test_another_name_is_not_held_up(names: Names) -> None:
 
 
 def test_no_thread_to_be_had(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
+    def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
     announced = threading.Event()
     resolver = Resolver(announced.set, names)
     for _ in range(2):

@@ -56,10 +56,22 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Raises `Failure` for wrong usage. `--help` prints, and ends as `argparse` has it, with `SystemExit(0)`."""
+        self._check_flags(arguments)
         namespace, unknown = self.parse_known_args(list(arguments))
         if unknown:
             self.error(self._about(unknown))
         return namespace
+
+    def _check_flags(self, arguments: Sequence[str]) -> None:
+        """Refuse a value that is joined to a short option without one. argparse of 3.14 takes it for more options."""
+        flags = {name: action for action in self._actions if action.nargs == 0 for name in action.option_strings}
+        for argument in arguments:
+            if argument == "--":
+                return
+            joined = argument[1:] if argument[:2] in flags and argument[:2] != "--" else ""
+            if any(f"-{letter}" not in flags for letter in joined):
+                names = "/".join(flags[argument[:2]].option_strings)
+                self.error(f"argument {names}: expected no value with it, got one")
 
     def error(self, message: str) -> NoReturn:
         option, quoted, _ = message.partition(": ignored explicit argument ")

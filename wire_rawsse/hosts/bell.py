@@ -13,12 +13,28 @@ from __future__ import annotations
 import _thread
 import os
 import socket
+from collections.abc import Callable
+from typing import Final
+
+_AT_ONCE: Final = (False,)
+
+
+def take(lock: _thread.LockType, taken: list[bool]) -> None:
+    """Acquire `lock` if it is free, and note in `taken` that it must be released.
+
+    Both are one call into C. A signal handler of the host's may raise between two calls, and then the lock would be
+    held for ever. Use it inside the `try` whose `finally` releases.
+    """
+    taken.extend(filter(None, map(lock.acquire, _AT_ONCE)))
 
 
 class Bell:
     """`ring` and `close` from anywhere, any number of times; `silence` from whoever waits on `fileno()`."""
 
     __slots__ = ("__weakref__", "_busy", "_closing", "_event", "_pair", "_rung")
+
+    _add: Callable[[int, int], object] = staticmethod(getattr(os, "eventfd_write", max))
+    _close = staticmethod(os.close)  # At the interpreter's exit the globals of this module are gone before the object.
 
     def __init__(self) -> None:
         self._busy = _thread.allocate_lock()
@@ -56,28 +72,30 @@ class Bell:
             pass
 
     def _settle(self) -> None:
-        while (self._rung or self._closing) and self._busy.acquire(False):
+        while self._rung or self._closing:
+            taken: list[bool] = []
             try:
+                take(self._busy, taken)
+                if not taken:
+                    return
                 if self._rung:
+                    # One step to a signal handler, which must not come between: another thread may rely on this ring.
                     self._rung = False
-                    self._write()
+                    if self._event >= 0:
+                        self._add(self._event, 1)
+                    elif self._pair is not None:
+                        self._pair[1].send(b"\0")
                 if self._closing:
                     self._closing = False
                     self._shut()
+            except BlockingIOError:
+                pass  # Full of rings: readable is all it needs to be.
+            except OSError:
+                if self._pair is None or self._pair[1].fileno() >= 0:
+                    raise
             finally:
-                self._busy.release()
-
-    def _write(self) -> None:
-        try:
-            if self._pair is not None:
-                self._pair[1].send(b"\0")
-            elif self._event >= 0:
-                os.eventfd_write(self._event, 1)
-        except BlockingIOError:
-            pass  # Full of rings: readable is all it needs to be.
-        except OSError:
-            if self._pair is None or self._pair[1].fileno() >= 0:
-                raise
+                if taken:
+                    self._busy.release()
 
     def _shut(self) -> None:
         if self._pair is not None:
@@ -85,7 +103,7 @@ class Bell:
                 end.close()
         elif self._event >= 0:
             event, self._event = self._event, -1
-            os.close(event)
+            self._close(event)
 
     def abandon(self) -> None:
         """In a forked child, where whoever held the lock does not exist: close our copies."""
@@ -94,5 +112,5 @@ class Bell:
         self._shut()
 
     def __del__(self) -> None:
-        if hasattr(self, "_pair"):  # Else a signal handler raised before there was anything to close.
+        if hasattr(self, "_pair"):  # Otherwise a signal handler raised before there was anything to close.
             self._shut()

@@ -25,13 +25,13 @@ from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.errors import BusyError, ClosedError
+from wire_rawsse.hosts.bell import take
 from wire_rawsse.hosts.poller import FEW_EVENTS, Poller
 from wire_rawsse.hosts.task import SYSTEM, System, Task
 from wire_rawsse.hosts.turns import PAST, Turns
 from wire_rawsse.transport.resolve import Resolver
 from wire_rawsse.waits import READ, Coroutine
 
-_AT_ONCE: Final = (False,)
 _OPEN_AGAIN: Final = 0.05
 """Seconds between two attempts to get a poller from a system that has no descriptor left."""
 
@@ -116,8 +116,7 @@ class Loop(Turns):
         taken: list[bool] = []
         woken = False
         try:
-            # Taken and noted in one call into C: between two, a signal handler of the host's may raise.
-            taken.extend(filter(None, map(busy.acquire, _AT_ONCE)))
+            take(busy, taken)
             if not taken:
                 if self.closing:
                     self._check_open()  # Whoever has the lock is tearing down.
@@ -239,8 +238,13 @@ class Loop(Turns):
 
     def _tear_down_if_idle(self) -> None:
         """Give everything back, unless a `run` is under way, which does so itself when it returns."""
-        while not self._closed and self._busy.acquire(False):
+        while not self._closed:
+            busy = self._busy
+            taken: list[bool] = []
             try:
+                take(busy, taken)
+                if not taken:
+                    return
                 tasks, self._tasks = self._tasks, []
                 for task in tasks:
                     self._end(task)
@@ -260,7 +264,8 @@ class Loop(Turns):
                     self._bell.close()
                 self._closed = True  # Last: whatever a signal handler interrupts here is done by the next `close`.
             finally:
-                self._busy.release()
+                if taken:
+                    busy.release()
 
     def _abandon(self) -> None:
         """In a forked child: close our copies of the descriptors, and leave everything else to the parent.

@@ -163,7 +163,7 @@ class Task:
         loop = self._loop
         if loop.resolver is None:
             loop.resolver = loop.system.resolver(loop.announce)
-        return loop.resolver.resolve(host, port, self)
+        return loop.resolver.resolve(host, port)
 
     def open(self, address: Address) -> socket.socket:
         return self._loop.system.open(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 from typing import Final, Protocol
@@ -44,6 +45,29 @@ class SubscriberThread(threading.Thread):
         self.subscriber = subscriber
         self._loop = loop
         self._wake = wake
+
+    def start_safely(self) -> None:
+        """`start`, from a thread of its own. Raises `RuntimeError` where the system has no thread left.
+
+        `threading.Thread.start` takes locks by `with`, one of them the whole module's. In the main thread a signal
+        handler that raises may leave them held for ever on CPython 3.14; in any other thread no handler runs.
+        """
+        failures: list[BaseException] = []
+        started = _thread.allocate_lock()
+        started.acquire()
+
+        def start() -> None:
+            try:
+                self.start()
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                started.release()
+
+        _thread.start_new_thread(start, ())
+        started.acquire()
+        if failures:
+            raise failures[0]
 
     def run(self) -> None:
         """Run the loop until the subscriber is closed. Nothing that the loop raises ends this thread.

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import _thread
 import socket
+from collections import deque
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, ref
 
 from wire_rawsse.waits import Address, Answer
 
@@ -35,74 +36,106 @@ def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
     return [Address(family, kind, protocol, place) for family, kind, protocol, _, place in found]
 
 
+class _UnderWay:
+    """One look-up in a thread, and the answers that it owes."""
+
+    __slots__ = ("_waiting", "over")
+
+    def __init__(self) -> None:
+        self._waiting: deque[ReferenceType[Answer[list[Address]]]] = deque()
+        self.over = False
+        """It takes no more answers. Set before the last `take`."""
+
+    def join(self, answer: Answer[list[Address]]) -> None:
+        """Owe one more answer, for as long as someone else refers to it."""
+        self._waiting.append(ref(answer))
+        while self._waiting[0]() is None:  # Of attempts that gave up. `answer` itself ends the loop.
+            self._waiting.popleft()
+
+    def take(self) -> list[Answer[list[Address]]]:
+        """The answers that are still waited for; each is taken only once."""
+        taken = []
+        while self._waiting:
+            answer = self._waiting.popleft()()
+            if answer is not None:
+                taken.append(answer)
+        return taken
+
+
 class Resolver:
-    """Look-ups under way, by name, with the answer that each asker has last been promised."""
+    """Look-ups under way, by name.
+
+    There is no lock. A signal handler of the host's may raise in `resolve`, and on CPython 3.14 a lock that is taken by
+    `with` may then be held for ever. Each step that two threads share is one atomic operation of a dict or a deque.
+    For the same reason a look-up is a bare thread: `threading.Thread.start` takes locks.
+    """
 
     def __init__(self, announce: Callable[[], None], look_up: LookUp = look_up) -> None:
         self._announce = announce
         self._look_up = look_up
-        self._lock = _thread.allocate_lock()
-        self._waiting: dict[tuple[str, int], WeakKeyDictionary[object, Answer[list[Address]]]] = {}
+        self._under_way: dict[tuple[str, int], _UnderWay] = {}
 
-    def resolve(self, host: str, port: int, asker: object = None) -> Answer[list[Address]]:
-        """`asker` waits for one answer at a time: what it was promised before is for nobody any more."""
+    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+        """Start or join a look-up. Drop the answer to give up on it. From one thread at a time."""
         answer: Answer[list[Address]] = Answer(self._announce)
         try:
             answer.deliver(look_up(host, port, socket.AI_NUMERICHOST))
             return answer
         except OSError:
             pass  # Not numeric.
-        under_way = False
+        name, mine = (host, port), _UnderWay()
         try:
-            with self._lock:
-                under_way = (host, port) in self._waiting
-                self._waiting.setdefault((host, port), WeakKeyDictionary())[asker or self] = answer
-            if not under_way:
-                self._start(host, port)
+            while True:
+                under_way = self._under_way.setdefault(name, mine)
+                under_way.join(answer)
+                if not under_way.over:  # Otherwise its thread may have taken its last answers already.
+                    break
+            if under_way is mine:
+                self._start(host, port, under_way)
         except BaseException:
-            # A signal handler raised: a look-up that never began would be joined for ever.
-            if not under_way:
-                self._waiting.pop((host, port), None)
+            # A signal handler raised. A look-up that never began would be joined for ever.
+            self._forget(name, mine)
             raise
         return answer
 
-    def _start(self, host: str, port: int) -> None:
-        import threading
-
-        thread = threading.Thread(target=self._run, args=(host, port), name="wire-resolve", daemon=True)
+    def _start(self, host: str, port: int, under_way: _UnderWay) -> None:
         try:
-            thread.start()
+            _thread.start_new_thread(self._run, (host, port, under_way))
         except RuntimeError as error:  # The system has no thread left.
-            self._finish(host, port, None, OSError(str(error)))
+            self._finish(host, port, under_way, under_way.take(), None, OSError(str(error)))
 
-    def _run(self, host: str, port: int) -> None:
-        over = False
-        while not over:
-            with self._lock:
-                asked_for = list(self._waiting.get((host, port), {}).values())
+    def _run(self, host: str, port: int, under_way: _UnderWay) -> None:
+        asked = under_way.take()
+        while True:
             try:
                 found, error = self._look_up(host, port), None
             except Exception as caught:
                 found, error = None, caught
-            over = self._finish(host, port, found, error, asked_for)
+            asked = self._finish(host, port, under_way, asked, found, error)
+            if not asked:
+                return
 
     def _finish(
         self,
         host: str,
         port: int,
+        under_way: _UnderWay,
+        asked: list[Answer[list[Address]]],
         found: list[Address] | None,
         error: Exception | None,
-        asked_for: list[Answer[list[Address]]] | None = None,
-    ) -> bool:
-        """Deliver to whoever waits; False where somebody still does, who has joined after what failed was asked."""
-        with self._lock:
-            answers = self._waiting.pop((host, port), WeakKeyDictionary())
-            late: WeakKeyDictionary[object, Answer[list[Address]]] = WeakKeyDictionary()
-            if error is not None and asked_for is not None:
-                late.update({asker: answer for asker, answer in answers.items() if answer not in asked_for})
-            if late:
-                self._waiting[host, port] = late
-            due = [answer for asker, answer in answers.items() if asker not in late]
-        for answer in due:
+    ) -> list[Answer[list[Address]]]:
+        """Deliver what a look-up for `asked` has given. Returns the answers for which it must be made once more."""
+        late = under_way.take()
+        if error is None:
+            asked, late = [*asked, *late], []
+        if not late:
+            self._forget((host, port), under_way)
+            under_way.over = True
+            late = under_way.take()  # Joined before they could know.
+        for answer in asked:
             answer.deliver(found, error)
-        return not late
+        return late
+
+    def _forget(self, name: tuple[str, int], under_way: _UnderWay) -> None:
+        if self._under_way.get(name) is under_way:
+            self._under_way.pop(name, None)
