@@ -77,11 +77,12 @@ class Streams:
         # A world made of memory overhears both.
         self.new_record: Callable[..., Record] = Record
         self.new_sink: Callable[[str], WakeSink] = WakeSink
-        # Replaced, never changed: another thread may be reading.
+        # Another thread may be reading: it takes `list(…)`, one call into C, and iterates over that.
         self._records: dict[Task, Record] = {}
         self._relays: dict[Task, Relay] = {}
         self._paces: dict[Relay, list[Pace]] = {}
         """Of streams that are gone."""
+        self._forget_paces_at = 0.0
 
     def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] = lambda: None) -> Task:
         """Begin a stream, which never gives up; `changed` is called whenever its phase does."""
@@ -91,7 +92,7 @@ class Streams:
         if self._paces.get(relay):
             record.pace = self._paces[relay].pop()
         task = self.loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=True))
-        self._records = {**self._records, task: record}
+        self._records[task] = record
         self._relays[task] = relay
         return task
 
@@ -104,17 +105,20 @@ class Streams:
             self._paces.setdefault(self._relays[task], []).append(record.pace)
         del self._relays[task]
         self._forget_paces(now)
-        self._records = {other: kept for other, kept in self._records.items() if other is not task}
+        del self._records[task]
         return record.snapshot(self.loop.system.wall())
 
     def _forget_paces(self, now: float) -> None:
-        """Those that have rested for so long that a new one would be no different."""
+        """Those that have rested for so long that a new one would be no different. Looks at them once a minute."""
+        if now < self._forget_paces_at:
+            return
+        self._forget_paces_at = now + 60
         kept = {relay: [pace for pace in paces if pace.hand_over(now, now)] for relay, paces in self._paces.items()}
         self._paces = {relay: paces for relay, paces in kept.items() if paces}
 
     def restart(self) -> None:
         """Drop every connection and make new ones at once. From any thread."""
-        for task in self._records:
+        for task in list(self._records):
             self.loop.interrupt(task, Restart())
 
     def failed(self, error: Exception, pause: float) -> None:
@@ -129,4 +133,4 @@ class Streams:
     def snapshots(self) -> list[EndpointState]:
         """The state of each, in the order they were added. From any thread."""
         wall = self.loop.system.wall()
-        return [record.snapshot(wall) for record in self._records.values()]
+        return [record.snapshot(wall) for record in list(self._records.values())]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.wire.relay_files import FIRST, FLAT, ONE, SECOND, TOKEN, TWO, file_of
 from wire_rawsse.errors import RelayFileError
 from wire_rawsse.protocol.url import parse_url
-from wire_rawsse.wire.relay_json import Endpoint, RelayFile, parse, read_endpoints, stream_url
+from wire_rawsse.wire.relay_json import MOST_ENDPOINTS, Endpoint, RelayFile, parse, read_endpoints, stream_url
 
 
 def refused(content: bytes) -> str:
@@ -297,3 +297,22 @@ def _without_tokens(value: Any) -> Any:
         shown = {key: one for key, one in value.items() if key in ("relay_url", "slot_id", "scope")}
         return [shown, [_without_tokens(value.get(key)) for key in ("self", "endpoints")]]
     return None
+
+
+def test_no_more_than_the_bound_is_read_and_that_is_told() -> None:
+    entries = [{"relay_url": "http://a", "slot_id": f"s{n}", "slot_token": "t"} for n in range(MOST_ENDPOINTS + 500)]
+    found = parse(json.dumps({"self": {"endpoints": entries}}).encode())
+    assert [one.slot_id for one in found.endpoints] == [f"s{n}" for n in range(MOST_ENDPOINTS)]
+    assert found.problems == (
+        "relay.json: self.endpoints: expected at most 1000 endpoints, found 1500; "
+        "those from self.endpoints[1000] on are left out",
+    )
+    exactly = parse(json.dumps({"self": {"endpoints": entries[:MOST_ENDPOINTS]}}).encode())
+    assert len(exactly.endpoints) == MOST_ENDPOINTS and exactly.problems == ()
+
+
+def test_that_too_many_were_found_is_told_before_ten_other_problems() -> None:
+    good = [{"relay_url": "http://a", "slot_id": f"s{n}", "slot_token": "t"} for n in range(MOST_ENDPOINTS + 1)]
+    found = parse(json.dumps({"self": {"endpoints": [*([None] * 50), *good]}}).encode())
+    assert "expected at most 1000 endpoints, found 1051" in found.problems[0]
+    assert found.problems[-1].endswith("and 40 problems more")

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from tests.wire.test_state import endpoint
 from wire_rawsse.state import NEAREST_FIRST, EndpointState, State, SubscriberState, summarise
+from wire_rawsse.wire.relay_json import MOST_ENDPOINTS
 from wire_rawsse.wire.state_file import StateFile, document, rfc3339
-from wire_rawsse.wire.status import STALE_AFTER, assess, check
+from wire_rawsse.wire.status import LARGEST, STALE_AFTER, assess, check
 
 NOW = 1767225600.0  # 2026-01-01T00:00:00Z
 PID = 4242
@@ -285,7 +286,7 @@ def test_a_daemon_that_was_killed_is_gone(tmp_path: Path) -> None:
         (b"9" * 5000, "is not JSON, or not all of it is there"),
         (b"null", "holds null, expected an object"),
         (b"[]", "expected an object in stream_state.json"),
-        (b" " * (1 << 20) + b"{}", "expected at most 1048576 bytes, found more"),
+        (b" " * LARGEST + b"{}", f"expected at most {LARGEST} bytes, found more"),
     ],
 )
 def test_a_file_that_says_nothing(tmp_path: Path, content: bytes, told: str) -> None:
@@ -359,3 +360,14 @@ def test_the_answer_is_frozen() -> None:
 def test_a_subscriber_state_comes_with_every_key_that_is_checked() -> None:
     assert isinstance(summarise([WELL]), SubscriberState)
     assert assess(written(WELL), NOW, alive).facts["document"].keys() >= {"phase", "last_byte_at", "endpoints"}
+
+
+def test_as_many_endpoints_as_are_followed_fit_into_the_file_and_the_line_is_short(tmp_path: Path) -> None:
+    many = [BROKEN._replace(url=f"http://a/{number}/{'x' * 10_000}") for number in range(MOST_ENDPOINTS)]
+    path = tmp_path / "stream_state.json"
+    file = StateFile(path, pid=os.getpid())
+    file.offer(summarise(many), 0.0)
+    assert file.flush(0.0)
+    status = check(path)
+    assert status.exit_code == 1 and "1000 of 1000 endpoints down" in status.line and "and 990 more" in status.line
+    assert len(status.line) < 10_000

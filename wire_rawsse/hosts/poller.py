@@ -176,12 +176,14 @@ def new_poller() -> Poller:
 class Watch(Generic[T]):
     """Which descriptors a poller knows, for what, and whose they are."""
 
-    __slots__ = ("interest", "owners", "poller")
+    __slots__ = ("_descriptors", "interest", "owners", "poller")
 
     def __init__(self) -> None:
         self.poller: Poller | None = None
         self.owners: dict[int, T] = {}
         self.interest: dict[int, int] = {}
+        self._descriptors: dict[T, tuple[int, ...]] = {}
+        """Of each owner, those that it was last armed for. Some may have been forgotten, or be another's by now."""
 
     def all_events(self) -> list[tuple[int, int]]:
         """Of all that is ready, however much: whoever is not reported would be taken for silent."""
@@ -196,9 +198,10 @@ class Watch(Generic[T]):
     def arm(self, owner: T, interest: Mapping[int, int]) -> None:
         """Make the poller know exactly `interest` for this owner. Raises `OSError` where the system has no room."""
         assert self.poller is not None
-        for fd, other in list(self.owners.items()):
-            if other is owner and fd not in interest:
+        for fd in self._descriptors.get(owner, ()):
+            if fd not in interest and self.owners.get(fd) is owner:
                 self.forget(fd)
+        self._descriptors[owner] = tuple(interest)
         for fd, mask in interest.items():
             known = self.interest.get(fd)
             try:
@@ -223,6 +226,6 @@ class Watch(Generic[T]):
                 pass  # Somebody closed it behind our back, which took it out as well.
 
     def forget_all(self, owner: T) -> None:
-        for fd, other in list(self.owners.items()):
-            if other is owner:
+        for fd in self._descriptors.pop(owner, ()):
+            if self.owners.get(fd) is owner:
                 self.forget(fd)

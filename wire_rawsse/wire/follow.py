@@ -125,7 +125,8 @@ class Follower:
         # Looking is reading, where it cannot be read; a state file that cannot be written brings us here each second.
         self._due = (self._read_at if self._unreadable else now) + LOOK_WITHIN
         if self._state_file is not None:
-            self._state_file.offer(self.state(), now)
+            if not self._state_file.postpone(now):
+                self._state_file.offer(self.state(), now)
             self._state_file.flush(now)
             self._due = min(self._due, self._state_file.due() or self._due)
 
@@ -171,7 +172,8 @@ class Follower:
         if found.warning:
             warn_once(found.warning)
         problems = [found.note] if found.note else [*found.problems]
-        for endpoint in [known for known in self._tasks if known not in found.endpoints]:
+        wanted = frozenset(found.endpoints)
+        for endpoint in [known for known in self._tasks if known not in wanted]:
             self._leave(endpoint)
         refused = [self._join(endpoint) for endpoint in found.endpoints if endpoint not in self._tasks]
         problems += [f"{self._relay_json}: {problem}" for problem in refused if problem]

@@ -34,6 +34,9 @@ from wire_rawsse.wire.machine import Machine
 LARGEST: Final = 10 * 1024 * 1024
 """Bytes. A real file has a few hundred for each endpoint and peer; what is larger is something else."""
 
+MOST_ENDPOINTS: Final = 1000
+"""More are left out, and that is told: each takes a connection, and a process has room for 1,024 by default."""
+
 GRANULE: Final = 2.5
 """Seconds: two writes within this may bear the same time stamp (FAT counts in 2 s), with room for a lagging clock."""
 
@@ -250,7 +253,14 @@ def _usable(entries: list[Any], problems: list[str]) -> tuple[Endpoint, ...]:
     """The good ones, each stream once; what is wrong with the others is added to `problems`."""
     found: dict[str, Endpoint] = {}
     more = 0
+    too_many = None
     for index, entry in enumerate(entries):
+        if len(found) == MOST_ENDPOINTS:
+            too_many = (
+                f"self.endpoints: expected at most {MOST_ENDPOINTS} endpoints, found {len(entries)}; "
+                f"those from self.endpoints[{index}] on are left out"
+            )
+            break
         if len(problems) > _TOLD:  # A file of 10 MiB has room for millions of them.
             more += len(problems) - _TOLD
             del problems[_TOLD:]
@@ -268,6 +278,8 @@ def _usable(entries: list[Any], problems: list[str]) -> tuple[Endpoint, ...]:
     more += max(0, len(problems) - _TOLD)
     if more:
         problems[_TOLD:] = [f"and {more} problems more"]
+    if too_many is not None:
+        problems.insert(0, too_many)
     return tuple(found.values())
 
 

@@ -45,6 +45,8 @@ so that once its folder can be written to again, the file is wrong for no longer
 
 _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
 _NO_LOCK: Final = "cannot be locked, so that `wire-rawsse status` goes by the process id alone: "
+_LONGEST_URL: Final = 500
+"""Characters: a slot_id may be as long as relay.json, and a reader takes only so much (see `status.LARGEST`)."""
 _instances = itertools.count(1)
 
 
@@ -74,7 +76,7 @@ def document(
         **_ours(snapshot, elapsed),
         "endpoints": [
             {
-                "relay": one.url,
+                "relay": _cut(one.url),
                 "state": one.state,
                 "last_event_at": _moment(one.last_event_at),
                 "reconnect_count": one.reconnect_count,
@@ -124,17 +126,27 @@ class StateFile:
         self._news: object = None
         self._written_news: object = None
         self._tried_at: float | None = None
+        self._postponed = False
         self._failing = False
         self._swept = False
         self._closed = False
 
     def offer(self, snapshot: SubscriberState, now: float) -> None:
-        """Remember the latest state. Cheap: it may be called for each event."""
+        """Remember the latest state."""
         if self._closed:
             return
+        self._postponed = False
         self._snapshot = snapshot
         self._offered_at = now
         self._news = _news(snapshot)
+
+    def postpone(self, now: float) -> bool:
+        """True where nothing is written yet, whatever has changed: then the state is to be offered when `due`.
+
+        A state has as many parts as there are endpoints. Taken for each change of each, it would cost their square.
+        """
+        self._postponed = self._tried_at is not None and now < self._tried_at + self._minimum_interval
+        return self._postponed
 
     def due(self) -> float | None:
         """When `flush` will have something to write, or None while nothing was offered and after `close`."""
@@ -142,7 +154,7 @@ class StateFile:
             return None
         if self._tried_at is None:
             return self._offered_at
-        if self._news != self._written_news:  # What stands in the file is wrong.
+        if self._postponed or self._news != self._written_news:  # What stands in the file is wrong.
             return self._tried_at + self._minimum_interval
         return self._tried_at + (self._retry if self._failing else self._refresh)
 
@@ -234,6 +246,10 @@ def _ours(one: EndpointState | SubscriberState, elapsed: float) -> dict[str, Any
         # JSON has no infinity, and a file that holds one is no JSON at all to wire.
         "reconnect_in": round(max(0.0, wait - elapsed), 3) if wait is not None and math.isfinite(wait) else None,
     }
+
+
+def _cut(url: str) -> str:
+    return url if len(url) <= _LONGEST_URL else url[: _LONGEST_URL - 1] + "…"
 
 
 def _moment(moment: float | None) -> str | None:

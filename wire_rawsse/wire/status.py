@@ -37,8 +37,10 @@ UNKNOWN: Final = 2
 STALE_AFTER: Final = 2 * REFRESH
 """Seconds. A `ts` as far in the future is as little use."""
 
-LARGEST: Final = 1 << 20
-"""Bytes: a thousand endpoints and more."""
+LARGEST: Final = 4 << 20
+"""Bytes: as many endpoints as are followed (`relay_json.MOST_ENDPOINTS`), with long names and errors."""
+_TOLD: Final = 10
+"""Endpoints that the line tells of."""
 
 _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d{1,30})?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
@@ -148,7 +150,7 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
     endpoints = len(document.get("endpoints") or ())
     if endpoints > 1:
         yield f"{len(down)} of {endpoints} endpoints down" if down else f"all {endpoints} endpoints"
-    for one in down:
+    for one in down[:_TOLD]:
         words = [f"{_printable(one['relay'])} {one['state']}"] if one.get("relay") else []
         if one.get("phase"):
             words.append(_printable(one["phase"]))
@@ -158,6 +160,8 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
             words.append(f"last error: {_printable(one['last_error'])}")
         if words:
             yield ", ".join(words)
+    if len(down) > _TOLD:
+        yield f"and {len(down) - _TOLD} more"
     if not down and document.get("phase"):
         yield _printable(document["phase"])
     last_byte = _seconds(document.get("last_byte_at"))
