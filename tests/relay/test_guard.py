@@ -14,7 +14,7 @@ import h11
 import pytest
 
 from tests.conftest import missing
-from tests.relay.conftest import Connect
+from tests.relay.conftest import Certified, Connect
 from tests.relay.raw import Raw
 from wire_rawsse.errors import InvalidRequest
 from wire_rawsse.relay.client import RelayClient, Slot
@@ -156,9 +156,28 @@ def test_more_names_can_be_allowed() -> None:
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Iterator[RelayProcess]:
-    with RelayProcess(request_timeout=0.5, idle_timeout=1.5, max_connections=30, allocate_rate=1000) as relay:
+def impatient(certified: Certified) -> Iterator[RelayProcess]:
+    with RelayProcess(
+        bind=["127.0.0.1:0"],
+        bind_tls=["127.0.0.1:0"],
+        certificate=certified.certificate,
+        key=certified.key,
+        request_timeout=0.5,
+        idle_timeout=1.5,
+        max_connections=30,
+        allocate_rate=1000,
+    ) as relay:
         yield relay
+
+
+@pytest.mark.parametrize(
+    "flight", [b"\x16", b"\x16\x03\x01\x02\x00\x01", b""], ids=["a byte", "half a hello", "nothing"]
+)
+def test_a_handshake_that_does_not_end_in_time_is_ended(flight: bytes, impatient: RelayProcess) -> None:
+    port = int(impatient.urls[1].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        sock.sendall(flight)
+        assert sock.recv(100) == b""
 
 
 HALVES = {

@@ -19,9 +19,11 @@ import pytest
 
 from tests.cli.command import WORDS, Command, environment, wait_until, written
 from tests.wire.needs import pid_namespace
+from tests.wire.states import snapshot
 from wire_rawsse import StreamSubscriber
 from wire_rawsse.wire.lock import WriterLock, held, lock_path
 from wire_rawsse.wire.process import pid_namespace as name_of_namespace
+from wire_rawsse.wire.state_file import REFRESH, RETRY, StateFile
 from wire_rawsse.wire.status import check
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="flock(2)")
@@ -191,6 +193,23 @@ def test_where_locks_do_not_exist(state: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "fcntl", None)
     lock = WriterLock(state)
     assert (lock.take(), lock.problem, held(state)) == ("none", None, None)
+
+
+def test_a_lock_that_a_reader_holds_is_asked_for_again_soon(state: str) -> None:
+    import fcntl
+
+    os.makedirs(os.path.dirname(state))
+    Path(lock_path(state)).touch()
+    file = StateFile(state, pid=os.getpid(), lock=WriterLock(state))
+    with open(lock_path(state)) as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        assert file.claim()  # It is no writer.
+        file.offer(snapshot(), 0.0)
+        assert file.flush(0.0) and json.loads(Path(state).read_bytes())["locked"] is False
+    assert file.due() == RETRY
+    assert file.flush(RETRY) and json.loads(Path(state).read_bytes())["locked"] is True
+    assert file.due() == RETRY + REFRESH
+    file.close(RETRY)
 
 
 # Subscribers.

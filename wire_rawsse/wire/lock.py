@@ -33,6 +33,7 @@ from wire_rawsse.wire.machine import Machine
 Taken: TypeAlias = Literal["ours", "another's", "none"]
 """The lock is ours, another writer has it, or there is none to be had."""
 
+HELD_BY_READER: Final = "a reader holds it"
 _ATTEMPTS: Final = 8
 """How often a lock is asked for that only readers hold. Each of them holds it for microseconds."""
 
@@ -133,7 +134,7 @@ class WriterLock:
                 self.release()
                 return "another's"
             flock(descriptor, _UNLOCK)
-        self.problem = "a reader holds it"
+        self.problem = HELD_BY_READER
         return "none"
 
 

@@ -33,7 +33,7 @@ from wire_rawsse import foreign
 from wire_rawsse.log import warn
 from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire import files, process
-from wire_rawsse.wire.lock import WriterLock
+from wire_rawsse.wire.lock import HELD_BY_READER, WriterLock
 from wire_rawsse.wire.machine import Machine
 
 SCHEMA: Final = "wire-daemon-stream-state-v1"
@@ -47,6 +47,8 @@ _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four 
 _NO_LOCK: Final = "cannot be locked, so that `wire-rawsse status` goes by the process id alone: "
 _LONGEST_URL: Final = 500
 """Characters: a slot_id may be as long as relay.json, and a reader takes only so much (see `status.LARGEST`)."""
+_READERS_TAKE: Final = 0.1
+"""Seconds: a reader holds the lock for microseconds, or for as long as the scheduler leaves it aside."""
 _instances = itertools.count(1)
 
 
@@ -156,7 +158,8 @@ class StateFile:
             return self._offered_at
         if self._postponed or self._news != self._written_news:  # What stands in the file is wrong.
             return self._tried_at + self._minimum_interval
-        return self._tried_at + (self._retry if self._failing else self._refresh)
+        soon = self._failing or (self._lock is not None and self._lock.problem == HELD_BY_READER)
+        return self._tried_at + (self._retry if soon else self._refresh)
 
     def flush(self, now: float) -> bool:
         """Write if something is due; True if something was written."""
@@ -172,8 +175,15 @@ class StateFile:
         return written
 
     def claim(self) -> bool:
-        """Take the lock now; False where another writer has it."""
-        return self._lock is None or self._lock.take() != "another's"
+        """Take the lock now; False where another writer has it. Waits a moment for a reader that asks just now."""
+        if self._lock is None:
+            return True
+        taken = self._lock.take()
+        until = time.monotonic() + _READERS_TAKE
+        while self._lock.problem == HELD_BY_READER and time.monotonic() < until:
+            time.sleep(0.001)
+            taken = self._lock.take()
+        return taken != "another's"
 
     def _write(self, now: float) -> bool:
         if self._snapshot is None:
