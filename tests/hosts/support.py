@@ -361,18 +361,20 @@ class Struck(BaseException):
 class Striker:
     """Raises `Struck` at the n-th point, in the frames of the library, at which CPython may run a handler.
 
-    `within` restricts it to the functions of that name, `after` to the returns of that function of CPython's.
+    `within` restricts it to the functions of that name, `after` to the returns of that function of CPython's. `also` is
+    the file of one more module whose frames count.
     """
 
-    def __init__(self, point: int, within: str = "", after: object = None) -> None:
+    def __init__(self, point: int, within: str = "", after: object = None, also: str = PACKAGE) -> None:
         self._left = point
+        self._files = PACKAGE, also
         self._within = within
         self._after = after
         self.struck = ""
         """Where that was."""
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(PACKAGE):
+        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(self._files):
             return
         if self._within not in ("", frame.f_code.co_name):
             return

@@ -46,8 +46,8 @@ class TestNext:
         server = serve()
         with EventSource(server.url) as source:
             peer = connected(server, source)
+            began = time.monotonic()  # Not after the start: the thread may be ahead of this one.
             call = InThread(lambda: source.next(0.3))
-            began = time.monotonic()
             while call.is_alive():
                 peer.say(BEAT)
                 call.join(0.02)

@@ -7,8 +7,12 @@ anybody knows. `Striker` raises at each such point in turn; the last tests do it
 
 from __future__ import annotations
 
+import os
 import random
+import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -25,11 +29,15 @@ from tests.hosts.support import (
     Server,
     Striker,
     Struck,
+    child_environ,
     on_signal,
     strike_main_thread,
+    until,
     until_asleep,
 )
-from wire_rawsse import Backoff, EventSource, StreamSubscriber
+from wire_rawsse import Backoff, EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
+from wire_rawsse.hosts.bell import Bell
+from wire_rawsse.hosts.thread import SubscriberThread
 
 ENDLESS = Backoff(initial=0.001, maximum=0.001, healthy_after=0.001)
 """Interrupted streams are connected anew, and here nothing slows that down."""
@@ -139,6 +147,65 @@ def test_it_may_strike_twice(serve: Serve, ca_file: str, tls: bool) -> None:
     print(f"{point} points")
 
 
+def test_a_thread_can_be_started_wherever_the_start_of_another_was_struck(serve: Serve) -> None:
+    """The module `threading` has locks that all starts of the process share."""
+    server = serve()
+    for point in count(1):
+        subscriber = StreamSubscriber(server.url, backoff=ENDLESS)
+        started: list[SubscriberThread] = []
+        striker = Striker(point, also=threading.__file__)
+        struck = striker.strikes(
+            lambda: started.append(spawn_stream_subscriber(WakeChannel(), subscriber))  # noqa: B023  # called at once
+        )
+        assert InThread(lambda: True).result(), f"no thread starts after point {point}: {striker.struck}"
+        subscriber.close()
+        for thread in started:
+            thread.stop()
+        until(lambda: not [one for one in threading.enumerate() if isinstance(one, SubscriberThread)])
+        if not struck:
+            break
+    assert point > 10, "there were next to no points, so nothing is tested"
+    print(f"{point} points")
+
+
+def test_a_close_that_was_struck_is_done_by_the_next(serve: Serve, ca_file: str, tls: bool) -> None:
+    """The guard against leaks sees what is not given back."""
+    server = serve(tls=tls)
+    for point in count(1):
+        subscriber = StreamSubscriber(server.url, tls=ca_file, backoff=ENDLESS)
+        assert subscriber.wait(PATIENCE)
+        peer = server.peer()
+        striker = Striker(point)
+        struck = striker.strikes(subscriber.close)
+        subscriber.close()
+        assert peer.gone(5), f"point {point}: {striker.struck}"
+        assert not subscriber._loop._busy.locked()
+        assert subscriber._loop._closed
+        if not struck:
+            break
+    assert point > 10, "there were next to no points, so nothing is tested"
+
+
+@pytest.mark.parametrize("what", ["rung", "set"])
+def test_a_bell_that_was_struck_rings_again(what: str) -> None:
+    """Wherever a strike ends one call, the next makes the descriptor readable."""
+    for point in count(1):
+        channel, bell = WakeChannel(), Bell()
+        channel.fileno()
+        fd, call = (channel.fileno(), channel.set) if what == "set" else (bell.fileno(), bell.ring)
+        try:
+            struck = Striker(point).strikes(call)
+            channel.wait(0)
+            call()
+            assert select.select([fd], [], [], 0)[0], f"point {point}"
+        finally:
+            bell.close()
+            assert bell.fileno() == -1
+        if not struck:
+            break
+    assert point > 2
+
+
 needs_signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no signals between threads")
 
 
@@ -229,6 +296,100 @@ def test_signals_at_random_moments(serve: Serve, ca_file: str, tls: bool) -> Non
         assert subscriber.wait(PATIENCE)
         print(f"{heard} wakes, {len(handler.strikes)} strikes, up to connection {stream.number}")
         assert handler.strikes
+
+
+STRUCK = """
+import faulthandler, logging, random, signal, sys, threading, time
+from wire_rawsse import Backoff, EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
+
+faulthandler.dump_traceback_later(90, exit=True)
+logging.disable()  # Its own locks are not safe from a handler that raises, on any CPython.
+url, ca_file, seconds = sys.argv[1:]
+port = url.rpartition(":")[2]
+dice = random.Random(5)
+armed = False
+
+
+class Strike(BaseException):
+    pass
+
+
+def handler(number, frame):
+    global armed
+    if armed:
+        armed = False
+        raise Strike
+
+
+def strike(call):
+    global armed
+    end, strikes = time.monotonic() + float(seconds), 0
+    while time.monotonic() < end or strikes < 20:
+        signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.00005, 0.003))
+        try:
+            try:
+                armed = True
+                call()
+            finally:
+                armed = False
+        except Strike:
+            strikes += 1
+    print(strikes, flush=True)
+
+
+signal.signal(signal.SIGALRM, handler)
+backoff = Backoff(initial=0.001, maximum=0.001, healthy_after=0.001)
+refused = StreamSubscriber("https://localhost:1/", backoff=backoff)
+strike(lambda: refused.wait(0.05))
+connected = StreamSubscriber(url.replace("127.0.0.1", "localhost"), tls=ca_file, backoff=backoff)
+strike(lambda: connected.wait(0.05))
+source = EventSource(url.replace("127.0.0.1", "localhost"), tls=ca_file, backoff=backoff)
+strike(lambda: source.next_item(0.05))
+wake = WakeChannel()
+wake.fileno()
+strike(lambda: (wake.set(), wake.wait(0.001), connected.restart(), source.restart()))
+
+
+def start_and_stop():
+    subscriber = StreamSubscriber("https://localhost:1/", backoff=backoff)
+    try:
+        spawn_stream_subscriber(wake, subscriber).stop()
+    finally:
+        subscriber.close()
+
+
+strike(start_and_stop)
+signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def works():
+    with StreamSubscriber(url.replace("127.0.0.1", "localhost"), tls=ca_file) as fresh:
+        assert fresh.wait(10)
+
+
+works()
+other = threading.Thread(target=works)
+other.start()
+other.join()
+for stream in (refused, connected, source):
+    stream.close()
+wake.wait(0)
+thread = spawn_stream_subscriber(wake, StreamSubscriber(url, tls=ca_file))
+assert wake.wait(10)
+thread.stop()
+"""
+
+
+@needs_signals
+def test_no_lock_is_left_held(serve: Serve, ca_file: str, tls: bool) -> None:
+    """Real signals at random moments of all that a host calls. Afterwards names, https, threads and wakes work."""
+    server = serve(tls=tls)
+    ran = subprocess.run(
+        [sys.executable, "-c", STRUCK, server.url, ca_file, os.environ.get("STRIKE_SECONDS", "0.5")],
+        capture_output=True, text=True, timeout=600, env=child_environ(),
+    )  # fmt: skip
+    print(ran.stdout)
+    assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
 
 
 @needs_signals

@@ -87,9 +87,9 @@ MORE: Final[list[Plant]] = [
         [
             Change(
                 "hosts.inline:Loop._tear_down_if_idle",
-                "                tasks, self._tasks = self._tasks, []\n"
-                "                for task in tasks:\n"
+                "                for task in self._tasks:\n"
                 "                    self._end(task)\n"
+                "                self._tasks = []\n"
                 "                self.resolver = None  # It knows us, and a loop that is let go of "
                 "shall not wait for the collector.\n"
                 "                chore, self.chore = self.chore, None\n"
@@ -98,9 +98,9 @@ MORE: Final[list[Plant]] = [
                 "                chore, self.chore = self.chore, None\n"
                 "                if chore is not None:\n"
                 "                    chore.close()\n"
-                "                tasks, self._tasks = self._tasks, []\n"
-                "                for task in tasks:\n"
+                "                for task in self._tasks:\n"
                 "                    self._end(task)\n"
+                "                self._tasks = []\n"
                 "                self.resolver = None\n",
             )
         ],

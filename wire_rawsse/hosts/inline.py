@@ -245,9 +245,9 @@ class Loop(Turns):
                 take(busy, taken)
                 if not taken:
                     return
-                tasks, self._tasks = self._tasks, []
-                for task in tasks:
+                for task in self._tasks:
                     self._end(task)
+                self._tasks = []
                 self.resolver = None  # It knows us, and a loop that is let go of shall not wait for the collector.
                 chore, self.chore = self.chore, None
                 if chore is not None:

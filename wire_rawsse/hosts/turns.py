@@ -268,7 +268,7 @@ class Turns:
                 task.due = True
 
     def _end(self, task: Task) -> None:
-        coroutine, task.coroutine = task.coroutine, None
+        coroutine = task.coroutine
         task.due = False
         task.throw = task.behind = task.given = task.wait = task.receive = None
         if task is self._sole:
@@ -278,4 +278,5 @@ class Turns:
                 coroutine.close()
             except ValueError:
                 pass  # It is running: the fork that brought us here was made from inside it.
+            task.coroutine = None  # After it was closed: a signal handler may raise before that.
         self._watch.forget_all(task)
