@@ -140,6 +140,9 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
             )
             exchange, response = yield from _ask(world, plan, record, connection, request, place)
             if response.status not in REDIRECTS:
+                if response.status == 407 and proxy is not None:
+                    # The proxy's own word (RFC 9110 §15.5.8), also where it forwards a request for http.
+                    raise _refusal(record, proxy, response, f"a request to {place}")
                 if response.status != 200:
                     record.resume.refused(response.status, request)
                 check_event_stream(response, request, place)
@@ -201,15 +204,16 @@ def _open_tunnel(
     if response is None:
         raise budget.ran_out("tunnel", "waiting for the proxy's answer to CONNECT")
     if not 200 <= response.status < 300:
-        came = f"{response.status} {record.secrets.quote(response.reason)}"
-        wanted = "; it wants credentials, as in http://user:password@proxy" if response.status == 407 else ""
-        raise ProxyError(
-            f"the proxy {proxy} refused a tunnel to {hop.shown(hop.url.host_and_port)}: {came}{wanted}",
-            status=response.status,
-        )
+        raise _refusal(record, proxy, response, f"a tunnel to {hop.shown(hop.url.host_and_port)}")
     if exchange.rest():
         # The client speaks first in TLS (RFC 8446 §2), so this is the proxy's own, and would corrupt the handshake.
         raise ProxyError(f"the proxy {proxy} sent data of its own into the tunnel")
+
+
+def _refusal(record: Record, proxy: Proxy, response: Response, wanted: str) -> ProxyError:
+    from wire_rawsse.protocol.tunnel import refusal  # Loaded by the first proxy that refuses.
+
+    return refusal(proxy, response, wanted, record.secrets)
 
 
 def _ask(

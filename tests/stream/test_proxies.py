@@ -94,10 +94,21 @@ class TestHttp:
             event(listening)
         assert proxy.asked[0].target == "http://only.the.proxy.knows.invalid/x"
 
-    def test_its_own_answer_is_taken_for_the_servers(self, serve: Serve, through: Through) -> None:
-        through(serve([request, send(answer("407 Proxy Authentication Required")), stall]))
-        closed = end("http://example.invalid/")
-        assert isinstance(closed.error, StatusError) and closed.error.status == 407
+    def test_its_407_is_its_own_and_not_for_good(self, serve: Serve, through: Through) -> None:
+        proxy = serve([request, send(answer("407 Proxy Authentication Required", "Proxy-Authenticate: Basic"))], STREAM)
+        through(proxy)
+        with source("http://example.invalid/x?secret") as listening:
+            closed = first(listening, Closed)
+            assert isinstance(closed.error, ProxyError) and closed.error.status == 407
+            assert closed.retry_in is not None
+            text = f"the proxy {proxy.place} refused a request to http://example.invalid/x: 407"
+            assert text in str(closed.error) and "no credentials were sent" in str(closed.error)
+            event(listening)
+
+    def test_a_407_of_an_origin_is_the_origins(self, serve: Serve) -> None:
+        """Without a proxy it means nothing; it is a 4xx like any other."""
+        closed = end(serve([request, send(answer("407 x"))]).url)
+        assert isinstance(closed.error, StatusError) and closed.retry_in is None
 
     def test_https_proxy_is_not_for_http(self, serve: Serve, through: Through) -> None:
         origin, proxy = serve(STREAM), serve([forward])
@@ -222,6 +233,38 @@ class TestATunnelThatFails:
         assert isinstance(error, ProxyError) and error.status == status
         assert f"refused a tunnel to example.invalid:443: {status} Because" in str(error)
         assert ("credentials" in str(error)) is (status == 407)
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_407_says_what_is_offered_and_what_was_sent(self, scheme: str, serve: Serve, through: Through) -> None:
+        refused = answer("407 x", 'Proxy-Authenticate: Digest realm="a, b", qop="auth"', "Proxy-Authenticate: Basic")
+        for userinfo, said in (("", "no credentials were sent"), ("user:seKret@", "sent (Basic) were refused")):
+            through(serve([request, send(refused), stall]), userinfo=userinfo)
+            error = end(f"{scheme}://example.invalid/").error
+            assert isinstance(error, ProxyError) and error.status == 407
+            assert "it offers Digest, Basic" in str(error) and said in str(error)
+            assert "seKret" not in told(error)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            "Content-Length: 5",
+            "Content-Length: five",
+            "Content-Length: 5\r\nContent-Length: 6",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: gzip",
+            "transfer-encoding: gzip, chunked\r\nTRANSFER-ENCODING:\r\n  identity",
+            "Content-Length: " + "9" * 5000,
+        ],
+    )
+    def test_framing_of_its_yes_is_ignored(
+        self, fields: str, serve: Serve, through: Through, authority: Authority
+    ) -> None:
+        """RFC 9110 §9.3.6, whatever stands there, and however it is cut."""
+        yes = f"HTTP/1.1 200 OK\r\nX: y\r\n{fields}\r\nVia: z\r\n\r\n".encode()
+        for step in (send(yes), byte_by_byte(yes)):
+            through(serve([request, step, tls(authority.server("example.invalid")), *STREAM]))
+            with source("https://example.invalid/", tls=authority.file) as listening:
+                assert event(listening).data == "x"
 
     @pytest.mark.parametrize("garbage", [b"SSH-2.0-x\r\n", b"\x05\xff", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"])
     def test_it_answers_garbage(self, garbage: bytes, serve: Serve, through: Through) -> None:

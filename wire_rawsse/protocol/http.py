@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import h11
 
@@ -27,6 +27,9 @@ from wire_rawsse.errors import (
 )
 from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
 from wire_rawsse.protocol.request import Request
+
+if TYPE_CHECKING:
+    from wire_rawsse.protocol.tunnel import TunnelHead
 
 HEAD_BYTES: Final = 64 * 1024
 """The largest response head, interim responses included. (curl takes 300 KiB; nginx sends 4 or 8 KiB a line.)"""
@@ -65,6 +68,7 @@ class Exchange:
         self._head_bytes = 0
         self._chunked: ChunkedBody | None = None
         self._behind_head = b""
+        self._tunnel_head = _tunnel_head() if request.method == b"CONNECT" else None
         self.sent = False
         self.ended = False
         try:
@@ -94,7 +98,8 @@ class Exchange:
         # Fed no further than the limit, so that whether a head is too long never depends on how it was split.
         allowed = data[: HEAD_BYTES - self._head_bytes]
         self._head_bytes += len(allowed)
-        response = self._next_head(allowed)
+        ready = allowed if self._tunnel_head is None else self._tunnel_head.feed(allowed)
+        response = self._next_head(ready) if ready else None  # (To h11, b"" is the end.)
         if response is not None:
             if self._chunked is not None:
                 self._behind_head = self.rest() + data[len(allowed) :]
@@ -173,6 +178,12 @@ class Exchange:
                     return
         except h11.RemoteProtocolError:
             raise Truncated(_CUT_SHORT) from None
+
+
+def _tunnel_head() -> TunnelHead:
+    from wire_rawsse.protocol.tunnel import TunnelHead  # Loaded by the first tunnel.
+
+    return TunnelHead()
 
 
 _CUT_SHORT: Final = "the peer closed the connection in the middle of the response body"
