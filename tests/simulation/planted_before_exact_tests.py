@@ -24,11 +24,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "streams:WakeSink.feed",
-                "        news = parser.feed(piece)\n        self.last_event_id = parser.last_event_id\n",
-                "        news = parser.feed(piece)\n"
-                "        if not news:\n"
-                "            return False\n"
-                "        self.last_event_id = parser.last_event_id\n",
+                "        news = parser.feed(piece)\n",
+                "        news = parser.feed(piece)\n        if not news:\n            return False\n",
             )
         ],
         STRANGER,
@@ -178,8 +175,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.connection:Connection.send",
-                "                left = left[self.sock.send(left) :]\n",
-                "                self.sock.send(left)\n                return True\n",
+                "                    left = left[channel.send(left) :]\n                    continue\n",
+                "                    channel.send(left)\n                    return True\n",
             )
         ],
         STRANGER,
@@ -191,7 +188,7 @@ EXACT: Final[list[Plant]] = [
         "of several addresses only as many of each family are tried as the smaller family has",
         [
             Change(
-                "transport.dial:interleaved",
+                "transport.addresses:interleaved",
                 "    longest = max(map(len, queues), default=0)\n",
                 "    longest = min(map(len, queues), default=0)\n",
             )
@@ -223,8 +220,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.trust:context_for",
-                "    if known is None or known[0] != version:\n",
-                "    if known is None:\n",
+                "    if known.young or found != known.stamps:\n",
+                "    if False:\n",
             )
         ],
         STRANGER,
