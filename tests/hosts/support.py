@@ -109,6 +109,7 @@ class Server:
         self._ready: queue.SimpleQueue[Peer] = queue.SimpleQueue()
         self._sockets: list[socket.socket] = []
         self._closing = False
+        self._answering = threading.Lock()
         self._threads = [threading.Thread(target=self._accept, name="server")]
         self._threads[0].start()
 
@@ -148,11 +149,12 @@ class Server:
                 if not data:
                     return
                 request += data
-            if stage == "streaming":
-                sock.sendall(HEAD)
+            with self._answering:  # A client that has the head may connect again; that peer comes after this one.
+                if stage == "streaming":
+                    sock.sendall(HEAD)
+                self._ready.put(Peer(sock, request))
         except (OSError, ValueError):
             return  # The client has gone, or the test is over.
-        self._ready.put(Peer(sock, request))
 
     def close(self) -> None:
         self._closing = True
