@@ -44,6 +44,7 @@ from wire_rawsse.protocol.request import (
 )
 from wire_rawsse.protocol.url import Url
 from wire_rawsse.record import Record
+from wire_rawsse.transport import alerts
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.connection import Connection
 from wire_rawsse.transport.dial import dial, unix_address
@@ -113,7 +114,7 @@ def one_stream(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutin
         if error.errno is None or "EOF" in type(error).__name__:
             # OpenSSL's word for a TCP end without close_notify (RFC 8446 §6.1): it may have been cut by anybody.
             raise Truncated(f"{place}: the peer closed the connection without ending TLS first") from error
-        raise ConnectionBroken(f"{place}: {error.strerror or type(error).__name__}") from error
+        raise ConnectionBroken(f"{place}: {alerts.told(error) or error.strerror or type(error).__name__}") from error
 
 
 def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:

@@ -31,13 +31,14 @@ class Terminal:
         stdout: int | None = None,
         stderr: int | None = None,
         columns: int = 80,
+        without: tuple[str, ...] = (),
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         try:
             self.process = subprocess.Popen(
                 [*WORDS, *arguments],
-                env=environment(home, environ),
+                env={name: text for name, text in environment(home, environ).items() if name not in without},
                 stdin=slave,
                 stdout=slave if stdout is None else stdout,
                 stderr=slave if stderr is None else stderr,

@@ -50,6 +50,42 @@ def test_an_event_cannot_command_the_terminal(serve: Serve, home: Path) -> None:
         assert terminal.screen.strip() == "a\\x1b]0;x\\x07b: \\x1b[2J\\x9b31m\tgone\\x00\nend"
 
 
+TERMS = pytest.mark.parametrize("term", ["xterm", "dumb", "", None], ids=["xterm", "dumb", "empty", "unset"])
+HOSTILE = (
+    *("\x00\x07\x08\x0b\x0c\x0e\x1a\x1b[2J\x1b]0;title\x07\x7f", "\x80\x85\x90\x9b31m\x9c\x9d\x9f"),
+    *("\u061c\u200e\u200f", "\u202a\u202b\u202c\u202d\u202e", "\u2066\u2067\u2068\u2069", "\u2028\u2029"),
+    *("\u180e\u2060\u2064\u206a\u206f\ufeff", "\ufff9\ufffa\ufffb", "\U000e0001\U000e0041\U000e007f"),
+)
+"""What commands a terminal, reorders or hides text: ECMA-48, UAX #9, and other format characters."""
+KEPT = "café 你好 \u05e9\u05dc\u05d5\u05dd \u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f680 a\u00adb"
+
+
+@TERMS
+def test_nothing_of_an_event_commands_any_terminal(term: str | None, serve: Serve, home: Path) -> None:
+    """Whatever TERM says: a terminal is a terminal, and only its colours depend on it."""
+    hostile = "".join(HOSTILE)
+    event = f"event: type{hostile}\ndata: {hostile}{KEPT}\ndata: \tend\n\n".encode()
+    server = serve([request, send(OPEN + event), stall])
+    environ = {"TERM": term or "", "NO_COLOR": "1"}
+    without = ("TERM",) if term is None else ()
+    with Terminal("listen", "--count", "1", server.url, home=home, environ=environ, without=without) as terminal:
+        assert terminal.end() == 0
+    escaped = "".join(ascii(character)[1:-1] for character in hostile)
+    assert terminal.written == f"type{escaped}: {escaped}{KEPT}\r\n\tend\r\n"
+
+
+@TERMS
+def test_nothing_of_an_error_commands_any_terminal(term: str | None, serve: Serve, home: Path) -> None:
+    answer = f"HTTP/1.1 403 No{''.join(HOSTILE)}\r\nContent-Length: 0\r\n\r\n".replace("\x00", "").encode()
+    server = serve([request, send(answer)])
+    environ = {"TERM": term or "", "NO_COLOR": "1"}
+    without = ("TERM",) if term is None else ()
+    with Terminal("listen", server.url, home=home, environ=environ, without=without) as terminal:
+        terminal.until(r"\r\n")
+    shown = terminal.written.partition("\r\n")[0].rpartition(ERASE)[2]
+    assert shown.isprintable() and shown.startswith("wire-rawsse listen: ")
+
+
 def test_a_long_silence_shows_state_age_and_deadline_and_disturbs_nothing(serve: Serve, home: Path) -> None:
     def speak_when_told(peer: Peer) -> None:
         while not told.exists():

@@ -58,7 +58,7 @@ MODULES_OF_OURS = (
         "transport.connection",
         "transport.dial",
     ),
-    *("transport.resolve", "transport.tls", "transport.trust"),
+    *("transport.alerts", "transport.resolve", "transport.tls", "transport.trust"),
 )
 """Not those of the thread host, of wire's files, of the command and of the relay."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wire_rawsse.cli import stdio
+from wire_rawsse.cli import logs, stdio
 from wire_rawsse.cli.arguments import Parser
 from wire_rawsse.cli.ending import OK, USAGE, Failure
 from wire_rawsse.errors import InvalidRequest, WireRawSSEError
@@ -52,6 +52,7 @@ def parser() -> Parser:
 
 def run(arguments: list[str]) -> int:
     options = parser().parse(arguments)
+    logs.route(lambda text: stdio.say("relay", text))
     from wire_rawsse.relay.server import options_from, run
 
     try:

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequest, TrustError
 from wire_rawsse.relay.app import WIRE_ALLOCATE_BURST, WIRE_ALLOCATE_RATE, WIRE_HEARTBEAT, App, Manner
 from wire_rawsse.relay.control import Control
 from wire_rawsse.relay.facts import Facts
@@ -151,10 +151,8 @@ def run(options: RelayOptions, announce: Callable[[str], None] = _print) -> None
     if options.certificate and options.key:
         try:
             context = context_for(options.certificate, options.key)
-        except OSError as error:  # ssl.SSLError is one.
-            why = getattr(error, "reason", None) or error.strerror
-            text = f"the certificate and its key cannot be used: {why}; expected are two PEM files that belong together"
-            raise InvalidRequest(text) from error
+        except TrustError as error:
+            raise InvalidRequest(str(error)) from error
     asyncio.run(_Server(options, context, announce).serve())
 
 

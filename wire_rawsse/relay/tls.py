@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ssl
 
+from wire_rawsse.transport.certificates import load_chain
+
 
 def context_for(certificate: str, key: str) -> ssl.SSLContext:
-    """A server's context for a certificate chain and its key, two PEM files. Raises OSError or `ssl.SSLError`."""
+    """A server's context for a certificate chain and its key, two PEM files. Raises `TrustError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    load_chain(context, certificate, key)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from wire_rawsse.transport.alerts import is_alert
 from wire_rawsse.transport.tls import TlsChannel
 from wire_rawsse.waits import READ, WRITE, Coroutine, Receive, Wait, World
 
@@ -62,7 +63,9 @@ class Connection:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise failure or error from None
+                if failure is None or is_alert(error):  # An alert says why the peer ended it.
+                    raise
+                raise failure from None
             if failure is not None and not received:
                 raise failure
             if heard(received):

@@ -15,6 +15,7 @@ import socket
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from wire_rawsse.errors import CertificateError, HandshakeError
+from wire_rawsse.transport import alerts
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World, WriteToo
 
@@ -281,6 +282,9 @@ def _told(error: OSError | ValueError) -> str:
     if gone or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, BrokenPipeError)):
         how = "reset" if gone else "closed"
         return f"the peer {how} the connection during the handshake"
+    alert = alerts.told(error)
+    if alert is not None:
+        return alert
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "").lower().replace("_", " ")
         if reason in ("wrong version number", "http request", "record layer failure", "packet length too long"):

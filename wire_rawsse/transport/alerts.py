@@ -1,0 +1,44 @@
+"""What a TLS alert (RFC 8446 §6.2) of the peer means in words.
+
+A server judges the client's certificate after the client has finished its own handshake (TLS 1.3), so such an alert may
+be the answer to the handshake, to the request, or to a read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_ABOUT_OUR_CERTIFICATE: Final = (
+    "bad certificate",
+    "unsupported certificate",
+    "certificate revoked",
+    "certificate expired",
+    "certificate unknown",
+    "unknown ca",
+    "access denied",
+)
+
+
+def is_alert(error: BaseException) -> bool:
+    """Whether OpenSSL raised `error` because of an alert of the peer."""
+    return " alert " in _reason(error)
+
+
+def told(error: BaseException) -> str | None:
+    """The alert in words, or None if `error` is none. OpenSSL's reason is like `tlsv13 alert unknown ca`."""
+    _, alert, name = _reason(error).rpartition(" alert ")
+    if not alert:
+        return None
+    if name == "certificate required":
+        return "the server requires a client certificate, and none was sent"
+    if name in _ABOUT_OUR_CERTIFICATE:
+        return f"the server refused our certificate ({name})"
+    if name == "handshake failure":
+        return "the handshake failed (the server refused it; it may require a client certificate)"
+    return f"the server ended TLS with the alert {name!r}"
+
+
+def _reason(error: BaseException) -> str:
+    """`SSLError.reason` is None, or OpenSSL's constant."""
+    reason = getattr(error, "reason", None)
+    return reason.lower().replace("_", " ") if isinstance(reason, str) else ""
