@@ -1,19 +1,16 @@
-"""When a stream is tried again: the decision as a table, and the pace under whatever a server can think of."""
+"""When a stream is tried again: the decision as a table."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import pickle
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wire_rawsse import source
 from wire_rawsse.errors import (
     ConnectionBroken,
     EventTooLarge,
@@ -25,12 +22,7 @@ from wire_rawsse.errors import (
     Truncated,
     WireRawSSEError,
 )
-from wire_rawsse.policy import LONGEST_WISH, Backoff, Decision, Keepalive, Pace, Timeouts, decide, retry_after
-from wire_rawsse.record import Record
-from wire_rawsse.source import keep_alive, make_plan
-from wire_rawsse.stream import Plan
-from wire_rawsse.streams import WakeSink
-from wire_rawsse.waits import SIGNAL, Coroutine, Wait
+from wire_rawsse.policy import LONGEST_WISH, Backoff, Decision, Keepalive, Timeouts, decide, retry_after
 
 WALL = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc).timestamp()
 IN_TWO_MINUTES = {
@@ -59,6 +51,9 @@ class Case(NamedTuple):
     retry: int | None = None
     dice: float = 0.0
     persistent: bool = False
+    delivered: bool = False
+    paced: bool = True
+    renewed: bool = False
 
 
 TABLE = [
@@ -89,6 +84,22 @@ TABLE = [
     Case("a short retry, grown to the maximum", 30.0, 21, before=20, retry=100),
     Case("retry after a clean close", 5.0, 0, None, 0, 60.0, 5000),
     Case("a short retry after a clean close", 0.5, 0, None, 0, 60.0, 100, 0.5),
+    Case("retry near an hour is jittered up to an hour", 3300.0, 1, retry=3_000_000, dice=0.5),
+    # A clean end after an event is no failure, however short the stream was.
+    Case("clean, with an event", 1.0, 0, None, 4, delivered=True),
+    Case("clean, with an event, half the dice", 0.75, 0, None, 4, dice=0.5, delivered=True),
+    Case("clean, with an event, healthy", 0.5, 0, None, 4, 10.0, dice=0.5, delivered=True),
+    Case("a poll", 0.5, 0, None, 4, retry=500, delivered=True, paced=False),
+    Case("a poll, jittered upwards", 0.5625, 0, None, 4, retry=500, dice=0.5, delivered=True, paced=False),
+    Case("a poll after a long life", 5.0, 0, None, 4, 60.0, 5000, delivered=True, paced=False),
+    Case(
+        "a poll that is to come in a day", 3600.0, 0, None, 0, retry=86_400_000, delivered=True, paced=False, dice=0.5
+    ),
+    Case("a poll that brought nothing", 8.0, 5, None, 4, retry=500),
+    Case("cut after an event", 16.0, 5, Truncated("cut"), 4, delivered=True),
+    # Refused, and there are other credentials.
+    Case("renewed credentials", 0.0, 3, status(401), 3, renewed=True),
+    Case("renewed credentials, never giving up", 0.0, 3, status(401), 3, renewed=True, persistent=True, retry=60_000),
     # Retry-After, in seconds and in the three forms of a date, on 429 and 503 only.
     Case("429 in seconds", 120.0, 1, status(429, "120")),
     Case("503 in seconds, jittered upwards", 150.0, 1, status(503, "120"), dice=0.5),
@@ -128,8 +139,18 @@ def test_the_decision(case: Case) -> None:
         dice=case.dice,
         backoff=Backoff(),
         persistent=case.persistent,
+        delivered=case.delivered,
+        renewed=case.renewed,
     )
-    assert decided == Decision(case.delay, case.attempt)
+    assert decided == Decision(case.delay, case.attempt, case.paced)
+
+
+@pytest.mark.parametrize("attempt", [1022, 1023, 1024, 1025, 10**6, 10**12])
+@pytest.mark.parametrize("retry", [None, 100])
+def test_no_number_of_failures_is_too_large(attempt: int, retry: int | None) -> None:
+    """2.0 ** 1024 overflows: a night without a network, in which each failure is counted."""
+    decided = decide(BROKEN, attempt=attempt, healthy=0, retry_ms=retry, wall=WALL, dice=0.0, backoff=Backoff())
+    assert decided == Decision(30.0, attempt + 1)
 
 
 @given(
@@ -140,7 +161,9 @@ def test_the_decision(case: Case) -> None:
     error=st.sampled_from([None, BROKEN, status(503, "7"), status(404), status(429, IN_TWO_MINUTES["asctime"])]),
     initial=st.floats(0.001, 1000),
     maximum=st.floats(0.001, 1000),
+    delivered=st.booleans(),
 )
+@example(1024, 0.0, None, 0.5, None, 1.0, 1.0, False)
 def test_no_pause_is_ever_outside_its_bounds(
     attempt: int,
     healthy: float,
@@ -149,14 +172,23 @@ def test_no_pause_is_ever_outside_its_bounds(
     error: WireRawSSEError | None,
     initial: float,
     maximum: float,
+    delivered: bool,
 ) -> None:
     backoff = Backoff(initial=initial, maximum=maximum)
     decided = decide(
-        error, attempt=attempt, healthy=healthy, retry_ms=retry, wall=WALL, dice=dice, backoff=backoff, persistent=True
+        error,
+        attempt=attempt,
+        healthy=healthy,
+        retry_ms=retry,
+        wall=WALL,
+        dice=dice,
+        backoff=backoff,
+        persistent=True,
+        delivered=delivered,
     )
     least = 0.0 if retry is None else min(max(retry / 1000, 0.1), LONGEST_WISH)
     assert decided.delay is not None
-    assert least <= decided.delay <= 1.5 * max(maximum, least, 120, 1)
+    assert least <= decided.delay <= min(1.5 * max(maximum, least, 120, 1), LONGEST_WISH)
     assert 0 <= decided.attempt <= attempt + 1
 
 
@@ -237,176 +269,3 @@ def test_a_user_timeout_outlives_every_probe() -> None:
 def test_zero_means_off_where_that_makes_sense() -> None:
     assert Timeouts(min_rate=0).min_rate == 0
     assert Backoff(healthy_after=0).healthy_after == 0
-
-
-# The pace, under the shipped loop. Only the stream itself is a puppet: it lives as long as it is told.
-
-
-class Life(NamedTuple):
-    """One connection: seconds until it is accepted (None: never), how long it speaks, how it ends."""
-
-    accepted_after: float | None
-    lives: float
-    clean: bool
-    retry: int | None = None
-    dice: float = 0.0
-
-
-class Puppets:
-    """A world in which connections live as listed, over and over, and a host that is always on time."""
-
-    def __init__(self, lives: list[Life]) -> None:
-        self.lives = lives
-        self.clock = 1000.0
-        self.begun: list[float] = []
-        self.healthy: list[tuple[float, float]] = []
-        self._next = 0
-        self.present = lives[0]
-
-    def now(self) -> float:
-        return self.clock
-
-    def wall(self) -> float:
-        return self.clock
-
-    def dice(self) -> float:
-        return self.present.dice
-
-    def one_stream(self, world: object, plan: Plan, record: Record, sink: WakeSink) -> Coroutine[None]:
-        self.present = life = self.lives[self._next % len(self.lives)]
-        self._next += 1
-        began = self.clock
-        self.begun.append(began)
-        if life.accepted_after is None:
-            yield Wait({}, self.clock + life.lives)
-            raise ConnectionBroken("never accepted")
-        yield Wait({}, self.clock + life.accepted_after)
-        record.accepted(self.clock, self.clock)
-        yield SIGNAL
-        sink.retry_ms = life.retry
-        yield Wait({}, self.clock + life.lives)
-        record.heard(self.clock, self.clock)
-        if record.healthy >= plan.backoff.healthy_after:
-            self.healthy.append((began, self.clock))
-        if not life.clean:
-            raise ConnectionBroken("broken")
-
-    def begin(self, record: Record) -> Coroutine[None]:
-        plan = make_plan(
-            "http://relay.test/",
-            headers=None,
-            method="GET",
-            body=None,
-            bearer_token=None,
-            timeouts=Timeouts(),
-            keepalive=Keepalive(),
-            backoff=Backoff(),
-            tls=None,
-        )
-        return keep_alive(self, plan, record, WakeSink(), persistent=True)  # type: ignore[arg-type]  # opens nothing
-
-    def run(self, hours: float) -> None:
-        coroutine = self.begin(Record("", Backoff()))
-        until = self.clock + hours * 3600
-        while self.clock < until:
-            step = next(coroutine)
-            if isinstance(step, Wait):
-                self.clock = step.deadline
-        coroutine.close()
-
-    def windows(self) -> Iterator[tuple[int, bool]]:
-        """For each hour that begins with a connection: how many there were, and whether one of them was healthy."""
-        last = 0
-        for first, start in enumerate(self.begun):
-            while last < len(self.begun) and self.begun[last] <= start + 3600:
-                last += 1
-            yield last - first, any(began <= start + 3600 and ended >= start for began, ended in self.healthy)
-
-
-class TestAFaultOfOurOwn:
-    """It ends nothing: all begins anew after the longest pause; and whoever is closed in that pause is closed."""
-
-    @pytest.fixture(autouse=True)
-    def faulty(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(*_: object) -> Coroutine[None]:
-            raise LookupError("a slip of ours")
-
-        monkeypatch.setattr(source, "_one_after_another", fail)
-
-    def test_closed_in_the_pause(self) -> None:
-        record = Record("", Backoff())
-        coroutine = Puppets([CLOSED_AT_ONCE]).begin(record)
-        assert isinstance(next(coroutine), Wait)
-        assert record.phase == "backing off"
-        coroutine.close()
-        assert record.phase == "closed"
-
-    def test_a_log_that_fails_too_makes_no_haste(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(_: str) -> None:
-            raise ValueError("a filter of the host's")
-
-        monkeypatch.setattr(source, "warn", fail)
-        world = Puppets([CLOSED_AT_ONCE])
-        coroutine = world.begin(Record("", Backoff()))
-        for _ in range(3):
-            step = next(coroutine)
-            assert isinstance(step, Wait)
-            assert step.deadline == world.clock + Backoff().maximum
-            world.clock = step.deadline
-
-
-def play(lives: list[Life], hours: float) -> Puppets:
-    world = Puppets(lives)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "one_stream", lambda world, *rest: world.one_stream(world, *rest))
-        patch.setattr(logging.getLogger("wire_rawsse"), "disabled", True)
-        world.run(hours)
-    return world
-
-
-LIVES = st.builds(
-    Life,
-    st.sampled_from([None, 0.0, 0.01, 5.0]),
-    st.sampled_from([0.0, 0.01, 1.0, 9.99, 10.0, 10.01, 10.3, 11.0, 20.0, 30.0, 600.0, 7200.0]),
-    st.booleans(),
-    st.sampled_from([None, 0, 100, 10_000]),
-    st.sampled_from([0.0, 0.5, 0.999]),
-)
-CLOSED_AT_ONCE = Life(0.0, 0.0, True, 100)
-CLOSED_WHEN_HEALTHY = Life(0.0, 10.0, True, 100)
-
-
-@settings(max_examples=100, deadline=None)
-@given(lives=st.lists(LIVES, min_size=1, max_size=12))
-@example(lives=[CLOSED_AT_ONCE])
-@example(lives=[CLOSED_WHEN_HEALTHY])
-@example(lives=[CLOSED_WHEN_HEALTHY, CLOSED_AT_ONCE])
-@example(lives=[Life(0.0, 7200.0, True, 100), *[CLOSED_AT_ONCE] * 20])
-@example(lives=[Life(None, 0.0, False, None, 0.999)])
-def test_no_server_can_make_us_connect_faster_than_the_pace(lives: list[Life]) -> None:
-    for count, healthy in play(lives, 4).windows():
-        assert count <= (360 if healthy else 180)
-
-
-def test_the_pace_comes_near_its_bounds() -> None:
-    """So that a slower one, which would cost reconnects for nothing, is noticed as well."""
-    slow, fast = play([Life(0.0, 0.0, False, 100, 0.999)], 4), play([CLOSED_WHEN_HEALTHY], 4)
-    assert 160 <= max(count for count, _ in slow.windows()) <= 180
-    assert 340 <= max(count for count, _ in fast.windows()) <= 360
-
-
-def test_interruptions_leave_no_debt() -> None:
-    pace = Pace(Backoff())
-    for now in range(100):
-        pace.delay(1000.0 + now)
-    assert pace.delay(1100.0) <= 21
-    assert pace.delay(1100.0 + 21) <= 21
-
-
-def test_a_stream_that_was_healthy_for_long_may_reconnect_at_once() -> None:
-    pace = Pace(Backoff())
-    for _ in range(8):
-        assert pace.delay(1000.0) == 0
-    assert pace.delay(1000.0) == 21
-    pace.ended(3600.0)
-    assert pace.delay(1000.0 + 3600) == 0

@@ -45,8 +45,11 @@ class WireRawSSEError(Exception):
         return text if host in text else f"{text} (connected to {self.address})"
 
 
-class InvalidRequest(WireRawSSEError, ValueError):
-    """A URL, method, header, token or setting that cannot be sent; refused before a byte is. Never quotes the value."""
+class InvalidRequest(WireRawSSEError, ValueError, TypeError):
+    """An argument of a wrong type or value, refused when it is given: a URL, method, header, token or setting.
+
+    It names the argument, what was expected, and the type of the value. It never quotes a value that may be a secret.
+    """
 
     permanent = True
 

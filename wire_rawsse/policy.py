@@ -9,25 +9,46 @@ answers probes for ever on behalf of a program that hangs.
 `Backoff` doubles from 1 s to 30 s, and every delay is jittered, so that a relay that restarts is not met by all of its
 daemons in the same instant.
 
-Healthy means "stayed up and spoke", not "connected": only a stream that lived `healthy_after` resets the backoff.
+Healthy means "stayed up", not "connected": only a stream that lived `healthy_after` resets the backoff. Its life ends
+with the last sign of life: body bytes, or the FIN or RST by which the peer ended it. A stream that has nothing to say
+and is cut by a proxy after a minute was healthy; one that was silent until `Timeouts.read` ran out is counted up to its
+last byte.
+
+A response that delivered an event and ended cleanly is no failure either. Some servers work like that: they answer with
+what there is, name a `retry:`, and expect the next request after it.
+
 What a backoff alone cannot promise is a rate (a stream that is healthy and broken in turn would reset it for ever), so
 `Pace` keeps the number of connections below a bound, whatever happens.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from typing import ClassVar, Final, NamedTuple
 
-from wire_rawsse.errors import InvalidRequest, StatusError, WireRawSSEError
+from wire_rawsse import checks
+from wire_rawsse.errors import (
+    ConnectionBroken,
+    EventTooLarge,
+    InvalidRequest,
+    MalformedResponse,
+    StatusError,
+    Truncated,
+    WireRawSSEError,
+)
 
 LONGEST_WISH: Final = 3600.0
-"""Seconds: as far as a server's `retry:` or `Retry-After` is followed."""
+"""Seconds: as far as a server's `retry:` or `Retry-After` is followed, jitter included."""
 SHORTEST_RETRY: Final = 0.1
 """Seconds: a `retry:` below this is raised to it."""
 CLEAN_CLOSE_WITHIN: Final = 1.0
 """Seconds: a healthy stream that was closed cleanly is reconnected within this, spread evenly."""
+LONGEST_KEEPALIVE: Final = 32767
+"""Seconds: the largest TCP_KEEPIDLE and TCP_KEEPINTVL that Linux takes (tcp(7); MAX_TCP_KEEPIDLE in its net/tcp.h)."""
+MOST_PROBES: Final = 127
+"""The largest TCP_KEEPCNT that Linux takes (MAX_TCP_KEEPCNT)."""
+LONGEST_USER_TIMEOUT: Final = (2**31 - 1) // 1000
+"""Seconds: TCP_USER_TIMEOUT is an int of milliseconds (tcp(7))."""
 
 
 class _Numbers:
@@ -42,10 +63,7 @@ class _Numbers:
 
     def _fill(self, *numbers: float) -> None:
         for name, number in zip(self.__slots__, numbers, strict=True):
-            if not isinstance(number, (int, float)) or not math.isfinite(number):
-                raise InvalidRequest(f"{type(self).__name__}.{name} must be a finite number")
-            if number < 0 or (number == 0 and name not in self._may_be_zero):
-                raise InvalidRequest(f"{type(self).__name__}.{name} must be positive")
+            checks.number(number, f"{type(self).__name__}.{name}", zero=name in self._may_be_zero)
             object.__setattr__(self, name, number)
 
     def _all(self) -> tuple[float, ...]:
@@ -79,7 +97,7 @@ class Timeouts(_Numbers):
     read:     the longest that one read of the body may wait: silence. Only body bytes restart it.
     min_rate: while a line is unfinished, each `read` seconds must bring `min_rate` × `read` bytes of it (0: off).
 
-    Raises `InvalidRequest` (a `ValueError`) for what is no positive, finite number.
+    Raises `InvalidRequest` (a `ValueError`) for a value that is not a finite number above 0; `min_rate` may be 0.
     """
 
     __slots__ = ("connect", "response", "read", "min_rate")  # noqa: RUF023  # in the order of the arguments
@@ -95,10 +113,17 @@ class Timeouts(_Numbers):
 
 
 class Keepalive(_Numbers):
-    """TCP keepalive (RFC 9293 §3.8.4, tcp(7)) in seconds and probes; what the platform lacks is skipped.
+    """TCP keepalive (RFC 9293 §3.8.4, tcp(7)); what the platform lacks is skipped.
+
+    idle:     whole seconds of silence before the first probe, at most 32767.
+    interval: whole seconds between two probes, at most 32767.
+    count:    unanswered probes after which the connection is dropped, at most 127.
 
     A peer that answers nothing is gone after `user_timeout` = idle + interval × count, which is also set as
-    `TCP_USER_TIMEOUT` (RFC 5482), so that unacknowledged data does not outlive it.
+    `TCP_USER_TIMEOUT` (RFC 5482), so that unacknowledged data does not outlive it. It is at most 2147483 s.
+
+    Raises `InvalidRequest` (a `ValueError`) for values that the kernel cannot hold, fractions of a second among them.
+    The limits are those of Linux, on every platform.
     """
 
     __slots__ = ("idle", "interval", "count")  # noqa: RUF023  # in the order of the arguments
@@ -108,10 +133,19 @@ class Keepalive(_Numbers):
     count: int
 
     def __init__(self, idle: int = 30, interval: int = 10, count: int = 3) -> None:
-        self._fill(idle, interval, count)
+        self._fill(
+            checks.whole(idle, "Keepalive.idle", LONGEST_KEEPALIVE),
+            checks.whole(interval, "Keepalive.interval", LONGEST_KEEPALIVE),
+            checks.whole(count, "Keepalive.count", MOST_PROBES),
+        )
+        if self.user_timeout > LONGEST_USER_TIMEOUT:
+            raise InvalidRequest(
+                f"Keepalive.idle + interval × count must be at most {LONGEST_USER_TIMEOUT} s (TCP_USER_TIMEOUT is an "
+                f"int of milliseconds), not {self.user_timeout} s"
+            )
 
     @property
-    def user_timeout(self) -> float:
+    def user_timeout(self) -> int:
         """Seconds."""
         return self.idle + self.interval * self.count
 
@@ -120,6 +154,8 @@ class Backoff(_Numbers):
     """Seconds: the first delay, the longest, and how long a stream must live to be called healthy.
 
     1, 2, 4, 8, 16, 30, 30 … with the defaults, each jittered downwards by up to half.
+
+    Raises `InvalidRequest` (a `ValueError`) for a value that is not a finite number above 0; `healthy_after` may be 0.
     """
 
     __slots__ = ("initial", "maximum", "healthy_after")  # noqa: RUF023  # in the order of the arguments
@@ -134,10 +170,14 @@ class Backoff(_Numbers):
 
 
 class Decision(NamedTuple):
-    """What follows the end of a stream. `delay` in seconds, None for good; `attempt` is for the next decision."""
+    """What follows the end of a stream. `delay` in seconds, None for good; `attempt` is for the next decision.
+
+    `paced`: False where the server itself has asked for the next connection after `delay`, so that `Pace` is not asked.
+    """
 
     delay: float | None
     attempt: int
+    paced: bool = True
 
 
 def decide(
@@ -150,30 +190,39 @@ def decide(
     dice: float,
     backoff: Backoff,
     persistent: bool = False,
+    delivered: bool = False,
+    renewed: bool = False,
 ) -> Decision:
     """Retry or raise, and when.
 
     error:      why the stream ended; None for a clean close.
-    attempt:    how many streams in a row have ended before they were healthy.
-    healthy:    seconds from the accepted head to the last body byte; 0 where there was no head.
+    attempt:    how many streams in a row have failed: ended before they were healthy, and not cleanly after an event.
+    healthy:    seconds from the accepted head to the last sign of life; 0 where there was no head.
     retry_ms:   the stream's own reconnection time (WHATWG HTML, field `retry`), which takes the place of `initial`.
     wall:       seconds since the epoch, for a Retry-After that is a date.
     dice:       a random number in [0, 1).
     persistent: never give up; what would be for good is tried again at the slowest pace.
+    delivered:  the response brought at least one event.
+    renewed:    the credentials were refused, and others are there: connect at once.
 
-    `retry_ms` and Retry-After (RFC 9110 §10.2.3, on 429 and 503) are minimums, jittered upwards; all else is jittered
-    downwards, by up to half.
+    `retry_ms` and Retry-After (RFC 9110 §10.2.3, on 429 and 503) are minimums, jittered upwards by up to half (by up to
+    a quarter after a response that did what it should), never beyond `LONGEST_WISH`; all else is jittered downwards, by
+    up to half.
     """
+    if renewed:
+        return Decision(0.0, attempt)
     permanent = error is not None and error.permanent
     if permanent and not persistent:
         return Decision(None, attempt)
-    was_healthy = healthy >= backoff.healthy_after
-    if was_healthy:
+    was_healthy, answered = healthy >= backoff.healthy_after, error is None and delivered
+    if was_healthy or answered:
         attempt = 0
     initial, maximum, least = backoff.initial, backoff.maximum, 0.0
     if retry_ms is not None:
         least = initial = min(max(retry_ms / 1000, SHORTEST_RETRY), LONGEST_WISH)
         maximum = max(maximum, initial)
+    if answered and retry_ms is not None:
+        return Decision(_upwards(least, dice, 0.25), attempt, paced=False)
     if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
         least = max(least, min(retry_after(error.retry_after, wall), LONGEST_WISH))
     if permanent:
@@ -184,8 +233,24 @@ def decide(
     else:
         # Beyond 2**60 the maximum has long been reached, and a float would overflow.
         delay = min(maximum, initial * 2.0 ** min(attempt, 60)) * (1 - dice / 2)
-        attempt += 1
-    return Decision(max(delay, least * (1 + dice / 2)), attempt)
+        attempt += not answered
+    return Decision(max(delay, _upwards(least, dice, 0.5)), attempt)
+
+
+def _upwards(least: float, dice: float, part: float) -> float:
+    """`least` or up to `part` of it more, evenly spread, but never beyond `LONGEST_WISH`. `least` is not beyond it."""
+    return least + (min(least * (1 + part), LONGEST_WISH) - least) * dice
+
+
+def ended_by_peer(error: WireRawSSEError | None) -> bool:
+    """Whether the end of a live stream was a sign of life: a FIN, a RST, or bytes that end it.
+
+    A clock that ran out is none, nor is a kernel that gives up on a peer that answers nothing (ETIMEDOUT,
+    EHOSTUNREACH …).
+    """
+    if isinstance(error, ConnectionBroken):
+        return isinstance(error.__cause__, ConnectionError)
+    return error is None or isinstance(error, (Truncated, MalformedResponse, EventTooLarge))
 
 
 def retry_after(value: str, wall: float) -> float:
@@ -228,13 +293,39 @@ def _moment(value: str, wall: float) -> float:
         return 0.0
 
 
-class Pace:
-    """A token bucket: the most connections that a stream may make, whatever ends them.
+class _Bucket:
+    """Tokens, at most `Pace.BURST` of them; one comes back every `every` seconds. Fewer than none: a debt."""
 
-    With the default `Backoff`: at most 180 an hour as long as no stream lives `healthy_after`, at most 360 otherwise.
-    A connection costs one token. `BURST` of them are there at the start, and they come back one each 0.7 × `maximum`
-    seconds; while a stream that proves healthy lives, one each 1.03 × `healthy_after`. So 8 + 3600 / 21 < 180, and
-    8 + 3600 / 10.3 < 360. Redirects and the losers of an address race are not counted.
+    __slots__ = ("every", "tokens")
+
+    def __init__(self, every: float) -> None:
+        self.every = every
+        self.tokens = float(Pace.BURST)
+
+    def gain(self, seconds: float) -> None:
+        self.tokens = min(Pace.BURST, self.tokens + seconds / self.every)
+
+    @property
+    def paid_in(self) -> float:
+        """Seconds until there is no debt."""
+        return max(0.0, -self.tokens * self.every)
+
+
+class Pace:
+    """Two token buckets: the most connections that a stream may make, whatever ends them.
+
+    With the default `Backoff`: at most 180 an hour as long as no stream lives `healthy_after` and none delivers an
+    event, at most 360 otherwise. Each connection costs a token of both buckets. `BURST` of them are there at the start.
+    In one they come back one each 0.75 × `maximum` seconds, and one that was paid for a stream that proved good is
+    given back at its end; in the other, one each 1.07 × `healthy_after` seconds.
+
+    An attempt waits until its first connection is paid for. A redirect is a connection and costs its tokens, but does
+    not wait for them: where it leads may not be there for long. So they may be owed, for ten redirects at the most. Of
+    connections that come to nothing there are at most 1 + 8 + 10 + 3600 / 22.5 = 179 an hour, and of all of them
+    1 + 8 + 10 + 3600 / 10.7 = 355. (The first may have been paid for before the hour began.)
+
+    The losers of an address race are not counted, nor are the connections of an attempt that a caller's `restart()` or
+    a server's `retry:` asks for.
 
     It outlives its stream: one that takes the place of another at the same relay goes on with it (see `hand_over`).
     """
@@ -242,37 +333,66 @@ class Pace:
     BURST: Final = 8
 
     def __init__(self, backoff: Backoff) -> None:
-        self._slow = 0.7 * backoff.maximum
         self._healthy_after = backoff.healthy_after
-        self._fast = min(self._slow, 1.03 * backoff.healthy_after)
-        self._tokens = float(self.BURST)
+        slow = 0.75 * backoff.maximum
+        self._failures = _Bucket(slow)
+        self._all = _Bucket(min(slow, 1.07 * backoff.healthy_after or slow))
         self._since = 0.0
         self._reserved = False
+        """A connection has been paid for and has not begun."""
+        self._free = True
+        """The present attempt pays for nothing."""
+        self._paid = 0
+        """Connections of the present attempt that were paid for."""
+
+    def delay(self, now: float) -> float:
+        """Seconds from `now` until the next attempt may start; its first connection is taken as started then.
+
+        Asked twice for one connection, as after an interruption, it takes nothing the second time.
+        """
+        self._gain(now)
+        if not self._reserved:
+            self._add(-1)
+        self._reserved, self._free = True, False
+        return max(self._failures.paid_in, self._all.paid_in)
+
+    def _add(self, tokens: int) -> None:
+        self._failures.tokens += tokens
+        self._all.tokens += tokens
+
+    def _gain(self, now: float) -> None:
+        for bucket in (self._failures, self._all):
+            bucket.gain(max(0.0, now - self._since))
+        self._since = now
+
+    def begin(self, now: float) -> None:
+        """An attempt begins. What came back in the pause before it pays for nothing beyond `BURST`."""
+        self._gain(now)
 
     def started(self) -> None:
-        """The connection that `delay` was asked for begins."""
+        """A connection begins: the one that `delay` was asked for, or where a redirect leads, or one that is free."""
+        if not (self._reserved or self._free):
+            self._add(-1)
+        self._paid += not self._free
         self._reserved = False
+
+    def ended(self, healthy: float, delivered: bool = False) -> None:
+        """An attempt came to its end after `healthy` seconds of health; `delivered`: with at least one event."""
+        if delivered or healthy >= self._healthy_after > 0:
+            self._failures.tokens += self._paid
+        self.excuse()
+
+    def excuse(self) -> None:
+        """The next attempt is free, unless `delay` is asked for it; what was taken for it is given back."""
+        self._add(self._reserved)
+        self._reserved, self._free, self._paid = False, True, 0
 
     def hand_over(self, now: float, clock: float) -> bool:
         """The stream is gone at `now`, and the next one's clock shows `clock`. False: as good as a new one.
 
-        What was reserved for a connection that never began is given back.
+        What was taken for a connection that never began is given back.
         """
-        gained = max(0.0, now - self._since) / self._slow + self._reserved
-        self._tokens = min(self.BURST, self._tokens + gained)
-        self._since, self._reserved = clock, False
-        return self._tokens < self.BURST
-
-    def ended(self, healthy: float) -> None:
-        """A connection came to its end after `healthy` seconds of health."""
-        if healthy >= self._healthy_after > 0:
-            # What the life of a healthy stream brings beyond the slow rate, which `delay` adds for all time alike.
-            self._tokens += healthy / self._fast - healthy / self._slow
-
-    def delay(self, now: float) -> float:
-        """Seconds from `now` until the next connection may start; it is taken as started then."""
-        # Never in debt by more than one: interruptions, which wait for no token, must not hold up what comes after.
-        self._tokens = max(0.0, min(self.BURST, self._tokens + (now - self._since) / self._slow)) - 1
-        self._since = now
-        self._reserved = True
-        return max(0.0, -self._tokens * self._slow)
+        self.excuse()
+        self._gain(now)
+        self._since = clock
+        return min(self._failures.tokens, self._all.tokens) < self.BURST

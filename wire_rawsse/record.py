@@ -48,10 +48,16 @@ class Record:
         self.patience = Patience()
         self._healthy_after = backoff.healthy_after
         self._spoke = False
+        self.began = False
+        """A connection has been attempted."""
+        self.refused = self.refused_before = False
+        """The present attempt was answered 401, and so was the one before it."""
+        self.renewed = False
+        """The caller's callables have given other credentials since that 401."""
         self._changed = changed
         self._failed = False
         self._accepted = 0.0
-        self._last_body = 0.0
+        self._last_life = 0.0
 
     @property
     def state(self) -> State:
@@ -65,8 +71,14 @@ class Record:
 
     @property
     def healthy(self) -> float:
-        """Seconds from the accepted head to the last body byte of the present connection, on the stream's clock."""
-        return self._last_body - self._accepted
+        """Seconds from the accepted head to the last sign of life of the present connection, on the stream's clock."""
+        return self._last_life - self._accepted
+
+    def goes_to(self, url: str) -> None:
+        """Where the present attempt begins, as it may be shown: a callable may give another URL each time."""
+        if url != self.url:
+            self.url = url
+            self.secrets.show(url)
 
     def enter(self, phase: str, wall: float) -> None:
         self.phase = phase  # First: whatever is raised by whom it concerns, no phase is claimed that is over.
@@ -80,20 +92,34 @@ class Record:
     def begin(self, now: float) -> None:
         """A new connection is attempted."""
         self.addresses.begin()
+        self.pace.begin(now)
         self._spoke = False
+        self.began = True
+        self.refused_before, self.refused, self.renewed = self.refused, False, False
         self.next_attempt_at = None
-        self._accepted = self._last_body = now
+        self._accepted = self._last_life = now
 
     def accepted(self, now: float, wall: float) -> None:
         """The head has been accepted: the stream is live."""
-        self._accepted = self._last_body = now
+        self._accepted = self._last_life = now
         self.enter("streaming", wall)
 
     def heard(self, now: float, wall: float) -> None:
         """Body bytes came."""
         self._spoke = True
-        self._last_body = now
+        self._last_life = now
         self.last_byte_at = wall
+
+    def restarted(self, wall: float) -> None:
+        """The caller has asked for another connection, at once."""
+        self.attempt = 0
+        self.pace.excuse()
+        self.ended(None, 0, wall)
+
+    def ended_by_peer(self, now: float) -> None:
+        """The peer itself ended the connection: if there was a stream, it lived until now."""
+        if self.phase == "streaming":
+            self._last_life = now
 
     def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
         """The connection is over; the next comes after `delay` seconds, or never.

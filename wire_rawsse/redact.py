@@ -52,6 +52,11 @@ class Secrets:
         self._forms: _Forms | None = None
         self.add(*values)
 
+    def show(self, text: str) -> None:
+        """This is public from now on, in place of what was: the URL that a callable has given."""
+        self._shown = _letters(text)
+        self._forms = None
+
     def add(self, *values: str) -> None:
         """Keep these secret from now on. The oldest are forgotten when there are more than a hundred."""
         for value in values:

@@ -1,33 +1,24 @@
-"""`EventSource`, and the loop that keeps any stream alive: connect, listen, back off, again.
-
-The loop holds no state of its own: what outlasts a connection is in the `Record` (attempts, pace) and in the sink (the
-last event id), so it may be begun anew at any moment, as happens when a signal handler of the host's raises inside it.
-"""
+"""`EventSource`: the parsed events of a stream that is kept alive by `reconnect`, in the thread that asks for them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError, InvalidRequest, StatusError, WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.log import tell, warn
-from wire_rawsse.policy import Backoff, Keepalive, Timeouts, decide
+from wire_rawsse.plan import make_plan
+from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.http import Response
-from wire_rawsse.protocol.request import Headers, HeaderSource, ask_bearer, check_headers, check_method, first_event_id
+from wire_rawsse.protocol.request import Headers, first_event_id
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
-from wire_rawsse.protocol.url import parse_url
+from wire_rawsse.reconnect import Restart, keep_alive
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
-from wire_rawsse.stream import Plan, Sink, one_stream
-from wire_rawsse.transport.trust import ClientCertificate, Trust, check_client_cert, check_trust
-from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
-
-
-class Restart(Exception):
-    """Thrown into a stream's coroutine by `restart()`: drop the connection and make a new one at once."""
+from wire_rawsse.transport.trust import ClientCertificate, Trust
 
 
 class Opened(NamedTuple):
@@ -56,159 +47,6 @@ class Closed(NamedTuple):
 Item: TypeAlias = "Opened | Event | Comment | Closed"
 
 
-class OwnedSink(Sink, Protocol):
-    """A sink that is told of ends, too."""
-
-    @property
-    def retry_ms(self) -> int | None:
-        """The shortest pause before a reconnect, in milliseconds, where the stream has asked for one."""
-
-    def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
-        """The connection is over. True: signal."""
-
-
-def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, persistent: bool) -> Coroutine[None]:
-    """One stream after another, for ever; with `persistent` false, until an end that is for good.
-
-    Whatever goes wrong in here is an end to be told to the sink; only what the host throws in passes through.
-    """
-    fault: Exception | None = None
-    while True:
-        try:
-            if fault is not None:
-                yield from _after_a_fault(world, plan, record, sink, fault)
-            if record.phase == "closed":
-                record.enter("idle", world.wall())  # Begun anew.
-            yield from _one_after_another(world, plan, record, sink, persistent)
-            return
-        except Exception as error:
-            fault = error
-        except BaseException:  # Closed, or a signal handler of the host's raised in here.
-            record.ended(None, None, world.wall())
-            raise
-
-
-def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fault: Exception) -> Coroutine[None]:
-    """A fault of ours between two streams. It ends nothing either: it is told, and all begins anew, unhurried."""
-    error, pause = internal_error(fault), plan.backoff.maximum
-    try:
-        record.ended(error, pause, world.wall())
-        warn(f"{plan.url.shown}: {error}; trying again in {pause:.1f} s")
-        yield from _tell_end(sink, error, pause)
-    except Exception:
-        pass  # The same fault again, as it may be: it has been told.
-    try:
-        yield Wait({}, world.now() + pause)
-    except Restart:
-        pass
-
-
-def internal_error(fault: Exception) -> WireRawSSEError:
-    """The public error for `fault`, which nothing here has foreseen. The fault is its cause."""
-    error = WireRawSSEError(f"internal error ({type(fault).__name__}); please report it")
-    error.__cause__ = fault
-    return error
-
-
-def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink, persistent: bool) -> Coroutine[None]:
-    pause = record.pace.delay(world.now())
-    while True:
-        if pause:
-            try:
-                yield Wait({}, world.now() + pause)
-            except Restart:
-                pass
-        record.begin(world.now())
-        error: WireRawSSEError | None = None
-        try:
-            yield from one_stream(world, plan, record, sink)
-        except Restart:
-            record.attempt = 0
-            record.ended(None, 0, world.wall())
-            yield from _tell_end(sink, None, 0)
-            pause = 0
-            continue
-        except WireRawSSEError as caught:
-            error = caught
-        except Exception as caught:
-            # A fault of ours. It must not end what "cannot wedge"; it is told, and tried again.
-            error = internal_error(caught)
-        healthy = record.healthy
-        record.pace.ended(healthy)
-        decision = decide(
-            error,
-            attempt=record.attempt,
-            healthy=healthy,
-            retry_ms=sink.retry_ms,
-            wall=world.wall(),
-            dice=world.dice(),
-            backoff=plan.backoff,
-            persistent=persistent,
-        )
-        record.attempt = decision.attempt
-        if decision.delay is None:
-            record.ended(error, None, world.wall())
-            yield from _tell_end(sink, error, None)
-            return
-        pause = max(decision.delay, record.pace.delay(world.now()))
-        record.ended(error, pause, world.wall())
-        if error is None:
-            tell(f"{plan.url.shown} ended the stream; connecting again in {pause:.1f} s")
-        else:
-            warn(f"{error}; trying again in {pause:.1f} s")
-        if (yield from _tell_end(sink, error, pause)):
-            pause = 0
-
-
-def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:
-    """True where whoever was told has asked for a restart."""
-    if sink.closed(error, retry_in):
-        try:
-            yield SIGNAL
-        except Restart:
-            return True
-    return False
-
-
-def make_plan(
-    url: str,
-    *,
-    headers: HeaderSource,
-    method: str,
-    body: bytes | None,
-    bearer_token: str | Callable[[], str] | None,
-    timeouts: Timeouts,
-    keepalive: Keepalive,
-    backoff: Backoff,
-    tls: Trust,
-    client_cert: ClientCertificate = None,
-) -> Plan:
-    """Check what a caller gave, before anything is opened. Raises `InvalidRequest`."""
-    fixed: HeaderSource = headers
-    if headers is not None and not callable(headers):
-        # Copied: a caller's mapping must not change under us, nor an iterator be used up by the first connection.
-        pairs = list(headers.items() if hasattr(headers, "items") else headers)
-        check_headers(pairs)
-        fixed = pairs
-    check_trust(tls)
-    if not callable(bearer_token):
-        ask_bearer(bearer_token)
-    if body is not None and not isinstance(body, bytes):
-        raise InvalidRequest(f"the body must be bytes, not {type(body).__name__}")
-    return Plan(
-        url=parse_url(url),
-        method=check_method(method),
-        body=body,
-        headers=fixed,
-        bearer_token=bearer_token,
-        timeouts=timeouts,
-        keepalive=keepalive,
-        backoff=backoff,
-        trust=tls,
-        client_cert=check_client_cert(client_cert, tls),
-    )
-
-
 class EventSink:
     """Parses events into a queue."""
 
@@ -217,6 +55,7 @@ class EventSink:
         self.news: bytes | None = None
         self.hint: Callable[[bytes], bool] | None = None  # A signal needs the parsed event.
         self.ended: Closed | None = None
+        self.delivered = False
         self._max_event_bytes = max_event_bytes
         self._parser = self._new_parser(last_event_id, None)
 
@@ -244,6 +83,8 @@ class EventSink:
         parser = self._parser
         items = parser.feed(piece)
         self.items.extend(items)
+        if not self.delivered:
+            self.delivered = any(isinstance(item, Event) for item in items)
         if parser.failed:
             parser.feed(b"")  # Raises what it found after the items that it has just returned.
         return bool(items)
@@ -268,25 +109,33 @@ class EventSource:
     Nothing runs until it is iterated, and nothing runs between two iterations: it lives in the thread of whoever asks
     for the next event. Its clocks stand still meanwhile, so a slow consumer is not mistaken for a dead server.
 
-    url:             http://, https:// or unix:///path.sock?path=/target.
+    url:             http://, https:// or unix:///path.sock?path=/target; a str, or a callable that is asked at each
+                     connect, for tokens that are part of the query.
     headers:         a mapping, pairs, or a callable that returns either, asked at each connect. They override ours.
-    method, body:    for servers that want a POST; `body` in bytes.
+    method, body:    for servers that want a POST; `body` in bytes. Each reconnect sends the whole request again.
+    bearer_token:    sent as `Authorization: Bearer …`; a str, or a callable that is asked at each connect.
     last_event_id:   where to resume; kept up to date by the stream's own ids. `Last-Event-ID` in `headers` is the same.
+    timeouts, keepalive, backoff: seconds, see there.
     tls:             None for the default roots, an `ssl.SSLContext`, or the path of a CA file that is trusted instead.
     client_cert:     a client certificate: the path of a PEM file with its key, or the paths (certificate, key).
                      An `SSLContext` of your own must hold it itself. No other origin of a redirect sees it.
-    max_event_bytes: the largest event; a larger one ends the source for good.
+    max_event_bytes: the largest event in bytes; a larger one ends the source for good.
     persistent:      retry what would end the source for good, a 204 too, after `backoff.maximum` seconds.
+    reconnect:       False for one response and no more: whatever ends first ends the source. Redirects are followed.
 
-    Raises `InvalidRequest` (a `ValueError`) for arguments that cannot be sent. Iterating raises the `WireRawSSEError`
-    that ends the source for good: a certificate that does not verify, a 4xx other than 408, 425 and 429, a 200 that is
-    no event stream, an event that is too large, a redirect from https to http. Everything else is retried. With
-    `persistent=True` all of these are retried too, each `Closed` says when, and only `close()` ends the source.
+    After a 401 the callables are asked once more, and where an answer differs the source connects again at once.
+
+    Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Iterating
+    raises the `WireRawSSEError` that ends the source for good: a certificate that does not verify, a 4xx other than
+    408, 425 and 429, a 200 that is no event stream, an event that is too large, a redirect from https to http.
+    Everything else is retried, an error of a callable (`CredentialsError`) too. With `persistent=True` all of these
+    are retried, each `Closed` says when, and only `close()` ends the source. With `reconnect=False` iterating raises
+    whatever went wrong, a connection that did not come about included, and stops after a response that ended cleanly.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         *,
         headers: Headers | Callable[[], Headers] | None = None,
         method: str = "GET",
@@ -300,7 +149,9 @@ class EventSource:
         client_cert: ClientCertificate = None,
         max_event_bytes: int = 1 << 20,
         persistent: bool = False,
+        reconnect: bool = True,
     ) -> None:
+        checks.flag(persistent, "persistent")
         plan = make_plan(
             url,
             headers=headers,
@@ -312,7 +163,11 @@ class EventSource:
             backoff=backoff,
             tls=tls,
             client_cert=client_cert,
+            reconnect=reconnect,
         )
+        if persistent and not reconnect:
+            raise InvalidRequest("persistent=True and reconnect=False contradict each other; give one of them")
+        self._reconnect = reconnect
         self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
         self._loop = Loop()
         self._record = record = Record(plan.url.shown, backoff, wall=self._loop.system.wall)
@@ -353,7 +208,12 @@ class EventSource:
             yield item
 
     def restart(self) -> None:
-        """Drop the connection and make a new one at once, in any phase. From any thread; twice is fine."""
+        """Drop the connection and make a new one at once, in any phase. From any thread; twice is fine.
+
+        Raises `InvalidRequest` after `reconnect=False`, which allows no second request.
+        """
+        if not self._reconnect:
+            raise InvalidRequest("restart() would send a second request, which reconnect=False does not allow")
         self._loop.interrupt(self._task, Restart())
 
     def close(self) -> None:
@@ -388,8 +248,9 @@ class EventSource:
         return self._sink.retry_ms
 
     def _until(self, timeout: float | None) -> float | None:
-        """The moment at which `timeout` seconds are up, on the loop's own clock."""
-        return None if timeout is None else self._loop.system.monotonic() + timeout
+        """The moment at which `timeout` seconds are up, on the loop's own clock. Raises `InvalidRequest`."""
+        seconds = checks.seconds(timeout)
+        return None if seconds is None else self._loop.system.monotonic() + seconds
 
     def _until_closed(self, wanted: type[Event] | None) -> Iterator[Item]:
         self._check_usable()
@@ -419,7 +280,9 @@ class EventSource:
         if ended is not None and not self._sink.items:
             self._loop.close()
             error = ended.error
-            if error is None or (isinstance(error, StatusError) and error.status == 204):
+            if error is None:
+                raise ClosedError("the response has ended, and reconnect=False asks for no other one")
+            if isinstance(error, StatusError) and error.status == 204:
                 raise ClosedError("the server answered 204: it wants no further connection") from error
             raise error
         if ended is None and self._loop.closing:

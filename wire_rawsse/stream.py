@@ -14,9 +14,8 @@ It decides nothing about trying again; that is `source`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from wire_rawsse.errors import (
     ConnectionBroken,
@@ -27,21 +26,16 @@ from wire_rawsse.errors import (
     RedirectError,
     ResolveError,
     ResponseTimeout,
+    StatusError,
     Truncated,
     WireRawSSEError,
 )
-from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.plan import Asked, Plan
+from wire_rawsse.policy import Timeouts
 from wire_rawsse.protocol.http import Exchange, Response, check_event_stream
 from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.redirect import CONTENT, CREDENTIALS, REDIRECTS, Hop, follow, without
-from wire_rawsse.protocol.request import (
-    HeaderSource,
-    Request,
-    ask_bearer,
-    ask_headers,
-    compose,
-    compose_connect,
-)
+from wire_rawsse.protocol.request import Request, compose, compose_connect
 from wire_rawsse.protocol.url import Url
 from wire_rawsse.record import Record
 from wire_rawsse.transport import alerts
@@ -49,29 +43,10 @@ from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.connection import Connection
 from wire_rawsse.transport.dial import dial, unix_address
 from wire_rawsse.transport.tls import secure
-from wire_rawsse.transport.trust import ClientFiles, Trust, context_for
+from wire_rawsse.transport.trust import context_for
 from wire_rawsse.waits import SIGNAL, Address, Coroutine, Wait, World
 
 MOST_REDIRECTS: Final = 10
-
-
-class Plan(NamedTuple):
-    """What the caller asked for, checked. Its repr shows no header, token or body."""
-
-    url: Url
-    method: bytes = b"GET"
-    body: bytes | None = None
-    headers: HeaderSource = None
-    bearer_token: str | Callable[[], str] | None = None
-    timeouts: Timeouts = Timeouts()
-    keepalive: Keepalive = Keepalive()
-    backoff: Backoff = Backoff()
-    trust: Trust = None
-    client_cert: ClientFiles | None = None
-    environ: Mapping[str, str] = os.environ
-
-    def __repr__(self) -> str:
-        return f"<Plan {self.method.decode()} {self.url.shown}>"
 
 
 class Sink(Protocol):
@@ -110,7 +85,7 @@ def one_stream(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutin
     except WireRawSSEError:
         raise
     except OSError as error:
-        place = f"{plan.url.shown} ({record.phase})"
+        place = f"{record.url} ({record.phase})"
         if error.errno is None or "EOF" in type(error).__name__:
             # OpenSSL's word for a TCP end without close_notify (RFC 8446 §6.1): it may have been cut by anybody.
             raise Truncated(f"{place}: the peer closed the connection without ending TLS first") from error
@@ -118,11 +93,10 @@ def one_stream(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutin
 
 
 def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
-    given = ask_headers(plan.headers)
-    if not any(name.lower() == b"authorization" for name, _ in given):
-        given += ask_bearer(plan.bearer_token)
-    given = record.resume.begin(given, sink)
-    hop = Hop(plan.url, plan.method, plan.body, credentials=True)
+    asked = plan.ask()
+    record.goes_to(asked.url.shown)
+    given = record.resume.begin(asked.headers, sink)
+    hop = Hop(asked.url, plan.method, plan.body, credentials=True)
     for _ in range(MOST_REDIRECTS + 1):
         place = hop.place
         proxy = proxy_for(hop.url, plan.environ)
@@ -151,9 +125,23 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 yield from _read(world, plan, record, sink, connection, exchange, place, news)
                 return
             hop = follow(response, hop, record.secrets)
+        except StatusError as error:
+            if error.status == 401 and hop.credentials:
+                _ask_once_more(plan, record, asked)
+            raise
         finally:
             connection.end(world)
-    raise RedirectError(f"{plan.url.shown} redirects more than {MOST_REDIRECTS} times")
+    raise RedirectError(f"{record.url} redirects more than {MOST_REDIRECTS} times")
+
+
+def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
+    """A 401: the caller's callables may have other credentials by now. Once, until an attempt ends otherwise.
+
+    Raises `CredentialsError` where a callable fails, so that it is asked again at the next connect.
+    """
+    refused_before, record.refused = record.refused_before, True
+    if plan.reconnect and plan.may_answer_differently and not refused_before:
+        record.renewed = plan.ask() != asked
 
 
 def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Connection]:

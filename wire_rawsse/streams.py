@@ -13,13 +13,13 @@ from wire_rawsse.errors import BusyError, WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.task import SYSTEM, System, Task
 from wire_rawsse.log import warn
+from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Pace
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.sse import BEGINS_DATA_LINE, WakeParser, holds_data_line
+from wire_rawsse.reconnect import Restart, internal_error, keep_alive
 from wire_rawsse.record import Record
-from wire_rawsse.source import Restart, internal_error, keep_alive
 from wire_rawsse.state import EndpointState
-from wire_rawsse.stream import Plan
 
 Relay: TypeAlias = "tuple[str, str, int, str]"
 """A URL's origin."""
@@ -38,6 +38,7 @@ class WakeSink:
         self.last_event_id = last_event_id
         self._resumes = bool(last_event_id)
         self.retry_ms: int | None = None
+        self.delivered = False
         self._parser = WakeParser(last_event_id=last_event_id)
 
     @property
@@ -59,6 +60,8 @@ class WakeSink:
             self.last_event_id = parser.last_event_id
         if parser.retry_ms is not None:
             self.retry_ms = parser.retry_ms
+        if news:
+            self.delivered = True
         return news
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:

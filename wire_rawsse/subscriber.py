@@ -10,12 +10,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from wire_rawsse import checks
+from wire_rawsse.plan import check_settings, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import Headers, first_event_id
-from wire_rawsse.source import make_plan
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.streams import Streams
-from wire_rawsse.transport.trust import ClientCertificate, Trust, check_client_cert, check_trust
+from wire_rawsse.transport.trust import ClientCertificate, Trust, check_client_cert
 from wire_rawsse.wake import WakeChannel
 
 if TYPE_CHECKING:
@@ -29,21 +30,22 @@ class StreamSubscriber:
     Nothing runs and nothing is opened until it is waited on, and nothing runs between two waits. Use it from one thread
     at a time; `close`, `restart` and `state` are for any thread.
 
-    url:          http://, https:// or unix:///path.sock?path=/target.
+    url:          http://, https:// or unix:///path.sock?path=/target; a str, or a callable that is asked at each
+                  connect, for tokens that are part of the query.
     bearer_token: sent as `Authorization: Bearer …`; a str, or a callable that is asked at each connect.
 
     last_event_id: where to resume. Without one, neither given here nor as `Last-Event-ID` in `headers`, no id is ever
                   sent: each connection is a wake anyway.
 
     The other keywords are `EventSource`'s; `max_event_bytes` limits nothing here, as no event is kept. Raises
-    `InvalidRequest` (a `ValueError`) for arguments that cannot be sent.
+    `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
     Nothing that a network, a server or a file does is ever raised from here: it is in `state` and in the log, and the
     stream is tried again.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         *,
         bearer_token: str | Callable[[], str] | None = None,
         headers: Headers | Callable[[], Headers] | None = None,
@@ -57,7 +59,6 @@ class StreamSubscriber:
         client_cert: ClientCertificate = None,
         max_event_bytes: int = 1 << 20,
     ) -> None:
-        self._prepare()
         plan = make_plan(
             url,
             headers=headers,
@@ -70,6 +71,8 @@ class StreamSubscriber:
             tls=tls,
             client_cert=client_cert,
         )
+        checks.whole(max_event_bytes, "max_event_bytes")
+        self._prepare()
         self._streams.add(plan, last_event_id=first_event_id(plan.headers, last_event_id))
 
     def _prepare(self) -> None:
@@ -90,11 +93,11 @@ class StreamSubscriber:
         """Every endpoint in wire's relay.json, followed while it changes; its state in wire's stream_state.json.
 
         This, and nothing else here, reads wire's files and environment. A file that is missing or broken is a state and
-        a log line, never an error.
+        a log line, never an error. Raises `InvalidRequest` for an argument of a wrong type.
         """
+        check_settings(timeouts, keepalive, backoff, tls)
         from wire_rawsse.wire.follow import Follower
 
-        check_trust(tls)
         subscriber = cls.__new__(cls)
         subscriber._prepare()
         subscriber._loop.chore = subscriber._follower = Follower(
@@ -113,10 +116,11 @@ class StreamSubscriber:
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until there is a wake (True) or `timeout` seconds have passed (False); None: for ever.
 
-        Returns False at once when another thread calls `close`. Raises `ClosedError` after that, `BusyError` where
-        another thread waits in here.
+        0 or less looks and does not sleep. Returns False at once when another thread calls `close`. Raises
+        `ClosedError` after that, `BusyError` where another thread waits in here, `InvalidRequest` for a timeout that is
+        no number.
         """
-        return self._loop.run(timeout)
+        return self._loop.run(checks.seconds(timeout))
 
     def fileno(self) -> int:
         """One descriptor for a select loop of the host's own, the same over all reconnects.
@@ -168,11 +172,14 @@ def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | No
     """Start one daemon thread, named `wire-stream-sub`, that sets `wake` on each wake. `.stop()` ends and joins it.
 
     Without a subscriber it is `StreamSubscriber.from_wire()`: every endpoint in wire's relay.json. The thread's
-    `subscriber` attribute has the state. Raises `RuntimeError` where the system has no thread left.
+    `subscriber` attribute has the state. Raises `InvalidRequest` for arguments of another type, and `RuntimeError`
+    where the system has no thread left.
     """
+    checks.instance(wake, WakeChannel, "wake")
     from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded by whoever wants a thread.
 
     own = StreamSubscriber.from_wire() if subscriber is None else subscriber
+    checks.instance(own, StreamSubscriber, "subscriber")
     thread = SubscriberThread(wake, own, own._loop)
     try:
         thread.start_safely()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _thread
 
+from wire_rawsse import checks
 from wire_rawsse.hosts.bell import Bell
 
 _LONGEST = _thread.TIMEOUT_MAX
@@ -46,8 +47,10 @@ class WakeChannel:
     def wait(self, timeout: float | None = None) -> bool:
         """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one.
 
+        0 or less looks and does not wait. Raises `InvalidRequest` for a timeout that is no number.
         What a signal handler raises passes through, and takes no wake with it.
         """
+        timeout = checks.seconds(timeout)
         bell, latest = self._bell, self._latest
         acquire = self._pending.acquire
         there = not self._pending.locked()

@@ -31,7 +31,7 @@ from tests.conftest import has_bare_threads
 from wire_rawsse import Backoff, EventSource, Keepalive, StreamSubscriber, Timeouts
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.source import make_plan
+from wire_rawsse.plan import make_plan
 from wire_rawsse.waits import Address
 
 T = TypeVar("T")

@@ -7,7 +7,6 @@ parser finds, and gives the one wake that is owed.
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,11 +73,12 @@ def test_the_channel_is_set_before_the_parser_runs(serve: Serve, ca_file: str, t
     server = serve(tls=tls)
     wake = WakeChannel()
 
-    def set_() -> None:
-        log.append("set")
-        wake.set()
+    class Overheard(WakeChannel):
+        def set(self) -> None:
+            log.append("set")
+            wake.set()
 
-    channel: Any = SimpleNamespace(set=set_)
+    channel = Overheard()
     thread = spawn_stream_subscriber(channel, StreamSubscriber(server.url, tls=ca_file))
     try:
         assert wake.wait(PATIENCE)

@@ -13,9 +13,9 @@ from tests.interop.support import Agent, WiresRelay, connected, until
 from tests.support.listen import LENIENT, SOON, first, source, subscriber
 from tests.wire.relay_files import file_of
 from wire_rawsse import Backoff, Comment, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
+from wire_rawsse.plan import Plan
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.stream import Plan
 from wire_rawsse.streams import Streams
 
 pytestmark = pytest.mark.interop

@@ -1,40 +1,41 @@
 """The most connections that a stream may begin within an hour, by the rules of its backoff: at most 180 with the
-default settings, and more only in proportion to what its healthy streams have earned, 360 at the very most.
+default settings as long as all of them come to nothing, and at most 360 otherwise.
 
-A connection costs a token. `BURST` of them lie there at first, and never more; one comes back each 0.7 × `maximum`
-seconds, and one each 1.03 × `healthy_after` seconds while a stream lives that proves healthy. So within an hour there
-are, with the defaults:
+A connection costs a token, and so does each redirect. `BURST` of them lie there at first, and never more; one comes
+back each 0.75 × `maximum` seconds, and one for each connection whose stream proved good: it lived `healthy_after`, or
+it brought an event. All together they come no faster than one each 1.07 × `healthy_after` seconds. So within an hour
+there are, with the defaults:
 
-* 1 + 8 + 3600 / 21 = 180.4 where nothing is healthy: 180 (the first may have been paid for before the hour began);
-* for each stream of `s` healthy seconds s / 10.3 - s / 21 more, but 8 at the most: half a connection for one that
-  lives ten seconds, all eight for one that lives for three minutes or longer. A single healthy stream does not double
-  an hour's connections;
-* 1 + 8 + 3600 / 10.3 = 358.5 where the whole hour is spent in healthy streams: below 360.
+* 1 + 8 + 3600 / 22.5 = 169 where nothing is good (the first may have been paid for before the hour began);
+* one more for each connection that was;
+* 1 + 8 + 3600 / 10.7 = 345.4 at the very most;
+* and in each case as many more as the longest chain of redirects has, which do not wait: 10, so 179 and 355.4.
+
+What is free is added: the connections of an attempt that `restart()` asked for, or that a server asked for by a clean
+end after an event and a `retry:`.
 
 These are the numbers that `wire_rawsse.policy.Pace` promises, written down once more, so that it cannot change them
-alone. The seconds are those that the network has seen, not those that the stream claims.
+alone. What is good is judged by what the network has seen, not by what the stream claims.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Final
 
 from wire_rawsse.policy import Backoff
 
 HOUR: Final = 3600.0
 BURST: Final = 8
-_SLOW: Final = 0.7
-_HEALTHY: Final = 1.03
+_SLOW: Final = 0.75
+_HEALTHY: Final = 1.07
 
 
-def most(backoff: Backoff, healthy: Iterable[float]) -> int:
-    """Connections within an hour; `healthy`: the seconds of each healthy stream that ended in it."""
+def most(backoff: Backoff, good: int, redirects: int = 0) -> int:
+    """Connections within an hour; `good`: how many that ended in it had proved good; `redirects`: of one attempt."""
     slow = _SLOW * backoff.maximum
-    fast = min(slow, _HEALTHY * backoff.healthy_after)
-    earned = sum(min(BURST, seconds / fast - seconds / slow) for seconds in healthy)
-    return int(1 + BURST + min(HOUR / slow + earned, HOUR / fast))
+    fast = min(slow, _HEALTHY * backoff.healthy_after or slow)
+    return int(1 + BURST + redirects + min(HOUR / slow + good, HOUR / fast))
 
 
 class Cap:
@@ -43,32 +44,30 @@ class Cap:
     def __init__(self, backoff: Backoff) -> None:
         self.backoff = backoff
         self._attempts: deque[float] = deque()
-        self._healthy: deque[tuple[float, float]] = deque()
-        self._interruptions: deque[float] = deque()
+        self._good: deque[float] = deque()
+        self._free: deque[float] = deque()
+        self.redirects = 0
+        """Of the attempt that had most of them."""
 
-    def interrupted(self, now: float) -> None:
-        """Somebody has called `restart()`, as often as he likes; one connection each costs no token."""
-        self._interruptions.append(now)
+    def excused(self, now: float) -> None:
+        """One connection costs no token: the caller or the server has asked for it."""
+        self._free.append(now)
 
-    def lived(self, now: float, seconds: float) -> None:
-        """A healthy stream is over."""
-        self._healthy.append((now, seconds))
+    def proved_good(self, now: float, connections: int = 1) -> None:
+        """A good stream is over, which took so many connections."""
+        self._good.extend([now] * connections)
 
-    def begun(self, now: float) -> str | None:
-        """A connection begins. What is wrong with that, if anything is."""
-        since = now - HOUR
-        attempts, healthy, interruptions = self._attempts, self._healthy, self._interruptions
-        attempts.append(now)
-        while attempts[0] < since:
-            attempts.popleft()
-        while healthy and healthy[0][0] < since:
-            healthy.popleft()
-        while interruptions and interruptions[0] < since:
-            interruptions.popleft()
-        allowed = most(self.backoff, (seconds for _, seconds in healthy)) + len(interruptions)
-        if len(attempts) <= allowed:
+    def begun(self, now: float, redirects: int = 0) -> str | None:
+        """A connection begins, after so many redirects. What is wrong with that, if anything is."""
+        self.redirects = max(self.redirects, redirects)
+        self._attempts.append(now)
+        for moments in (self._attempts, self._good, self._free):
+            while moments and moments[0] < now - HOUR:
+                moments.popleft()
+        allowed = most(self.backoff, len(self._good), self.redirects) + len(self._free)
+        if len(self._attempts) <= allowed:
             return None
-        return f"{len(attempts)} connections within an hour, {allowed} allowed ({len(healthy)} were healthy)"
+        return f"{len(self._attempts)} connections within an hour, {allowed} allowed ({len(self._good)} were good)"
 
     def never_began(self) -> None:
         """The last one was removed before it got any further than the look-up: it costs nothing."""

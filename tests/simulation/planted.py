@@ -179,7 +179,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "a restart while somebody is told of an end ends the stream",
-        "source:_tell_end",
+        "reconnect:_tell_end",
         "        except Restart:\n            return True\n",
         "        except ZeroDivisionError:\n            return True\n",
         by=MADE,
@@ -207,9 +207,9 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "restarts run up a debt",
-        "policy:Pace.delay",
-        "max(0.0, min(self.BURST, self._tokens + (now - self._since) / self._slow)) - 1",
-        "min(self.BURST, self._tokens + (now - self._since) / self._slow) - 1",
+        "policy:Pace.excuse",
+        "self._add(self._reserved)",
+        "pass",
         by=MADE,
     ),
     plant(

@@ -54,8 +54,8 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "policy:Pace.hand_over",
-                "self._since, self._reserved = clock, False",
-                "self._since, self._reserved = now, False",
+                "self._since = clock",
+                "self._since = now",
             )
         ],
         STRANGER,

@@ -45,7 +45,7 @@ STRANGERS: Final[list[Plant]] = [
         "restart() of a live stream waits out the back-off that came before that stream",
         [
             Change(
-                "source:_one_after_another",
+                "reconnect:_one_after_another",
                 "            pause = 0\n            continue",
                 "            continue",
             )
@@ -136,7 +136,7 @@ STRANGERS: Final[list[Plant]] = [
         [
             Change(
                 "record:Record.begin",
-                "self.next_attempt_at = None\n        self._accepted = self._last_body = now",
+                "self.next_attempt_at = None\n        self._accepted = self._last_life = now",
                 "self.next_attempt_at = None",
             )
         ],

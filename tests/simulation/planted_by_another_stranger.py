@@ -44,9 +44,9 @@ MORE: Final[list[Plant]] = [
         "where the pace owes a connection, its delay replaces a longer Retry-After or retry:",
         [
             Change(
-                "source:_one_after_another",
-                "pause = max(decision.delay, record.pace.delay(world.now()))",
-                "pause = record.pace.delay(world.now()) or decision.delay",
+                "reconnect:_pause_after",
+                "return max(decision.delay, record.pace.delay(world.now()))",
+                "return record.pace.delay(world.now()) or decision.delay",
             )
         ],
         STRANGER,
@@ -59,8 +59,8 @@ MORE: Final[list[Plant]] = [
         [
             Change(
                 "record:Record.accepted",
-                "        self._accepted = self._last_body = now\n",
-                "        self._last_body = now\n",
+                "        self._accepted = self._last_life = now\n",
+                "        self._last_life = now\n",
             )
         ],
         STRANGER,

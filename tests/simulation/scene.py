@@ -15,11 +15,11 @@ from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.hosts.task import System, Task
+from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.reconnect import OwnedSink, Restart, keep_alive
 from wire_rawsse.record import Record
-from wire_rawsse.source import OwnedSink, Restart, keep_alive, make_plan
 from wire_rawsse.state import EndpointState
-from wire_rawsse.stream import Plan
 from wire_rawsse.streams import Streams, WakeSink
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 
@@ -16,70 +17,91 @@ from wire_rawsse.policy import Backoff, Pace
 
 
 @pytest.mark.parametrize(
-    "healthy, most",
-    [
-        ([], 180),
-        ([10.0], 180),
-        ([10.0, 10.0], 181),
-        ([60.0], 183),
-        ([cap.HOUR], 188),
-        ([10.0] * 300, 328),
-        ([10.0] * 500, 358),
-    ],
+    "good, redirects, most",
+    [(0, 0, 169), (1, 0, 170), (2, 0, 171), (100, 0, 269), (300, 0, 345), (500, 0, 345), (0, 10, 179), (500, 10, 355)],
 )
-def test_a_healthy_stream_allows_what_it_has_earned_and_no_more(healthy: Sequence[float], most: int) -> None:
-    assert cap.most(Backoff(), healthy) == most
+def test_a_good_stream_allows_one_more_and_all_of_them_no_more_than_their_own_bound(
+    good: int, redirects: int, most: int
+) -> None:
+    assert cap.most(Backoff(), good, redirects) == most
 
 
 def test_the_cap_follows_the_settings() -> None:
-    assert cap.most(Backoff(maximum=3600), []) == 10
-    assert cap.most(Backoff(initial=0.25, maximum=5, healthy_after=2), []) == 1037
-    assert cap.most(Backoff(healthy_after=60), [60.0] * 60) == 180  # Healthy streams come no faster than others.
+    assert cap.most(Backoff(maximum=3600), 0) == 10
+    assert cap.most(Backoff(initial=0.25, maximum=5, healthy_after=2), 0) == 969
+    assert cap.most(Backoff(healthy_after=60), 60) == 169  # Healthy streams come no faster than others.
+    assert cap.most(Backoff(healthy_after=0), 60) == 169  # Where all are healthy, it says nothing.
 
 
-def as_fast_as_it_goes(pace: Pace, lives: Sequence[float]) -> str | None:
-    """Connections that live so long each, with no pause but those of the pace; what the cap says of them."""
+class Life(NamedTuple):
+    """One attempt: seconds, connections, and whether it brought an event."""
+
+    seconds: float
+    connections: int = 1
+    delivered: bool = False
+
+
+def as_fast_as_it_goes(pace: Pace, lives: Sequence[Life]) -> str | None:
+    """Attempts with no pause but those of the pace; what the cap says of them."""
     watched, now = cap.Cap(Backoff()), 0.0
     now = pace.delay(now)
-    for seconds in lives:
-        pace.started()
-        said = watched.begun(now)
-        if said is not None:
-            return said
-        now += seconds
-        if seconds >= Backoff().healthy_after:
-            watched.lived(now, seconds)
-            pace.ended(seconds)
+    for life in lives:
+        pace.begin(now)
+        for connection in range(life.connections):
+            pace.started()
+            said = watched.begun(now, connection)
+            if said is not None:
+                return said
+        now += life.seconds
+        if life.delivered or life.seconds >= Backoff().healthy_after:
+            watched.proved_good(now, life.connections)
+        pace.ended(life.seconds, life.delivered)
         now += pace.delay(now)
     return None
 
 
-def lives(seed: int) -> list[float]:
+def lives(seed: int) -> list[Life]:
     dice = random.Random(seed)
     healthy, longest = dice.choice([0.0, 0.05, 0.5, 0.95]), dice.choice([10.5, 30.0, 600.0])
-    return [dice.uniform(10.0, longest) if dice.random() < healthy else dice.uniform(0.0, 1.0) for _ in range(1000)]
+    redirects, delivers = dice.choice([0, 0, 1, 3, 10]), dice.choice([0.0, 0.1, 0.5, 1.0])
+
+    def life() -> Life:
+        seconds = dice.uniform(10.0, longest) if dice.random() < healthy else dice.uniform(0.0, 1.0)
+        return Life(seconds, 1 + dice.randint(0, redirects), dice.random() < delivers)
+
+    return [life() for _ in range(1000)]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(60))
 def test_the_shipped_pace_stays_below_the_cap_whatever_lives_how_long(seed: int) -> None:
     assert as_fast_as_it_goes(Pace(Backoff()), lives(seed)) is None
 
 
 def test_a_pace_that_gives_more_than_was_earned_does_not() -> None:
     class Generous(Pace):
-        def ended(self, healthy: float) -> None:
-            super().ended(2 * healthy)
+        """All that is paid is given back."""
+
+        def ended(self, healthy: float, delivered: bool = False) -> None:
+            super().ended(healthy, True)
 
     class Forgetful(Pace):
         """As it was allowed once: a single healthy stream, and the hour has 360."""
 
-        def ended(self, healthy: float) -> None:
-            self._slow = self._fast
+        def ended(self, healthy: float, delivered: bool = False) -> None:
+            self._failures.every = self._all.every
+            super().ended(healthy, delivered)
 
-    for wrong in (Generous, Forgetful):
-        said = [as_fast_as_it_goes(wrong(Backoff()), lives(seed)) for seed in range(20)]
-        assert any("connections within an hour" in one for one in said if one)
-    assert as_fast_as_it_goes(Forgetful(Backoff()), [10.0] + [0.5] * 400) is not None
+    class Lenient(Pace):
+        """As it was once: redirects cost nothing."""
+
+        def started(self) -> None:
+            self._reserved = True
+            super().started()
+
+    for wrong in (Generous, Forgetful, Lenient):
+        said = [as_fast_as_it_goes(wrong(Backoff()), lives(seed)) for seed in range(60)]
+        assert any("connections within an hour" in one for one in said if one), wrong
+    assert as_fast_as_it_goes(Forgetful(Backoff()), [Life(10.0), *[Life(0.5)] * 400]) is not None
 
 
 # Wakes.

@@ -15,7 +15,7 @@ from tests.simulation.disk import RELAY_JSON, STREAM_STATE, MemoryDisk
 from tests.simulation.relay import Relay, Visit
 from tests.simulation.scene import Joined, Scene
 from tests.simulation.single import LATENCY
-from wire_rawsse import policy, source
+from wire_rawsse import policy, reconnect
 from wire_rawsse.errors import InvalidRequest
 from wire_rawsse.policy import Backoff, Decision, Keepalive, Timeouts
 from wire_rawsse.wire import follow, paths
@@ -392,7 +392,7 @@ def test_a_fault_between_two_streams_ends_nothing(monkeypatch: pytest.MonkeyPatc
             raise faults.pop()
         return real(*args, **named)
 
-    monkeypatch.setattr(source, "decide", decide)
+    monkeypatch.setattr(reconnect, "decide", decide)
     scene.run(22)
     [state] = scene.follower.state().endpoints
     assert state.state == "error" and "internal error (OSError)" in (state.last_error or "")
@@ -407,7 +407,7 @@ def test_a_fault_between_two_streams_ends_nothing(monkeypatch: pytest.MonkeyPatc
 def test_a_fault_that_stays_costs_no_busy_loop_and_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Wired()
     scene.relay.answer = short_lived(20.0, Visit.finish)
-    monkeypatch.setattr(source, "decide", lambda *args, **named: 1 / 0)
+    monkeypatch.setattr(reconnect, "decide", lambda *args, **named: 1 / 0)
     scene.run(1000)
     assert len(scene.connections) == 1000 // 50
     scene.streams.restart()

@@ -11,7 +11,8 @@ from tests.simulation.relay import CHUNKED, CLOSE, Answer, Relay, Visit
 from tests.simulation.scene import Stream
 from tests.simulation.single import HTTPS, LATENCY, Single, elsewhere
 from wire_rawsse.errors import StatusError
-from wire_rawsse.source import EventSink, Opened, OwnedSink
+from wire_rawsse.reconnect import OwnedSink
+from wire_rawsse.source import EventSink, Opened
 from wire_rawsse.streams import WakeSink
 
 TOKEN = "one-of-a-kind"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+from tests.simulation import cap
 from tests.simulation.disk import RELAY_JSON
 from tests.simulation.test_exact_files import HOUR, Wired
+from wire_rawsse.policy import Backoff
 from wire_rawsse.wire.follow import LOOK_WITHIN
 from wire_rawsse.wire.relay_json import GRANULE
 from wire_rawsse.wire.state_file import rfc3339
@@ -69,5 +71,5 @@ def test_slots_that_are_rotated_under_a_host_that_was_away_for_an_hour_stay_belo
             number += 1
             scene.write(f"slot-{number}")
             scene.run(scene.time + 15)
-        assert 100 < sum(when > began for when in scene.connections) <= 180
+        assert 100 < sum(when > began for when in scene.connections) <= cap.most(Backoff(), 0)
         scene.close()

@@ -134,6 +134,7 @@ def test_the_table_has_no_step_that_never_happens() -> None:
     scene = Single()
     for _ in range(9):
         scene.only.record.pace.delay(scene.kernel.now)
+        scene.only.record.pace.started()
     scene.run(3)
     scene.close()
     walked |= edges(scene)

@@ -29,6 +29,8 @@ from tests.simulation.scene import Journal, Scene, Watched
 from wire_rawsse.errors import (
     ConnectionBroken,
     ConnectTimeout,
+    EventTooLarge,
+    MalformedResponse,
     RateTimeout,
     ReadTimeout,
     ResponseTimeout,
@@ -38,8 +40,8 @@ from wire_rawsse.errors import (
 )
 from wire_rawsse.hosts.task import MOST_DOUBTS
 from wire_rawsse.phases import PHASES
+from wire_rawsse.plan import Plan
 from wire_rawsse.policy import retry_after
-from wire_rawsse.stream import Plan
 
 EPSILON: Final = 0.25
 """Seconds beyond a bound that are allowed."""
@@ -84,8 +86,10 @@ class Watch:
         self.begun = self.never_begun = 0
         """How many connections were attempted, and how many of them got no further than the look-up before their stream
         was removed."""
-        self.healthy: list[float] = []
-        """The seconds of each stream that was."""
+        self.good: list[int] = []
+        """How many connections each stream took that lived long enough or brought an event."""
+        self.excused = 0
+        """Connections that the caller or the server asked for."""
         self.news = 0
         """How often there was a reason for a wake: see `wakes`."""
         self.cap: Cap | None = None
@@ -96,6 +100,13 @@ class Watch:
         self._since = self._since_before = self._hop_since = self._begun = self._accepted = self.kernel.now
         self._ended: tuple[float, float] | None = None
         self._interrupted = False
+        self._polled = False
+        """The server has asked for the next connection: by a clean end after an event, and a `retry:`."""
+        self._free = False
+        self._connections = 0
+        """Of the present attempt."""
+        self._brought = False
+        """The present stream has brought an event."""
 
     @property
     def since(self) -> float:
@@ -109,6 +120,7 @@ class Watch:
         self.record = stream.record
         self.live = self._ended = None
         self._restarted_at = None
+        self._polled = False
         self.over = self.absent = self._interrupted = self._owes_wake = False
         self._failures = 0
         if self.cap is None:
@@ -141,8 +153,6 @@ class Watch:
     def interrupt(self) -> None:
         """The host calls `restart()`, or its signal handler raises."""
         self._interrupted = True
-        if self.cap is not None:
-            self.cap.interrupted(self.kernel.now)
 
     def restarted(self) -> None:
         """The host calls `restart()`: whatever the stream is at, another begins at once."""
@@ -162,6 +172,10 @@ class Watch:
         self._since_before, self._since = self._since, kernel.now
         if phase == "resolving" or (phase == "connecting" and before != "resolving"):
             self._hop_since = kernel.now
+            self._connections += 1
+            if self._connections > 1:  # A redirect has led here.
+                self.begun += 1
+                self._count()
         if phase == "streaming":
             (self.live,) = self._sockets()
             self._accepted = kernel.now
@@ -182,9 +196,19 @@ class Watch:
             # What a host finds just before it goes away ends a stream when it is back; the pause runs from the finding.
             if now < ended + delay - self._back_from(ended) - EARLY:
                 self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
-        self._interrupted = False
+        self._ended = None
+        self._free = self._interrupted or self._polled
+        self._interrupted = self._polled = self._brought = False
+        self._connections = 0
+        self._count()
+
+    def _count(self) -> None:
+        """One more connection."""
         assert self.cap is not None
-        too_many = self.cap.begun(now)
+        if self._free:
+            self.cap.excused(self.kernel.now)
+            self.excused += 1
+        too_many = self.cap.begun(self.kernel.now, max(0, self._connections - 1))
         if too_many:
             self._fail(too_many)
 
@@ -267,7 +291,9 @@ class Watch:
         healthy = self.record.healthy
         true = 0.0
         if self.live is not None:
-            true = max(self.live.last_life, self._accepted) - self._accepted
+            true = (
+                self.kernel.now if self._was_alive(error) else max(self.live.last_life, self._accepted)
+            ) - self._accepted
             away = self.slack(self._accepted)
             # A stream's clock may have lost the benefit of some doubts, each a moment between two bytes.
             if away < EPSILON and not 0.95 * true - 2 <= healthy <= true + EARLY + away:
@@ -280,21 +306,48 @@ class Watch:
             longest = max(longest, wish)
         if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
             least = max(least, min(retry_after(error.retry_after, self.kernel.wall()), LONGEST_WISH))
-        if healthy >= backoff.healthy_after:
+        delivered = self.stream.sink.delivered
+        if delivered and not self._has_brought():
+            self._fail("an event is claimed, and none has come")
+        if healthy >= backoff.healthy_after or (error is None and delivered):
             self._failures = 0
-            self.healthy.append(true + EARLY)
+        if delivered or healthy >= backoff.healthy_after > 0:
             assert self.cap is not None
-            self.cap.lived(self.kernel.now, true + EARLY)
+            self.good.append(self._connections)
+            self.cap.proved_good(self.kernel.now, self._connections)
+        if error is None and delivered and self.stream.sink.retry_ms is not None:
+            self._failures = 0
+            self._polled = True
+            longest_poll = min(1.25 * least, LONGEST_WISH)
+            if not least - EARLY <= delay <= longest_poll + EARLY:
+                self._fail(f"a pause of {delay:.3f} s between two polls, expected {least:.3f} to {longest_poll:.3f} s")
+            return
         low = min(longest, wish * 2.0 ** min(self._failures, 40)) / 2
         if error is not None and error.permanent:
             low = longest / 2
         if error is None and healthy >= backoff.healthy_after:
             low = 0.0
-        else:
+        elif not (error is None and delivered):
             self._failures += 1
-        high = max(longest, 1.5 * least, 0.7 * backoff.maximum)
+        # Tokens may be owed for the redirects of one attempt.
+        paced = 0.75 * backoff.maximum * (1 + (0 if self.cap is None else self.cap.redirects))
+        high = max(longest, min(1.5 * least, LONGEST_WISH), paced)
         if not max(low, least) - EARLY <= delay <= high + EARLY:
             self._fail(f"a pause of {delay:.3f} s after {error}, expected {max(low, least):.3f} to {high:.3f} s")
+
+    def _was_alive(self, error: WireRawSSEError | None) -> bool:
+        """Whether the end was the peer's own: a FIN, a RST, or bytes."""
+        assert self.live is not None
+        if isinstance(error, ConnectionBroken):
+            return self.live.broke in (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+        return error is None or isinstance(error, (Truncated, MalformedResponse, EventTooLarge))
+
+    def _has_brought(self) -> bool:
+        """Whether the present stream has brought an event."""
+        sock = self.live
+        if sock is not None and sock.connection is not None and sock.connection.events:
+            return self._brought or sock.connection.events[0][0] <= sock.delivered
+        return self._brought
 
     # Before the host sleeps.
 
@@ -315,6 +368,7 @@ class Watch:
             events = connection.events
             while events and events[0][0] <= sock.delivered and not unread:
                 number = events.popleft()[1]
+                self._brought = True
                 if number > self.announced:
                     self._fail(f"the host sleeps, and event {number} was delivered without a wake")
             if self._owes_wake:

@@ -20,10 +20,11 @@ from wire_rawsse.errors import (
     StatusError,
 )
 from wire_rawsse.phases import PHASES
+from wire_rawsse.plan import Plan
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
 from wire_rawsse.source import EventSink
-from wire_rawsse.stream import Plan, one_stream
+from wire_rawsse.stream import one_stream
 from wire_rawsse.streams import WakeSink
 from wire_rawsse.waits import Address
 

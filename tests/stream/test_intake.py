@@ -15,6 +15,7 @@ from tests.protocol.sse_reference import interpret
 from tests.support.server import CHUNKED, OPEN
 from wire_rawsse import stream
 from wire_rawsse.errors import EventTooLarge, MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff
 from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.request import Request
@@ -54,7 +55,7 @@ class Life:
         news = self.sink.opened(response, False)
         self._coroutine = stream._read(
             self.world,  # type: ignore[arg-type]
-            stream.Plan(URL),
+            Plan(URL),
             self.record,
             self.sink,
             Connection(sock),
@@ -124,7 +125,7 @@ def test_a_line_that_was_opened_in_the_hint_has_its_window(sock: socket.socket) 
     life = Life(sock)
     opened = chunk(b"data: x")
     assert not life.hint(opened) and not life.resume(opened)
-    life.world.time += stream.Plan(URL).timeouts.read / 2
+    life.world.time += Plan(URL).timeouts.read / 2
     for _ in range(3):  # It drips, and each drop is life; the window stands.
         window = life.receive.deadline
         assert not life.hint(chunk(b"y")) and not life.resume(chunk(b"y"))

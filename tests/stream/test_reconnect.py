@@ -250,9 +250,9 @@ class TestCallables:
     def test_a_new_token_after_a_refusal(self, serve: Serve) -> None:
         """wire may rotate a token at any time; a subscriber asks again after a 401."""
         server = serve([request, send(answer("401 x"))], [request, send(OPEN), stall])
-        tokens = iter(["old", "new"])
+        tokens = iter(["old"])
         quick = Backoff(initial=0.01, maximum=0.02)
-        with subscriber(server.url, bearer_token=lambda: next(tokens), backoff=quick) as listening:
+        with subscriber(server.url, bearer_token=lambda: next(tokens, "new"), backoff=quick) as listening:
             assert listening.wait(PATIENCE)
             assert listening.state.state == "connected"
         assert [asked.get("Authorization") for asked in server.asked] == ["Bearer old", "Bearer new"]

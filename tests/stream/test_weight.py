@@ -22,32 +22,9 @@ FORBIDDEN = (
 """What a daemon on a local relay never pays for: the largest of them cost more than all of us."""
 
 MODULES_OF_OURS = (
-    *(
-        "_version",
-        "errors",
-        "log",
-        "patience",
-        "phases",
-        "policy",
-        "record",
-        "redact",
-        "resume",
-        "source",
-        "state",
-        "stream",
-        "streams",
-    ),
-    *(
-        "subscriber",
-        "waits",
-        "wake",
-        "hosts",
-        "hosts.bell",
-        "hosts.inline",
-        "hosts.poller",
-        "hosts.task",
-        "hosts.turns",
-    ),
+    *("_version", "checks", "errors", "log", "patience", "phases", "plan", "policy", "reconnect", "record", "redact"),
+    *("resume", "source", "state", "stream", "streams", "subscriber"),
+    *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.request"),
     *(
         "protocol.sse",

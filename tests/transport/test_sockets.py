@@ -101,7 +101,9 @@ class TestOptions:
 
     def test_an_option_that_the_system_refuses_is_a_net_less_and_no_error(self) -> None:
         with open_socket(address("127.0.0.1", 1)) as sock:
-            set_options(sock, Keepalive(idle=10**6, interval=1, count=3))  # Linux takes at most 32767.
+            refused = Keepalive(interval=1)
+            object.__setattr__(refused, "idle", 10**6)  # Linux takes at most 32767; another kernel may take less.
+            set_options(sock, refused)
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
@@ -120,12 +122,6 @@ class TestOptions:
         assert 41 in values, "the idle time"
         if platform in ("darwin", "win32"):
             assert 106 in values, "the time after which unacknowledged data is given up, in seconds"
-
-    def test_fractions_never_become_zero(self) -> None:
-        """Zero would turn a net off, or mean something else."""
-        for platform in ("linux", "darwin", "win32"):
-            for _, _, value in socket_options(Keepalive(idle=0.5, interval=0.5, count=1), platform):  # type: ignore[arg-type]  # a float is let through
-                assert value >= 1
 
 
 class TestTheRace:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Final, Protocol
 
+from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.wake import WakeChannel
@@ -95,7 +96,11 @@ class SubscriberThread(threading.Thread):
             let_go(LET_GO)
 
     def stop(self, timeout: float | None = None) -> None:
-        """Close the subscriber and join the thread, for at most `timeout` seconds. Twice is fine."""
+        """Close the subscriber and join the thread, for at most `timeout` seconds (None: as long as it takes).
+
+        Twice is fine. Raises `InvalidRequest` for a timeout that is no number.
+        """
+        seconds = checks.seconds(timeout)
         self.subscriber.close()
         if self is not threading.current_thread():
-            self.join(timeout)
+            self.join(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from wire_rawsse import checks
 from wire_rawsse._version import __version__
 from wire_rawsse.errors import CredentialsError, InvalidRequest
-from wire_rawsse.protocol.url import Url
+from wire_rawsse.protocol.url import Url, parse_url
 from wire_rawsse.redact import Secrets
 
 HeaderList: TypeAlias = "list[tuple[bytes, bytes]]"
@@ -61,10 +62,18 @@ _MOST_OF_BODY: Final = 32
 
 def check_method(method: str) -> bytes:
     """RFC 9110 §9.1. `CONNECT` is refused: it has no response that could be a stream. Raises `InvalidRequest`."""
+    checks.text(method, "method")
     encoded = method.encode("ascii", "replace")
     if not _is_token(encoded) or encoded.upper() in (b"CONNECT", b"HEAD"):
         raise InvalidRequest("the method must be an HTTP token such as GET or POST, and neither CONNECT nor HEAD")
     return encoded
+
+
+def check_body(body: bytes | None) -> bytes | None:
+    """Raises `InvalidRequest`."""
+    if body is not None and not isinstance(body, bytes):
+        raise checks.wrong("body", "bytes or None", body)
+    return body
 
 
 def _is_token(name: bytes) -> bool:
@@ -79,7 +88,7 @@ def check_value(value: str | bytes, what: str) -> bytes:
         except UnicodeEncodeError:
             raise InvalidRequest(f"{what} holds a lone surrogate, which has no UTF-8") from None
     elif not isinstance(value, bytes):
-        raise InvalidRequest(f"{what} must be a str, not {type(value).__name__}")
+        raise checks.wrong(what, "a str", value)
     if not _BAD_IN_VALUE.isdisjoint(value):
         raise InvalidRequest(f"{what} holds a line end or another control character; remove it")
     if value != value.strip(b" \t"):
@@ -90,8 +99,7 @@ def check_value(value: str | bytes, what: str) -> bytes:
 def check_headers(headers: Headers) -> HeaderList:
     """The caller's header fields, checked. Raises `InvalidRequest`, which names a field but never its value."""
     checked: HeaderList = []
-    pairs: Iterable[tuple[str, str]] = headers.items() if isinstance(headers, Mapping) else headers
-    for number, (name, value) in enumerate(pairs, 1):
+    for number, (name, value) in enumerate(pairs_of(headers), 1):
         encoded = name.encode("utf-8", "replace") if isinstance(name, str) else b""
         if not _is_token(encoded):
             raise InvalidRequest(f"header {number} has a name that is not an HTTP token (RFC 9110 §5.1)")
@@ -101,6 +109,21 @@ def check_headers(headers: Headers) -> HeaderList:
             raise InvalidRequest("the header Last-Event-ID is given twice; give it once, or as last_event_id=")
         checked.append((encoded, check_value(value, f"the value of the header {encoded.decode()}")))
     return checked
+
+
+def pairs_of(headers: Headers) -> list[tuple[str, str]]:
+    """The caller's header fields as pairs of anything. Raises `InvalidRequest` where they are no pairs."""
+    expected = "a mapping of str to str, pairs of them, or a callable that returns either"
+    given: Any = headers.items() if isinstance(headers, Mapping) else headers
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise checks.wrong("headers", expected, given)
+    pairs: list[tuple[str, str]] = []
+    for pair in given:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            count = f" of {len(pair)}" if isinstance(pair, (tuple, list)) else ""
+            raise InvalidRequest(f"headers must be {expected}; item {len(pairs) + 1} is a {type(pair).__name__}{count}")
+        pairs.append((pair[0], pair[1]))
+    return pairs
 
 
 def ask_headers(source: HeaderSource) -> HeaderList:
@@ -114,14 +137,7 @@ def ask_headers(source: HeaderSource) -> HeaderList:
         return []
     if not callable(source):
         return check_headers(source)
-    try:
-        return check_headers(source())
-    except CredentialsError:
-        raise
-    except InvalidRequest as error:
-        raise CredentialsError(f"the callable given as headers returned something unusable: {error}") from None
-    except Exception as error:
-        raise CredentialsError(f"the callable given as headers raised {type(error).__name__}") from error
+    return _ask("headers", source, check_headers)
 
 
 def ask_bearer(source: str | Callable[[], str] | None) -> HeaderList:
@@ -133,19 +149,37 @@ def ask_bearer(source: str | Callable[[], str] | None) -> HeaderList:
         return []
     if not callable(source):
         return [(b"Authorization", b"Bearer " + _check_token(source))]
+    return [(b"Authorization", b"Bearer " + _ask("bearer_token", source, _check_token))]
+
+
+def ask_url(source: Callable[[], str]) -> Url:
+    """Where to connect now. Raises `CredentialsError`, which never quotes the URL."""
+    return _ask("url", source, parse_url)
+
+
+Answer = TypeVar("Answer")
+Checked = TypeVar("Checked")
+
+
+def _ask(name: str, source: Callable[[], Answer], check: Callable[[Answer], Checked]) -> Checked:
+    """What the caller's callable for `name` answers now, checked."""
     try:
-        return [(b"Authorization", b"Bearer " + _check_token(source()))]
+        answer = source()
     except CredentialsError:
         raise
-    except InvalidRequest as error:
-        raise CredentialsError(f"the callable given as bearer_token returned something unusable: {error}") from None
     except Exception as error:
-        raise CredentialsError(f"the callable given as bearer_token raised {type(error).__name__}") from error
+        raise CredentialsError(f"the callable given as {name} raised {type(error).__name__}") from error
+    try:
+        return check(answer)
+    except InvalidRequest as error:
+        raise CredentialsError(f"the callable given as {name} returned something unusable: {error}") from None
+    except Exception as error:  # An answer that fails while it is looked at, as a lazy iterator may.
+        raise CredentialsError(f"the callable given as {name} raised {type(error).__name__}") from error
 
 
 def _check_token(token: str) -> bytes:
     if not isinstance(token, str):
-        raise InvalidRequest(f"the bearer token must be a str, not {type(token).__name__}")
+        raise checks.wrong("the bearer token", "a str", token)
     token = token.removesuffix("\n").removesuffix("\r")
     if not token or not token.isascii():
         raise InvalidRequest("the bearer token must be non-empty ASCII")
@@ -178,6 +212,7 @@ def first_event_id(source: HeaderSource, last_event_id: str) -> str:
 
     Raises `InvalidRequest` where both are given.
     """
+    checks.text(last_event_id, "last_event_id")
     if source is None or callable(source):
         return last_event_id
     _, given = take_last_event_id(check_headers(source))

@@ -30,7 +30,8 @@ from collections.abc import Iterable
 from itertools import repeat
 from typing import Final, NamedTuple
 
-from wire_rawsse.errors import EventTooLarge, InvalidRequest
+from wire_rawsse import checks
+from wire_rawsse.errors import EventTooLarge
 
 MAX_RETRY_MS: Final = (1 << 53) - 1
 """The largest `retry_ms`, in milliseconds; a larger `retry` counts as this. A float holds it exactly."""
@@ -86,7 +87,10 @@ class _Stream:
     def _pieces(self, data: bytes | bytearray | memoryview, size: int) -> Iterable[bytes]:
         """`data` without the stream's BOM, in pieces of at most `size` bytes."""
         if type(data) is not bytes:
-            data = bytes(memoryview(data))  # Not bytes(data), which takes a number for a length.
+            try:
+                data = bytes(memoryview(data))  # Not bytes(data), which takes a number for a length.
+            except TypeError:
+                raise checks.wrong("data", "a bytes-like object", data) from None
         if self._beginning is not None:
             data = self._beginning + data
             if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -124,7 +128,8 @@ class EventParser(_Stream):
     """An incremental parser of one event stream. A new stream needs a new parser, begun with the last one's id.
 
     `comments`: hand out `Comment`s too. `last_event_id`: where the stream's last event ID buffer starts.
-    `max_event_bytes`: the most that the block of one event may hold. Raises `InvalidRequest` for a limit below 1.
+    `max_event_bytes`: the most that the block of one event may hold. Raises `InvalidRequest` for a limit below 1 and
+    for arguments of another type.
 
     A block is every line since the last blank line: `data`, comments, ids, unknown fields. Each line counts with its
     bytes and with one for its line end, whichever it is. A block of exactly `max_event_bytes` is fine; the blank line
@@ -138,8 +143,9 @@ class EventParser(_Stream):
     __slots__ = ("_between", "_comments", "_data", "_limit", "_piece", "_ready", "_room", "_size", "_type", "failed")
 
     def __init__(self, *, comments: bool = False, max_event_bytes: int = 1 << 20, last_event_id: str = "") -> None:
-        if max_event_bytes < 1:
-            raise InvalidRequest(f"max_event_bytes must be 1 or more, not {max_event_bytes}")
+        checks.flag(comments, "comments")
+        max_event_bytes = checks.whole(max_event_bytes, "max_event_bytes")
+        checks.text(last_event_id, "last_event_id")
         super().__init__(last_event_id)
         self._comments = comments
         self._limit = max_event_bytes
@@ -157,7 +163,8 @@ class EventParser(_Stream):
         """The events that `data` completes, and the comments if they were asked for, in their order.
 
         What comes before an event that is too large is still returned; what comes after it is never looked at. The
-        next call, with b"" too, and each later one raises `EventTooLarge`. Raises `TypeError` for what is no bytes.
+        next call, with b"" too, and each later one raises `EventTooLarge`. Raises `InvalidRequest` (a
+        `TypeError` too) for what is not bytes-like.
         """
         if type(data) is bytes and _CR not in data:
             # The blank line counts for nothing.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from wire_rawsse import checks
 from wire_rawsse.errors import InvalidRequest, one_line
 
 _MOST_SHOWN: Final = 300
@@ -103,7 +104,7 @@ def parse_url(text: str, what: str = "URL") -> Url:
     Raises `InvalidRequest`.
     """
     if not isinstance(text, str):
-        raise InvalidRequest(f"the {what} must be a str, not {type(text).__name__}")
+        raise checks.wrong(f"the {what}", "a str", text)
     if not _CONTROLS.isdisjoint(text):
         raise InvalidRequest(f"the {what} holds a control character (a line end?); remove it")
     if text != text.strip():

@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from wire_rawsse import checks
 from wire_rawsse.errors import InvalidRequest, TrustError
 from wire_rawsse.log import warn_once
 
@@ -87,7 +88,7 @@ def check_trust(trust: Trust) -> None:
         return
     known: Any = sys.modules.get("ssl")
     if known is None or not isinstance(trust, known.SSLContext):
-        raise InvalidRequest(f"tls must be None, an SSLContext or the path of a CA file, not {type(trust).__name__}")
+        raise checks.wrong("tls", "None, an SSLContext or the path of a CA file", trust)
 
 
 def check_client_cert(client_cert: ClientCertificate, trust: Trust) -> ClientFiles | None:

@@ -20,10 +20,10 @@ from typing import Final
 from wire_rawsse.errors import InvalidRequest, RelayFileError
 from wire_rawsse.hosts.task import Task
 from wire_rawsse.log import tell, warn, warn_once
+from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.state import SubscriberState, summarise
-from wire_rawsse.stream import Plan
 from wire_rawsse.streams import Streams
 from wire_rawsse.transport.trust import UNVERIFIED, ClientFiles, Trust
 from wire_rawsse.wire import paths

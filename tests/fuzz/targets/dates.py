@@ -90,7 +90,8 @@ def check(data: bytes) -> None:
     if isinstance(error, StatusError) and error.status in (429, 503):
         wishes.append(min(seconds, policy.LONGEST_WISH))
     least = max(wishes)
-    assert least <= decision.delay <= max(1.5 * least, backoff.maximum, policy.CLEAN_CLOSE_WITHIN), "out of bounds"
+    longest = max(min(1.5 * least, policy.LONGEST_WISH), backoff.maximum, policy.CLEAN_CLOSE_WITHIN)
+    assert least <= decision.delay <= longest, "out of bounds"
     assert decision.attempt >= (attempt if healthy < backoff.healthy_after else 0), "an attempt was forgotten"
 
 

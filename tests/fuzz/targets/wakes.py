@@ -15,6 +15,7 @@ from tests.protocol.sse_reference import interpret
 from wire_rawsse import stream as reading
 from wire_rawsse import streams
 from wire_rawsse.errors import MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff
 from wire_rawsse.protocol import http
 from wire_rawsse.protocol.request import Request
@@ -62,7 +63,7 @@ SEEDS: Final = (
 _URL: Final = parse_url("http://h/")
 _REQUEST: Final = Request(b"GET", b"/", [(b"Host", b"h")], b"", Secrets())
 _OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-_PLAN: Final = reading.Plan(_URL)
+_PLAN: Final = Plan(_URL)
 _BACKOFF: Final = Backoff()
 
 

@@ -1,0 +1,128 @@
+"""What a caller asked for: checked when it is given, and asked again at each connect where it is a callable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from wire_rawsse import checks
+from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.request import (
+    HeaderList,
+    HeaderSource,
+    ask_bearer,
+    ask_headers,
+    ask_url,
+    check_body,
+    check_headers,
+    check_method,
+    pairs_of,
+)
+from wire_rawsse.protocol.url import Url, parse_url
+from wire_rawsse.transport.trust import ClientCertificate, ClientFiles, Trust, check_client_cert, check_trust
+
+
+class _NotAsked(Url):
+    """Stands for the URL that a callable has not been asked for yet."""
+
+    __slots__ = ()
+
+    @property
+    def shown(self) -> str:
+        return "(a callable URL)"
+
+
+class Asked(NamedTuple):
+    """The answers of one connect: where to, and the caller's header fields."""
+
+    url: Url
+    headers: HeaderList
+
+    def __repr__(self) -> str:
+        return f"<Asked {self.url.shown}>"
+
+
+class Plan(NamedTuple):
+    """What the caller asked for, checked. Its repr shows no header, token or body.
+
+    ask_url:   a callable in place of `url`.
+    reconnect: False for one response and no more.
+    """
+
+    url: Url
+    method: bytes = b"GET"
+    body: bytes | None = None
+    headers: HeaderSource = None
+    bearer_token: str | Callable[[], str] | None = None
+    timeouts: Timeouts = Timeouts()
+    keepalive: Keepalive = Keepalive()
+    backoff: Backoff = Backoff()
+    trust: Trust = None
+    client_cert: ClientFiles | None = None
+    environ: Mapping[str, str] = os.environ
+    ask_url: Callable[[], str] | None = None
+    reconnect: bool = True
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.method.decode()} {self.url.shown}>"
+
+    def ask(self) -> Asked:
+        """What is to be sent now. Raises `CredentialsError` where a callable fails."""
+        headers = ask_headers(self.headers)
+        if not any(name.lower() == b"authorization" for name, _ in headers):
+            headers += ask_bearer(self.bearer_token)
+        return Asked(self.url if self.ask_url is None else ask_url(self.ask_url), headers)
+
+    @property
+    def may_answer_differently(self) -> bool:
+        """Whether `ask` asks a callable."""
+        return self.ask_url is not None or callable(self.headers) or callable(self.bearer_token)
+
+
+def make_plan(
+    url: str | Callable[[], str],
+    *,
+    headers: HeaderSource,
+    method: str,
+    body: bytes | None,
+    bearer_token: str | Callable[[], str] | None,
+    timeouts: Timeouts,
+    keepalive: Keepalive,
+    backoff: Backoff,
+    tls: Trust,
+    client_cert: ClientCertificate = None,
+    reconnect: bool = True,
+) -> Plan:
+    """Check what a caller gave, before anything is opened. Raises `InvalidRequest`."""
+    fixed: HeaderSource = headers
+    if headers is not None and not callable(headers):
+        # Copied: a caller's mapping must not change under us, nor an iterator be used up by the first connection.
+        fixed = pairs_of(headers)
+        check_headers(fixed)
+    if not callable(bearer_token):
+        ask_bearer(bearer_token)
+    check_settings(timeouts, keepalive, backoff, tls)
+    checks.flag(reconnect, "reconnect")
+    return Plan(
+        url=_NotAsked("http", "", 0, "", "", None) if callable(url) else parse_url(url),
+        method=check_method(method),
+        body=check_body(body),
+        headers=fixed,
+        bearer_token=bearer_token,
+        timeouts=timeouts,
+        keepalive=keepalive,
+        backoff=backoff,
+        trust=tls,
+        client_cert=check_client_cert(client_cert, tls),
+        ask_url=url if callable(url) else None,
+        reconnect=reconnect,
+    )
+
+
+def check_settings(timeouts: Timeouts, keepalive: Keepalive, backoff: Backoff, tls: Trust) -> None:
+    """The settings that every subscriber has. Raises `InvalidRequest`."""
+    checks.instance(timeouts, Timeouts, "timeouts")
+    checks.instance(keepalive, Keepalive, "keepalive")
+    checks.instance(backoff, Backoff, "backoff")
+    check_trust(tls)

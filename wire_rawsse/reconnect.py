@@ -1,0 +1,179 @@
+"""The loop that keeps any stream alive: connect, listen, back off, again.
+
+It holds no state of its own: what outlasts a connection is in the `Record` (attempts, pace) and in the sink (the last
+event id). So it may be started over at any moment, as happens when a signal handler of the host raises inside it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wire_rawsse.errors import ConnectionBroken, WireRawSSEError
+from wire_rawsse.log import tell, warn
+from wire_rawsse.plan import Plan
+from wire_rawsse.policy import decide, ended_by_peer
+from wire_rawsse.record import Record
+from wire_rawsse.stream import Sink, one_stream
+from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
+
+
+class Restart(Exception):
+    """Thrown into a stream's coroutine by `restart()`: drop the connection and make a new one at once."""
+
+
+class OwnedSink(Sink, Protocol):
+    """A sink that is told of ends, too."""
+
+    delivered: bool
+    """The present attempt has brought at least one event."""
+
+    @property
+    def retry_ms(self) -> int | None:
+        """The shortest pause before a reconnect, in milliseconds, where the stream has asked for one."""
+
+    def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
+        """The connection is over. True: signal."""
+
+
+def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, persistent: bool) -> Coroutine[None]:
+    """One stream after another, for ever; with `persistent` false, until an end that is for good.
+
+    With `plan.reconnect` false the first end is the last, whatever it is, and no second request is ever sent. Whatever
+    goes wrong in here is an end that is told to the sink; only an exception that the host throws in passes through.
+    """
+    fault: Exception | None = None
+    while True:
+        try:
+            if record.began and not plan.reconnect:
+                yield from _end_for_good(world, record, sink, fault)
+                return
+            if fault is not None:
+                yield from _after_a_fault(world, plan, record, sink, fault)
+            if record.phase == "closed":
+                record.enter("idle", world.wall())  # Begun anew.
+            yield from _one_after_another(world, plan, record, sink, persistent)
+            return
+        except Exception as error:
+            fault = error
+        except BaseException:  # Closed, or a signal handler of the host's raised in here.
+            record.ended(None, None, world.wall())
+            raise
+
+
+def _end_for_good(world: World, record: Record, sink: OwnedSink, fault: Exception | None) -> Coroutine[None]:
+    """The one request that was allowed has been interrupted, by a fault of ours or by a signal handler that raised."""
+    if fault is None:
+        text = f"{record.url}: an exception interrupted the response, and reconnect=False allows no second request"
+        error: WireRawSSEError = ConnectionBroken(text)
+    else:
+        error = internal_error(fault)
+    record.ended(error, None, world.wall())
+    yield from _tell_end(sink, error, None)
+
+
+def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fault: Exception) -> Coroutine[None]:
+    """A fault of ours between two streams. It ends nothing either: it is told, and all begins anew, unhurried."""
+    error, pause = internal_error(fault), plan.backoff.maximum
+    try:
+        record.ended(error, pause, world.wall())
+        warn(f"{record.url}: {error}; trying again in {pause:.1f} s")
+        yield from _tell_end(sink, error, pause)
+    except Exception:
+        pass  # The same fault again, as it may be: it has been told.
+    try:
+        yield Wait({}, world.now() + pause)
+    except Restart:
+        pass
+
+
+def internal_error(fault: Exception) -> WireRawSSEError:
+    """The public error for `fault`, which nothing here has foreseen. The fault is its cause."""
+    error = WireRawSSEError(f"internal error ({type(fault).__name__}); please report it")
+    error.__cause__ = fault
+    return error
+
+
+def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink, persistent: bool) -> Coroutine[None]:
+    pause: float | None = record.pace.delay(world.now())
+    while True:
+        if pause:
+            try:
+                yield Wait({}, world.now() + pause)
+            except Restart:
+                record.pace.excuse()
+        record.begin(world.now())
+        try:
+            error = yield from _end_of_one(world, plan, record, sink)
+        except Restart:
+            record.restarted(world.wall())
+            yield from _tell_end(sink, None, 0)
+            pause = 0
+            continue
+        pause = _pause_after(world, plan, record, sink, error, persistent) if plan.reconnect else None
+        record.ended(error, pause, world.wall())
+        if pause is not None:
+            _log_end(record, error, pause)
+        restarted = yield from _tell_end(sink, error, pause)
+        if pause is None:
+            return
+        if restarted:
+            record.pace.excuse()
+            pause = 0
+
+
+def _end_of_one(world: World, plan: Plan, record: Record, sink: OwnedSink) -> Coroutine[WireRawSSEError | None]:
+    """One stream, and why it ended; None where the peer closed it cleanly."""
+    sink.delivered = False
+    try:
+        yield from one_stream(world, plan, record, sink)
+    except Restart:
+        raise
+    except WireRawSSEError as error:
+        return error
+    except Exception as fault:
+        # A fault of ours. It must not end what "cannot wedge"; it is told, and tried again.
+        return internal_error(fault)
+    return None
+
+
+def _pause_after(
+    world: World, plan: Plan, record: Record, sink: OwnedSink, error: WireRawSSEError | None, persistent: bool
+) -> float | None:
+    """Seconds until the next connection, None for good. Counts this one in the backoff and in the pace."""
+    if ended_by_peer(error):
+        record.ended_by_peer(world.now())
+    healthy, delivered = record.healthy, sink.delivered
+    record.pace.ended(healthy, delivered)
+    decision = decide(
+        error,
+        attempt=record.attempt,
+        healthy=healthy,
+        retry_ms=sink.retry_ms,
+        wall=world.wall(),
+        dice=world.dice(),
+        backoff=plan.backoff,
+        persistent=persistent,
+        delivered=delivered,
+        renewed=record.renewed,
+    )
+    record.attempt = decision.attempt
+    if decision.delay is None or not decision.paced:
+        return decision.delay
+    return max(decision.delay, record.pace.delay(world.now()))
+
+
+def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> None:
+    if error is None:
+        tell(f"{record.url} ended the stream; connecting again in {pause:.1f} s")
+    else:
+        warn(f"{error}; trying again in {pause:.1f} s")
+
+
+def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:
+    """True where whoever was told has asked for a restart."""
+    if sink.closed(error, retry_in):
+        try:
+            yield SIGNAL
+        except Restart:
+            return True
+    return False
