@@ -6,6 +6,7 @@ it, waits for a word through another. So nothing here is timed: each step is hea
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import select
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import PATIENCE, Command, run, wait_until, write_relay_json, written
+from tests.conftest import missing
 from wire_rawsse.cli import child
 from wire_rawsse.relay.client import RelayClient, Slot
 from wire_rawsse.relay.faults import Fault
@@ -436,6 +438,40 @@ def test_the_thread_host_stands_in_where_there_is_no_descriptor(
         assert attention.woken() and not attention.woken()
     finally:
         attention.close()
+
+
+GREEN = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+}
+
+
+@pytest.mark.parametrize("library", GREEN)
+def test_it_runs_in_a_patched_interpreter(
+    library: str,
+    home: Path,
+    relay: RelayProcess,
+    slot: Slot,
+    client: RelayClient,
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """gevent and eventlet replace the modules that it waits with, and `subprocess`."""
+    if importlib.util.find_spec(library) is None:
+        missing(f"{library} (pip install -e '.[test]')")
+    program = f"{GREEN[library]}; import sys; from wire_rawsse.cli import main; sys.exit(main())"
+    monkeypatch.setattr("tests.cli.command.WORDS", [sys.executable, "-W", "ignore", "-c", program])
+    write_relay_json(home, (relay.url, slot))
+    with Command("daemon", "--exec", runs.command(), *NEVER, home=home) as command:
+        client.wait_until("streams", 1, slot=slot, seconds=9)
+        settle(runs)
+        for number in range(3):
+            client.post(slot, {"event_id": str(number)})
+            runs.hear("began")
+            runs.hear("ended")
+        status, _ = command.end(signal.SIGTERM)
+        assert status == 0
+        assert "Traceback" not in command.rest("stderr")
 
 
 def gone(pid: int) -> bool:

@@ -7,12 +7,13 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.cli.command import WORDS, assert_one_line, environment, run
+from tests.cli.command import WORDS, assert_one_line, environment, run, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the faults are POSIX's")
 
@@ -55,6 +56,43 @@ def test_a_closed_descriptor_changes_nothing(command: str, closed: str, home: Pa
     assert b"Traceback" not in stderr and b"internal error" not in stderr
     if "1>" in CLOSED[closed]:
         assert stdout == b""
+
+
+def without_dev() -> list[str]:
+    """Runs a command where /dev is an empty folder, as in a bare chroot."""
+    words = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh"]
+    if sys.platform != "linux" or subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs mount namespaces, and root in them")
+    return words
+
+
+@pytest.mark.parametrize("closed", ["", *CLOSED.values()])
+@pytest.mark.parametrize("command", ["status", "listen", "daemon", "relay"])
+def test_without_a_null_device(command: str, closed: str, home: Path) -> None:
+    ran = home / "ran"
+    words = ["daemon", "--exec", f"sh -c 'read x; : > {ran}'"] if command == "daemon" else COMMANDS[command]
+    script = f"exec {shlex.join([*without_dev(), *WORDS, *words])} {closed}"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", script],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        if command == "daemon":
+            wait_until(ran.exists)
+        elif command != "status":
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=1.0)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=40)
+    finally:
+        process.kill()
+        process.communicate()
+    assert b"Traceback" not in stderr and b"internal error" not in stderr, stderr
+    # What is written to a closed output ends the command with 0; the signal may come before anyone listens for it.
+    assert process.returncode in (0, ENDS[command], -signal.SIGTERM), stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")

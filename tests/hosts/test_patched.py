@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.hosts.conftest import Serve
-from tests.hosts.support import PATIENCE, QUICK, InThread, Server, child_environ, until
+from tests.hosts.support import PATIENCE, QUICK, InThread, Server, child_environ, run_script, until
 from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.hosts.poller import SelectPoller, new_poller
 from wire_rawsse.waits import READ
@@ -362,3 +362,24 @@ def test_a_clock_that_stands_still(order: str, talkative: Callable[[bool], Serve
     """Every time-out comes all the same."""
     needs("freezegun")
     run_patched(FROZEN, order, talkative(tls).url, ca_file)
+
+
+WITHOUT_GLOBALS = """
+import os
+from wire_rawsse.hosts import bell
+kept = bell.Bell()
+fd = kept.fileno()
+vars(bell).clear()
+del kept
+try:
+    os.fstat(fd)
+except OSError:
+    pass
+else:
+    raise SystemExit("it is still open")
+"""
+
+
+def test_a_bell_that_outlives_its_module() -> None:
+    """At the interpreter's exit a module may be taken apart before the last objects of its classes are."""
+    assert run_script(WITHOUT_GLOBALS).stderr == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,18 @@ def test_it_is_json_whatever_the_numbers(wait: float) -> None:
 )
 def test_moments(moment: float, text: str) -> None:
     assert rfc3339(moment) == text
+
+
+def test_a_moment_that_the_c_library_cannot_break_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.gmtime
+
+    def gmtime(seconds: float) -> time.struct_time:
+        if seconds >= 1 << 31:
+            raise OverflowError("timestamp out of range for platform time_t")
+        return real(seconds)
+
+    monkeypatch.setattr(time, "gmtime", gmtime)
+    assert rfc3339(1e300) == "2038-01-19T03:14:07.000Z"
 
 
 # --- when it is written ---------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ RETRY: Final = 30.0
 so that once its folder can be written to again, the file is wrong for no longer than it ever is."""
 
 _LAST_SECOND: Final = 253402300799.0  # 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
+_LAST_OF_32_BITS: Final = (1 << 31) - 1
 _NO_LOCK: Final = "cannot be locked, so that `wire-rawsse status` goes by the process id alone: "
 _LONGEST_URL: Final = 500
 """Characters: a slot_id may be as long as relay.json, and a reader takes only so much (see `status.LARGEST`)."""
@@ -55,7 +56,11 @@ _instances = itertools.count(1)
 def rfc3339(moment: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, with milliseconds; what it cannot say becomes the nearest it can."""
     milliseconds = int(min(max(0.0, moment), _LAST_SECOND) * 1000)
-    day = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
+    try:
+        parts = time.gmtime(milliseconds // 1000)
+    except (OverflowError, OSError):  # Of a C library whose time_t has 32 bits, or of Windows.
+        parts = time.gmtime(_LAST_OF_32_BITS)
+    day = time.strftime("%Y-%m-%dT%H:%M:%S", parts)
     return f"{day}.{milliseconds % 1000:03d}Z"
 
 
