@@ -83,7 +83,11 @@ def missing(what: str) -> NoReturn:
 def bare_threads() -> int:
     """How many threads there are that `threading` does not know, such as the look-ups of names."""
     known = [thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)]
-    return max(0, _thread._count() - len(known) + 1)  # The main thread is known, and not counted.
+    return max(0, _thread._count() - len(known) + 1 - _OF_XDIST)  # The main thread is known, and not counted.
+
+
+_OF_XDIST: Final = _thread._count() - len(threading.enumerate()) + 1
+"""The threads that an xdist worker reads its controller's messages with."""
 
 
 def has_bare_threads(count: int, seconds: float = 20.0) -> bool:
