@@ -6,7 +6,6 @@ it, waits for a word through another. So nothing here is timed: each step is hea
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import select
@@ -21,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import PATIENCE, Command, run, wait_until, write_relay_json, written
-from tests.conftest import missing
 from wire_rawsse.cli import child
 from wire_rawsse.relay.client import RelayClient, Slot
 from wire_rawsse.relay.faults import Fault
@@ -418,60 +416,6 @@ def test_a_killed_daemon_is_not_called_connected(daemon: Callable[..., Command],
         command.end(signal.SIGKILL)
     done = run("status", home=home)
     assert done.returncode == 2 and "is gone" in done.stdout
-
-
-def test_the_thread_host_stands_in_where_there_is_no_descriptor(
-    relay: RelayProcess, client: RelayClient, slot: Slot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Windows has neither epoll nor kqueue, nor has a Python that gevent or eventlet has patched."""
-    from wire_rawsse import StreamSubscriber
-    from wire_rawsse.cli.daemon import attend
-
-    monkeypatch.delattr(select, "epoll", raising=False)
-    monkeypatch.delattr(select, "kqueue", raising=False)
-    attention = attend(StreamSubscriber(f"{relay.url}{slot.path}/stream", bearer_token=slot.slot_token))
-    try:
-        assert select.select([attention.fileno()], [], [], PATIENCE)[0]
-        assert attention.woken()  # The connection.
-        client.post(slot, {"event_id": "1"})
-        assert select.select([attention.fileno()], [], [], PATIENCE)[0]
-        assert attention.woken() and not attention.woken()
-    finally:
-        attention.close()
-
-
-GREEN = {
-    "gevent": "from gevent import monkey; monkey.patch_all()",
-    "eventlet": "import eventlet; eventlet.monkey_patch()",
-}
-
-
-@pytest.mark.parametrize("library", GREEN)
-def test_it_runs_in_a_patched_interpreter(
-    library: str,
-    home: Path,
-    relay: RelayProcess,
-    slot: Slot,
-    client: RelayClient,
-    runs: Runs,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """gevent and eventlet replace the modules that it waits with, and `subprocess`."""
-    if importlib.util.find_spec(library) is None:
-        missing(f"{library} (pip install -e '.[test]')")
-    program = f"{GREEN[library]}; import sys; from wire_rawsse.cli import main; sys.exit(main())"
-    monkeypatch.setattr("tests.cli.command.WORDS", [sys.executable, "-W", "ignore", "-c", program])
-    write_relay_json(home, (relay.url, slot))
-    with Command("daemon", "--exec", runs.command(), *NEVER, home=home) as command:
-        client.wait_until("streams", 1, slot=slot, seconds=9)
-        settle(runs)
-        for number in range(3):
-            client.post(slot, {"event_id": str(number)})
-            runs.hear("began")
-            runs.hear("ended")
-        status, _ = command.end(signal.SIGTERM)
-        assert status == 0
-        assert "Traceback" not in command.rest("stderr")
 
 
 def gone(pid: int) -> bool:

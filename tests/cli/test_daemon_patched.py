@@ -1,0 +1,81 @@
+"""`daemon` where `select` has neither epoll nor kqueue: on Windows, or once gevent or eventlet has patched it."""
+
+from __future__ import annotations
+
+import importlib.util
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import PATIENCE, Command, write_relay_json
+from tests.cli.test_daemon import NEVER, Runs, settle
+from tests.conftest import missing
+from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.relay.process import RelayProcess
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and signals are used to hold the command")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Runs]:
+    made = Runs(tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_thread_host_stands_in_where_there_is_no_descriptor(
+    relay: RelayProcess, client: RelayClient, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has neither epoll nor kqueue, nor has a Python that gevent or eventlet has patched."""
+    from wire_rawsse import StreamSubscriber
+    from wire_rawsse.cli.daemon import attend
+
+    monkeypatch.delattr(select, "epoll", raising=False)
+    monkeypatch.delattr(select, "kqueue", raising=False)
+    attention = attend(StreamSubscriber(f"{relay.url}{slot.path}/stream", bearer_token=slot.slot_token))
+    try:
+        assert select.select([attention.fileno()], [], [], PATIENCE)[0]
+        assert attention.woken()  # The connection.
+        client.post(slot, {"event_id": "1"})
+        assert select.select([attention.fileno()], [], [], PATIENCE)[0]
+        assert attention.woken() and not attention.woken()
+    finally:
+        attention.close()
+
+
+GREEN = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+}
+
+
+@pytest.mark.parametrize("library", GREEN)
+def test_it_runs_in_a_patched_interpreter(
+    library: str,
+    home: Path,
+    relay: RelayProcess,
+    slot: Slot,
+    client: RelayClient,
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """gevent and eventlet replace the modules that it waits with, and `subprocess`."""
+    if importlib.util.find_spec(library) is None:
+        missing(f"{library} (pip install -e '.[test]')")
+    program = f"{GREEN[library]}; import sys; from wire_rawsse.cli import main; sys.exit(main())"
+    monkeypatch.setattr("tests.cli.command.WORDS", [sys.executable, "-W", "ignore", "-c", program])
+    write_relay_json(home, (relay.url, slot))
+    with Command("daemon", "--exec", runs.command(), *NEVER, home=home) as command:
+        client.wait_until("streams", 1, slot=slot, seconds=9)
+        settle(runs)
+        for number in range(3):
+            client.post(slot, {"event_id": str(number)})
+            runs.hear("began")
+            runs.hear("ended")
+        status, _ = command.end(signal.SIGTERM)
+        assert status == 0
+        assert "Traceback" not in command.rest("stderr")
