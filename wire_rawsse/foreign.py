@@ -103,7 +103,9 @@ def read_descriptor(descriptor: int, about: os.stat_result, limit: int, system: 
     """The content of an open regular file. Raises `OSError` (EFBIG) if it is, or grows, larger than `limit` bytes."""
     pieces: list[bytes] = []
     left = limit + 1  # The additional byte shows a file that has grown.
-    while about.st_size <= limit and left and (piece := system.read(descriptor, min(left, _PIECE))):
+    # The whole at once, as pieces would leave holes in the heap; more only for a file that does not say its size.
+    size = max(about.st_size + 1, _PIECE)
+    while about.st_size <= limit and left and (piece := system.read(descriptor, min(left, size))):
         pieces.append(piece)
         left -= len(piece)
     if about.st_size > limit or not left:
