@@ -16,6 +16,8 @@ EXCERPT_CHARACTERS = 80
 """Of foreign text in an error."""
 MOST_CHARACTERS = 500
 """Of a whole error text, and of each text among its attributes."""
+MOST_BODY_CHARACTERS = 1024
+"""Of `StatusError.body`."""
 
 
 def one_line(text: str, most: int = MOST_CHARACTERS, *, ascii_only: bool = False) -> str:
@@ -156,15 +158,30 @@ class MalformedResponse(WireRawSSEError, ConnectionError):
 
 
 class StatusError(WireRawSSEError, ConnectionError):
-    """The server answered, but not with 200. `retry_after` is the field's raw value, or None."""
+    """The server answered, but not with 200.
 
-    def __init__(self, status: int, text: str, *, retry_after: str | None = None) -> None:
+    `retry_after` is the field's value, or None. `headers` are the pairs of lower-case name and value that hold no
+    secret of the server's (no cookie, no token). `body` is the beginning of the content, one line of at most 1,024
+    characters. In all of them secrets of ours are masked.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        *,
+        retry_after: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        body: str = "",
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.retry_after = retry_after
-        # A 4xx is our fault and stays so, but for the three that ask us to come back (RFC 9110 §15.5.9, RFC 8470 §5.2,
-        # RFC 6585 §4). 204 is how a server tells an event stream to stop (WHATWG HTML, "server-sent events").
-        self.permanent = status == 204 or (400 <= status < 500 and status not in (408, 425, 429))
+        self.headers = headers
+        self.body = body
+        # The same request would be answered the same way again, but for 408, 425 and 429 (RFC 9110 §15.5.9, RFC 8470
+        # §5.2, RFC 6585 §4) and a failure of the server, as which RFC 9110 §15 has an unknown class handled.
+        self.permanent = status < 500 and status not in (408, 425, 429)
 
 
 class NotAnEventStream(WireRawSSEError, ValueError):

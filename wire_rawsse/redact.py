@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeAlias
 
-from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_CHARACTERS, WireRawSSEError, one_line
+from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, MOST_CHARACTERS, WireRawSSEError, one_line
 
 PIECE: Final = 4
 """A run of this many characters of a secret is masked."""
@@ -102,11 +102,11 @@ class Secrets:
     def _cleanse_attributes(self, error: WireRawSSEError) -> None:
         error.args = tuple(self._cleansed(value) for value in error.args)
         for name, value in vars(error).items():
-            setattr(error, name, self._cleansed(value))
+            setattr(error, name, self._cleansed(value, MOST_BODY_CHARACTERS if name == "body" else MOST_CHARACTERS))
 
-    def _cleansed(self, value: object) -> object:
+    def _cleansed(self, value: object, most: int = MOST_CHARACTERS) -> object:
         if isinstance(value, str):
-            return one_line(self._masked(value[: MOST_CHARACTERS + _LOOK_AHEAD], self._derive().wholes_in))
+            return one_line(self._masked(value[: most + _LOOK_AHEAD], self._derive().wholes_in), most)
         if isinstance(value, tuple):
             return tuple(self._cleansed(one) for one in value)
         if isinstance(value, OSError) and self._is_unfit(value):

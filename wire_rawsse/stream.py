@@ -34,7 +34,8 @@ from wire_rawsse.plan import Asked, Plan
 from wire_rawsse.policy import Timeouts
 from wire_rawsse.protocol.http import Exchange, Response, check_event_stream
 from wire_rawsse.protocol.proxy import Proxy, proxy_for
-from wire_rawsse.protocol.redirect import CONTENT, CREDENTIALS, REDIRECTS, Hop, follow, without
+from wire_rawsse.protocol.redirect import REDIRECTS, Hop, fields_for, follow
+from wire_rawsse.protocol.refusal import BODY_BYTES
 from wire_rawsse.protocol.request import Request, compose, compose_connect
 from wire_rawsse.protocol.url import Url
 from wire_rawsse.record import Record
@@ -47,6 +48,7 @@ from wire_rawsse.transport.trust import context_for
 from wire_rawsse.waits import SIGNAL, Address, Coroutine, Wait, World
 
 MOST_REDIRECTS: Final = 10
+ERROR_BODY_SECONDS: Final = 1.0
 
 
 class Sink(Protocol):
@@ -97,18 +99,19 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
     record.goes_to(asked.url.shown)
     given = record.resume.begin(asked.headers, sink)
     hop = Hop(asked.url, plan.method, plan.body, credentials=True)
+    sets_cookies = False
     for _ in range(MOST_REDIRECTS + 1):
         place = hop.place
         proxy = proxy_for(hop.url, plan.environ)
         connection = yield from _connect(world, plan, record, hop, proxy)
         try:
-            fields = given if hop.credentials else without(given, CREDENTIALS)
+            fields = fields_for(hop, given, plan.method)
             request = compose(
                 hop.url,
                 method=hop.method,
                 body=hop.body,
-                headers=fields if hop.method == plan.method else without(fields, CONTENT),
-                last_event_id=record.resume.id_to_send(sink),
+                headers=fields,
+                last_event_id=record.resume.id_to_send(sink) if hop.credentials else "",
                 absolute_form=proxy is not None and hop.url.scheme == "http",
                 proxy_authorization=proxy.url.authorization if proxy and hop.url.scheme == "http" else None,
                 secrets=record.secrets,
@@ -118,12 +121,16 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 if response.status == 407 and proxy is not None:
                     # The proxy's own word (RFC 9110 §15.5.8), also where it forwards a request for http.
                     raise _refusal(record, proxy, response, f"a request to {place}")
+                body = b""
                 if response.status != 200:
                     record.resume.refused(response.status, request)
-                check_event_stream(response, request, place)
+                    body = yield from _error_body(world, connection, exchange, response)
+                left_at = hop.left_at if asked.url.authorization or len(fields) < len(given) else ""
+                check_event_stream(response, request, place, body, left_at)
                 news = sink.opened(response, record.resume.accepted(request, sink))
                 yield from _read(world, plan, record, sink, connection, exchange, place, news)
                 return
+            sets_cookies = sets_cookies or response.get("set-cookie") is not None
             hop = follow(response, hop, record.secrets)
         except StatusError as error:
             if error.status == 401 and hop.credentials:
@@ -131,7 +138,8 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
             raise
         finally:
             connection.end(world)
-    raise RedirectError(f"{record.url} redirects more than {MOST_REDIRECTS} times")
+    hint = "; it sets cookies, which are not kept here: is a login expected?" if sets_cookies else ""
+    raise RedirectError(f"{record.url} redirects more than {MOST_REDIRECTS} times{hint}")
 
 
 def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
@@ -142,6 +150,27 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
     refused_before, record.refused = record.refused_before, True
     if plan.reconnect and plan.may_answer_differently and not refused_before:
         record.renewed = plan.ask() != asked
+
+
+def _error_body(world: World, connection: Connection, exchange: Exchange, response: Response) -> Coroutine[bytes]:
+    """The beginning of the content of a refusal: at most 1 KiB, within a second. What the peer does raises nothing."""
+    found = bytearray()
+    if response.status < 400:
+        return b""
+    receive = connection.receive(world.now() + ERROR_BODY_SECONDS)
+    data: bytes | None = None  # What came with the head.
+    try:
+        while True:
+            for piece in exchange.body(data):
+                found += piece
+            if exchange.ended or data == b"" or len(found) >= BODY_BYTES:
+                break
+            data = yield receive
+            if data is None:
+                break
+    except OSError:
+        pass  # What has been received until then may say enough.
+    return bytes(found[:BODY_BYTES])
 
 
 def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Connection]:

@@ -131,7 +131,7 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         plant(
             "what is coded is accepted",
             "protocol.http:check_event_stream",
-            'if coding != "identity":',
+            "if coding is not None:",
             "if False:",
         ),
         plant(

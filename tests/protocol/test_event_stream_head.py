@@ -86,14 +86,23 @@ class TestEventStream:
         with pytest.raises(NotAnEventStream):
             check_event_stream(response_with(stream, html), self.REQUEST, "place")
 
-    @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "x", "identity, gzip", "gzip\t"])
+    @pytest.mark.parametrize(
+        "coding",
+        [
+            *("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"),
+            *("GZIP", "identity, gzip", "gzip,identity", "gzip\t", "none, br", "br;q=1"),
+        ],
+    )
     def test_a_coding_that_was_not_asked_for(self, coding: str) -> None:
         fields = ("content-type", "text/event-stream"), ("content-encoding", coding)
         with pytest.raises(NotAnEventStream, match="Content-Encoding") as refused:
             check_event_stream(response_with(*fields), self.REQUEST, "place")
         assert refused.value.permanent
 
-    @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+    @pytest.mark.parametrize(
+        "coding",
+        ["identity", "Identity", "", "none", "utf-8", "identity, identity", "chunked", "x", "aws-chunked", "gzipped"],
+    )
     def test_no_coding_at_all(self, coding: str) -> None:
         fields = ("content-type", "text/event-stream"), ("content-encoding", coding)
         check_event_stream(response_with(*fields), self.REQUEST, "place")
@@ -101,8 +110,9 @@ class TestEventStream:
     @pytest.mark.parametrize(
         ("status", "permanent"),
         [
-            *((status, True) for status in (204, 400, 401, 403, 404, 405, 407, 410, 431)),
-            *((status, False) for status in (201, 206, 300, 304, 408, 425, 429, 500, 502, 503, 504, 511, 599, 999)),
+            *((status, True) for status in (101, 201, 202, 203, 204, 205, 206, 226, 299, 300, 304, 305, 306)),
+            *((status, True) for status in (400, 401, 403, 404, 405, 407, 410, 431)),
+            *((status, False) for status in (408, 425, 429, 500, 502, 503, 504, 511, 599, 999)),
         ],
     )
     def test_other_statuses(self, status: int, permanent: bool) -> None:

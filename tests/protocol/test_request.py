@@ -13,7 +13,6 @@ from tests.support.listen import told
 from wire_rawsse._version import __version__
 from wire_rawsse.errors import CredentialsError, InvalidRequest, WireRawSSEError, excerpt
 from wire_rawsse.protocol.http import Exchange
-from wire_rawsse.protocol.redirect import CONTENT, CREDENTIALS, without
 from wire_rawsse.protocol.request import (
     Headers,
     Request,
@@ -275,14 +274,6 @@ class TestCallables:
             ask_headers(lambda: answer)
         assert not failed.value.permanent
         assert "seKret" not in str(failed.value)
-
-
-def test_what_redirects_drop() -> None:
-    kept = check_headers({"X-A": "1", "Accept": "x"})
-    origins = check_headers({"authorization": "1", "Cookie": "2", "PROXY-AUTHORIZATION": "3", "Host": "its own name"})
-    bodys = check_headers({"content-type": "1", "Content-Encoding": "2"})
-    assert without(kept + origins + bodys, CREDENTIALS) == kept + bodys
-    assert without(kept + origins + bodys, CONTENT) == kept + origins
 
 
 class TestSecrets:

@@ -53,6 +53,13 @@ def _ends(serve: Serve, *steps: Any, **settings: Any) -> tuple[WireRawSSEError, 
 
 
 class TestWhatEndsForGood:
+    @pytest.mark.parametrize("status", [201, 202, 203, 205, 206, 226, 300, 304, 305])
+    def test_a_status_that_is_no_200(self, status: int, serve: Serve) -> None:
+        """A POST that is answered 201 with a stream would be sent again and again."""
+        stream_of_it = event_stream(EVENT).replace(b"200 OK", f"{status} Fine".encode())
+        error, _ = _ends(serve, send(stream_of_it), method="POST", body=b"{}")
+        assert isinstance(error, StatusError) and error.status == status
+
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 410, 413, 431])
     def test_a_4xx(self, status: int, serve: Serve) -> None:
         error, listening = _ends(serve, send(answer(f"{status} Because")))
@@ -63,7 +70,7 @@ class TestWhatEndsForGood:
         with pytest.raises(StatusError):
             next(iter(listening))
 
-    @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 201, 206, 300, 304, 305])
+    @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
     def test_but_not_these(self, status: int, serve: Serve) -> None:
         server = serve([request, send(answer(f"{status} x"))], [request, send(OPEN + EVENT), stall])
         with source(server.url) as listening:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.support.server import (
     tls,
 )
 from tests.support.trust import Authority
-from wire_rawsse import Closed, Timeouts
+from wire_rawsse import Closed, Opened, Timeouts
 from wire_rawsse.errors import NotAnEventStream, RedirectError, ResponseTimeout, StatusError
 
 STREAM: Script = [request, send(OPEN + b"data: x\n\n"), stall]
@@ -46,7 +47,7 @@ def test_others_are_not(status: int, serve: Serve) -> None:
     there = serve(STREAM)
     closed = end(serve(to(there.url, status)).url)
     assert isinstance(closed.error, StatusError) and closed.error.status == status
-    assert closed.retry_in is not None
+    assert closed.retry_in is None
     assert there.peers == []
 
 
@@ -102,9 +103,50 @@ class TestCredentials:
         with source(here.url, bearer_token="t0ken", headers=GIVEN) as listening:
             event(listening)
         asked = there.asked[0]
-        assert [asked.get(name) for name in ALL] == [None, None, None, "1"]
+        assert [asked.get(name) for name in ALL] == [None] * 4
         assert asked.get("Host") == there.place
         assert b"t0ken" not in asked.raw and b"c00kie" not in asked.raw and b"pr0xy" not in asked.raw
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_nor_does_anything_cross_that_was_given(self, status: int, serve: Serve) -> None:
+        """Whatever its name is, but for four fields that are meant for no server in particular."""
+        crosses = {"Accept": "a/b", "accept-language": "en", "User-Agent": "mine", "Cache-Control": "no-store"}
+        names = ("X-Api-Key", "Private-Token", "X-Amz-Security-Token", "Api-Key", "X-Auth", "Origin", "Referer", "X-A")
+        stays = {**dict.fromkeys(names, "s3cret"), "Last-Event-ID": "s3cret", "If-None-Match": "s3cret"}
+        there = serve(to("/next"), STREAM)
+        here = serve(to(there.url, status))
+        with source(here.url + "?s3cret", headers=crosses | stays) as listening:
+            event(listening)
+        assert b"s3cret" in here.asked[0].raw
+        for asked in there.asked:
+            assert b"s3cret" not in asked.raw
+            assert [asked.get(name) for name in crosses] == list(crosses.values())
+
+    @pytest.mark.parametrize("status", [307, 308])
+    @pytest.mark.parametrize("body", [b"the body", b""])
+    def test_a_body_does_not_cross_either(self, status: int, body: bytes, serve: Serve) -> None:
+        """Without it the request would be another one, so there is none."""
+        there = serve(STREAM)
+        closed = end_for_good(serve(to(there.url, status)).url, method="POST", body=body)
+        assert isinstance(closed.error, RedirectError) and "body" in str(closed.error)
+        assert there.peers == []
+
+    @pytest.mark.parametrize("status", [301, 302, 303])
+    def test_a_get_without_it_does(self, status: int, serve: Serve) -> None:
+        there = serve(STREAM)
+        with source(serve(to(there.url, status)).url, method="POST", body=b"the body") as listening:
+            event(listening)
+        assert (there.asked[0].method, there.asked[0].body) == ("GET", b"")
+
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize("given", [{"bearer_token": "t0ken"}, {"headers": {"X-Api-Key": "t0ken"}}])
+    def test_a_refusal_after_that_says_so(self, status: int, given: dict[str, Any], serve: Serve) -> None:
+        there = serve([request, send(answer(f"{status} x")), stall])
+        here = serve(to(there.url))
+        error = end(here.url, **given).error
+        assert f"{here.url} redirected to another origin" in str(error) and there.place in str(error)
+        assert "redirected" not in str(end(here.url).error), "there was nothing to leave behind"
+        assert "redirected" not in str(end(there.url, **given).error)
 
     def test_do_not_come_back_with_the_origin(self, serve: Serve) -> None:
         here = serve(to(""), STREAM)
@@ -132,11 +174,14 @@ class TestCredentials:
         assert [asked.get("Authorization") for asked in here.asked] == ["Bearer t0ken"] * 2
         assert [asked.get("Authorization") for asked in there.asked] == [None] * 2
 
-    def test_the_last_event_id_goes_along(self, serve: Serve) -> None:
+    def test_the_last_event_id_stays_within_the_origin(self, serve: Serve) -> None:
         there = serve(STREAM)
-        with source(serve(to(there.url)).url, last_event_id="7") as listening:
-            event(listening)
-        assert there.asked[0].get("Last-Event-ID") == "7"
+        here = serve(to("/next"), to(there.url))
+        with source(here.url, last_event_id="7") as listening:
+            opened = first(listening, Opened)
+        assert [asked.get("Last-Event-ID") for asked in here.asked] == ["7", "7"]
+        assert there.asked[0].get("Last-Event-ID") is None
+        assert opened.id_left_out, "the program must be able to know of the gap"
 
 
 class TestHowFar:
@@ -155,6 +200,11 @@ class TestHowFar:
             assert closed.retry_in is not None
             assert len(server.asked) == 11
             assert event(listening).data == "x"
+
+    def test_a_loop_that_sets_cookies_says_so(self, serve: Serve) -> None:
+        login = [request, send(answer("302 x", "Location: /login", "Set-Cookie: s=1")), stall]
+        assert "cookies" in str(end(serve(login).url).error)
+        assert "cookies" not in str(end(serve(to("/login")).url).error)
 
     def test_a_circle(self, serve: Serve) -> None:
         closed = end(serve(to("/stream")).url)
@@ -179,9 +229,9 @@ class TestWhereTo:
     @pytest.mark.parametrize(
         "fields", [(), ("Location: http://",), ("Location: ftp://x/",), ("Location: http://x:0/",)]
     )
-    def test_nowhere_is_an_error_that_is_retried(self, fields: tuple[str, ...], serve: Serve) -> None:
+    def test_nowhere_is_an_error_for_good(self, fields: tuple[str, ...], serve: Serve) -> None:
         closed = end(serve([request, send(answer("302 x", *fields)), stall]).url)
-        assert isinstance(closed.error, RedirectError) and closed.retry_in is not None
+        assert isinstance(closed.error, RedirectError) and closed.retry_in is None
 
     def test_http_to_https(self, serve: Serve, authority: Authority) -> None:
         secure = serve([tls(authority.server()), *STREAM])

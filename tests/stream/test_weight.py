@@ -25,7 +25,8 @@ MODULES_OF_OURS = (
     *("_version", "checks", "errors", "log", "patience", "phases", "plan", "policy", "reconnect", "record", "redact"),
     *("resume", "source", "state", "stream", "streams", "subscriber"),
     *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
-    *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.request"),
+    *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
+    *("protocol.request",),
     *(
         "protocol.sse",
         "protocol.url",

@@ -22,10 +22,10 @@ from wire_rawsse.errors import (
     InvalidRequest,
     MalformedResponse,
     NotAnEventStream,
-    StatusError,
     Truncated,
 )
 from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
+from wire_rawsse.protocol.refusal import compression, refused
 from wire_rawsse.protocol.request import Request
 
 if TYPE_CHECKING:
@@ -189,26 +189,25 @@ def _tunnel_head() -> TunnelHead:
 _CUT_SHORT: Final = "the peer closed the connection in the middle of the response body"
 
 
-def check_event_stream(response: Response, request: Request, place: str) -> None:
+def check_event_stream(response: Response, request: Request, place: str, body: bytes = b"", left_at: str = "") -> None:
     """Accept a 200 whose content is an event stream, or raise `StatusError` or `NotAnEventStream`.
+
+    `body` and `left_at` are for the text of a refusal: see `refusal.refused`.
 
     The type is compared by its essence, without case and parameters (MIME Sniffing §4.2; WHATWG HTML, section
     "server-sent events"); charset is ignored, as an event stream is always UTF-8.
     """
-    status = response.status
-    if status != 200:
-        reason = request.secrets.quote(response.reason)
-        expected = "which tells an event stream to stop" if status == 204 else "expected 200"
-        text = f"{place} answered {status}{' ' + reason if reason else ''}, {expected}"
-        raise StatusError(status, text, retry_after=response.get("retry-after"))
+    if response.status != 200:
+        raise refused(response, request, place, body, left_at)
     kind = response.get("content-type") or ""
     if _essence(kind) != "text/event-stream":
         came = f"Content-Type {request.secrets.quote(kind)}" if kind else "no Content-Type"
         raise NotAnEventStream(f"{place} answered 200 with {came}, expected text/event-stream")
-    coding = (response.get("content-encoding") or "identity").strip().lower()
-    if coding != "identity":
-        shown = request.secrets.quote(coding)
-        raise NotAnEventStream(f"{place} sent Content-Encoding {shown}, which was not asked for")
+    coding = compression(response)
+    if coding is not None:
+        asked = any(name.lower() == b"accept-encoding" and value != b"identity" for name, value in request.headers)
+        advice = "; leave Accept-Encoding out" if asked else ", nor was it asked for"
+        raise NotAnEventStream(f"{place} sent Content-Encoding {coding}, and compression is not spoken here{advice}")
 
 
 def _essence(content_type: str) -> str:

@@ -24,6 +24,8 @@ class Hop(NamedTuple):
     """False once the origin has changed: the caller's credentials are not sent on."""
     secrets: Secrets | None = None
     """Set once the URL is a peer's text, which may echo any secret of the requests before this one."""
+    left_at: str = ""
+    """The place of the redirect that changed the origin, where the caller's fields were left behind."""
 
     def shown(self, text: str) -> str:
         """A piece of the URL for logs and errors. What came in a Location is a peer's text."""
@@ -37,35 +39,52 @@ class Hop(NamedTuple):
 def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
     """The next hop of a redirect (RFC 9110 §15.4). `secrets` are those of the stream. Raises `RedirectError`.
 
-    POST becomes GET on 301, 302 and 303, as every browser has it; 307 and 308 keep method and body.
+    POST becomes GET on 301, 302 and 303, as every browser has it; 307 and 308 keep method and body, and are therefore
+    refused where they lead to another origin: a body may hold secrets, and a POST without it means something else.
     """
     location = response.get("location")
     if location is None:
-        raise RedirectError(f"{hop.place} answered {response.status} without a Location")
+        raise RedirectError(f"{hop.place} answered {response.status} without a Location", permanent=True)
     try:
         # Field values are Latin-1 for us, but a Location is most often raw UTF-8 where it is not ASCII.
         url = resolve(hop.url, location.encode("latin-1").decode("utf-8", "replace"))
     except InvalidRequest as error:
-        raise RedirectError(f"{hop.place} answered {response.status} with a bad Location: {error}") from None
+        text = f"{hop.place} answered {response.status} with a bad Location: {error}"
+        raise RedirectError(text, permanent=True) from None
     same = url.origin == hop.url.origin
     if same and url.authorization is None:
         url = url._replace(authorization=hop.url.authorization)
     became_get = response.status == 303 or (response.status in (301, 302) and hop.method == b"POST")
     method, body = (b"GET", None) if became_get else (hop.method, hop.body)
     following = Hop(url, method, body, hop.credentials and same, secrets)
+    following = following._replace(left_at=hop.left_at if same else hop.left_at or hop.place)
     if hop.url.scheme == "https" and url.scheme == "http":
         raise RedirectError(f"{hop.place} redirects from https to http ({following.place}); refused", permanent=True)
     if "unix" in (hop.url.scheme, url.scheme) and not same:
         raise RedirectError(f"{hop.place} redirects on or off a Unix-domain socket; refused", permanent=True)
+    if body is not None and not same:
+        raise RedirectError(
+            f"{hop.place} answered {response.status}, which sends the body to another origin ({following.place}); "
+            "refused: give that URL if you trust it",
+            permanent=True,
+        )
     return following
 
 
-CREDENTIALS: Final = (b"authorization", b"cookie", b"proxy-authorization", b"host")
-"""The fields that are the origin's own: dropped when a redirect changes it (RFC 9110 §15.4)."""
+CROSSES: Final = (b"accept", b"accept-language", b"user-agent", b"cache-control")
+"""All that goes along when a redirect changes the origin (RFC 9110 §15.4): nothing in these is meant for one server.
+
+The names of the others are no guide. Tokens are sent in fields of any name, and a last event id may be a session's.
+"""
 
 CONTENT: Final = (b"content-type", b"content-encoding", b"content-language", b"content-location")
 """The fields about a body: dropped with it, when a redirect makes a GET of a POST (RFC 9110 §15.4)."""
 
 
-def without(headers: HeaderList, names: tuple[bytes, ...]) -> HeaderList:
-    return [(name, value) for name, value in headers if name.lower() not in names]
+def fields_for(hop: Hop, given: HeaderList, first_method: bytes) -> HeaderList:
+    """Those of the caller's fields that this hop may see. `first_method` is the method before any redirect."""
+    return [
+        (name, value)
+        for name, value in given
+        if (hop.credentials or name.lower() in CROSSES) and (hop.method == first_method or name.lower() not in CONTENT)
+    ]

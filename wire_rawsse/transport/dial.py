@@ -142,9 +142,20 @@ def _start(
         return None
     if code:
         world.release(sock)
-        failed.append((address, OSError(code, os.strerror(code))))
+        failed.append((address, OSError(code, os.strerror(code) + _hint(code, address))))
         return None
     return sock
+
+
+def _hint(code: int, address: Address) -> str:
+    """A URL that has the request target behind the socket's path, as an http URL would."""
+    path = address.sockaddr
+    if code != errno.ENOTDIR or not isinstance(path, str):
+        return ""
+    place = path
+    while not os.path.exists(place):  # At the latest "/" does.
+        place = os.path.dirname(place)
+    return f"; {place} is no directory: expected the form unix://{place}?path={path[len(place) :]}"
 
 
 def _finish(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from wire_rawsse.errors import CertificateError, HandshakeError
@@ -32,6 +33,11 @@ MOST_UNSENT: Final = 65536
 """Bytes of ciphertext that a peer may leave unread while it is still received from."""
 UNREAD: Final = 65536
 """Bytes of ciphertext that are read and dropped before the socket is closed."""
+
+_NOT_YET_VALID: Final = 9
+_HOSTNAME_MISMATCH: Final = 62
+_IP_ADDRESS_MISMATCH: Final = 64
+"""Of X509_STORE_CTX_get_error(3)."""
 
 
 class TlsChannel:
@@ -257,7 +263,7 @@ def secure(
     except ssl.SSLCertVerificationError as error:
         world.release(sock)
         raise CertificateError(
-            f"the certificate of {budget.place} does not verify: {error.verify_message.rstrip('.')}"
+            f"the certificate of {budget.place} does not verify: {_certificate_fault(error, world.wall())}"
         ) from error
     except (OSError, ValueError) as error:
         world.release(sock)
@@ -273,6 +279,21 @@ def _closed_without_ending_tls() -> ssl.SSLError:
     import ssl
 
     return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer closed the connection without ending TLS")
+
+
+def _certificate_fault(error: ssl.SSLCertVerificationError, wall: float) -> str:
+    """In OpenSSL's words, except where they quote the host: it may come from a Location that holds a secret."""
+    code = getattr(error, "verify_code", 0)
+    if code == _HOSTNAME_MISMATCH:
+        return "Hostname mismatch, it is for other names"
+    if code == _IP_ADDRESS_MISMATCH:
+        return "IP address mismatch, it is for other addresses"
+    text = str(error.verify_message).rstrip(".")
+    if code == _NOT_YET_VALID:
+        # A device without a battery for its clock begins in the past.
+        now = time.strftime("%Y-%m-%d %H:%M", time.gmtime(max(0, min(wall, 2**40))))
+        return f"{text}; check the clock of this machine, which says {now} UTC"
+    return text
 
 
 def _told(error: OSError | ValueError) -> str:

@@ -36,6 +36,12 @@ def _check_hop(new: Hop, base: Url, status: int, request: Request) -> None:
     assert not (base.scheme == "https" and url.scheme == "http"), "out of TLS"
     assert (base.scheme == "unix") == (url.scheme == "unix"), "on or off a socket"
     assert base.scheme != "unix" or url.socket_path == base.socket_path, "another socket"
+    crossed = url.origin != base.origin
+    assert not (crossed and new.body is not None), "a body for another origin"
+    assert bool(new.left_at) == crossed, "where the origin changed is not known"
+    given = [(b"X-Api-Key", b"1"), (b"Authorization", b"2"), (b"Host", b"3"), (b"Accept", b"4")]
+    sent = redirect.fields_for(new, given, request.method)
+    assert sent == (given[3:] if crossed else given), "a field for another origin, or one lost"
     if new.method == b"POST":
         assert status in (307, 308) and new.body == request.body, "a POST that should be a GET, or has another body"
 

@@ -22,7 +22,7 @@ def shows_secret(text: str) -> bool:
 def check_error(error: WireRawSSEError) -> None:
     text = str(error)
     assert text.isprintable() and len(text) < 400, "an error that is no single line"
-    assert not shows_secret(text), "a secret in an error"
+    assert not shows_secret(f"{text} {error!r} {error.args!r} {vars(error)!r}"), "a secret in an error"
     assert not error.permanent or not isinstance(error, (MalformedResponse, Truncated)), "what a peer sent ends all"
     # h11's own error quotes what it was given.
     assert error.__cause__ is None and (error.__suppress_context__ or error.__context__ is None), "a cause that quotes"

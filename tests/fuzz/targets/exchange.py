@@ -111,4 +111,4 @@ def check(data: bytes) -> None:
     if found.response.status in REDIRECTS:
         redirects.check(found.response, request, _PLACES[(options >> 4) % 3])
     else:
-        meaning.check(found.response, request)
+        meaning.check(found.response, request, found.body[:1024])

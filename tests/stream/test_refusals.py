@@ -1,0 +1,154 @@
+"""What is told of a response that refuses the stream: its reason, its fields, and what may help; masked and bounded."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.fixtures import Serve
+from tests.support.listen import LENIENT, end, first, source, told
+from tests.support.server import PATIENCE, Step, answer, byte_by_byte, request, send, stall
+from wire_rawsse import Closed, EventSource
+from wire_rawsse.errors import StatusError
+
+TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
+
+
+def refusal(serve: Serve, *steps: Step, **settings: Any) -> StatusError:
+    server = serve([request, *steps])
+    error = end(settings.pop("url", server.url), **{"timeouts": LENIENT, **settings}).error
+    assert isinstance(error, StatusError)
+    return error
+
+
+def json(body: str) -> Step:
+    return send(answer("422 x", "Content-Type: application/json", body=body.encode()))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"detail": "field required: model"}', "field required: model"),
+        ('{"title": "Bad", "detail": "no such slot"}', "no such slot"),
+        ('{"error": {"code": 7, "message": "quota \\"x\\" is used up"}}', 'quota "x" is used up'),
+        ('{"error": "invalid_grant", "error_description": "expired"}', "expired"),
+        ('{"detail": [{"loc": ["body"], "msg": "field required"}]}', "field required"),
+        ('{\n  "message": "two\\nlines"\n}', "two lines"),
+        ('{"code": 7}', '{"code": 7}'),
+        ("plain words,\r\nof two lines", "plain words, of two lines"),
+        ("<!DOCTYPE html><html><head><title>\n Not here </title></head>", "Not here"),
+        ("über", "über"),
+    ],
+)
+def test_the_reason_is_in_the_text(body: str, said: str, serve: Serve) -> None:
+    error = refusal(serve, json(body))
+    assert str(error).endswith(f"expected 200; it said: {said}")
+    assert error.body == " ".join(body.split())
+
+
+@pytest.mark.parametrize("body", ["", "<html><body>x</body></html>"])
+def test_there_is_none(body: str, serve: Serve) -> None:
+    error = refusal(serve, json(body))
+    assert str(error).endswith("answered 422 x, expected 200") and error.body == body
+
+
+@pytest.mark.parametrize("fields", [(), ("Content-Encoding: gzip",)])
+def test_what_is_no_text_is_not_shown(fields: tuple[str, ...], serve: Serve) -> None:
+    error = refusal(serve, send(answer("404 x", *fields, body=b"\x1f\x8b\x08\0\0\xff\xfe\xfd")))
+    assert error.body == "" and str(error).endswith("answered 404 x, expected 200")
+
+
+def test_how_much_of_it_is_kept(serve: Serve) -> None:
+    error = refusal(serve, json("x" * 100_000))
+    assert error.body == "x" * 1024
+    assert str(error).endswith("it said: " + "x" * 79 + "…")
+
+
+def test_the_fields_but_for_secrets_of_the_servers(serve: Serve) -> None:
+    fields = ("X-Request-Id: 7", "WWW-Authenticate: Bearer realm=x", "Set-Cookie: a=b", "X-Auth-Token: new")
+    error = refusal(serve, send(answer("401 x", *fields, "Location: /x?sig=new", "X-Long: " + "y" * 9000)))
+    kept = dict(error.headers)
+    assert (kept["x-request-id"], kept["www-authenticate"], kept["location"]) == ("7", "Bearer realm=x", "/x")
+    assert not {"set-cookie", "x-auth-token"} & set(kept)
+    assert len(kept["x-long"]) == 200
+
+
+@pytest.mark.parametrize("how", [send, byte_by_byte])
+def test_secrets_of_ours_are_masked(how: Any, serve: Serve) -> None:
+    escaped = "".join(f"\\u{ord(one):04x}" for one in TOKEN)
+    body = f'{{"detail": "no {TOKEN}", "x": "{escaped}"}}'
+    head = answer(f"403 {TOKEN}", f"X-Echo: {TOKEN}", f"{TOKEN}: y", body=body.encode())
+    error = refusal(serve, how(head), bearer_token=TOKEN)
+    assert "it said: no " + "*" * len(TOKEN) in str(error)
+    whole = f"{told(error)} {vars(error)}".lower()
+    assert not [at for at in range(len(TOKEN) - 3) if TOKEN[at : at + 4].lower() in whole]
+    assert f"u{ord(TOKEN[0]):04x}" not in whole
+
+
+@pytest.mark.parametrize("status", ["404 x", "503 x"])
+def test_a_body_that_does_not_come_holds_nothing_up(status: str, serve: Serve) -> None:
+    """Its beginning is told after a second."""
+    head = f"HTTP/1.1 {status}\r\nContent-Length: 1000\r\n\r\nbegun".encode()
+    began = time.monotonic()
+    error = refusal(serve, send(head), stall)
+    assert 0.9 < time.monotonic() - began < PATIENCE
+    assert error.body == "begun"
+
+
+def test_nor_does_close_wait_for_it(serve: Serve) -> None:
+    server = serve([request, send(b"HTTP/1.1 404 x\r\nContent-Length: 1000\r\n\r\n"), stall])
+    listening = EventSource(server.url)
+    assert listening.next(0.3) is None
+    began = time.monotonic()
+    listening.close()
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"HTTP/1.1 404 x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsaid\r\nzz\r\n", b"HTTP/1.1 404 x\r\n\r\nsaid"],
+)
+def test_a_body_that_breaks_off(body: bytes, serve: Serve) -> None:
+    error = refusal(serve, send(body))
+    assert (error.status, error.body) == (404, "said")
+
+
+@pytest.mark.parametrize(
+    ("status", "settings", "hint"),
+    [
+        (401, {}, "no Authorization was sent"),
+        (403, {}, "no Authorization was sent"),
+        (401, {"bearer_token": TOKEN}, "still valid"),
+        (403, {"headers": {"Authorization": TOKEN}}, "does not permit"),
+        (404, {}, None),
+    ],
+)
+def test_a_hint_at_the_token(status: int, settings: dict[str, Any], hint: str | None, serve: Serve) -> None:
+    text = str(refusal(serve, send(answer(f"{status} x")), **settings))
+    assert text.endswith("expected 200") if hint is None else hint in text
+
+
+def test_accept_encoding_is_named_where_it_was_given(serve: Serve) -> None:
+    coded = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n"
+    server = serve([request, send(coded), stall])
+    text = str(end(server.url, headers={"Accept-Encoding": "gzip"}).error)
+    assert "Content-Encoding gzip, and compression is not spoken here; leave Accept-Encoding out" in text
+    assert "leave" not in str(end(server.url).error)
+
+
+@pytest.mark.parametrize("coding", ["none", "utf-8", "identity, identity"])
+def test_a_coding_that_is_none_is_passed_through(coding: str, serve: Serve) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: {coding}\r\n\r\n"
+    server = serve([request, send(head.encode() + b"data: x\n\n"), stall])
+    with source(server.url) as listening:
+        happened = listening.next(PATIENCE)
+        assert happened is not None and happened.data == "x"
+
+
+def test_a_target_in_the_path_of_a_unix_url(socket_path: str, serve: Serve) -> None:
+    serve([request, stall], path=socket_path)
+    with source(f"unix://{socket_path}/v1/events") as listening:
+        error = first(listening, Closed).error
+    assert f"unix://{socket_path}?path=/v1/events" in str(error)

@@ -1,0 +1,126 @@
+"""What is told of a response that refuses the stream: its status, its reason in words, and what may help."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, StatusError, one_line
+from wire_rawsse.protocol.request import Request
+from wire_rawsse.redact import Secrets
+
+if TYPE_CHECKING:
+    from wire_rawsse.protocol.http import Response
+
+BODY_BYTES: Final = 1024
+"""Of the body of a refusal; no more is read."""
+COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz")
+"""The registered content codings that change the content (RFC 9110 §8.4.1, and IANA's registry). Any other value is
+taken for a mistake of the server's and ignored, as browsers do."""
+
+_MOST_FIELDS: Final = 50
+_VALUE_CHARACTERS: Final = 200
+_PRIVATE: Final = (
+    "cookie",
+    "authorization",
+    "token",
+    "secret",
+    "session",
+    "credential",
+    "api-key",
+    "authentication-info",
+)
+"""A field whose name holds one of these may bring a new secret."""
+
+# Where JSON errors say what is wrong, the most telling first: RFC 9457, RFC 6749 §5.2, and common APIs.
+_KEYS: Final = ("detail", "message", "msg", "error_description", "error", "reason", "title")
+_STRING: Final = r'"{}"\s*:\s*"((?:[^"\\]|\\.)*)'
+_TITLE: Final = r"(?is)<title[^>]*>([^<]*)"
+
+
+def compression(response: Response) -> str | None:
+    """The first registered compression among its content codings, or None."""
+    for coding in (response.get("content-encoding") or "").split(","):
+        name = coding.partition(";")[0].strip(" \t").lower()
+        if name in COMPRESSIONS:
+            return name
+    return None
+
+
+def refused(response: Response, request: Request, place: str, body: bytes = b"", left_at: str = "") -> StatusError:
+    """The error for a status other than 200. `body` is the beginning of its content.
+
+    `left_at` is the place of the redirect to another origin at which the caller's credentials were left behind, or "".
+    """
+    status, secrets = response.status, request.secrets
+    reason = secrets.quote(response.reason)
+    content = "" if compression(response) else _readable(body, secrets)
+    said = _reason_in(content)
+    text = (
+        f"{place} answered {status}{' ' + reason if reason else ''}, {_expected(status)}"
+        f"{'; it said: ' + said if said else ''}{_hint(status, request, left_at)}"
+    )
+    retry_after = response.get("retry-after")
+    return StatusError(
+        status,
+        text,
+        retry_after=None if retry_after is None else secrets.quote(retry_after),
+        headers=_public_fields(response, secrets),
+        body=content,
+    )
+
+
+def _expected(status: int) -> str:
+    if status == 204:
+        return "which tells an event stream to stop"
+    if 200 < status < 300:
+        return "expected 200, the only status of an event stream"
+    return "expected 200"
+
+
+def _hint(status: int, request: Request, left_at: str) -> str:
+    if status not in (401, 403):
+        return ""
+    if left_at:
+        return (
+            f"; credentials were not sent, because {left_at} redirected to another origin; "
+            "if you trust that origin, give its URL instead"
+        )
+    if not any(name.lower() == b"authorization" for name, _ in request.headers):
+        return "; no Authorization was sent: give a bearer_token, or the header that it expects"
+    if status == 401:
+        return "; the token that was sent is not accepted: is it the right one, and still valid?"
+    return "; the token that was sent is known but does not permit this, or is the wrong one"
+
+
+def _public_fields(response: Response, secrets: Secrets) -> tuple[tuple[str, str], ...]:
+    fields = []
+    for name, value in response.headers[:_MOST_FIELDS]:
+        if not any(word in name for word in _PRIVATE):
+            shown = value.partition("?")[0] if name in ("location", "content-location") else value
+            fields.append((secrets.quote(name), secrets.quote(shown, _VALUE_CHARACTERS)))
+    return tuple(fields)
+
+
+def _readable(body: bytes, secrets: Secrets) -> str:
+    """As one line of text, masked; "" where it is no text."""
+    text = body.decode("utf-8", "replace")
+    if "\0" in text or text.count("\ufffd") > 1:  # One may be a character that was cut.
+        return ""
+    return one_line(" ".join(secrets.mask(text).split()), MOST_BODY_CHARACTERS)
+
+
+def _reason_in(content: str) -> str:
+    """The sentence in it that is for people: of JSON, of a page, or of plain text."""
+    said = ""
+    if content[:1] in ("{", "["):
+        for key in _KEYS:
+            found = re.search(_STRING.format(key), content)
+            if found and found[1].strip():
+                said = re.sub(r"\\(?:n|r|t)", " ", found[1])
+                said = re.sub(r'\\(["\\/])', r"\1", said)
+                break
+    elif content[:1] == "<":
+        found = re.search(_TITLE, content)
+        return one_line(found[1].strip(), EXCERPT_CHARACTERS) if found else ""
+    return one_line(said or content, EXCERPT_CHARACTERS)
