@@ -301,6 +301,7 @@ def _read(
     record.accepted(world.now(), world.wall())
     silence = Silence(world.now(), plan.timeouts, place)
     intake = Intake(exchange, sink, place)
+    connection.settle()
     receive = connection.receive(silence.deadline)
     # Where a signal needs the parsed event, parsing is the hint: all else can wait until the caller has it.
     receive.news, receive.hint = sink.news, sink.hint or intake.take

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from itertools import pairwise
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.chunked_by_h11 import check_alike, ours, theirs
+from tests.support.cost import check_linear
 from wire_rawsse.protocol.chunked import LONGEST_LINE, LONGEST_TRAILERS, BadChunk, ChunkedBody
 
 
@@ -133,3 +138,48 @@ def test_a_long_valid_size_line_is_accepted_byte_by_byte() -> None:
 def test_a_size_beyond_all_memory_is_read_as_it_comes() -> None:
     decoder = ChunkedBody()
     assert list(decoder.feed(b"ffffffffffffffff\r\nabc")) == [b"abc"]
+
+
+@pytest.mark.parametrize("bodies", [[b"x"], [b":\n\n"], [b"a", b"bcd", b"ef"], [b":\r\n\r\n"], [b"1", b"0"], [b"\r\n"]])
+@pytest.mark.parametrize("cut", [1, 7, 16_384, 1 << 20])
+def test_runs_of_small_chunks_are_joined(bodies: list[bytes], cut: int) -> None:
+    """Each reception is one piece, plus what it begins and ends with: a stream may be nothing but such chunks."""
+    stream = b"".join(map(chunk, bodies * 3000))
+    decoder = ChunkedBody()
+    body = b""
+    for start in range(0, len(stream), cut):
+        pieces = list(decoder.feed(stream[start : start + cut]))
+        assert len(pieces) <= 3
+        body += b"".join(pieces)
+    assert body == b"".join(bodies) * 3000
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [chunk(b"x"), chunk(b":\n\n"), chunk(b"\r\n"), chunk(b"x") + chunk(b"x", b";a"), chunk(b"x") + chunk(b"y" * 100)],
+)
+def test_small_chunks_take_linear_time(mixed: bytes) -> None:
+    def feed(count: int) -> Callable[[], object]:
+        stream = mixed * count
+        return lambda: sum(map(len, ChunkedBody().feed(stream)))
+
+    check_linear(feed, 1000, 16_000)
+
+
+def test_a_small_chunk_costs_a_few_calls_into_c_at_most() -> None:
+    """Counted, not timed: no line of Python runs for each of them."""
+    lines = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    stream = b"".join(chunk(b"x" * (1 + number % 3)) for number in range(2000))
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        body = b"".join(ChunkedBody().feed(stream))
+    finally:
+        sys.settrace(before)
+    assert len(body) > 2000 and lines < 200

@@ -189,14 +189,14 @@ class TestHeadLimit:
         head = fits + head_of(HEAD_BYTES - len(fits))
         for step in (1, 4096, 10**6):
             assert receive([head[at : at + step] for at in range(0, len(head), step)])[0].status == 200
-        with pytest.raises(MalformedResponse, match="longer than 65536"):
+        with pytest.raises(MalformedResponse, match=r"longer than 65536|more than 4000 lines"):
             receive([fits + head_of(HEAD_BYTES - len(fits) + 1)])
 
     @pytest.mark.parametrize("step", [1, 4096, 10**6])
     def test_a_flood_of_interim_responses_ends(self, step: int) -> None:
         data = b"HTTP/1.1 102 Processing\r\n\r\n" * (HEAD_BYTES // 27 + 1)
         one = exchange()
-        with pytest.raises(MalformedResponse, match="longer than 65536"):
+        with pytest.raises(MalformedResponse, match=r"longer than 65536 bytes|more than 4000 lines"):
             for at in range(0, len(data), step):
                 assert one.head(data[at : at + step]) is None
 
@@ -215,6 +215,29 @@ class TestHeadLimit:
 
         assert peak_bytes(endless) < 16 * HEAD_BYTES
         assert fed <= HEAD_BYTES + len(line)
+
+
+class TestHeadLines:
+    """h11 takes a microsecond and more for each line, and 64 KiB hold 16,000."""
+
+    @pytest.mark.parametrize("line", [b"a:\r\n", b"a: b\n"])
+    @pytest.mark.parametrize("cut", [100, 16_384, 1 << 20])
+    def test_there_is_a_limit(self, line: bytes, cut: int) -> None:
+        head = b"HTTP/1.1 200 OK\r\n" + line * 9000 + b"\r\n"
+        one = exchange()
+        with pytest.raises(MalformedResponse, match="more than 4000 lines"):
+            for start in range(0, len(head), cut):
+                one.head(head[start : start + cut])
+
+    def test_interim_responses_count(self) -> None:
+        one = exchange()
+        with pytest.raises(MalformedResponse, match="more than 4000 lines"):
+            for _ in range(2001):
+                one.head(b"HTTP/1.1 100 \r\n\r\n")
+
+    def test_body_lines_do_not(self) -> None:
+        response = exchange().head(CHUNKED + b"\n" * 5000)
+        assert response is not None and response.status == 200
 
 
 class TestBody:

@@ -150,6 +150,8 @@ class Session:
 
     def write(self, data: bytes | memoryview) -> int:
         assert len(data) <= RECORD
+        if not data:
+            return 0  # OpenSSL sends no empty record.
         self._say(record(DATA, b"!" + bytes(data)))
         return len(data)
 

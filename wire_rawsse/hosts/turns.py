@@ -18,8 +18,8 @@ from wire_rawsse.hosts.poller import FEW_EVENTS, Watch
 from wire_rawsse.hosts.task import NO_DOUBT, Chore, System, Task
 from wire_rawsse.waits import FEW_BYTES, READ, SIGNAL, WRITE, Receive, Step, Wait, WriteToo
 
-RECEIVE_BYTES: Final = 64 * 1024
-"""The largest reception."""
+RECEIVE_BYTES: Final = 16 * 1024
+"""The largest reception, so that no peer makes a step long: 16 KiB of the costliest bytes take a few milliseconds."""
 
 PAST: Final = 0.0
 _LONGEST_POLL: Final = 86400.0

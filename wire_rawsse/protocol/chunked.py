@@ -23,6 +23,9 @@ _HEX: Final = frozenset(b"0123456789ABCDEFabcdef")
 _IN_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """RFC 9110 §5.6.2."""
 _MOST_DIGITS: Final = 16
+_SMALL: Final = 64
+"""Bytes; chunks of fewer are taken many at a time."""
+_SIZES_KEPT: Final = 256
 _CONTROLS: Final = bytes((*range(9), *range(10, 32), 127))  # RFC 9110 §5.5: a tab is none.
 
 _ZERO, _CR, _LF = b"0\r\n"
@@ -66,20 +69,15 @@ class ChunkedBody:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The pieces of the body in `data`. Raises `BadChunk`, after the pieces before the fault."""
         position, size = 0, len(data)
-        if self._state == _SIZE and not self._line:
-            # The way of nearly every read: whole chunks and nothing else.
-            while position < size:
-                end = data.find(b"\r\n", position, position + _MOST_DIGITS + 2)
-                digits = data[position:end]
-                if end <= position or not _HEX.issuperset(digits):
-                    break
-                start = end + 2
-                end = start + int(digits, 16)
-                if end == start or data[end : end + 2] != b"\r\n":
-                    break
-                yield data[start:end]
-                position = end + 2
+        many = True  # Tried once, as it looks at all of `data`.
         while position < size and not self.ended:
+            if self._state == _SIZE and not self._line:
+                # The way of nearly every read: whole chunks and nothing else.
+                piece, position = _whole_chunks(data, position, many)
+                many = False
+                if piece:
+                    yield piece
+                    continue
             if self._state == _DATA:
                 piece = data[position : position + self._left]
                 position += len(piece)
@@ -140,6 +138,58 @@ class ChunkedBody:
         else:
             self._left = _size(line)
             self._state = _DATA if self._left else _TRAILERS
+
+
+def _whole_chunks(data: bytes, position: int, many: bool) -> tuple[bytes, int]:
+    """The data of the whole chunks that begin at `position`, joined, and where they end. None of them: b"".
+
+    `many`: there may be many small ones.
+    """
+    begin = position
+    pieces = []
+    while position < len(data):
+        end = data.find(b"\r\n", position, position + _MOST_DIGITS + 2)
+        size = _sizes[data[position:end]] if end > position else 0
+        start = end + 2
+        end = start + size
+        if not size or data[end : end + 2] != b"\r\n":
+            break
+        if many and size < _SMALL and position == begin:
+            joined = _small_chunks(data[position:])
+            if joined is not None:
+                return joined[0], position + joined[1]
+        pieces.append(data[start:end])
+        position = end + 2
+    return b"".join(pieces), position
+
+
+def _small_chunks(data: bytes) -> tuple[bytes, int] | None:
+    """The same for a run of small chunks, with no Python between two of them; None if it cannot be done that way.
+
+    The lines of such a run are sizes and data in turn, unless there is a CRLF in the data: then no size fits.
+    """
+    lines = data.split(b"\r\n")
+    sizes, pieces = lines[:-1:2], lines[1:-1:2]
+    del sizes[len(pieces) :]
+    if list(map(len, pieces)) != list(map(_sizes.__getitem__, sizes)) or b"" in pieces:
+        return None
+    body = b"".join(pieces)
+    return body, len(body) + sum(map(len, sizes)) + 4 * len(pieces)
+
+
+class _Sizes(dict[bytes, int]):
+    """The size in each line; 0 if it is not plain digits, or is the last chunk's. It keeps the usual ones."""
+
+    def __missing__(self, line: bytes) -> int:
+        if not (0 < len(line) <= _MOST_DIGITS and _HEX.issuperset(line)):
+            return 0
+        size = int(line, 16)
+        if len(self) < _SIZES_KEPT:
+            self[line] = size
+        return size
+
+
+_sizes: Final = _Sizes()
 
 
 def _size(line: bytes) -> int:

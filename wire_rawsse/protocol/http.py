@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 HEAD_BYTES: Final = 64 * 1024
 """The largest response head, interim responses included. (curl takes 300 KiB; nginx sends 4 or 8 KiB a line.)"""
+HEAD_LINES: Final = 4000
+"""Lines of the largest response head, interim responses included: h11 looks at each line by itself, all at once."""
 # One element of a list (RFC 9110 §5.6.1), with the commas in its quoted strings. Both are compiled by the first head.
 _ELEMENT: Final = r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+'
 _ESSENCE: Final = r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+"
@@ -65,7 +67,7 @@ class Exchange:
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
         self._secrets = request.secrets
         self._first = b""
-        self._head_bytes = 0
+        self._head_bytes = self._head_lines = 0
         self._chunked: ChunkedBody | None = None
         self._behind_head = b""
         self._tunnel_head = _tunnel_head() if request.method == b"CONNECT" else None
@@ -100,6 +102,9 @@ class Exchange:
         self._head_bytes += len(allowed)
         ready = allowed if self._tunnel_head is None else self._tunnel_head.feed(allowed)
         response = self._next_head(ready) if ready else None  # (To h11, b"" is the end.)
+        self._head_lines += allowed.count(b"\n") if response is None else len(response.headers)
+        if self._head_lines > HEAD_LINES:
+            raise MalformedResponse(f"the response head has more than {HEAD_LINES} lines")
         if response is not None:
             if self._chunked is not None:
                 self._behind_head = self.rest() + data[len(allowed) :]

@@ -74,6 +74,11 @@ class Connection:
                 return True
         return True
 
+    def settle(self) -> None:
+        """Everything has been sent: give back the memory that sending needs. Never raises."""
+        if self.tls is not None:
+            self.tls.trim()
+
     def end(self, world: World) -> None:
         """Say goodbye where that is possible at once, and give the socket back. Never raises."""
         if self.tls is not None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from wire_rawsse.errors import CertificateError, HandshakeError
 from wire_rawsse.transport import alerts
 from wire_rawsse.transport.budget import Budget
-from wire_rawsse.waits import READ, WRITE, Coroutine, Wait, World, WriteToo
+from wire_rawsse.waits import FEW_BYTES, READ, WRITE, Coroutine, Wait, World, WriteToo
 
 if TYPE_CHECKING:
     import ssl
@@ -44,6 +44,7 @@ class TlsChannel:
     """TLS on `sock`, which it does not own. It looks like a non-blocking socket: `recv`, `send`, `fileno`."""
 
     __slots__ = (
+        "_broken",
         "_ended",
         "_failure",
         "_feed",
@@ -78,6 +79,8 @@ class TlsChannel:
         self._want_read = ssl.SSLWantReadError
         self._held = True
         """Ciphertext, plaintext or an error may be held here, or something may be unsent."""
+        self._broken: OSError | None = None
+        """The error of the socket that follows what is held."""
         self._failure: OSError | None = None
         """The error that OpenSSL reported after the plaintext that was returned last."""
         self._ended = False
@@ -102,7 +105,9 @@ class TlsChannel:
             return self._recv_held(size)
         # A wake waits for these lines.
         try:
-            ciphertext = self._receive(PIECE)
+            ciphertext = self._receive(FEW_BYTES)
+            if len(ciphertext) == FEW_BYTES:
+                ciphertext = self._whole_piece(ciphertext)
         except BlockingIOError:
             raise self._nothing_yet() from None
         if not ciphertext:
@@ -113,14 +118,13 @@ class TlsChannel:
             data = self._read(size)
         except OSError as error:
             self._read_failed(error)
-        if self._incoming.pending:
-            data = self._with_further_records(data, size)
-        return data
+        return self._with_further_records(data, size) if self._incoming.pending else data
 
     def pending(self) -> bool:
         """Whether `recv` must be called before the socket is waited for."""
         if self._held:
-            self._held = bool(self._ended or self._failure or self._incoming.pending or self.session.pending())
+            follows = self._ended or self._failure or self._broken
+            self._held = bool(follows or self._incoming.pending or self.session.pending())
         return not self._flush() or self._held
 
     def send(self, data: bytes | memoryview) -> int:
@@ -142,6 +146,16 @@ class TlsChannel:
     def stop_sending(self) -> None:
         """Send nothing more: what is unsent belongs to a request that has been answered before it was complete."""
         self._muted = True
+
+    def trim(self) -> None:
+        """Give back memory that a silent stream does not need: a write of nothing makes OpenSSL free its write buffer.
+
+        It allocates 16 KiB for session tickets, which it keeps otherwise.
+        """
+        try:
+            self.session.write(b"")
+        except OSError:
+            pass
 
     def handshake(self) -> int:
         """One step of the handshake. READ or WRITE: wait for that, and call again; 0: it is complete.
@@ -180,6 +194,16 @@ class TlsChannel:
         except OSError:
             pass
 
+    def _whole_piece(self, ciphertext: bytes) -> bytes:
+        """`ciphertext`, which filled the few bytes that nearly every record fits in, and what else there is."""
+        try:
+            return ciphertext + self._receive(PIECE - FEW_BYTES)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._broken = error  # It follows what was received. The kernel would not repeat it.
+        return ciphertext
+
     def _recv_held(self, size: int) -> bytes:
         """Plaintext of what was received before. Nothing more is taken off the socket."""
         failure, self._failure = self._failure, None
@@ -200,6 +224,8 @@ class TlsChannel:
         raise error
 
     def _nothing_yet(self) -> OSError:
+        if self._broken is not None:
+            return self._broken
         if self._flush():
             return BlockingIOError(errno.EAGAIN, "no whole record has come")
         if len(self._unsent) > MOST_UNSENT:
