@@ -106,8 +106,8 @@ class Watch:
         self._free = False
         self._connections = 0
         """Of the present attempt."""
-        self._brought = False
-        """The present stream has brought an event."""
+        self._news_before = 0
+        """When the present attempt began."""
 
     @property
     def since(self) -> float:
@@ -199,7 +199,8 @@ class Watch:
                 self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
         self._ended = None
         self._free = self._interrupted or self._polled
-        self._interrupted = self._polled = self._brought = False
+        self._interrupted = self._polled = False
+        self._news_before = self.news
         self._connections = 0
         self._count()
 
@@ -345,11 +346,8 @@ class Watch:
         return error is None or isinstance(error, (Truncated, MalformedResponse, EventTooLarge))
 
     def _has_brought(self) -> bool:
-        """Whether the present stream has brought an event."""
-        sock = self.live
-        if sock is not None and sock.connection is not None and sock.connection.events:
-            return self._brought or sock.connection.events[0][0] <= sock.delivered
-        return self._brought
+        """Whether the present stream has brought an event, or the beginning of one; that it is there is news, too."""
+        return self.news > self._news_before + 1
 
     # Before the host sleeps.
 
@@ -370,7 +368,6 @@ class Watch:
             events = connection.events
             while events and events[0][0] <= sock.delivered and not unread:
                 number = events.popleft()[1]
-                self._brought = True
                 if number > self.announced:
                     self._fail(f"the host sleeps, and event {number} was delivered without a wake")
             if self._owes_wake:

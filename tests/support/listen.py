@@ -19,12 +19,12 @@ SOON = Backoff(initial=0.02, maximum=0.04, healthy_after=0)
 """Every stream is healthy, and the next connection is at hand."""
 
 
-def source(url: str, **settings: Any) -> EventSource:
+def source(url: str | Callable[[], str], **settings: Any) -> EventSource:
     """An `EventSource` that no clock ends, unless the test says so."""
     return EventSource(url, **{"timeouts": LENIENT, "backoff": SOON, **settings})
 
 
-def subscriber(url: str, **settings: Any) -> StreamSubscriber:
+def subscriber(url: str | Callable[[], str], **settings: Any) -> StreamSubscriber:
     return StreamSubscriber(url, **{"timeouts": LENIENT, "backoff": SOON, **settings})
 
 
