@@ -23,7 +23,7 @@ def relay() -> Iterator[RelayProcess]:
 @pytest.fixture
 def client(relay: RelayProcess) -> Iterator[RelayClient]:
     """A client of the relay, which misbehaves no more when the test is over."""
-    with relay.client() as client:
+    with relay.client(timeout=60) as client:
         yield client
         client.normal()
 

@@ -87,7 +87,7 @@ def daemon(relay: RelayProcess, slot: Slot, client: RelayClient, home: Path) -> 
     def start(command: str, *options: str, stderr: int = -1) -> Command:
         started = Command("daemon", "--exec", command, *options, home=home, stderr=stderr)
         try:
-            client.wait_until("streams", 1, slot=slot, seconds=9)
+            client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         except BaseException:
             started.__exit__(None, None, None)
             raise
