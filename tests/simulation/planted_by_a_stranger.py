@@ -32,8 +32,10 @@ STRANGERS: Final[list[Plant]] = [
         [
             Change(
                 "streams:WakeSink.opened",
-                "return True",
-                "return not self.last_event_id",
+                "        self._parser = WakeParser(last_event_id=self.last_event_id)\n        return True",
+                "        known = self._parser.last_event_id\n"
+                "        self._parser = WakeParser(last_event_id=self.last_event_id)\n"
+                "        return not known",
             )
         ],
         STRANGER,
