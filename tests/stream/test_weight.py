@@ -77,8 +77,8 @@ def test_what_is_loaded_for_an_http_url(run: Run) -> None:
     assert not [name for name in FORBIDDEN if name in ours - base]
     own = {name for name in ours - base if name.partition(".")[0] == "wire_rawsse"}
     assert own == {"wire_rawsse", *(f"wire_rawsse.{name}" for name in MODULES_OF_OURS)}
-    # Built into the interpreter or nearly so; before 3.14 `socket` and h11 had loaded both.
-    small = {"__future__", "math", "select"}
+    # Small parts of the standard library; on older Pythons `socket` and h11 have loaded all of them.
+    small = {"__future__", "math", "math.integer", "_math_integer", "select", "weakref", "_weakrefset"}
     assert ours - base - own <= small, "h11 has loaded everything else already"
 
 
@@ -105,13 +105,16 @@ def test_what_is_loaded_by_the_import_alone(run: Run) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="only Linux tells USS so easily")
 def test_the_memory_that_it_adds(run: Run) -> None:
-    """1.5 MiB at most; the median of several, since the allocator's rounding moves single runs."""
+    """1.5 MiB at most; the median of several, since the allocator's rounding moves single runs.
+
+    From 3.14 on, 2 MiB: the code of a function takes more there, and the base has loaded fewer modules.
+    """
 
     def median(code: str) -> float:
         return statistics.median(int(run(f"{code}\n{USS}")) for _ in range(5))
 
     added = median(OURS) - median(BASE)
-    assert added <= 1.5 * 1024, f"{added} KiB"
+    assert added <= (1.5 if sys.version_info < (3, 14) else 2) * 1024, f"{added} KiB"
 
 
 def test_a_whole_http_stream_loads_no_tls(run: Run, serve: Serve) -> None:
