@@ -291,3 +291,25 @@ def test_a_relay_json_that_others_can_read_is_told_once(home: Path) -> None:
         path.touch()
         assert command.end(signal.SIGTERM)[0] == 0
         assert "chmod" not in command.rest("stderr")
+
+
+# Elsewhere.
+
+
+def test_the_relays_certificate_is_not_waited_for(home: Path, tmp_path: Path, certificate: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for files in ((pipe, certificate), (certificate, pipe)):
+        words = ["--certificate", str(files[0]), "--key", str(files[1])]
+        done = run("relay", "--bind-tls", "127.0.0.1:0", *words, home=home)
+        assert done.returncode == 64
+        assert_one_line(done.stderr, "relay")
+        assert "expected a regular file, found a named pipe" in done.stderr
+
+
+def test_a_ca_file_counts_after_a_redirect_to_https_too(serve: Serve, home: Path, authority: Authority) -> None:
+    secure = serve([tls(authority.server()), request, send(OPEN + b"data: safe\n\n"), stall])
+    url = f"https://localhost:{secure.port}/"
+    server = serve([request, send(answer("302 Found", f"Location: {url}"))])
+    done = run("listen", "--count", "1", "--cacert", str(authority.file), server.url, home=home)
+    assert (done.returncode, done.stdout) == (0, "safe\n")
