@@ -98,6 +98,7 @@ def test_no_step_is_long_and_waits_return_in_time(kind: str, flood: Start, ca_fi
             woken = subscriber.wait(0.05) and server.sent.is_set()
             longest = max(longest, time.monotonic() - began)
             assert subscriber.state.reconnect_count == 0 and not error_of(subscriber)
+        assert not subscriber.wait(0)  # The last step, too, is followed by a poll.
         print(f"{kind}: {len(steps)} steps, the longest {max(steps) * 1000:.1f} ms; longest wait {longest:.2f} s")
     assert longest < 0.05 + SLACK
     assert max(steps[1:]) < LONGEST_STEP

@@ -6,6 +6,7 @@ import pytest
 
 from tests.simulation.answers import drip, dripping_head, garbage_behind
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, elsewhere, stop
+from tests.simulation.tls import TICKET, UPDATE, record
 from wire_rawsse import Timeouts
 from wire_rawsse.errors import (
     RateTimeout,
@@ -268,4 +269,69 @@ def test_a_long_event_that_flows_is_no_drip_for_a_host_that_only_looks_in() -> N
     scene.at(20, more)
     scene.look(1.5, 600)
     assert scene.only.ends == []
+    scene.close()
+
+
+# A flood: at each poll something is found, and it is none of what the clock counts.
+
+
+@pytest.mark.parametrize("handed_out", [False, True])
+@pytest.mark.parametrize("url", [HTTP, HTTPS])
+def test_a_head_that_floods_ends_when_its_clock_says(url: str, handed_out: bool) -> None:
+    scene = Single(dripping_head(1 / 256), url=url)
+    if handed_out:
+        scene.loop.fileno()
+    scene.look(1 / 64, 20)
+    ended, error, _ = scene.end
+    assert isinstance(error, ResponseTimeout)
+    assert 15 <= ended <= 16
+    scene.close()
+
+
+@pytest.mark.parametrize("kind", [TICKET, UPDATE])
+@pytest.mark.parametrize("handed_out", [False, True])
+def test_records_without_data_are_no_life(kind: int, handed_out: bool) -> None:
+    scene = Single(url=HTTPS)
+    if handed_out:
+        scene.loop.fileno()
+
+    def more() -> None:
+        if scene.relay.visits:
+            scene.visit.connection.send(record(kind) * 10)
+            scene.kernel.after(1 / 64, more)
+
+    scene.at(5, stop, scene.relay)
+    scene.at(70, more)
+    scene.look(1 / 16, 82)
+    ended, error, _ = scene.end
+    assert isinstance(error, ReadTimeout)
+    assert 75 <= ended <= 77
+    scene.close()
+
+
+def test_a_late_host_takes_a_large_record_in_pieces() -> None:
+    """Its deadline has passed, and none of the first receptions holds a byte of the body."""
+    scene = Single(url=HTTPS)
+    scene.run(20)
+    scene.visit.write(b"data: " + b"x" * 16_000 + b"\n\n")
+    scene.kernel.advance(HOUR)
+    scene.run(scene.time + 10)
+    assert scene.only.ends == [] and scene.phase == "streaming"
+    assert scene.only.record.last_event_at is not None
+    scene.close()
+
+
+def test_an_answer_that_the_socket_does_not_take_is_sent_later_and_reading_goes_on() -> None:
+    scene = Single(url=HTTPS)
+    scene.run(20)
+    sock = scene.visit.connection.client
+    sock.write_blocked = True
+    scene.visit.connection.send(record(UPDATE))
+    scene.relay.post()
+    assert scene.run(25) == [20 + LATENCY], "it does not read while it cannot write"
+    session = sock.session
+    assert session is not None and session.unsent()
+    scene.at(30, sock.unblock_writing)
+    scene.run(30.5)
+    assert not session.unsent()
     scene.close()
