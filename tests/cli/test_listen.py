@@ -296,3 +296,17 @@ def test_what_ends_it_for_good_is_one_line(
     assert done.returncode == 1 and done.stdout == ""
     assert_one_line(done.stderr, "listen")
     assert told in done.stderr and "s3cr" not in done.stderr
+
+
+def test_a_last_event_id_among_the_headers_is_where_to_begin(serve: Serve, home: Path) -> None:
+    """Given with --last-event-id as well, it is a usage error."""
+    server = serve(
+        [request, send(event_stream(b"retry: 100\nid: 43\ndata: a\n\n"))], [request, send(OPEN + EVENTS), stall]
+    )
+    done = run("listen", "--count", "2", "--header", "last-event-id: 42", server.url, home=home)
+    assert done.returncode == 0 and done.stdout.startswith("a\n")
+    assert [asked.get("Last-Event-ID") for asked in server.asked] == ["42", "43"]
+    both = run("listen", "--last-event-id", "1", "--header", "Last-Event-ID: 2", server.url, home=home)
+    assert both.returncode == 64
+    assert_one_line(both.stderr, "listen")
+    assert "Last-Event-ID" in both.stderr

@@ -48,7 +48,7 @@ def test_all_else_is_judged_as_ever(head: bytes) -> None:
 
 
 def test_a_dripping_head_of_64_kib_is_refused() -> None:
-    with pytest.raises(MalformedResponse, match="longer than"):
+    with pytest.raises(MalformedResponse, match=r"(longer|more) than"):
         answered(b"HTTP/1.1 200 OK\r\n", *([b"X: y\r\n"] * 20_000))
 
 

@@ -10,7 +10,7 @@ from tests.support.fixtures import Serve
 from tests.support.listen import event, first, run_until, source, subscriber
 from tests.support.server import OPEN, PATIENCE, Script, answer, cut, event_stream, request, send, stall
 from wire_rawsse import EventSource, Opened, StreamSubscriber
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequest, StatusError
 from wire_rawsse.protocol.request import Headers
 
 FORMS: dict[str, Headers | Callable[[], Headers]] = {
@@ -99,3 +99,35 @@ def test_a_subscriber_is_not_locked_out_by_an_id_that_its_server_has_forgotten(s
         while len(server.asked) < 4:
             listening.wait(PATIENCE)
     assert [asked.get("Last-Event-ID") for asked in server.asked] == ["4", "5", None, "6"]
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "410 Gone", "422 No"])
+def test_a_persistent_source_tells_the_gap_and_goes_on(status: str, serve: Serve) -> None:
+    server = serve(
+        [request, send(event_stream(b"id: 5\ndata: a\n\n"))],
+        [request, send(answer(status))],
+        [request, send(event_stream(b"data: b\n\nid: 6\ndata: c\n\n"))],
+        [request, send(OPEN), stall],
+    )
+    with source(server.url, persistent=True) as listening:
+        assert first(listening, Opened).id_left_out is False
+        assert event(listening).id == "5"
+        assert first(listening, Opened).id_left_out is True
+        assert (event(listening).id, event(listening).id) == ("", "6")
+        assert first(listening, Opened).id_left_out is False
+    assert [asked.get("Last-Event-ID") for asked in server.asked] == [None, "5", None, "6"]
+
+
+def test_a_source_that_is_not_persistent_ends(serve: Serve) -> None:
+    server = serve([request, send(answer("410 Gone"))])
+    with source(server.url, last_event_id="5") as listening, pytest.raises(StatusError, match="410"):
+        listening.next(PATIENCE)
+    assert len(server.asked) == 1
+
+
+def test_an_id_is_not_sent_to_another_origin_and_the_gap_is_told(serve: Serve) -> None:
+    other = serve([request, send(OPEN + b"data: x\n\n"), stall])
+    server = serve([request, send(answer("307 x", f"Location: {other.url}"))])
+    with source(server.url, last_event_id="5") as listening:
+        assert first(listening, Opened).id_left_out is True
+    assert server.asked[0].get("Last-Event-ID") == "5" and other.asked[0].get("Last-Event-ID") is None

@@ -161,7 +161,7 @@ def _human(tell: Callable[[str], None]) -> Callable[[Item], None]:
             if opened:
                 tell("connected again")
             if item.id_left_out:
-                tell("HTTP cannot carry the last event id, so the server was not told where to resume")
+                tell("the server was not sent the last event id, so events may be missing")
             opened += 1
 
     return show
