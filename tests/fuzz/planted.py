@@ -287,9 +287,9 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         ),
         plant(
             "a chunk need not end where its size says",
-            "protocol.chunked:ChunkedBody.feed",
-            'if end == start or data[end : end + 2] != b"\\r\\n":',
-            "if end == start:",
+            "protocol.chunked:_whole_chunks",
+            'if not size or data[end : end + 2] != b"\\r\\n":',
+            "if not size:",
         ),
         plant(
             "a line need not end with CR",
