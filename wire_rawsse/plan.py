@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from wire_rawsse import checks
+from wire_rawsse.errors import InvalidRequest
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import (
     HeaderList,
@@ -95,11 +96,16 @@ def make_plan(
     reconnect: bool = True,
 ) -> Plan:
     """Check what a caller gave, before anything is opened. Raises `InvalidRequest`."""
+    if not isinstance(url, str) and not callable(url):
+        raise checks.wrong("url", "a str, or a callable that returns one", url)
+    if not (bearer_token is None or isinstance(bearer_token, str) or callable(bearer_token)):
+        raise checks.wrong("bearer_token", "a str, a callable that returns one, or None", bearer_token)
     fixed: HeaderSource = headers
     if headers is not None and not callable(headers):
         # Copied: a caller's mapping must not change under us, nor an iterator be used up by the first connection.
         fixed = pairs_of(headers)
-        check_headers(fixed)
+        if sum(name.lower() == b"host" for name, _ in check_headers(fixed)) > 1:  # RFC 9112 §3.2
+            raise InvalidRequest("the header Host is given twice; give it once")
     if not callable(bearer_token):
         ask_bearer(bearer_token)
     check_settings(timeouts, keepalive, backoff, tls)

@@ -89,6 +89,8 @@ def check_trust(trust: Trust) -> None:
     known: Any = sys.modules.get("ssl")
     if known is None or not isinstance(trust, known.SSLContext):
         raise checks.wrong("tls", "None, an SSLContext or the path of a CA file", trust)
+    if getattr(trust, "protocol", None) == known.PROTOCOL_TLS_SERVER:
+        raise InvalidRequest("tls must be a context for clients, not one of ssl.PROTOCOL_TLS_SERVER")
 
 
 def check_client_cert(client_cert: ClientCertificate, trust: Trust) -> ClientFiles | None:
