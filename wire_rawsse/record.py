@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.log import tell, warn
 from wire_rawsse.patience import Patience
 from wire_rawsse.phases import PHASES
 from wire_rawsse.policy import Backoff, Pace
@@ -58,6 +59,9 @@ class Record:
         self._failed = False
         self._accepted = 0.0
         self._last_life = 0.0
+        self._down_since: float | None = None
+        self._warned = False
+        """Whether a failure was logged since the last connection."""
 
     @property
     def state(self) -> State:
@@ -103,6 +107,17 @@ class Record:
         """The head has been accepted: the stream is live."""
         self._accepted = self._last_life = now
         self.enter("streaming", wall)
+        self._tell_connected(wall)
+
+    def _tell_connected(self, wall: float) -> None:
+        """Log the connection at the level of the failure that it ends, so that both or none are seen."""
+        if self._down_since is None:
+            tell(f"{self.url}: connected")
+        else:
+            text = f"{self.url}: connected again after {max(0.0, wall - self._down_since):.1f} s"
+            say = warn if self._warned else tell
+            say(text)
+        self._down_since, self._warned = None, False
 
     def heard(self, now: float, wall: float) -> None:
         """Body bytes came."""
@@ -131,6 +146,9 @@ class Record:
         if error is not None:
             self.secrets.cleanse(error)
             self.last_error = error
+            self._warned = True
+        if self._down_since is None:
+            self._down_since = wall
         if delay is None:
             self.next_attempt_at = None  # A close in the pause calls off what was announced.
             self.enter("closed", wall)

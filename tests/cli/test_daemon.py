@@ -227,6 +227,7 @@ def test_a_wedge_is_found_while_the_command_runs(
     with daemon(runs.command(hold=True), *NEVER, "--read-timeout", "0.6") as command:
         runs.hear("began")
         assert "subscribing to" in command.line("stderr")
+        assert command.line("stderr").endswith(": connected")
         client.misbehave(Fault("silent", at="stream", scope="live"))
         assert "was silent for read=0.6 s" in command.line("stderr")
         client.wait_until("streams", 1, slot=slot)  # And mended, with the command still running.

@@ -99,7 +99,7 @@ def test_a_reconnect_is_told_on_standard_error_only(
         client.misbehave(Fault("cut", at="chunk", scope="live", count=1))
         client.post(slot, {"event_id": "lost"})
         assert "; trying again in" in command.line("stderr")
-        assert command.line("stderr") == "wire-rawsse listen: connected again"
+        assert "connected again after" in command.line("stderr")
         client.wait_until("streams", 1, slot=slot)
         client.post(slot, {"event_id": "kept"})
         assert json.loads(command.line()) == {"event_id": "kept"}
@@ -121,7 +121,7 @@ def test_a_wedge_is_found_and_mended(listen: Callable[..., Command], client: Rel
         client.misbehave(Fault("silent", at="stream", scope="live"))
         assert "was silent for read=0.6 s; trying again in" in command.line("stderr")
         client.wait_until("streams", 1, slot=slot)
-        assert command.line("stderr") == "wire-rawsse listen: connected again"
+        assert "connected again after" in command.line("stderr")
         client.post(slot, {"event_id": "heard"})
         assert json.loads(command.line()) == {"event_id": "heard"}
 

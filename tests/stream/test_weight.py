@@ -26,7 +26,7 @@ MODULES_OF_OURS = (
     *("resume", "source", "state", "stream", "streams", "subscriber"),
     *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
-    *("protocol.request",),
+    *("protocol.diagnosis", "protocol.request"),
     *(
         "protocol.sse",
         "protocol.url",

@@ -90,7 +90,11 @@ def run(arguments: list[str]) -> int:
             line.erase()
         stdio.say("listen", text)
 
-    logs.route(None if options.json else tell)
+    def tell_more(text: str) -> None:
+        if not text.endswith(": connected"):  # The first time, which is as expected.
+            tell(text)
+
+    logs.route(None if options.json else tell_more)
     source = _source(options)
     show = _json(options.all) if options.json else _human(tell)
     with source:
@@ -150,19 +154,14 @@ def _human(tell: Callable[[str], None]) -> Callable[[Item], None]:
     """Events as text; on a terminal without what could command it, and with the type in bold."""
     terminal = stdio.is_terminal(sys.stdout)
     name = "\x1b[1m{}\x1b[22m: " if stdio.has_colours(sys.stdout) else "{}: "
-    opened = 0
 
     def show(item: Item) -> None:
-        nonlocal opened
         if isinstance(item, Event):
             kind, data = (stdio.one_line(item.type), stdio.harmless(item.data)) if terminal else (item.type, item.data)
             stdio.write(f"{'' if kind == 'message' else name.format(kind)}{data}\n")
         elif isinstance(item, Opened):
-            if opened:
-                tell("connected again")
             if item.id_left_out:
                 tell("the server was not sent the last event id, so events may be missing")
-            opened += 1
 
     return show
 

@@ -25,6 +25,7 @@ from wire_rawsse.errors import (
     Truncated,
 )
 from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
+from wire_rawsse.protocol.diagnosis import broken_rule, speaks
 from wire_rawsse.protocol.refusal import compression, refused
 from wire_rawsse.protocol.request import Request
 
@@ -68,6 +69,8 @@ class Exchange:
         self._secrets = request.secrets
         self._first = b""
         self._head_bytes = self._head_lines = 0
+        self._head = bytearray()
+        """All of it so far, for the text of an error."""
         self._chunked: ChunkedBody | None = None
         self._behind_head = b""
         self._tunnel_head = _tunnel_head() if request.method == b"CONNECT" else None
@@ -93,6 +96,14 @@ class Exchange:
         if len(self._first) < 128:
             self._first = (self._first + data)[:128]
         if not self._first.startswith(b"HTTP/1."[: len(self._first)]):
+            protocol = speaks(self._first)
+            if protocol:
+                text = (
+                    f": {self._secrets.quote(self._first)}"
+                    if self._first[:1].isascii() and self._first[0] >= 32
+                    else ""
+                )
+                raise MalformedResponse(f"expected an HTTP/1 response, got {protocol}{text}")
             raise MalformedResponse(f"expected an HTTP/1 response, got: {self._secrets.quote(self._first)}")
         if not data:
             got = f"only: {self._secrets.quote(self._first)}" if self._first else "nothing"
@@ -100,12 +111,14 @@ class Exchange:
         # Fed no further than the limit, so that whether a head is too long never depends on how it was split.
         allowed = data[: HEAD_BYTES - self._head_bytes]
         self._head_bytes += len(allowed)
+        self._head += allowed
         ready = allowed if self._tunnel_head is None else self._tunnel_head.feed(allowed)
         response = self._next_head(ready) if ready else None  # (To h11, b"" is the end.)
         self._head_lines += allowed.count(b"\n") if response is None else len(response.headers)
         if self._head_lines > HEAD_LINES:
             raise MalformedResponse(f"the response head has more than {HEAD_LINES} lines")
         if response is not None:
+            self._head.clear()
             if self._chunked is not None:
                 self._behind_head = self.rest() + data[len(allowed) :]
             elif len(data) > len(allowed):
@@ -135,9 +148,8 @@ class Exchange:
         except (h11.RemoteProtocolError, ValueError):
             # h11's own text may quote a header line, and the line may echo a secret of ours. ValueError is what h11
             # before 0.16 has for a Content-Length of thousands of digits.
-            raise MalformedResponse(
-                f"the response head breaks HTTP/1.1 (RFC 9112): {self._secrets.quote(self._first)}"
-            ) from None
+            rule = broken_rule(bytes(self._head), self._secrets) or self._secrets.quote(self._first)
+            raise MalformedResponse(f"the response head breaks HTTP/1.1: {rule}") from None
 
     def rest(self) -> bytes:
         """What came behind the head of a response that switched to a tunnel (RFC 9110 §9.3.6)."""

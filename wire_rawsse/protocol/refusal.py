@@ -20,7 +20,7 @@ taken for a mistake of the server's and ignored, as browsers do."""
 
 _MOST_FIELDS: Final = 50
 _VALUE_CHARACTERS: Final = 200
-_PRIVATE: Final = (
+PRIVATE: Final = (
     "cookie",
     "authorization",
     "token",
@@ -96,7 +96,7 @@ def _hint(status: int, request: Request, left_at: str) -> str:
 def _public_fields(response: Response, secrets: Secrets) -> tuple[tuple[str, str], ...]:
     fields = []
     for name, value in response.headers[:_MOST_FIELDS]:
-        if not any(word in name for word in _PRIVATE):
+        if not any(word in name for word in PRIVATE):
             shown = value.partition("?")[0] if name in ("location", "content-location") else value
             fields.append((secrets.quote(name), secrets.quote(shown, _VALUE_CHARACTERS)))
     return tuple(fields)

@@ -39,7 +39,10 @@ def main() -> None:
         timeouts=Timeouts(read=given["read"]), backoff=Backoff(initial=given["initial"], healthy_after=1)
     )
     threading.Thread(target=close_with_parent, args=(subscriber,), daemon=True).start()
-    logs.route(lambda text: report(lost=time.monotonic(), why=text), failures_only=True)
+    logs.route(
+        lambda text: None if "connected again after" in text else report(lost=time.monotonic(), why=text),
+        failures_only=True,
+    )
     last = None
     with RelayClient(endpoint.relay_url) as relay:
         while subscriber.wait():

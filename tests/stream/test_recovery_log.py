@@ -1,0 +1,45 @@
+"""The log tells recovery as well as failure, at the same level."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.support.fixtures import Serve
+from tests.support.listen import event, source
+from tests.support.server import OPEN, Script, answer, event_stream, request, send, stall
+
+DOWN: Script = [request, send(answer("503 x"))]
+ENDS: Script = [request, send(event_stream(b"data: x\n\n"))]
+STAYS: Script = [request, send(OPEN + b"data: x\n\n"), stall]
+
+
+@pytest.mark.parametrize(
+    ("before", "levels"),
+    [
+        ([], [("INFO", "connected")]),
+        ([DOWN], [("WARNING", "answered 503"), ("WARNING", "connected again after 0.")]),
+        ([DOWN, DOWN], [("WARNING", "503"), ("WARNING", "503"), ("WARNING", "connected again after 0.")]),
+        ([ENDS], [("INFO", "connected"), ("INFO", "ended the stream"), ("INFO", "connected again after 0.")]),
+        (
+            [ENDS, DOWN],
+            [
+                *(("INFO", "connected"), ("INFO", "ended the stream"), ("WARNING", "503")),
+                ("WARNING", "connected again after"),
+            ],
+        ),
+    ],
+)
+def test_what_is_logged(
+    before: list[Script], levels: list[tuple[str, str]], serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = serve(*before, STAYS)
+    with source(server.url) as listening:
+        for _ in range(1 + before.count(ENDS)):
+            event(listening)
+    records = [record for record in caplog.records if record.name == "wire_rawsse"]
+    assert [record.levelname for record in records] == [level for level, _ in levels]
+    for record, (_, words) in zip(records, levels, strict=True):
+        assert words in record.getMessage() and server.place in record.getMessage()
