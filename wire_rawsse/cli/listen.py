@@ -159,9 +159,8 @@ def _human(tell: Callable[[str], None]) -> Callable[[Item], None]:
         if isinstance(item, Event):
             kind, data = (stdio.one_line(item.type), stdio.harmless(item.data)) if terminal else (item.type, item.data)
             stdio.write(f"{'' if kind == 'message' else name.format(kind)}{data}\n")
-        elif isinstance(item, Opened):
-            if item.id_left_out:
-                tell("the server was not sent the last event id, so events may be missing")
+        elif isinstance(item, Opened) and item.id_left_out:
+            tell("the server was not sent the last event id, so events may be missing")
 
     return show
 
