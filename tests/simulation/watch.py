@@ -171,6 +171,9 @@ class Watch:
         if phase not in PHASES[before].then:
             self._fail(f"a step that the phase table does not have: {before} to {phase}")
         self._since_before, self._since = self._since, kernel.now
+        if before == "resolving" and phase != "connecting" and self.cap is not None and not self.absent:
+            self.cap.never_began()  # No address, no connection.
+            self.never_begun += 1
         if phase == "resolving" or (phase == "connecting" and before != "resolving"):
             self._hop_since = kernel.now
             self._connections += 1
