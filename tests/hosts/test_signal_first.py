@@ -228,7 +228,7 @@ def test_the_last_event_before_a_fault_wakes(serve: Serve, log: list[str]) -> No
         assert subscriber.wait(PATIENCE)
         assert not subscriber.wait(0.02)
         assert phase_of(subscriber) == "backing off"
-        assert log.count("parsed") >= 2
+        assert log.count("parsed") >= 1
 
 
 def test_wakes_coalesce(serve: Serve) -> None:
@@ -252,9 +252,9 @@ def test_a_set_channel_is_not_set_again(serve: Serve, log: list[str]) -> None:
     thread = spawn_stream_subscriber(wake, StreamSubscriber(server.url))
     try:
         peer = server.peer()
-        for _ in range(50):
+        for number in range(50):
             peer.say()
-        until(lambda: log.count("parsed") == 50)
+            until(lambda number=number: log.count("parsed") > number)  # type: ignore[misc]  # mypy infers no default
         assert wake.wait(PATIENCE)
         assert not wake.wait(0.02)
     finally:
