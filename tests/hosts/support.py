@@ -239,6 +239,15 @@ def error_of(subscriber: StreamSubscriber) -> str:
     return subscriber.state.last_error or ""
 
 
+def connected(server: Server, source: EventSource) -> Peer:
+    """The server's end, once the connection has reached its stage; nothing is pending. However long that takes here."""
+    helper = InThread(server.peer)
+    while helper.is_alive() or (server.stage == "streaming" and phase_of(source) != "streaming"):
+        assert source.next(0.005) is None
+    assert source.next(0.02) is None
+    return helper.result()
+
+
 def poll_until(subscriber: StreamSubscriber, condition: Callable[[], object], turn: float = 0.005) -> None:
     """Be a host that waits in short turns until `condition`; wakes are dropped."""
     end = time.monotonic() + PATIENCE

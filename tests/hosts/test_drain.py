@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tests.hosts.conftest import Serve
-from tests.hosts.support import EVENT, HEAD, InThread, chunk, phase_of, poll_until
+from tests.hosts.support import EVENT, HEAD, InThread, chunk, connected, phase_of, poll_until
 from wire_rawsse import Event, EventSource, StreamSubscriber
 from wire_rawsse.hosts import turns
 
@@ -78,8 +78,7 @@ def test_every_event_of_a_record_is_parsed(serve: Serve, ca_file: str, with_head
     server = serve(tls=True, stage="asked" if with_head else "streaming")
     body = b"".join(b"id: %d\ndata: %s\n\n" % (number, b"y" * 480) for number in range(30))
     with EventSource(server.url, tls=ca_file) as source:
-        assert source.next(0.1) is None
-        server.peer().send(HEAD + chunk(body) if with_head else chunk(body))
+        connected(server, source).send(HEAD + chunk(body) if with_head else chunk(body))
         for number in range(30):
             assert source.next(20) == Event("message", "y" * 480, str(number))
         assert source.next(0.05) is None

@@ -7,21 +7,12 @@ import time
 import pytest
 
 from tests.hosts.conftest import Serve
-from tests.hosts.support import BEAT, EVENT, NEVER, PATIENCE, QUICK, InThread, Peer, Server, chunk
+from tests.hosts.support import BEAT, EVENT, NEVER, PATIENCE, QUICK, InThread, Server, chunk, connected
 from wire_rawsse import Closed, Comment, Event, EventSource, Opened, Timeouts
 from wire_rawsse.errors import BusyError, ClosedError, EventTooLarge, StatusError, Truncated
 
 X = Event("message", "x", "")
 STATUS = b"HTTP/1.1 %d Told\r\nContent-Length: 0\r\n\r\n"
-
-
-def connected(server: Server, source: EventSource) -> Peer:
-    """With the stream open, and nothing pending."""
-    helper = InThread(server.peer)
-    while helper.is_alive():
-        assert source.next(0.005) is None
-    assert source.next(0.02) is None
-    return helper.result()
 
 
 class TestNext:
@@ -95,9 +86,7 @@ class TestNext:
         """The clocks stand still between two calls."""
         server = serve()
         with EventSource(server.url, timeouts=Timeouts(read=0.1), backoff=NEVER) as source:
-            helper = InThread(server.peer)
-            assert source.next(0.05) is None
-            peer = helper.result()
+            peer = connected(server, source)
             for _ in range(3):
                 peer.say()
                 time.sleep(0.2)

@@ -22,6 +22,7 @@ from tests.hosts.support import (
     Peer,
     add_streams,
     chunk,
+    connected,
     embedded,
     phase_of,
     poll_until,
@@ -64,8 +65,7 @@ def test_a_hundred_thousand_events(serve: Serve, ca_file: str, tls: bool) -> Non
     server = serve(tls=tls)
     count = 100_000
     with EventSource(server.url, tls=ca_file) as source:
-        assert source.next(0.1) is None
-        peer = server.peer()
+        peer = connected(server, source)
         body = b"".join(b"data: %d\n\n" % number for number in range(count))
         thread = threading.Thread(target=lambda: peer.send(chunk(body)))
         thread.start()
@@ -110,8 +110,8 @@ def test_waits_return_in_time_under_a_flood_of_comments(serve: Serve, ca_file: s
 def test_next_returns_in_time_under_a_flood_of_comments(serve: Serve) -> None:
     server = serve()
     with EventSource(server.url, backoff=NEVER) as source:
-        assert source.next(0.05) is None
-        with flooding(server.peer(), chunk(b": nothing\n" * 100)):
+        peer = connected(server, source)
+        with flooding(peer, chunk(b": nothing\n" * 100)):
             for timeout in (0, 0.1):
                 began = time.monotonic()
                 assert source.next(timeout) is None

@@ -30,6 +30,7 @@ from tests.hosts.support import (
     Striker,
     Struck,
     child_environ,
+    connected,
     on_signal,
     strike_main_thread,
     until,
@@ -398,12 +399,12 @@ def test_a_source_lives_on(serve: Serve, ca_file: str, tls: bool) -> None:
     server = serve(tls=tls)
     handler = Handler()
     with EventSource(server.url, tls=ca_file, backoff=ENDLESS) as source, on_signal(handler):
-        assert source.next(0.1) is None
+        peer = connected(server, source)
         helper = InThread(lambda: strike_asleep(source, handler))
         with pytest.raises(Struck):
             source.next(PATIENCE)
         helper.result()
-        server.peer().say(b"data: after\n\n")
+        peer.say(b"data: after\n\n")
         event = source.next(PATIENCE)
         assert event is not None and event.data == "after"
 
