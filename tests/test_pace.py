@@ -240,6 +240,17 @@ def test_redirects_are_paid_for_before_the_next_attempt() -> None:
     assert pace.delay(1022.5) == pytest.approx(11 * 22.5)
 
 
+def test_restarts_in_the_pause_take_no_token() -> None:
+    pace = Pace(Backoff())
+    for _ in range(50):
+        assert pace.delay(1000.0) == 0
+        pace.excuse()  # `restart()` in the pause.
+        pace.begin(1000.0)
+        pace.started()
+        pace.ended(0.0)
+    assert pace.delay(1000.0) == 0
+
+
 def test_a_restart_that_is_free_gives_nothing_back() -> None:
     pace = Pace(Backoff())
     for _ in range(8):
