@@ -81,22 +81,26 @@ def read_file(path: str, limit: int, *, wait: float = 0.0, system: FileReader = 
 @contextmanager
 def opened(path: str, *, system: FileReader = os, pipe: bool = False) -> Iterator[tuple[int, os.stat_result]]:
     """Open a regular file (or the null device, or a pipe if `pipe`) without blocking. Raises as `read_file` does."""
+    descriptors: list[int] = []
     try:
-        descriptor = system.open(path, _FLAGS, 0o600)
-    except ValueError as error:  # A NUL, or a character that the file system's encoding lacks.
-        raise OSError(errno.EINVAL, "the path holds a character that no path may have") from error
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.EOPNOTSUPP) and stat.S_ISSOCK(system.stat(path).st_mode):
-            raise _wrong_kind(stat.S_IFSOCK, pipe) from error
-        raise
-    try:
+        try:
+            # Opened and noted in one call into C: a signal handler of the host's may raise between two.
+            descriptors.extend(map(system.open, (path,), (_FLAGS,), (0o600,)))
+        except ValueError as error:  # A NUL, or a character that the file system's encoding lacks.
+            raise OSError(errno.EINVAL, "the path holds a character that no path may have") from error
+        except OSError as error:
+            if error.errno in (errno.ENXIO, errno.EOPNOTSUPP) and stat.S_ISSOCK(system.stat(path).st_mode):
+                raise _wrong_kind(stat.S_IFSOCK, pipe) from error
+            raise
+        descriptor = descriptors[0]
         about = system.fstat(descriptor)
         mode = about.st_mode
         if not (stat.S_ISREG(mode) or (pipe and stat.S_ISFIFO(mode)) or _is_null(about)):
             raise _wrong_kind(mode, pipe)
         yield descriptor, about
     finally:
-        system.close(descriptor)
+        for descriptor in descriptors:
+            system.close(descriptor)
 
 
 def read_descriptor(descriptor: int, about: os.stat_result, limit: int, system: FileReader = os) -> bytes:
