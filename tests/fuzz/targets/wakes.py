@@ -89,6 +89,9 @@ class _Connection:
     def receive(self, deadline: float) -> Receive:
         return Receive(_Socket(), deadline)  # type: ignore[arg-type]
 
+    def settle(self) -> None:
+        """Nothing was sent."""
+
 
 def check(data: bytes) -> None:
     if len(data) < 2:
