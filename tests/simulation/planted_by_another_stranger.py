@@ -110,18 +110,18 @@ MORE: Final[list[Plant]] = [
         "ten minutes later.",
     ),
     Plant(
-        "the poller's table keeps what a descriptor was first registered for",
+        "the poller's table keeps all that a descriptor was ever registered for",
         [
             Change(
                 "hosts.poller:Watch.arm",
                 "self.interest[fd] = mask",
-                "self.interest.setdefault(fd, mask)",
+                "self.interest[fd] = self.interest.get(fd, 0) | mask",
             )
         ],
         STRANGER,
-        "Every socket is first registered for writability. After a TLS handshake has waited for readability, a wait "
-        "for writability (a large request body, a full send buffer) looks as if it stood already, so the poller goes "
-        "on waiting for bytes that never come: the request hangs until `response` runs out, each time.",
+        "Every socket is first registered for writability, then for readability. After that a wait for both (a full send "
+        "buffer under TLS) looks as if it stood already, so the poller goes on waiting for bytes only: what has to be "
+        "sent stays unsent until the peer says something.",
     ),
     Plant(
         "a state that was offered within the last second is lost when the file is closed",
