@@ -119,8 +119,8 @@ MORE: Final[list[Plant]] = [
             )
         ],
         STRANGER,
-        "Every socket is first registered for writability, then for readability. After that a wait for both (a full send "
-        "buffer under TLS) looks as if it stood already, so the poller goes on waiting for bytes only: what has to be "
+        "Every socket is first registered for writability, then for readability. After that a wait for both (a full "
+        "send buffer under TLS) looks as if it stood already, so the poller waits for bytes only: what has to be "
         "sent stays unsent until the peer says something.",
     ),
     Plant(
