@@ -3,8 +3,8 @@
 The rules that hold here, each of which has cost somebody a wedge:
 
 * What a task has been given is handed to it before anything is waited for; until then `deadline()` lies in the past.
-* A socket behind TLS is received from until it would block before it is waited for: readiness tells of the socket,
-  not of what the TLS layer has taken out of it already.
+* Before a socket under TLS is waited for, its channel is asked for what it still holds: readiness tells only of the
+  socket. One reception takes one bounded piece, so that a flood leaves everybody a turn.
 * A deadline is judged only after a poll that *began* after it has found nothing.
 """
 
