@@ -288,9 +288,10 @@ def test_a_text_without_a_secret_is_cut_all_the_same(serve: Serve, caplog: pytes
     assert [len(record.getMessage()) for record in caplog.records if len(record.getMessage()) > 600] == []
 
 
-def test_two_hosts_are_not_quoted(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    server = serve([request, stall])
-    check(errors(server.url, headers=[("Host", TOKEN), ("Host", PASSWORD)]), caplog, TOKEN, PASSWORD)
+def test_two_hosts_are_not_quoted() -> None:
+    with pytest.raises(WireRawSSEError) as refused:
+        source("http://127.0.0.1:1/", headers=[("Host", TOKEN), ("Host", PASSWORD)])
+    assert TOKEN not in told(refused.value) and PASSWORD not in told(refused.value)
 
 
 @pytest.mark.parametrize("name", ["reason", "instead of http", "content-type", "chunk header", "bad location"])
