@@ -41,7 +41,7 @@ ECHOES: dict[str, Echo] = {
     "http with a version": lambda s: f"HTTP/1.{s} 200 OK\r\n\r\n".encode(),
     "content-type": lambda s: f"HTTP/1.1 200 OK\r\nContent-Type: text/{s}\r\n\r\n".encode(),
     "content-type parameter": lambda s: f"HTTP/1.1 200 OK\r\nContent-Type: text/html;x={s}\r\n\r\n".encode(),
-    "content-encoding": lambda s: (STREAM + f"Content-Encoding: {s}\r\n\r\n").encode(),
+    "content-encoding": lambda s: (STREAM + f"Content-Encoding: gzip, {s}\r\n\r\n").encode(),
     "field name": lambda s: (STREAM + f"{s}\r\n\r\n").encode(),
     "field value with a control": lambda s: (STREAM + f"X: {s}\0\r\n\r\n").encode(),
     "content-length": lambda s: f"HTTP/1.1 200 OK\r\nContent-Length: {s}\r\n\r\n".encode(),
