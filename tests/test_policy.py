@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from wire_rawsse.errors import (
     ConnectionBroken,
+    ConnectTimeout,
     EventTooLarge,
     InvalidRequest,
     NotAnEventStream,
     ReadTimeout,
     RedirectError,
+    ResponseTimeout,
     StatusError,
     Truncated,
     WireRawSSEError,
@@ -69,6 +71,12 @@ TABLE = [
     Case("broken after a healthy life", 1.0, 1, before=5, healthy=10.0),
     Case("broken just before it was healthy", 30.0, 6, before=5, healthy=9.999),
     Case("silent after a healthy life", 0.75, 1, ReadTimeout("read", 75, "streaming", ""), 3, 500.0, dice=0.5),
+    # The wait for a head or for bytes counts towards the delay, which is at least the first one.
+    Case("a head waited for, shorter than the delay", 15.0, 6, ResponseTimeout("response", 15, "head", ""), 5),
+    Case("a head waited for, longer than the delay", 1.0, 6, ResponseTimeout("response", 75, "head", ""), 5),
+    Case("silent from the start", 0.75, 6, ReadTimeout("read", 75, "streaming", ""), 5, dice=0.5),
+    Case("silent, with retry", 5.0, 6, ReadTimeout("read", 75, "streaming", ""), 5, retry=5000),
+    Case("a slow name does not count", 30.0, 6, ConnectTimeout("connect", 40, "resolving", ""), 5),
     Case("truncated early", 8.0, 4, Truncated("cut"), 3, 5.0),
     # A clean close.
     Case("clean, healthy, lowest dice", 0.0, 0, None, 4, 10.0),

@@ -32,6 +32,8 @@ from wire_rawsse.errors import (
     EventTooLarge,
     InvalidRequest,
     MalformedResponse,
+    ReadTimeout,
+    ResponseTimeout,
     StatusError,
     Truncated,
     WireRawSSEError,
@@ -153,7 +155,8 @@ class Keepalive(_Numbers):
 class Backoff(_Numbers):
     """Seconds: the first delay, the longest, and how long a stream must live to be called healthy.
 
-    1, 2, 4, 8, 16, 30, 30 … with the defaults, each jittered downwards by up to half.
+    1, 2, 4, 8, 16, 30, 30 … with the defaults, each jittered downwards by up to half. After a `ResponseTimeout` or a
+    `ReadTimeout` the seconds that were waited count towards the delay, which is then at least the first one.
 
     Raises `InvalidRequest` (a `ValueError`) for a value that is not a finite number above 0; `healthy_after` may be 0.
     """
@@ -232,7 +235,11 @@ def decide(
         delay = min(CLEAN_CLOSE_WITHIN, backoff.maximum) * dice
     else:
         # Beyond 2**60 the maximum has long been reached, and a float would overflow.
+        shortest = initial * (1 - dice / 2)
         delay = min(maximum, initial * 2.0 ** min(attempt, 60)) * (1 - dice / 2)
+        if isinstance(error, (ResponseTimeout, ReadTimeout)):
+            # The wait itself has kept the connections apart, and in a pause nothing can be received.
+            delay = max(shortest, delay - error.seconds)
         attempt += not answered
     return Decision(max(delay, _upwards(least, dice, 0.5)), attempt)
 

@@ -294,7 +294,7 @@ def ends_after(scene: Single, seconds: float, last_byte: float, end: str) -> Non
         (9.0, 9.9375, "cut", 6.0),
         (1.0, 10.0, "cut", 0.75),  # It had nothing to say, and was there until its peer ended it.
         (1.0, 60.0, "reset", 0.75),
-        (9.9375, 1000.0, "cut", 6.0),  # Silent for `read`: nobody knows how long it was there.
+        (9.9375, 1000.0, "cut", 0.75),  # Silent for `read`: the wait counts towards the delay.
         (10.0, 1000.0, "cut", 0.75),
     ],
 )
