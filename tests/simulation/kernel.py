@@ -83,6 +83,8 @@ class Kernel:
         self.stopped = False
         self.sleeping = False
         self._slept_at = start
+        self._struck_since: float | None = None
+        """When the sleep began that a signal handler's exception has ended: the loop has not looked since then."""
         self.sleeps = 0
         self.before_sleep: list[Callable[[], None]] = []
         self.lines: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=_LINES_KEPT)
@@ -117,10 +119,11 @@ class Kernel:
         self.at(self.now + seconds, call, *args)
 
     def advance(self, seconds: float) -> None:
-        """The host is elsewhere: the world goes on without it."""
+        """The host is elsewhere: the world goes on without it. A sleep that was struck before counts as absence too."""
+        since = self.now if self._struck_since is None else self._struck_since
         self.run_until(self.now + seconds)
         if seconds >= SHORTEST_ABSENCE:
-            self.absences.append((self.now, seconds))
+            self.absences.append((self.now, self.now - since))
 
     def run_until(self, until: float) -> None:
         heap = self._heap
@@ -142,31 +145,43 @@ class Kernel:
 
     def sleep(self, until: float, poller: MemoryPoller) -> list[tuple[int, int]]:
         """Let time pass until something in `poller` is ready, or `until`."""
-        heap = self._heap
-        stops = self.stops
         self.sleeping = True
         self._slept_at = self.now
         self.sleeps += 1
         try:
-            while True:
-                if not heap or heap[0][0] > until:
-                    if until == math.inf:
-                        self.fail("the host sleeps for ever: nothing will ever happen again")
-                    self.now = max(self.now, until)
-                    return []
-                when, _, call, args = heapq.heappop(heap)
-                if when > self.now:
-                    self.now = when
-                call(*args)
-                if stops != self.stops and self.now >= until and self.random.random() < 0.5:
-                    return []  # The time-out came while we were stopped; what came after it is for the next poll.
-                if self.dirty:
-                    events = poller.ready()
-                    if events:
-                        return events
-                    self.dirty = False
+            events = self._sleep(until, poller)
+        except BaseException:
+            if self._struck_since is None:
+                self._struck_since = self._slept_at
+            raise
         finally:
             self.sleeping = False
+        self.looked()
+        return events
+
+    def looked(self) -> None:
+        """A poll has returned."""
+        self._struck_since = None
+
+    def _sleep(self, until: float, poller: MemoryPoller) -> list[tuple[int, int]]:
+        heap, stops = self._heap, self.stops
+        while True:
+            if not heap or heap[0][0] > until:
+                if until == math.inf:
+                    self.fail("the host sleeps for ever: nothing will ever happen again")
+                self.now = max(self.now, until)
+                return []
+            when, _, call, args = heapq.heappop(heap)
+            if when > self.now:
+                self.now = when
+            call(*args)
+            if stops != self.stops and self.now >= until and self.random.random() < 0.5:
+                return []  # The time-out came while we were stopped; what came after it is for the next poll.
+            if self.dirty:
+                events = poller.ready()
+                if events:
+                    return events
+                self.dirty = False
 
     # Descriptors.
 
@@ -262,9 +277,11 @@ class MemoryPoller:
         if kernel.dirty:
             events = self.ready()
             if events:
+                kernel.looked()
                 return events  # And what is left unread will be reported again.
             kernel.dirty = False
         if timeout == 0:
+            kernel.looked()
             return []
         if timeout is None:
             until = math.inf

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.simulation.planting import STRANGER, Change, Plant
+from tests.simulation.planting import MADE, STRANGER, Change, Plant
 
 EXACT: Final[list[Plant]] = [
     Plant(
@@ -380,5 +380,13 @@ EXACT: Final[list[Plant]] = [
         "place twice, with a look in between and stamps that do not differ, leaves the daemon on the slot of the first "
         "rotation: a healthy stream that never carries an event again.",
         exact="rotations:test_a_slot_that_is_rotated_twice_in_one_tick_of_the_disks_clock_is_joined",
+    ),
+    Plant(
+        "a renewed deadline is doubted anew after looks that found no data",
+        [Change("hosts.task:Task._doubt", "        wait.renewed = False\n", "")],
+        MADE,
+        "A look that finds a part of a TLS record counts as a doubt, but the deadline stays marked as renewed. The "
+        "first look that finds data begins the count again: a drip in large records outlives its clock.",
+        exact="hosts:test_a_drip_in_large_records_has_as_many_doubts_as_any_other",
     ),
 ]

@@ -225,7 +225,7 @@ STRANGERS: Final[list[Plant]] = [
         [
             Change(
                 "hosts.task:Task._doubt",
-                "self._doubts = 1 if anew or self.wait.deadline != self._doubted else self._doubts + 1",
+                "self._doubts = 1 if wait.renewed or wait.deadline != self._doubted else self._doubts + 1",
                 "self._doubts += 1",
             )
         ],

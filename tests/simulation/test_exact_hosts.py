@@ -244,6 +244,68 @@ def test_a_line_that_drips_ends_for_a_host_that_only_looks_in(interval: float) -
     scene.close()
 
 
+def test_a_drip_in_large_records_has_as_many_doubts_as_any_other() -> None:
+    """Looks that find a part of a record and no data count as well as those that find data."""
+    every, looks = 100.0, MOST_DOUBTS - 4
+    scene = Single(url=HTTPS, timeouts=Timeouts(min_rate=1000))
+    scene.look(every, 600)
+    scene.visit.write(b"data: ")
+    scene.look(every, 700)
+    opened = scene.time
+    scene.network.gives = 500  # Twice in each look.
+    scene.visit.write(b"x" * 1000 * looks)
+
+    def more() -> None:
+        for visit in scene.relay.visits.values():
+            visit.write(b"x")
+        scene.kernel.after(every / 2, more)
+
+    scene.at(opened + looks * every, more)
+    scene.look(every, opened + 3 * MOST_DOUBTS * every)
+    ended, error, _ = scene.end
+    assert isinstance(error, (RateTimeout, ReadTimeout))
+    assert opened + MOST_DOUBTS * every <= ended <= opened + (MOST_DOUBTS + 3) * every
+    scene.close()
+
+
+def test_a_long_line_that_ends_with_its_last_doubt_has_a_new_deadline() -> None:
+    """The clock stands still, so that it is the same moment as the old one. It has not been doubted yet."""
+    every = 100.0
+    scene = Single()
+    scene.relay.heartbeat = 1e9
+    scene.look(every, 300)
+    for data in [b":", *[b"x"] * (MOST_DOUBTS - 1), *[b"\n:"] * MOST_DOUBTS]:
+        scene.visit.write(data)
+        scene.look(every, scene.time + every)
+    assert scene.only.ends == [] and scene.phase == "streaming"
+    scene.close()
+
+
+def test_a_sleep_that_a_handler_ended_is_a_part_of_the_absence() -> None:
+    """The loop last looked when that sleep began. A drip found after it sets the clock to then, once."""
+    scene = Single()
+    scene.relay.heartbeat = 1e9
+
+    def more() -> None:
+        for visit in scene.relay.visits.values():
+            visit.write(b"x")
+        scene.kernel.after(20, more)
+
+    def struck() -> None:
+        raise KeyboardInterrupt
+
+    scene.at(20, more)
+    scene.at(56, struck)
+    with pytest.raises(KeyboardInterrupt):
+        scene.run(100)
+    scene.kernel.advance(100)
+    scene.run(500)
+    ended, error, _ = scene.end
+    assert isinstance(error, RateTimeout)
+    assert ended == 20 + LATENCY + 75 + (156 - (40 + LATENCY))
+    scene.close()
+
+
 def test_a_chunk_extension_that_drips_ends_for_a_host_that_only_looks_in() -> None:
     scene = Single(garbage_behind(b"5;x="))
     scene.at(5, lambda: drip(scene.visit, b"x", 1.0))

@@ -189,8 +189,7 @@ class Task:
         now = real - self._lag
         if self.wait is not None and now >= self.wait.deadline:
             deadline = self.wait.deadline
-            self._doubt(anew=self.wait.renewed)
-            self.wait.renewed = False
+            self._doubt()
             if now - deadline < NO_DOUBT and self._loop.slept_until(deadline + self._lag):
                 now = deadline
             else:
@@ -250,13 +249,16 @@ class Task:
             self._spared = self._lag, looked
             self._lag = real - latest
 
-    def _doubt(self, anew: bool = False) -> None:
-        """Give the present deadline the benefit of the doubt once more; for the first time, if it began `anew`."""
-        assert self.wait is not None
-        self._doubts = 1 if anew or self.wait.deadline != self._doubted else self._doubts + 1
-        self._doubted = self.wait.deadline
+    def _doubt(self) -> None:
+        """Give the present deadline the benefit of the doubt once more; for the first time, if it has been renewed."""
+        wait = self.wait
+        assert wait is not None
+        self._doubts = 1 if wait.renewed or wait.deadline != self._doubted else self._doubts + 1
+        self._doubted = wait.deadline
+        wait.renewed = False
 
     @property
     def beyond_doubt(self) -> bool:
         """The present deadline has been given the benefit of the doubt as often as any."""
-        return self._doubts >= MOST_DOUBTS and self.wait is not None and self.wait.deadline == self._doubted
+        wait = self.wait
+        return self._doubts >= MOST_DOUBTS and wait is not None and wait.deadline == self._doubted and not wait.renewed
