@@ -332,6 +332,8 @@ class Watch:
                 self._fail(f"a pause of {delay:.3f} s between two polls, expected {least:.3f} to {longest_poll:.3f} s")
             return
         low = min(longest, wish * 2.0 ** min(self._failures, 40)) / 2
+        if isinstance(error, (ResponseTimeout, ReadTimeout)):  # The wait counts towards the pause.
+            low = max(wish / 2, low - error.seconds)
         if error is not None and error.permanent:
             low = longest / 2
         if error is None and healthy >= backoff.healthy_after:
