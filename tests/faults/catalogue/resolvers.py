@@ -149,8 +149,6 @@ class NoIPv6(Fault):
         # What has not begun to connect finds its way over IPv4.
         if setup.phase in ("resolving", "connecting", "backing-off"):
             return Expectation(Kind.SURVIVED, setup.strikes_in)
-        if setup.phase == "reconnecting":
-            return "the IPv6 address has failed just before, so the next attempt goes over IPv4"
         return Expectation(Kind.UNREACHABLE, setup.strikes_in)
 
     def prepare(self, cell: Cell) -> None:
