@@ -7,6 +7,7 @@ import math
 from typing import Final
 
 from tests.faults.bounds import Promise
+from tests.faults.check import Check
 from tests.faults.daemon import StateWatch
 from tests.faults.lines import Line
 from tests.faults.look import Held
@@ -60,6 +61,8 @@ class Measured:
     watch: StateWatch | None = None
     silence: float | None = None
     """Seconds that the stream's bytes stayed away at the longest, where the fault could see that on the wire."""
+    own: list[Check] = dataclasses.field(default_factory=list)
+    """What only this fault promises."""
     ended: int | None = 0
     """The daemon's exit status; None where it had to be killed."""
 

@@ -234,6 +234,7 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
         "state whole": "`stream_state.json` never half-written",
         "state true": "and never wrong for longer than 1 s (its shortest interval) + 250 ms",
         "state true again": "and, where nobody could write it for a while, as soon again after that",
+        "other address": "where the first of two addresses accepts TCP and then fails, the next attempt uses the other",
         "cpu": "at most 1 % of a core, over a round of 2 s or more, beyond a run without the fault that makes as many "
         "requests and moves the same bytes; an attempt that failed before its request is the fault's own cost",
     }

@@ -125,6 +125,7 @@ def _test(cell: Cell) -> None:
     found.lines = cell.daemon.log.since(cell.begun)
     found.mark = cell.mark - cell.begun
     found.posts = cell.poster.posts
+    found.own = cell.fault.checks(cell)
     cell.note(relay=cell.relay.report())
     found.ended = cell.daemon.close()
 

@@ -29,8 +29,9 @@ def judge(found: Measured, setup: Setup, fault: Fault) -> list[Check]:
         *truth(found, setup),
         *_leftovers(found, fault.memory),
         *state_file(found, setup, fault.blinds),
+        *found.own,
     ]
-    if found.per_event:
+    if found.per_event and not fault.burns:
         checks.append(_cpu(found))
     return checks
 

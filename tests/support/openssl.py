@@ -10,6 +10,7 @@ import _ssl
 import ctypes
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -62,24 +63,36 @@ class OpenSSL:
 
 
 class Flood:
-    """Accepts one client over TLS 1.3, answers with a head and one event, and then sends messages of one kind.
+    """Accepts one client over TLS 1.3, answers with `head` and then sends messages of one kind.
 
     `messages` of them are made before any is sent, so that they arrive as fast as the client takes them. After them
     comes one more event, and the connection stays open; or, if it is `endless`, more of them.
     """
 
-    def __init__(self, chain: Path, kind: str, messages: int, *, endless: bool = False) -> None:
+    def __init__(
+        self,
+        chain: Path,
+        kind: str,
+        messages: int,
+        *,
+        endless: bool = False,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+        head: bytes = HEAD + b"data: 1\n\n",
+    ) -> None:
         self.kind = kind
         self.messages = messages
         self.endless = endless
+        self.head = head
+        self.accepted: list[float] = []
+        """When the client came, on CLOCK_MONOTONIC."""
         self.begun = threading.Event()
         """The first message has been sent."""
         self.sent = threading.Event()
         """All of it has."""
         self._ssl = OpenSSL()
         self._chain = str(chain).encode()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._listener = socket.create_server(address)
+        self.url = f"https://{address[0]}:{self._listener.getsockname()[1]}/"
         self._sock: socket.socket | None = None
         self._over = threading.Event()
         self.failed: BaseException | None = None
@@ -102,6 +115,7 @@ class Flood:
     def _run(self) -> None:
         try:
             self._sock, _ = self._listener.accept()
+            self.accepted.append(time.monotonic())
             with self._sock as sock:
                 for piece in self._pieces(sock):
                     sock.sendall(piece)
@@ -126,7 +140,7 @@ class Flood:
             assert api.SSL_accept(tls) == 1, "no handshake"
             asked = ctypes.create_string_buffer(8192)
             assert api.SSL_read(tls, asked, 8192) > 0
-            self._write(tls, HEAD + b"data: 1\n\n")
+            self._write(tls, self.head)
             out = pointer(api.BIO_new(pointer(api.BIO_s_mem())))
             api.SSL_set0_wbio(tls, out)
             yield from [self._made(tls, out) for _ in range(self.messages // BATCH)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.faults.bounds import Expectation, Kind, Setup
+from tests.faults.check import Check
 from tests.faults.stranger import knock
 from tests.faults.tools import LabError
 from wire_rawsse.relay.faults import Fault as RelayFault
@@ -33,6 +34,7 @@ class Fault:
     tls12:   the relay is to speak nothing newer than TLS 1.2.
     blinds:  while it lasts nobody can write down how the stream is doing.
     spares:  an open stream loses nothing by it and is kept waiting by nothing, so its wakes come as ever.
+    burns:   it takes processor time for as long as it lasts, so what that costs is no check.
     memory:  KiB by which the daemon may have grown: allocators keep pages, and caches fill.
     transports, consumers: the only ones that it concerns; None: all.
     """
@@ -47,6 +49,7 @@ class Fault:
     tls12: ClassVar[bool] = False
     blinds: bool = False
     spares: ClassVar[bool] = False
+    burns: ClassVar[bool] = False
     memory: ClassVar[int] = 1024
     goes_on: ClassVar[bool] = False
     armed: tuple[RelayFault, ...] = ()
@@ -89,6 +92,10 @@ class Fault:
     def silence(self, cell: Cell) -> float | None:
         """Seconds that the stream's bytes stayed away at the longest, as seen on the wire; None: not known."""
         return None
+
+    def checks(self, cell: Cell) -> list[Check]:
+        """What only this fault promises; asked at the end of the tested round."""
+        return []
 
     def close(self, cell: Cell) -> None:
         """Give back what the fault still holds. Called whatever happened."""
