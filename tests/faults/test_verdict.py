@@ -10,6 +10,7 @@ import pytest
 from tests.faults import bounds
 from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.relays import RelayStopped
+from tests.faults.check import Check
 from tests.faults.lines import Line
 from tests.faults.look import Held
 from tests.faults.measured import Measured
@@ -101,6 +102,8 @@ def late(at: float, words: str) -> dict[str, Any]:
         ({"noticed": None}, {"noticed"}),
         ({"mend_bound": 0.1}, {"mended"}),
         ({"back": None}, {"mended"}),
+        ({"back": None, "wall": 0.0, "cpu": 0.0}, {"mended"}),  # It never came back, so the round has no end.
+        ({"own": [Check("other address", False, 2, 1)]}, {"other address"}),
         ({"lines": without("wake")}, {"each wakes"}),
         ({"stored": ["a", "b", "c", "d"]}, {"none lost"}),
         ({"lines": [*good().lines, Line(9.0, "pulled", "b")]}, {"none twice"}),

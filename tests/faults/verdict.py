@@ -31,7 +31,7 @@ def judge(found: Measured, setup: Setup, fault: Fault) -> list[Check]:
         *state_file(found, setup, fault.blinds),
         *found.own,
     ]
-    if found.per_event and not fault.burns:
+    if found.per_event and found.wall and not fault.burns:  # No wall: the daemon did not come back.
         checks.append(_cpu(found))
     return checks
 
