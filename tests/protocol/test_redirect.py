@@ -98,13 +98,25 @@ class TestRedirects:
         hop = self.go("/x?y", self.hop("unix:///run/x.sock?path=/a"))
         assert (hop.url.socket_path, hop.url.target, hop.credentials) == ("/run/x.sock", "/x?y", True)
 
-    @pytest.mark.parametrize("location", [None, "", "http://", "mailto:x@y", "http://x:0/", "/a\x7fb", "ftp://x/"])
+    @pytest.mark.parametrize(
+        "location", [None, "", " ", "#", "#there", "http://", "mailto:x@y", "http://x:0/", "/a\x7fb", "ftp://x/", "//"]
+    )
     def test_one_that_leads_nowhere_is_refused_for_good(self, location: str | None) -> None:
-        if location == "":  # The same place again: the count of hops ends that.
-            assert self.go(location).url == self.hop().url
-            return
         with pytest.raises(RedirectError, match=r"^http://example\.com/a/b answered 302") as refused:
             self.go(location)
+        assert refused.value.permanent
+
+    @pytest.mark.parametrize("location", ["", "#there"])
+    def test_a_get_after_a_post_may_be_of_the_same_url(self, location: str) -> None:
+        hop = self.go(location, self.hop(method=b"POST", body=b"b"), status=303)
+        assert (hop.method, hop.url) == (b"GET", self.hop().url)
+
+    def test_two_locations(self) -> None:
+        """Which of them is meant, nobody can know; the same one twice is one."""
+        same = response_with(("location", "/x"), ("location", "/x"), status=302)
+        assert follow(same, self.hop()).url.target == "/x"
+        with pytest.raises(RedirectError, match="several Locations") as refused:
+            follow(response_with(("location", "/x"), ("location", "/y"), status=302), self.hop())
         assert refused.value.permanent
 
     def test_a_bad_location_is_not_quoted(self) -> None:

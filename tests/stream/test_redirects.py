@@ -233,6 +233,13 @@ class TestWhereTo:
         closed = end(serve([request, send(answer("302 x", *fields)), stall]).url)
         assert isinstance(closed.error, RedirectError) and closed.retry_in is None
 
+    @pytest.mark.parametrize("fields", [(), ("Location:",), ("Location: #there",), ("Location: /a", "Location: /b")])
+    def test_a_post_is_sent_once(self, fields: tuple[str, ...], serve: Serve) -> None:
+        server = serve([request, send(answer("307 x", *fields)), stall])
+        closed = end(server.url, method="POST", body=b"{}")
+        assert isinstance(closed.error, RedirectError) and closed.retry_in is None
+        assert len(server.asked) == 1
+
     def test_http_to_https(self, serve: Serve, authority: Authority) -> None:
         secure = serve([tls(authority.server()), *STREAM])
         plain = serve(to(secure.url.replace("http", "https")))

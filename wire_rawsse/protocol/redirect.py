@@ -42,20 +42,22 @@ def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
     POST becomes GET on 301, 302 and 303, as every browser has it; 307 and 308 keep method and body, and are therefore
     refused where they lead to another origin: a body may hold secrets, and a POST without it means something else.
     """
-    location = response.get("location")
-    if location is None:
-        raise RedirectError(f"{hop.place} answered {response.status} without a Location", permanent=True)
+    location = _location(response, hop)
     try:
         # Field values are Latin-1 for us, but a Location is most often raw UTF-8 where it is not ASCII.
         url = resolve(hop.url, location.encode("latin-1").decode("utf-8", "replace"))
     except InvalidRequest as error:
         text = f"{hop.place} answered {response.status} with a bad Location: {error}"
         raise RedirectError(text, permanent=True) from None
+    became_get = response.status == 303 or (response.status in (301, 302) and hop.method == b"POST")
+    method, body = (b"GET", None) if became_get else (hop.method, hop.body)
+    if method == hop.method and not location.partition("#")[0].strip(" "):
+        # A reference to the requested URL itself (RFC 3986 §4.4), so the same request would be sent again for ever.
+        text = f"{hop.place} answered {response.status} with a Location that is empty or only a fragment"
+        raise RedirectError(text, permanent=True)
     same = url.origin == hop.url.origin
     if same and url.authorization is None:
         url = url._replace(authorization=hop.url.authorization)
-    became_get = response.status == 303 or (response.status in (301, 302) and hop.method == b"POST")
-    method, body = (b"GET", None) if became_get else (hop.method, hop.body)
     following = Hop(url, method, body, hop.credentials and same, secrets)
     following = following._replace(left_at=hop.left_at if same else hop.left_at or hop.place)
     if hop.url.scheme == "https" and url.scheme == "http":
@@ -69,6 +71,15 @@ def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
             permanent=True,
         )
     return following
+
+
+def _location(response: Response, hop: Hop) -> str:
+    """The one value of Location (RFC 9110 §10.2.2); the same value twice counts once. Raises `RedirectError`."""
+    values = {value for name, value in response.headers if name == "location"}
+    if len(values) != 1:
+        what = "with several Locations" if values else "without a Location"
+        raise RedirectError(f"{hop.place} answered {response.status} {what}", permanent=True)
+    return values.pop()
 
 
 CROSSES: Final = (b"accept", b"accept-language", b"user-agent", b"cache-control")
