@@ -4,6 +4,9 @@ Many servers send the head with the first event or heartbeat only, which may com
 timeout therefore doubles the budget, up to `Timeouts.read`. A head that needed more than `response` is remembered, so
 that the server is reached at the first attempt from then on; ten heads in a row that needed less lower it by one step.
 Where the server was only dead, its first head ends the patience: the budget is again what heads have needed.
+
+An attempt may have several heads: those of redirects, each with the whole budget, and the final one. The slowest
+counts. A redirect that comes at once says nothing about the server to which it leads, so it does not end the patience.
 """
 
 from __future__ import annotations
@@ -17,14 +20,20 @@ PROMPT_HEADS: Final = 10
 
 
 class Patience:
-    """The response budget of one endpoint over its connections, in doublings of `Timeouts.response`."""
+    """The response budget of one endpoint over its attempts, in doublings of `Timeouts.response`."""
 
-    __slots__ = ("_needed", "_now", "_prompt")
+    __slots__ = ("_needed", "_now", "_prompt", "_slowest")
 
     def __init__(self) -> None:
         self._needed = 0
         self._now = 0
         self._prompt = 0
+        self._slowest = 0.0
+        """Seconds that a redirect of the present attempt took at most."""
+
+    def begin(self) -> None:
+        """A new attempt."""
+        self._slowest = 0.0
 
     def seconds(self, timeouts: Timeouts) -> float:
         """The budget of the next request."""
@@ -36,9 +45,13 @@ class Patience:
         if _budget(timeouts, self._now) < timeouts.read:
             self._now += 1
 
+    def redirected(self, after: float) -> None:
+        """The head of a redirect came `after` so many seconds."""
+        self._slowest = max(self._slowest, after)
+
     def answered(self, after: float, timeouts: Timeouts) -> None:
-        """A final head came `after` so many seconds."""
-        steps = 0
+        """The head that is no redirect came `after` so many seconds."""
+        after, steps = max(after, self._slowest), 0
         while steps < self._now and _budget(timeouts, steps) < after:
             steps += 1
         self._prompt = 0 if steps >= self._needed else self._prompt + 1

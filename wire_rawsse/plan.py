@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from wire_rawsse import checks
-from wire_rawsse.errors import InvalidRequest
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import (
     HeaderList,
@@ -104,8 +103,7 @@ def make_plan(
     if headers is not None and not callable(headers):
         # Copied: a caller's mapping must not change under us, nor an iterator be used up by the first connection.
         fixed = pairs_of(headers)
-        if sum(name.lower() == b"host" for name, _ in check_headers(fixed)) > 1:  # RFC 9112 §3.2
-            raise InvalidRequest("the header Host is given twice; give it once")
+        check_headers(fixed)
     if not callable(bearer_token):
         ask_bearer(bearer_token)
     check_settings(timeouts, keepalive, backoff, tls)

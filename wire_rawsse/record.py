@@ -96,6 +96,7 @@ class Record:
     def begin(self, now: float) -> None:
         """A new connection is attempted."""
         self.addresses.begin()
+        self.patience.begin()
         self.pace.begin(now)
         self._spoke = False
         self.began = True

@@ -248,10 +248,12 @@ def _ask(
         raise type(error)(f"{place}: {error}") from None
     if response is None:
         patience.ran_out(timeouts)
-        raise ResponseTimeout(
-            "response", seconds, "head", _no_head(place, exchange.sent, seconds, patience.seconds(timeouts))
-        )
-    patience.answered(world.now() - began, timeouts)
+        following = patience.seconds(timeouts) if plan.reconnect else 0.0
+        raise ResponseTimeout("response", seconds, "head", _no_head(place, exchange.sent, seconds, following))
+    if response.status in REDIRECTS:
+        patience.redirected(world.now() - began)
+    else:
+        patience.answered(world.now() - began, timeouts)
     return exchange, response
 
 

@@ -417,6 +417,17 @@ def test_a_server_whose_head_comes_with_its_first_heartbeat_is_reached_each_time
     scene.close()
 
 
+def test_so_is_one_that_is_reached_through_a_prompt_redirect() -> None:
+    def late(visit: Visit, asked: bytes) -> None:
+        visit.relay.kernel.after(15.125, visit.relay.open, visit, asked)
+
+    scene = Single(redirects(["/elsewhere"], late))
+    scene.run(60)
+    assert [type(error) for _, error, _ in scene.only.ends] == [ResponseTimeout]
+    assert scene.phase == "streaming"
+    scene.close()
+
+
 def test_a_server_that_never_answers_is_waited_for_up_to_read_and_no_longer() -> None:
     scene = Single(silence)
     scene.run(600)

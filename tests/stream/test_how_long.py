@@ -28,7 +28,7 @@ from tests.support.server import (
     tls,
 )
 from tests.support.trust import Authority
-from wire_rawsse import Backoff, Closed, EventSource, reconnect
+from wire_rawsse import Backoff, Closed, EventSource, Timeouts, reconnect
 from wire_rawsse.errors import (
     CertificateError,
     ClosedError,
@@ -37,10 +37,12 @@ from wire_rawsse.errors import (
     DialError,
     InvalidRequest,
     NotAnEventStream,
+    ResponseTimeout,
     StatusError,
     Truncated,
     WireRawSSEError,
 )
+from wire_rawsse.protocol.request import Headers
 
 EVENT = b"data: x\n\n"
 LONG = Backoff(initial=40, maximum=60, healthy_after=0.05)
@@ -135,6 +137,12 @@ class TestOneResponse:
             assert "trying again" not in str(caught.value)
         assert next(tokens) == "two", "a token was asked for that could not be used"
         assert len(server.peers) == 1
+
+    def test_a_timeout_speaks_of_no_next_attempt(self, serve: Serve) -> None:
+        with source(serve([request, stall]).url, reconnect=False, timeouts=Timeouts(response=0.1)) as listening:
+            with pytest.raises(ResponseTimeout, match=r"Timeouts\(response=…, read=…\)$") as caught:
+                listening.next(PATIENCE)
+            assert "next attempt" not in str(caught.value)
 
     def test_nobody_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -318,6 +326,19 @@ class TestCallableUrl:
             assert isinstance(closed.error, CredentialsError) and "callable given as url" in str(closed.error)
             assert "seKret" not in str(closed.error) + caplog.text + str(listening.state)
             assert event(listening).data == "x"
+
+
+def test_a_callable_that_gives_what_cannot_be_sent_is_asked_again(serve: Serve) -> None:
+    """Headers that were given directly are refused when they are given; see `test_checks`."""
+    answers: list[Headers] = [{"Host": "a", "host": "b"}, {"X": "a\nb"}, [("Connection", "close")]]
+    server = serve([request, send(OPEN + EVENT), stall])
+    with source(server.url, headers=lambda: answers.pop() if answers else {}) as listening:
+        for _ in range(3):
+            closed = first(listening, Closed)
+            assert isinstance(closed.error, CredentialsError) and closed.retry_in is not None
+            assert "callable given as headers" in str(closed.error)
+        assert event(listening).data == "x"
+    assert len(server.peers) == 1, "it connected before it asked"
 
 
 class TestCleanEnds:

@@ -60,7 +60,7 @@ def test_a_subscriber_without_one_sends_none(serve: Serve) -> None:
 def test_two_of_them_are_refused(make: type[EventSource] | type[StreamSubscriber]) -> None:
     with pytest.raises(InvalidRequest, match="last_event_id="):
         make("http://127.0.0.1/", headers={"last-event-id": "1"}, last_event_id="2")
-    with pytest.raises(InvalidRequest, match="Last-Event-ID is given twice"):
+    with pytest.raises(InvalidRequest, match="last-event-id is given twice"):
         make("http://127.0.0.1/", headers=[("Last-Event-ID", "1"), ("last-event-id", "1")])
 
 

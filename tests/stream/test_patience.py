@@ -55,3 +55,31 @@ def test_many_prompt_heads_lower_it_by_one_step() -> None:
         for _ in range(PROMPT_HEADS):
             patience.answered(1.0, DEFAULT)
     assert patience.seconds(DEFAULT) == 15
+
+
+def test_a_prompt_redirect_does_not_end_it() -> None:
+    patience = Patience()
+    for expected in (15, 30, 60):
+        patience.begin()
+        assert patience.seconds(DEFAULT) == expected
+        patience.redirected(0.1)
+        patience.ran_out(DEFAULT)
+    patience.begin()
+    patience.redirected(0.1)
+    patience.answered(31.0, DEFAULT)
+    assert patience.seconds(DEFAULT) == 60
+
+
+def test_a_redirect_may_be_the_slow_one() -> None:
+    patience = Patience()
+    ladder(patience, DEFAULT, 2)
+    for _ in range(3):
+        patience.begin()
+        patience.redirected(16.0)
+        patience.redirected(0.1)
+        patience.answered(0.1, DEFAULT)
+        assert patience.seconds(DEFAULT) == 30
+    patience.begin()
+    for _ in range(PROMPT_HEADS):
+        patience.answered(0.1, DEFAULT)
+    assert patience.seconds(DEFAULT) == 15, "a redirect of an earlier attempt counts no more"

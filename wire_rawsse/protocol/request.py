@@ -105,8 +105,8 @@ def check_headers(headers: Headers) -> HeaderList:
             raise InvalidRequest(f"header {number} has a name that is not an HTTP token (RFC 9110 §5.1)")
         if encoded.lower() in _OURS_ALONE:
             raise InvalidRequest(f"the header {encoded.decode()} belongs to the connection and cannot be given")
-        if encoded.lower() == b"last-event-id" and any(name.lower() == b"last-event-id" for name, _ in checked):
-            raise InvalidRequest("the header Last-Event-ID is given twice; give it once, or as last_event_id=")
+        if encoded.lower() in (b"host", b"last-event-id") and any(encoded.lower() == one.lower() for one, _ in checked):
+            raise InvalidRequest(f"the header {encoded.decode()} is given twice; give it once")  # RFC 9112 §3.2
         checked.append((encoded, check_value(value, f"the value of the header {encoded.decode()}")))
     return checked
 
