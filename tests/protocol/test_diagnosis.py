@@ -50,6 +50,11 @@ def test_one_bad_line(lines: bytes, rule: str, shown: str) -> None:
         assert "their-secret" not in text and "Date" not in text
 
 
+def test_another_protocol_that_was_not_asked_for() -> None:
+    text = text_for(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\ndata: x\n\n")
+    assert "not asked for" in text and text.endswith(": HTTP/1.1 101 Switching Protocols")
+
+
 def test_a_folded_first_line() -> None:
     assert "begins with a space" in text_for(b"HTTP/1.1 200 OK\r\n X: y\r\n\r\n")
 

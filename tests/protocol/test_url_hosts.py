@@ -133,3 +133,8 @@ def test_the_dot_at_the_end_is_for_resolvers_only() -> None:
     assert (url.host, url.host_and_port) == ("name.example.", "name.example.:8443")
     assert (url.server_name, url.authority) == ("name.example", "name.example:8443")
     assert url.shown == "https://name.example.:8443/x"
+
+
+def test_the_c_librarys_word_for_this_host_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="no valid host name"):
+        parse_url("http://*/")

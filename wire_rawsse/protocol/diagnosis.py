@@ -63,6 +63,8 @@ def _shown(line: bytes, secrets: Secrets) -> str:
 def _fault_in(lines: list[bytes]) -> tuple[str, bytes] | None:
     if not re.fullmatch(_STATUS_LINE, lines[0]):
         return "the status line is not of the form HTTP/1.1 200 OK (RFC 9112 §4)", lines[0]
+    if lines[0].split(b" ")[1] == b"101":
+        return "a 101 switches to another protocol, which was not asked for (RFC 9110 §15.2.2)", lines[0]
     lengths: list[bytes] = []
     codings: list[bytes] = []
     for number, line in enumerate(lines[1:]):

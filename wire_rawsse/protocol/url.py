@@ -221,10 +221,11 @@ def _check_name(host: str, what: str) -> None:
     """A name that DNS can hold (RFC 1035 §2.3.4) or an IPv4 address in its one unambiguous form (RFC 3986 §3.2.2).
 
     What ends in a number is an address, never a name (WHATWG URL, "ends in a number"). The C library would read
-    1.2.3 as 1.2.0.3, 0x7f.1 as 127.0.0.1 and 010.0.0.1 as 8.0.0.1, so another host than a reader may expect.
+    1.2.3 as 1.2.0.3, 0x7f.1 as 127.0.0.1, 010.0.0.1 as 8.0.0.1 and * as 127.0.0.1, so another host than a reader may
+    expect.
     """
     labels = host.removesuffix(".").split(".")
-    if not _IN_HOST_NAME.issuperset(host) or not all(0 < len(label) <= 63 for label in labels):
+    if not _IN_HOST_NAME.issuperset(host) or host == "*" or not all(0 < len(label) <= 63 for label in labels):
         raise InvalidRequest(f"the {what} has no valid host name")
     last = labels[-1]
     is_number = last.isdigit() or (last.startswith("0x") and _HEX_DIGITS.issuperset(last[2:]))
