@@ -198,6 +198,7 @@ class World:
 
 
 _MS_BIND: Final = 4096
+_MNT_DETACH: Final = 2
 
 
 def _mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
@@ -211,3 +212,9 @@ def _mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
     """mount(2) in this world. Raises `LabError`."""
     _mount(source, target, kind, flags, data)
+
+
+def unmount(target: str) -> None:
+    """umount2(2) of what was mounted last there, at once even where it is in use. Raises `LabError`."""
+    if _libc.umount2(target.encode(), _MNT_DETACH):
+        raise LabError(f"{target} cannot be unmounted: {os.strerror(ctypes.get_errno())}")

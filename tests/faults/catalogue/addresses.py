@@ -42,6 +42,8 @@ class SickFirst(Resolver):
         return self.sick.met[0]
 
     def proof(self, cell: Cell) -> dict[str, Any]:
+        if cell.expectation.stranger and not self.sick.met:
+            cell.note(stranger=self.meet(cell))  # Again: in the connecting phase the lab itself held its SYN back.
         told: dict[str, Any] = {"connections to the sick address": len(self.sick.met)}
         if not self.sick.met:
             raise Unproven("no connection came to the sick address")

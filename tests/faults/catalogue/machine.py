@@ -20,7 +20,7 @@ from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.base import Fault, Unproven
 from tests.faults.lines import state, word
 from tests.faults.tools import LabError, Missing
-from tests.faults.world import mount
+from tests.faults.world import mount, unmount
 
 if TYPE_CHECKING:
     from tests.faults.cell import Cell
@@ -79,22 +79,28 @@ class DiskFull(StateFolder):
 
 
 class ReadOnly(StateFolder):
+    """The folder is mounted over itself, read-only.
+
+    A mount through which a file is open for writing, as the daemon's lock file is, cannot be made read-only (EBUSY).
+    """
+
     name, words = "state-read-only", "the folder of the state file is mounted read-only"
 
     def inject(self, cell: Cell) -> None:
-        self._remount(_MS_RDONLY)
+        mount(str(self.folder), str(self.folder), "", _MS_BIND)
+        self._remount_read_only()
 
     def proof(self, cell: Cell) -> dict[str, Any]:
         return {"a write says": self.refused()}
 
     def lift(self, cell: Cell) -> None:
-        self._remount(0)
+        unmount(str(self.folder))
 
-    def _remount(self, flags: int) -> None:
+    def _remount_read_only(self) -> None:
         until = time.monotonic() + 1.0
-        while True:  # It is busy while somebody has a file open for writing, which is a matter of microseconds.
+        while True:  # EBUSY while the daemon writes its state through this mount, which takes microseconds.
             try:
-                mount("none", str(self.folder), "", _MS_REMOUNT | _MS_BIND | flags)
+                mount("none", str(self.folder), "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY)
                 return
             except LabError:
                 if time.monotonic() > until:
