@@ -14,10 +14,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Final
 
-from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, MOST_CHARACTERS, WireRawSSEError, one_line
+from wire_rawsse.errors import (
+    EXCERPT_CHARACTERS,
+    MOST_BODY_CHARACTERS,
+    MOST_CHARACTERS,
+    CredentialsError,
+    InvalidRequest,
+    WireRawSSEError,
+    one_line,
+)
 
 PIECE: Final = 4
 """A run of this many characters of a secret is masked."""
@@ -25,17 +33,27 @@ _DERIVED_PIECE: Final = 8
 """The same for base64 and hexadecimal forms, in which runs of four letters coincide with words too easily."""
 _WHOLE: Final = 8
 """The shortest secret that `cleanse` looks for in a text that may hold words of ours."""
-_MOST_VALUES: Final = 100
-_MOST_ENCODED: Final = 4096
-"""Characters: no other forms are derived of a longer secret."""
+_MOST_KEPT: Final = 128 * 1024
+"""Characters of all values; more than any server takes in one request."""
+_MOST_DERIVED: Final = 4 * 1024
+"""Characters of the values, newest first, of which base64 and hexadecimal forms are derived."""
 _LOOK_AHEAD: Final = 64
 """Characters beyond a cut that are searched, so that a piece of a secret may lie across it, escaped as it may be."""
 _MOST_IN_CAUSE: Final = 2000
+_NESTED: Final = 3
+"""How many times a text may have been escaped: a proxy encodes what a server has encoded."""
 
-_Find: TypeAlias = "Callable[[str], Iterator[tuple[int, int]]]"
-
-# What a server that quotes us may make of one character: percent-encoding, JSON and HTML escapes. Compiled when used.
-_UNIT: Final = r"(?s)%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|&#x?[0-9A-Fa-f]{1,6};|."
+# What a server that quotes us may make of one character: percent-encoding, escapes of JSON, of programming languages
+# and of HTML. Compiled when used.
+_ESCAPE: Final = (
+    r"(?s)%u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2}|\\u\{[0-9A-Fa-f]{1,6}\}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}"
+    r"|\\[0-7]{3}|\\[^0-9A-Za-z]|\\[bfnrt]|&#[xX][0-9A-Fa-f]{1,8};?|&#[0-9]{1,8};?|&(?:amp|lt|gt|quot|apos);"
+)
+_PERCENT: Final = r"%[0-9A-Fa-f]{2}"
+_PERCENT_RUN: Final = rf"(?:{_PERCENT})+"
+_NAMED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_DIGITS: Final = frozenset("0123456789")
+_NOT_VISIBLE_ASCII: Final = r"[^!-~]+"
 
 
 class Secrets:
@@ -44,10 +62,12 @@ class Secrets:
     `shown` is text that is public although it may coincide with a secret: the URL as it appears in every log line.
     """
 
-    __slots__ = ("_forms", "_shown", "_values")
+    __slots__ = ("_forms", "_kept", "_shown", "_values")
 
     def __init__(self, values: Iterable[str] = (), shown: str = "") -> None:
         self._values: dict[str, None] = {}
+        self._kept = 0
+        """Characters of all values."""
         self._shown = _letters(shown)
         self._forms: _Forms | None = None
         self.add(*values)
@@ -58,7 +78,7 @@ class Secrets:
         self._forms = None
 
     def add(self, *values: str) -> None:
-        """Keep these secret from now on. The oldest are forgotten when there are more than a hundred."""
+        """Keep these secret from now on. The oldest are forgotten when there are more than 128 KiB of them."""
         for value in values:
             if not value:
                 continue
@@ -66,19 +86,23 @@ class Secrets:
                 del self._values[value]  # Now the newest.
             else:
                 self._forms = None
+                self._kept += len(value)
             self._values[value] = None
-        while len(self._values) > _MOST_VALUES:
-            del self._values[next(iter(self._values))]
+        while self._kept > _MOST_KEPT and len(self._values) > 1:
+            oldest = next(iter(self._values))
+            del self._values[oldest]
+            self._kept -= len(oldest)
 
     def mask(self, text: str) -> str:
         """`text` with every piece of a secret replaced by asterisks."""
-        return self._masked(text, self._derive().pieces_in)
+        return self._masked(text, whole=False)
 
     def quote(self, what: bytes | str, most: int = EXCERPT_CHARACTERS) -> str:
         """At most `most` printable ASCII characters of what a peer sent, masked."""
-        text = what.decode("latin-1") if isinstance(what, bytes) else what
+        cut = what[: most + _LOOK_AHEAD]
+        text = cut.decode("latin-1") if isinstance(cut, bytes) else cut
         # Masked before it is cut, so that no cut can hide a piece.
-        return one_line(self.mask(text[: most + _LOOK_AHEAD]), most, ascii_only=True)
+        return one_line(self.mask(text), most, ascii_only=True)
 
     def shows(self, text: str) -> bool:
         """Whether a piece of a secret is in `text`."""
@@ -93,11 +117,14 @@ class Secrets:
             seen.add(id(one))
             if isinstance(one, WireRawSSEError):
                 self._cleanse_attributes(one)
-            if one.__cause__ is not None and self._is_unfit(one.__cause__):
+            # The exception of a callable, or of a codec, holds a value that may never have been sent.
+            callers = isinstance(one, (CredentialsError, InvalidRequest))
+            if one.__cause__ is not None and self._is_unfit(one.__cause__, callers):
                 one.__cause__ = None
-            if one.__context__ is not None and self._is_unfit(one.__context__):
+            if one.__context__ is not None and self._is_unfit(one.__context__, callers):
                 one.__context__ = None
             todo += [other for other in (one.__cause__, one.__context__) if other is not None and id(other) not in seen]
+        self._forms = None  # The end of a connection: they take memory that a silent stream does not need.
 
     def _cleanse_attributes(self, error: WireRawSSEError) -> None:
         error.args = tuple(self._cleansed(value) for value in error.args)
@@ -106,17 +133,19 @@ class Secrets:
 
     def _cleansed(self, value: object, most: int = MOST_CHARACTERS) -> object:
         if isinstance(value, str):
-            return one_line(self._masked(value[: most + _LOOK_AHEAD], self._derive().wholes_in), most)
+            return one_line(self._masked(value[: most + _LOOK_AHEAD], whole=True), most)
         if isinstance(value, tuple):
             return tuple(self._cleansed(one) for one in value)
         if isinstance(value, OSError) and self._is_unfit(value):
             return OSError(value.errno, os.strerror(value.errno) if value.errno else type(value).__name__)
         return value
 
-    def _is_unfit(self, error: BaseException) -> bool:
+    def _is_unfit(self, error: BaseException, callers: bool = False) -> bool:
         """Whether an exception that is none of ours shows a piece of a secret, or is too long to be shown."""
         if isinstance(error, WireRawSSEError):
             return False
+        if callers:
+            return True
         try:
             text = f"{error} {error.args!r} {vars(error)!r} {_subject(error)}"
             if isinstance(error, OSError) and error.errno:
@@ -125,80 +154,106 @@ class Secrets:
             return True
         return len(text) > _MOST_IN_CAUSE or self.shows(text)
 
-    def _masked(self, text: str, find: _Find) -> str:
+    def _masked(self, text: str, *, whole: bool) -> str:
         if not self._values:
             return text
-        letters, places = _view(text)
+        if self._forms is None:
+            self._forms = _Forms(self._values, self._shown)
+        letters = _letters(text)
+        found = list(self._forms.wholes_in(letters) if whole else self._forms.pieces_in(letters))
+        if not found:
+            return text
+        places = _places(text)
         shown = list(text)
-        for start, end in find(letters):
+        for start, end in found:
             first, last = places[start][0], places[end - 1][1]
             shown[first:last] = "*" * (last - first)
         return "".join(shown)
 
-    def _derive(self) -> _Forms:
-        if self._forms is None:
-            self._forms = _Forms(self._values, self._shown)
-        return self._forms
-
 
 class _Forms:
-    """What the secrets look like in a text that `_view` has simplified."""
+    """What the secrets look like in a text that `_letters` has simplified.
+
+    Every run of four characters (eight of a derived form) is kept as one integer in a set, which is made and asked at
+    the speed of C. So neither the length of the secrets nor what a peer sends makes a quotation expensive.
+    """
 
     def __init__(self, values: Iterable[str], shown: str) -> None:
-        plain = [letters for value in values for letters in _plain_forms(value)]
-        derived = [letters for value in values for letters in _derived_forms(value)]
-        # One or two characters are no secret, and are found in any text.
-        self._short = [one for one in plain if len(one) == PIECE - 1]
-        # A line end is in no view, so no run crosses from one form to the next.
-        self._plain = "\n".join(one for one in plain if len(one) >= PIECE)
-        self._derived = "\n".join(one for one in derived if len(one) >= _DERIVED_PIECE)
-        # What could be a word (`text/event-stream`) may be one of ours.
-        unlike_words = [one for one in values if not one.islower() or _has_digit(one)]
-        plain = [letters for value in unlike_words for letters in _plain_forms(value)]
-        self._wholes = [one for one in (*plain, *derived) if len(one) >= _WHOLE and one not in shown]
+        self._short: set[str] = set()
+        self._wholes: dict[str, list[str]] = {}
+        """By their first eight characters."""
+        all_plain: list[str] = []
+        all_derived: list[str] = []
+        left = _MOST_DERIVED
+        for value in reversed(list(values)):
+            forms = plain = list(_plain_forms(value))
+            all_plain += plain
+            if len(value) <= left:
+                left -= len(value)
+                derived = list(_derived_forms(value))
+                all_derived += derived
+                forms = plain + derived
+            # One or two characters are no secret, and are found in any text.
+            self._short.update(one for one in plain if len(one) == PIECE - 1)
+            # What could be a word (`text/event-stream`) may be one of ours.
+            if not value.islower() or not _DIGITS.isdisjoint(value):
+                for one in forms:
+                    if len(one) >= _WHOLE and one not in shown:
+                        self._wholes.setdefault(one[:_WHOLE], []).append(one)
+        # A line end is in no text that is compared, so no run crosses from one form to the next.
+        self._plain = set[int]().union(*_runs("\n".join(all_plain), PIECE))
+        self._derived = set[int]().union(*_runs("\n".join(all_derived), _DERIVED_PIECE))
+        self._beginnings = set[int]().union(*_runs("\n".join(self._wholes), _WHOLE))
 
     def pieces_in(self, letters: str) -> Iterator[tuple[int, int]]:
         """Where in `letters` there are pieces of secrets: start and end."""
         for size, forms in ((PIECE, self._plain), (_DERIVED_PIECE, self._derived)):
             if forms:
-                for start in range(len(letters) - size + 1):
-                    if letters[start : start + size] in forms:
-                        yield start, start + size
-        for short in self._short:
-            yield from _occurrences(short, letters)
+                for phase, run in enumerate(_runs(letters, size)):
+                    if not forms.isdisjoint(run):
+                        starts = (phase + size * number for number, one in enumerate(run) if one in forms)
+                        yield from ((start, start + size) for start in starts)
+        if self._short:
+            for start in range(len(letters) - PIECE + 2):
+                if letters[start : start + PIECE - 1] in self._short:
+                    yield start, start + PIECE - 1
 
     def wholes_in(self, letters: str) -> Iterator[tuple[int, int]]:
-        for whole in self._wholes:
-            yield from _occurrences(whole, letters)
+        if all(map(self._beginnings.isdisjoint, _runs(letters, _WHOLE))):
+            return
+        for start in range(len(letters) - _WHOLE + 1):
+            for whole in self._wholes.get(letters[start : start + _WHOLE], ()):
+                if letters.startswith(whole, start):
+                    yield start, start + len(whole)
 
 
-def _has_digit(value: str) -> bool:
-    return any(one.isdigit() for one in value)
-
-
-def _occurrences(form: str, letters: str) -> Iterator[tuple[int, int]]:
-    start = letters.find(form)
-    while start >= 0:
-        yield start, start + len(form)
-        start = letters.find(form, start + 1)
+def _runs(letters: str, size: int) -> Iterator[memoryview]:
+    """Every run of `size` characters as an integer of 64 bits: those at each multiple of `size`, and at each phase."""
+    # 16 bits a character where a run has four, 8 where it has eight: derived forms are ASCII.
+    width = 8 // size
+    data = memoryview(
+        letters.encode("utf-16-le", "surrogatepass") if width == 2 else letters.encode("latin-1", "replace")
+    )
+    for phase in range(size):
+        whole = (len(data) - phase * width) // 8
+        if whole > 0:
+            yield data[phase * width : phase * width + whole * 8].cast("Q")
 
 
 def _plain_forms(value: str) -> Iterator[str]:
     """The value itself, unescaped, as text of either encoding."""
-    yield _letters(value)
-    text = re.sub(_UNIT, lambda found: _unescaped(found[0]), value) if _UNIT_BEGINS & set(value) else value
+    text = _unescaped(value)
+    yield _visible(text)
     if not text.isascii():
         for ours, theirs in (("latin-1", "utf-8"), ("utf-8", "latin-1")):
             try:
-                yield _letters(text.encode(ours).decode(theirs))
+                yield _visible(text.encode(ours).decode(theirs))
             except UnicodeError:
                 pass  # It is no text in this encoding.
 
 
 def _derived_forms(value: str) -> Iterator[str]:
     """Base64 (RFC 4648 §4 and §5), wherever in a longer text the value stood, and hexadecimal digits."""
-    if len(value) > _MOST_ENCODED:
-        return
     import binascii
 
     data = value.encode("utf-8", "surrogatepass")
@@ -215,37 +270,82 @@ def _derived_forms(value: str) -> Iterator[str]:
 
 
 def _letters(text: str) -> str:
-    return _view(text)[0] if _UNIT_BEGINS & set(text) else "".join(text.split()).lower()
+    """`text` as it is compared: unescaped, in lower case, without spaces and what is invisible."""
+    return _visible(_unescaped(text))
 
 
-_UNIT_BEGINS: Final = frozenset("%\\&")
+def _visible(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        text = re.sub(_NOT_VISIBLE_ASCII, lambda run: "".join(map(_seen, run[0])), text)
+    return text.replace(" ", "").lower()
 
 
-def _view(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """`text` as it is compared: unescaped, in lower case, without spaces and what is invisible; and where each
-    character of it stands in `text`.
-    """
-    letters: list[str] = []
-    places: list[tuple[int, int]] = []
-    for found in re.finditer(_UNIT, text):
-        for one in _unescaped(found[0]).lower():
-            if one.isprintable() and one != " ":
-                letters.append(one)
-                places.append(found.span())
-    return "".join(letters), places
+def _seen(one: str) -> str:
+    """One character as it is compared: "" for what is invisible. Always of the same length in lower case."""
+    if not one.isprintable() or one == " ":
+        return ""
+    return one if one <= "\uffff" and len(one.lower()) == 1 else "\ufffd"
 
 
-def _unescaped(unit: str) -> str:
-    if len(unit) == 1:
-        return unit
-    digits = unit.lstrip("%\\ux&#").rstrip(";")
-    base = 10 if unit.startswith("&#") and "x" not in unit else 16
+def _unescaped(text: str) -> str:
+    for _ in range(_NESTED):
+        if not ("%" in text or "\\" in text or "&" in text):
+            break
+        before = text
+        # A run of them at once: a query may be 60 KB of nothing else.
+        text = re.sub(_PERCENT_RUN, lambda run: bytes.fromhex(run[0].replace("%", "")).decode("latin-1"), text)
+        text = re.sub(_ESCAPE, lambda found: _meant(found[0]), text)
+        if text == before:
+            break
+    return text
+
+
+def _places(text: str) -> list[tuple[int, int]]:
+    """Where in `text` each character of `_letters(text)` stands: start and end."""
+    spans = [(start, start + 1) for start in range(len(text))]
+    for _ in range(_NESTED):
+        before = text
+        for pattern in (_PERCENT, _ESCAPE):
+            text, spans = _step(pattern, text, spans)
+        if text == before:
+            break
+    return [span for one, span in zip(text, spans, strict=True) if _seen(one)]
+
+
+def _step(pattern: str, text: str, spans: list[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:
+    """Unescape each match of `pattern`: the text after it, and the span in the original of each character of that."""
+    pieces: list[str] = []
+    kept: list[tuple[int, int]] = []
+    last = 0
+    for found in re.finditer(pattern, text):
+        start, end = found.span()
+        meant = _meant(found[0])
+        pieces += text[last:start], meant
+        kept += spans[last:start]
+        kept += [(spans[start][0], spans[end - 1][1])] * len(meant)
+        last = end
+    return "".join((*pieces, text[last:])), kept + spans[last:]
+
+
+def _meant(escape: str) -> str:
+    """The character that a match of `_ESCAPE` stands for; the escape itself if there is none."""
+    digits, base = escape[1:].strip("uUx#{};"), 16
+    if escape.startswith("&"):
+        if escape[1] != "#":
+            return _NAMED[digits]
+        base = 16 if escape[2] in "xX" else 10
+        digits = digits.lstrip("X")
+    elif escape.startswith("\\"):
+        if escape[1].isdigit():
+            base = 8
+        elif escape[1] not in "uUx":
+            return " " if escape[1].isalpha() else escape[1]
     try:
         return chr(int(digits, base))
     except (ValueError, OverflowError):
-        return unit
+        return escape
 
 
 def _subject(error: BaseException) -> str:
-    """What a failed conversion worked on: a UnicodeError keeps it as an attribute."""
+    """The value that a failed conversion worked on: a UnicodeError keeps it as an attribute."""
     return repr(error.object) if isinstance(error, (UnicodeEncodeError, UnicodeDecodeError)) else ""
