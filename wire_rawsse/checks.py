@@ -42,6 +42,15 @@ def text(value: object, name: str) -> None:
     instance(value, str, name)
 
 
+def utf8(value: str, name: str) -> bytes:
+    """`value` in UTF-8. Raised outside the `except`, as the error of the codec holds the value."""
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        pass
+    raise InvalidRequest(f"{name} holds a lone surrogate, which has no UTF-8")
+
+
 def flag(value: object, name: str) -> None:
     """`value` is True or False, and nothing that only passes for one."""
     if not isinstance(value, bool):

@@ -11,6 +11,7 @@ No text here ever holds a secret, and none is longer than 500 characters. What a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 EXCERPT_CHARACTERS = 80
 """Of foreign text in an error."""
@@ -41,10 +42,20 @@ class WireRawSSEError(Exception):
     address: str | None = None
     """The address that was connected when it happened, of a name that may have several."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied by its arguments and attributes, as `__init__` takes others than `args`."""
+        return _restored, (type(self), self.args), vars(self)
+
     def __str__(self) -> str:
         text = super().__str__()
         host = (self.address or "").rpartition(":")[0]
         return text if host in text else f"{text} (connected to {self.address})"
+
+
+def _restored(kind: type[WireRawSSEError], arguments: tuple[Any, ...]) -> WireRawSSEError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
 
 
 class InvalidRequest(WireRawSSEError, ValueError, TypeError):
@@ -71,8 +82,9 @@ class BusyError(WireRawSSEError, RuntimeError):
 class CredentialsError(WireRawSSEError, RuntimeError):
     """A callable for headers or a token raised or returned something unusable.
 
-    The text of another exception is not repeated here, since it may hold a secret. A callable that raises
-    `CredentialsError` itself chooses the text, which is then shown and logged as it is.
+    It names the type of another exception and the line that raised it. The exception itself is neither quoted nor the
+    cause, since it may hold a secret. A callable that raises `CredentialsError` itself chooses the text, which is shown
+    and logged as it is, but for secrets that have been sent.
     """
 
 

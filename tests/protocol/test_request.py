@@ -260,7 +260,11 @@ class TestCallables:
             ask(fail)
         assert not failed.value.permanent
         assert "seKret" not in str(failed.value) + repr(failed.value)
-        assert isinstance(failed.value.__cause__, LookupError)
+        assert str(failed.value).endswith(f"(test_request.py, line {fail.__code__.co_firstlineno + 1})")
+
+    def test_one_of_another_language_has_no_line(self) -> None:
+        with pytest.raises(CredentialsError, match=r"raised StopIteration$"):
+            ask_bearer(iter(()).__next__)
 
     @pytest.mark.parametrize("answer", ["seKret\r\nX: y", "", None, 7])
     def test_one_that_returns_a_bad_token_is_retried(self, answer: str) -> None:
@@ -312,6 +316,9 @@ class TestSecrets:
             ("Sec-Fetch-Mode", "cors"),
             ("Last-Event-ID", "event-1234"),
             ("Authorization", "Bearer x"),
+            ("X-Format", "application/json"),
+            ("X-Types", "message"),
+            ("anthropic-beta", "tools-2024-04-04"),
         ],
     )
     def test_no_field_that_is_public(self, name: str, value: str) -> None:
@@ -326,6 +333,9 @@ class TestSecrets:
             ("qu3rytok", "qu3rytok", "********"),
             ("qu3rytok=", "qu3rytok", "********"),
             ("a=qu%33rytok", "qu3rytok", "********"),
+            ("format=json&types=message", "application/json: message", "application/json: message"),
+            ("accept=text/event-stream", "text/event-stream", "text/event-stream"),
+            ("key=letmein", "no letmein", "no *******"),
         ],
     )
     def test_the_query(self, query: str, echo: str, hidden: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
 from typing import Any
 
@@ -60,6 +62,14 @@ def test_what_is_no_text_is_not_shown(fields: tuple[str, ...], serve: Serve) -> 
     assert error.body == "" and str(error).endswith("answered 404 x, expected 200")
 
 
+def test_an_error_can_be_pickled_and_copied(serve: Serve) -> None:
+    """As `multiprocessing` and `concurrent.futures` do."""
+    error = refusal(serve, json('{"detail": "x"}'))
+    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(same) is StatusError and str(same) == str(error) and vars(same) == vars(error)
+        assert same.permanent and same.args == error.args
+
+
 def test_how_much_of_it_is_kept(serve: Serve) -> None:
     error = refusal(serve, json("x" * 100_000))
     assert error.body == "x" * 1024
@@ -73,6 +83,19 @@ def test_the_fields_but_for_secrets_of_the_servers(serve: Serve) -> None:
     assert (kept["x-request-id"], kept["www-authenticate"], kept["location"]) == ("7", "Bearer realm=x", "/x")
     assert not {"set-cookie", "x-auth-token"} & set(kept)
     assert len(kept["x-long"]) == 200
+
+
+@pytest.mark.parametrize("name", ["Location", "Content-Location", "Link", "Refresh"])
+def test_secrets_in_urls_of_the_servers(name: str, serve: Serve) -> None:
+    value = "<https://user:new@x.test:8/a?sig=new#token=new>; rel=next, <//new@x.test/b#new>"
+    error = refusal(serve, send(answer("404 x", f"{name}: {value}")))
+    assert dict(error.headers)[name.lower()] == "<https://x.test:8/a>; rel=next, <//x.test/b>"
+
+
+@pytest.mark.parametrize("name", ["X-ApiKey", "X-CSRFToken", "XSRF", "X-JWT", "X-Password", "X-Signature"])
+def test_a_field_that_may_bring_a_secret_is_left_out(name: str, serve: Serve) -> None:
+    error = refusal(serve, send(answer("404 x", f"{name}: new")))
+    assert "new" not in str(error.headers)
 
 
 @pytest.mark.parametrize("how", [send, byte_by_byte])

@@ -7,9 +7,11 @@ objects that a program holds, and a subscriber's state.
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from tests.support.listen import first, source, subscriber, told
 from tests.support.server import Asked, Peer, Step, byte_by_byte, request, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse import Closed, Opened
-from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.errors import InvalidRequest, WireRawSSEError
 
 TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
 PASSWORD = "Lu5dXe0QsHw3"
@@ -272,6 +274,57 @@ def test_a_callable_that_quotes_the_token_of_the_attempt_before(serve: Serve, ca
         texts = [_told(first(listening, Closed)) for _ in range(2)]
     assert "raised ValueError" in texts[1]
     check(texts, caplog, TOKEN)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        lambda: int(f"no {TOKEN}"),
+        lambda: json.loads(f"{{{TOKEN}"),  # Its error keeps the whole document.
+        lambda: f"{TOKEN}\udc80",
+        lambda: f"{TOKEN}\n",
+        lambda: {TOKEN: 1}[PASSWORD],
+    ],
+)
+@pytest.mark.parametrize("name", ["bearer_token", "headers", "url"])
+def test_a_callable_that_quotes_a_token_that_was_never_sent(
+    name: str, failing: Callable[[], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    def give() -> object:
+        found = failing()
+        return {"X": found} if name == "headers" else f"http://x/?{found}" if name == "url" else f"{found}\n"
+
+    settings: dict[str, Any] = {"url": "http://127.0.0.1:1/", name: give}
+    with source(**settings) as listening:
+        error = first(listening, Closed).error
+    assert error is not None and f"the callable given as {name} r" in str(error)
+    check([told(error), *map(repr, _values(error))], caplog, TOKEN, PASSWORD)
+
+
+def _values(error: BaseException | None) -> Iterator[object]:
+    """The arguments and attributes of an error and of everything that it leads to."""
+    while error is not None:
+        yield error.args, vars(error), getattr(error, "object", None), getattr(error, "doc", None)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize(
+    ("url", "settings"),
+    [
+        (f"http://x/?{TOKEN}\udc80", {}),
+        (f"http://x/{TOKEN}\udc80", {}),
+        (f"unix:///x?path=/{TOKEN}%FF", {}),
+        (f"http://{TOKEN}\xad..{'x' * 70}\xe9/", {}),
+        ("http://x/", {"headers": {"X": f"{TOKEN}\udc80"}}),
+        ("http://x/", {"bearer_token": f"{TOKEN}\udc80"}),
+        ("http://x/", {"headers": {"X": f"{TOKEN}\n"}}),
+    ],
+)
+def test_an_argument_that_is_refused(url: str, settings: dict[str, object], caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in the error nor in the one of the codec that came before it, which keeps what it worked on."""
+    with pytest.raises(InvalidRequest) as refused:
+        source(url, **settings)
+    check([told(refused.value), *map(repr, _values(refused.value))], caplog, TOKEN)
 
 
 def test_a_text_without_a_secret_is_cut_all_the_same(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

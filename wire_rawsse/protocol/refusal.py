@@ -20,6 +20,10 @@ taken for a mistake of the server's and ignored, as browsers do."""
 
 _MOST_FIELDS: Final = 50
 _VALUE_CHARACTERS: Final = 200
+_WITH_URLS: Final = ("location", "content-location", "link", "refresh")
+_USERINFO: Final = r"//[^/?#\s]*@"
+_QUERY: Final = r"[?#][^\s\">,;]*"
+_SEARCHED_FOR_URLS: Final = 1000
 PRIVATE: Final = (
     "cookie",
     "authorization",
@@ -28,7 +32,13 @@ PRIVATE: Final = (
     "session",
     "credential",
     "api-key",
+    "apikey",
     "authentication-info",
+    "csrf",
+    "jwt",
+    "passw",
+    "signature",
+    "xsrf",
 )
 """A field whose name holds one of these may bring a new secret."""
 
@@ -97,9 +107,15 @@ def _public_fields(response: Response, secrets: Secrets) -> tuple[tuple[str, str
     fields = []
     for name, value in response.headers[:_MOST_FIELDS]:
         if not any(word in name for word in PRIVATE):
-            shown = value.partition("?")[0] if name in ("location", "content-location") else value
+            shown = _without_secrets_of_urls(value) if name in _WITH_URLS else value
             fields.append((secrets.quote(name), secrets.quote(shown, _VALUE_CHARACTERS)))
     return tuple(fields)
+
+
+def _without_secrets_of_urls(value: str) -> str:
+    """Without userinfo, query and fragment, where servers put credentials of their own: signatures and tokens."""
+    value = value[:_SEARCHED_FOR_URLS]
+    return re.sub(_QUERY, "", re.sub(_USERINFO, "//", value))
 
 
 def _readable(body: bytes, secrets: Secrets) -> str:

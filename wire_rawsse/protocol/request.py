@@ -6,6 +6,7 @@ cannot know that the value it quotes is a token. Our own check names the place t
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -41,7 +42,8 @@ PUBLIC: Final = frozenset(
         *("accept", "accept-charset", "accept-encoding", "accept-language", "prefer", "range"),
         *("content-type", "content-encoding", "content-language"),
         # They control caches and scheduling.
-        *("cache-control", "pragma", "if-modified-since", "priority", "date", "save-data"),
+        *("cache-control", "pragma", "if-modified-since", "if-none-match", "priority", "date", "save-data"),
+        *("upgrade-insecure-requests", "x-accel-buffering"),
         # They name the client, the server, or one request in a log.
         *("user-agent", "host", "origin", "via", "x-requested-with", "dnt", "sec-gpc"),
         *("traceparent", "x-request-id", "x-correlation-id"),
@@ -51,6 +53,18 @@ PUBLIC: Final = frozenset(
 )
 """Fields that hold no secret, so that their values are never masked. The value of every other field is a secret."""
 _PUBLIC_PREFIXES: Final = ("sec-fetch-", "sec-ch-", "x-forwarded-")
+_PUBLIC_SUFFIXES: Final = ("-version", "-beta")
+_WORDS: Final = frozenset(
+    (
+        *("true", "false", "yes", "no", "on", "off", "none", "null", "all", "any", "default", "auto", "asc", "desc"),
+        *("json", "jsonl", "ndjson", "xml", "html", "text", "plain", "csv", "utf-8", "gzip", "identity", "raw", "full"),
+        *("sse", "stream", "event", "events", "event-stream", "eventstream", "message", "messages", "data", "update"),
+        *("updates", "notification", "notifications", "status", "error", "info", "debug", "latest", "live", "public"),
+        *("get", "post", "http", "https"),
+    )
+)
+"""Values that ask for a format or a kind of events. An answer must be able to use them, so they are no secrets."""
+_MEDIA_TYPE: Final = r"(?i)(?:application|audio|font|image|message|model|multipart|text|video|\*)/[a-z.+*-]+"
 _SCHEMES: Final = ("basic", "bearer", "digest", "token", "negotiate", "apikey", "hmac")
 _LONGEST_NAME: Final = 24
 _IN_NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-.[]")
@@ -83,10 +97,7 @@ def _is_token(name: bytes) -> bool:
 def check_value(value: str | bytes, what: str) -> bytes:
     """A field value (RFC 9110 §5.5) as UTF-8, or `InvalidRequest`, which names `what` and never quotes the value."""
     if isinstance(value, str):
-        try:
-            value = value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise InvalidRequest(f"{what} holds a lone surrogate, which has no UTF-8") from None
+        value = checks.utf8(value, what)
     elif not isinstance(value, bytes):
         raise checks.wrong(what, "a str", value)
     if not _BAD_IN_VALUE.isdisjoint(value):
@@ -129,9 +140,8 @@ def pairs_of(headers: Headers) -> list[tuple[str, str]]:
 def ask_headers(source: HeaderSource) -> HeaderList:
     """The caller's fields as of now: `source` may be a callable, asked at each connect.
 
-    Raises `CredentialsError` where the callable raises or returns what cannot be sent (its text may hold a secret, so
-    it stays in `__cause__`); `InvalidRequest` where the values were given directly. A `CredentialsError` that the
-    callable itself raises passes through with its own text.
+    Raises `CredentialsError` where the callable raises or returns what cannot be sent; `InvalidRequest` where the
+    values were given directly. A `CredentialsError` that the callable itself raises passes through with its own text.
     """
     if source is None:
         return []
@@ -168,13 +178,22 @@ def _ask(name: str, source: Callable[[], Answer], check: Callable[[Answer], Chec
     except CredentialsError:
         raise
     except Exception as error:
-        raise CredentialsError(f"the callable given as {name} raised {type(error).__name__}") from error
+        raise CredentialsError(_raised(name, error)) from error
     try:
         return check(answer)
     except InvalidRequest as error:
         raise CredentialsError(f"the callable given as {name} returned something unusable: {error}") from None
     except Exception as error:  # An answer that fails while it is looked at, as a lazy iterator may.
-        raise CredentialsError(f"the callable given as {name} raised {type(error).__name__}") from error
+        raise CredentialsError(_raised(name, error)) from error
+
+
+def _raised(name: str, error: Exception) -> str:
+    """Names the type and the line, but not the text: it may quote a token that is not known here yet."""
+    text = f"the callable given as {name} raised {type(error).__name__}"
+    trace = error.__traceback__ and error.__traceback__.tb_next  # The first frame is that of `_ask`.
+    if trace is None:
+        return text
+    return f"{text} ({os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
 
 
 def _check_token(token: str) -> bytes:
@@ -297,18 +316,25 @@ def compose_connect(url: Url, proxy_authorization: str | None, secrets: Secrets 
 def secrets_of_field(name: bytes, value: bytes) -> Iterator[str]:
     """What is secret in a field that the caller gave: its value, unless the field is known to hold no secret."""
     lower = name.lower().decode("ascii")
-    if lower not in PUBLIC and not lower.startswith(_PUBLIC_PREFIXES) and not lower.endswith("-version"):
-        yield from _credentials(value.decode("latin-1"))
+    public = lower in PUBLIC or lower.startswith(_PUBLIC_PREFIXES) or lower.endswith(_PUBLIC_SUFFIXES)
+    text = value.decode("latin-1")
+    if not public and not _is_word(text):
+        yield from _credentials(text)
 
 
 def secrets_of_query(query: str) -> Iterator[str]:
     """The values of its parameters, and what is no plain name. Tokens are put there that should be in a field."""
     for parameter in query.split("&"):
         name, _, value = parameter.partition("=")
-        if value and value not in ("true", "false"):
+        if value and not _is_word(value):
             yield value
         if not value or len(name) > _LONGEST_NAME or not _IN_NAME.issuperset(name):
             yield name
+
+
+def _is_word(value: str) -> bool:
+    """Whether a value asks for a format or a kind of events, by a word or by a media type: `format=json`."""
+    return value.lower() in _WORDS or ("/" in value and re.fullmatch(_MEDIA_TYPE, value) is not None)
 
 
 def _credentials(value: str) -> Iterator[str]:

@@ -274,17 +274,15 @@ def _idna(host: str, what: str) -> str:
     try:
         return host.encode("idna").decode("ascii")
     except UnicodeError:
-        raise InvalidRequest(f"the {what} has a host name that no DNS name stands for (RFC 3490)") from None
+        pass  # It holds the name, so what is raised must not have it as its context.
+    raise InvalidRequest(f"the {what} has a host name that no DNS name stands for (RFC 3490)")
 
 
 def _ascii(target: str, what: str) -> str:
     """Percent-encode what RFC 3986 has no place for; what is already encoded stays."""
     if _SENT_AS_IS.issuperset(target):
         return target
-    try:
-        encoded = target.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest(f"the {what} holds a lone surrogate, which has no UTF-8") from None
+    encoded = checks.utf8(target, f"the {what}")
     # A table, because a Location can hold 64 KiB of such characters.
     table = [chr(byte) if chr(byte) in _SENT_AS_IS else f"%{byte:02X}" for byte in range(256)]
     return "".join(map(table.__getitem__, encoded))
@@ -302,10 +300,9 @@ def _percent_decoded(text: str) -> bytes:
 
 
 def _decoded_text(text: str, what: str) -> str:
-    try:
-        decoded = _percent_decoded(text).decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"the {what} is not UTF-8 once percent-decoded") from None
+    decoded = _percent_decoded(text).decode("utf-8", "replace")
+    if decoded.encode() != _percent_decoded(text):
+        raise InvalidRequest(f"the {what} is not UTF-8 once percent-decoded")
     if not _CONTROLS.isdisjoint(decoded):
         raise InvalidRequest(f"the {what} holds an encoded control character")
     return decoded
