@@ -32,6 +32,8 @@ CONSUMERS: Final = ("subscriber", "source", "source-ids")
 
 SLACK: Final = 0.25
 """Seconds beyond its clock within which a failure is to be noticed."""
+BUSY_SLACK: Final = 1.0
+"""Seconds more where the fault keeps the daemon busy, which then waits for its turn on a shared machine."""
 MEND_SLACK: Final = 1.0
 """Seconds beyond the running attempt and one backoff step until the stream is to be back."""
 SURVIVABLE: Final = 0.8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -47,7 +48,10 @@ class Cell:
         self._said: set[str] = set()
         self.facts: dict[str, Any] = {}
         """For the report: what a fault or the engine notes."""
-        self.measured = Measured(bounds.promise(expectation, setup), spared=fault.spares or expectation.stranger)
+        promise = bounds.promise(expectation, setup)
+        if fault.burns:
+            promise = dataclasses.replace(promise, within=promise.within + bounds.BUSY_SLACK)
+        self.measured = Measured(promise, spared=fault.spares or expectation.stranger)
         self._closing = contextlib.ExitStack()
         if setup.transport == "proxy":
             self._start_proxy()

@@ -34,7 +34,7 @@ class Fault:
     tls12:   the relay is to speak nothing newer than TLS 1.2.
     blinds:  while it lasts nobody can write down how the stream is doing.
     spares:  an open stream loses nothing by it and is kept waiting by nothing, so its wakes come as ever.
-    burns:   it takes processor time for as long as it lasts, so what that costs is no check.
+    burns:   it takes processor time for as long as it lasts, so what that costs is no check, and notices may be later.
     memory:  KiB by which the daemon may have grown: allocators keep pages, and caches fill.
     transports, consumers: the only ones that it concerns; None: all.
     """
