@@ -124,6 +124,12 @@ def test_a_name_that_idna_2003_would_give_to_another_owner(host: str) -> None:
         resolve(parse_url("https://example.com/"), f"//{host}/")
 
 
+@pytest.mark.parametrize("host", ["ΟΔΟΣ.gr", "www.ΟΔΟΣ", "x.ΟΔΟΣ.", "ΟΔΟΣ-x.gr"])
+def test_a_capital_sigma_at_the_end_of_a_word_is_no_final_one(host: str) -> None:
+    """Both map it to the small sigma (UTS 46, IdnaMappingTable; RFC 3454 B.2)."""
+    assert parse_url(f"https://{host}/").host == host.replace("ΟΔΟΣ", "οδοσ").encode("idna").decode()
+
+
 def test_its_xn_form_is_accepted() -> None:
     assert parse_url("https://xn--fa-hia.de/").host == "xn--fa-hia.de"
 

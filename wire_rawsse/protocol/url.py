@@ -266,7 +266,9 @@ def _idna(host: str, what: str) -> str:
     """
     import unicodedata
 
-    if not _DEVIATIONS.isdisjoint(unicodedata.normalize("NFKC", host.lower()) + unicodedata.normalize("NFKC", host)):
+    # Each character by itself: at the end of a word `lower` makes a final sigma of a capital one, and IDNA does not.
+    lower = "".join(map(str.lower, host))
+    if not _DEVIATIONS.isdisjoint(unicodedata.normalize("NFKC", lower) + unicodedata.normalize("NFKC", host)):
         raise InvalidRequest(
             f"the {what} has a host name with a character that IDNA 2003 and 2008 encode differently "
             "(sharp s, final sigma, zero-width joiner or non-joiner); give the name in its xn-- form"
