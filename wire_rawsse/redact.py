@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from wire_rawsse.errors import (
@@ -35,7 +36,7 @@ _WHOLE: Final = 8
 """The shortest secret that `cleanse` looks for in a text that may hold words of ours."""
 _MOST_KEPT: Final = 128 * 1024
 """Characters of all values; more than any server takes in one request."""
-_MOST_DERIVED: Final = 4 * 1024
+_MOST_DERIVED: Final = 2 * 1024
 """Characters of the values, newest first, of which base64 and hexadecimal forms are derived."""
 _LOOK_AHEAD: Final = 64
 """Characters beyond a cut that are searched, so that a piece of a secret may lie across it, escaped as it may be."""
@@ -203,7 +204,7 @@ class _Forms:
         # A line end is in no text that is compared, so no run crosses from one form to the next.
         self._plain = set[int]().union(*_runs("\n".join(all_plain), PIECE))
         self._derived = set[int]().union(*_runs("\n".join(all_derived), _DERIVED_PIECE))
-        self._beginnings = set[int]().union(*_runs("\n".join(self._wholes), _WHOLE))
+        self._beginnings = set[int](*islice(_runs("".join(self._wholes), _WHOLE), 1))
 
     def pieces_in(self, letters: str) -> Iterator[tuple[int, int]]:
         """Where in `letters` there are pieces of secrets: start and end."""
