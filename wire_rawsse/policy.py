@@ -256,7 +256,8 @@ def ended_by_peer(error: WireRawSSEError | None) -> bool:
     EHOSTUNREACH …).
     """
     if isinstance(error, ConnectionBroken):
-        return isinstance(error.__cause__, ConnectionError)
+        # An `ssl.SSLError` has a `reason`: an alert of the peer, or bytes that are no TLS.
+        return isinstance(error.__cause__, ConnectionError) or hasattr(error.__cause__, "reason")
     return error is None or isinstance(error, (Truncated, MalformedResponse, EventTooLarge))
 
 

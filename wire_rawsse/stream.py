@@ -91,7 +91,7 @@ def one_stream(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutin
         if error.errno is None or "EOF" in type(error).__name__:
             # OpenSSL's word for a TCP end without close_notify (RFC 8446 §6.1): it may have been cut by anybody.
             raise Truncated(f"{place}: the peer closed the connection without ending TLS first") from error
-        raise ConnectionBroken(f"{place}: {alerts.told(error) or error.strerror or type(error).__name__}") from error
+        raise ConnectionBroken(f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}") from error
 
 
 def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:

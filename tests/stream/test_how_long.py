@@ -15,6 +15,7 @@ from tests.support.server import (
     CHUNKED,
     OPEN,
     PATIENCE,
+    Peer,
     Server,
     Step,
     answer,
@@ -47,6 +48,14 @@ from wire_rawsse.protocol.request import Headers
 EVENT = b"data: x\n\n"
 LONG = Backoff(initial=40, maximum=60, healthy_after=0.05)
 SLOW = Backoff(initial=0.001, maximum=0.3, healthy_after=0)
+
+
+def send_in_the_clear(data: bytes) -> Step:
+    def step(peer: Peer) -> None:
+        socket.socket.send(peer.sock, data)
+        peer.finish()
+
+    return step
 
 
 class TestPersistent:
@@ -362,3 +371,13 @@ class TestCleanEnds:
             with source(server.url, backoff=Backoff(0.01, 30, 0.2)) as listening:
                 waits = [first(listening, Closed).retry_in or 0.0 for _ in range(4)]
             assert max(waits) <= 0.01
+
+    @pytest.mark.parametrize("last", [cut, reset, pause(0), send_in_the_clear(b"HTTP/1.1 408 Request Timeout\r\n\r\n")])
+    def test_so_was_one_over_tls(self, last: Step, serve: Serve, authority: Authority) -> None:
+        """With and without close_notify, and by a proxy that answers in the clear."""
+        server = serve([tls(authority.server()), request, send(CHUNKED), pause(0.3), last])
+        url = server.url.replace("http", "https")
+        with source(url, backoff=Backoff(0.01, 30, 0.2), tls=authority.file) as listening:
+            ends = [first(listening, Closed) for _ in range(4)]
+        assert max(end.retry_in or 0.0 for end in ends) <= 0.01
+        assert all("_ssl.c" not in str(end.error) for end in ends)

@@ -38,6 +38,12 @@ def told(error: BaseException) -> str | None:
     return f"the server ended TLS with the alert {name!r}"
 
 
+def failure(error: BaseException) -> str | None:
+    """How TLS failed on a connection, in words, or None if `error` is not about TLS."""
+    reason = _reason(error)
+    return told(error) or (f"TLS failed ({reason})" if reason else None)
+
+
 def _reason(error: BaseException) -> str:
     """`SSLError.reason` is None, or OpenSSL's constant."""
     reason = getattr(error, "reason", None)
