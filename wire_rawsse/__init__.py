@@ -1,26 +1,59 @@
-"""An HTTP event stream (Server-Sent Events) on a raw socket that cannot wedge, and that wakes a daemon at once."""
+"""An HTTP event stream (Server-Sent Events) on a raw socket that cannot wedge, and that wakes a daemon at once.
+
+Public are the names in `__all__` here, and those in `wire_rawsse.errors.__all__`. All other modules may change at any
+time.
+"""
+
+from typing import TYPE_CHECKING
 
 from wire_rawsse._version import __version__
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.request import Headers
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
-from wire_rawsse.source import Closed, EventSource, Opened
+from wire_rawsse.source import Closed, EventSource, Item, Opened
+from wire_rawsse.state import EndpointState, State, SubscriberState
 from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
+from wire_rawsse.transport.trust import ClientCertificate, Trust
 from wire_rawsse.wake import WakeChannel
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.thread import SubscriberThread
 
 __all__ = [
     "Backoff",
+    "ClientCertificate",
     "Closed",
     "Comment",
+    "EndpointState",
     "Event",
     "EventParser",
     "EventSource",
+    "Headers",
+    "Item",
     "Keepalive",
     "Opened",
+    "State",
     "StreamSubscriber",
+    "SubscriberState",
+    "SubscriberThread",
     "Timeouts",
+    "Trust",
     "WakeChannel",
     "WireRawSSEError",
     "__version__",
     "spawn_stream_subscriber",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`SubscriberThread` is loaded when it is asked for (PEP 562): it imports `threading`."""
+    if name == "SubscriberThread":
+        from wire_rawsse.hosts.thread import SubscriberThread
+
+        return SubscriberThread
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,8 +1,34 @@
-"""One exception tree: everything this library raises is a `WireRawSSEError`.
+"""The exceptions of this library. All of them derive from `WireRawSSEError`.
 
-Each class also derives from the builtin that a caller would expect to catch (`TimeoutError`, `ConnectionError`,
-`ValueError`, …), keeps the facts as attributes, and says in `permanent` whether asking again can help: an `EventSource`
-raises what is permanent and retries the rest; a `StreamSubscriber` retries everything.
+Each class also derives from the builtin exceptions that a caller would expect to catch, named in the second column.
+`permanent` is True for an error that is for good: an `EventSource` raises it and retries the others. A
+`StreamSubscriber`, and an `EventSource` with `persistent=True`, retry all of them.
+
+    WireRawSSEError
+    ├── InvalidRequest        ValueError, TypeError        for good
+    ├── ClosedError           RuntimeError                 for good
+    ├── BusyError             RuntimeError                 for good
+    ├── CredentialsError      RuntimeError
+    ├── TrustError            OSError                      for good without an ssl module
+    ├── DeadlineError         TimeoutError
+    │   ├── ConnectTimeout
+    │   ├── ResponseTimeout
+    │   ├── ReadTimeout
+    │   └── RateTimeout
+    ├── ConnectError          ConnectionError
+    │   ├── ResolveError
+    │   ├── DialError
+    │   ├── ProxyError
+    │   └── HandshakeError
+    │       └── CertificateError                           for good
+    ├── ConnectionBroken      ConnectionError
+    ├── Truncated             ConnectionError, EOFError
+    ├── MalformedResponse     ConnectionError
+    ├── StatusError           ConnectionError              for good, but for 408, 425, 429 and from 500 on
+    ├── NotAnEventStream      ValueError                   for good
+    ├── RedirectError         ConnectionError              for good, but for too many redirects
+    ├── EventTooLarge         ValueError                   for good
+    └── RelayFileError        ValueError
 
 No text here ever holds a secret, and none is longer than 500 characters. What a peer sent is quoted only through
 `redact.Secrets`, which masks every piece of a secret of ours, and a URL only through `protocol.url.Url.shown`.
@@ -12,6 +38,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+__all__ = [
+    "BusyError",
+    "CertificateError",
+    "ClosedError",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionBroken",
+    "CredentialsError",
+    "DeadlineError",
+    "DialError",
+    "EventTooLarge",
+    "HandshakeError",
+    "InvalidRequest",
+    "MalformedResponse",
+    "NotAnEventStream",
+    "ProxyError",
+    "RateTimeout",
+    "ReadTimeout",
+    "RedirectError",
+    "RelayFileError",
+    "ResolveError",
+    "ResponseTimeout",
+    "StatusError",
+    "Truncated",
+    "TrustError",
+    "WireRawSSEError",
+]
 
 EXCERPT_CHARACTERS = 80
 """Of foreign text in an error."""
@@ -36,11 +90,11 @@ def excerpt(what: bytes | str) -> str:
 
 
 class WireRawSSEError(Exception):
-    """The root. `permanent`: True where trying again cannot help."""
+    """The root of all exceptions here. `permanent` is True if trying again cannot help."""
 
     permanent: bool = False
     address: str | None = None
-    """The address that was connected when it happened, of a name that may have several."""
+    """The address that was connected when it happened, or None. A name may have several."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied by its arguments and attributes, as `__init__` takes others than `args`."""
@@ -123,7 +177,7 @@ class RateTimeout(DeadlineError):
 
 
 class ConnectError(WireRawSSEError, ConnectionError):
-    """No connection came about."""
+    """No connection was established."""
 
 
 class ResolveError(ConnectError):
@@ -139,16 +193,18 @@ class DialError(ConnectError):
 
 
 class ProxyError(ConnectError):
-    """The proxy refused, lied, or is of a kind that is not spoken here. `status` is its answer, if it gave one."""
+    """The proxy refused, did not answer as a proxy, or is of a kind that is not supported.
 
-    def __init__(self, text: str, *, status: int | None = None, permanent: bool = False) -> None:
+    `status` is the status of its answer, or None.
+    """
+
+    def __init__(self, text: str, *, status: int | None = None) -> None:
         super().__init__(text)
         self.status = status
-        self.permanent = permanent
 
 
 class HandshakeError(ConnectError):
-    """TLS could not be agreed: the peer speaks something else, refused, or closed."""
+    """The TLS handshake failed: the peer speaks something else, refused, or closed the connection."""
 
 
 class CertificateError(HandshakeError):
@@ -158,7 +214,7 @@ class CertificateError(HandshakeError):
 
 
 class ConnectionBroken(WireRawSSEError, ConnectionError):
-    """The connection was reset or failed under us; the cause is the system's own error."""
+    """An established connection was reset or failed. `__cause__` is the error of the system or of TLS, if any."""
 
 
 class Truncated(WireRawSSEError, ConnectionError, EOFError):
@@ -166,11 +222,11 @@ class Truncated(WireRawSSEError, ConnectionError, EOFError):
 
 
 class MalformedResponse(WireRawSSEError, ConnectionError):
-    """What came is not an HTTP/1 response, or not a correct one."""
+    """The peer sent something other than a valid HTTP/1 response."""
 
 
 class StatusError(WireRawSSEError, ConnectionError):
-    """The server answered, but not with 200.
+    """The server answered with a status other than 200.
 
     `retry_after` is the field's value, or None. `headers` are the pairs of lower-case name and value that hold no
     secret of the server's (no cookie, no token). `body` is the beginning of the content, one line of at most 1,024
@@ -197,13 +253,17 @@ class StatusError(WireRawSSEError, ConnectionError):
 
 
 class NotAnEventStream(WireRawSSEError, ValueError):
-    """A 200 whose content is no event stream, or comes in a coding that was not asked for."""
+    """A 200 whose content is not an event stream, or is compressed."""
 
     permanent = True
 
 
 class RedirectError(WireRawSSEError, ConnectionError):
-    """A redirect that leads nowhere, is one too many, or (then for good) leads from https to http or off a socket."""
+    """A redirect that is not followed.
+
+    For good: without a usable Location, from https to http, on or off a Unix-domain socket, or with a body to another
+    origin. Retried: the eleventh redirect in a row.
+    """
 
     def __init__(self, text: str, *, permanent: bool = False) -> None:
         super().__init__(text)
@@ -211,7 +271,7 @@ class RedirectError(WireRawSSEError, ConnectionError):
 
 
 class EventTooLarge(WireRawSSEError, ValueError):
-    """One event exceeds `max_event_bytes`; a retry would fetch it again. `limit` is in bytes."""
+    """An event exceeds `max_event_bytes`; a retry would fetch it again. `limit` is in bytes."""
 
     permanent = True
 

@@ -20,7 +20,14 @@ from wire_rawsse.protocol.request import (
     pairs_of,
 )
 from wire_rawsse.protocol.url import Url, parse_url
-from wire_rawsse.transport.trust import ClientCertificate, ClientFiles, Trust, check_client_cert, check_trust
+from wire_rawsse.transport.trust import (
+    AnyTrust,
+    ClientCertificate,
+    ClientFiles,
+    Trust,
+    check_client_cert,
+    check_trust,
+)
 
 
 class _NotAsked(Url):
@@ -58,7 +65,7 @@ class Plan(NamedTuple):
     timeouts: Timeouts = Timeouts()
     keepalive: Keepalive = Keepalive()
     backoff: Backoff = Backoff()
-    trust: Trust = None
+    trust: AnyTrust = None
     client_cert: ClientFiles | None = None
     environ: Mapping[str, str] = os.environ
     ask_url: Callable[[], str] | None = None

@@ -22,11 +22,11 @@ from wire_rawsse.transport.trust import ClientCertificate, Trust
 
 
 class Opened(NamedTuple):
-    """A response head has been accepted. `headers` are pairs of lower-case name and value, and not in the repr.
+    """A stream has begun. `headers` are pairs of lower-case name and value; the repr does not show them.
 
-    `id_left_out`: there is a last event id that the server was not sent, so events may be missing. HTTP cannot carry it
-    (a control character), it is longer than 4 KiB, it was given for another origin, or the server has refused it with a
-    4xx (then it is forgotten).
+    `id_left_out`: True if there is a last event id that the request did not send, so that events may be missing: it
+    holds a control character, is longer than 4 KiB, belongs to another origin, or the server refused it with a 4xx
+    (then it is forgotten).
     """
 
     status: int
@@ -38,13 +38,17 @@ class Opened(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A connection is over. `error` is None for a clean close; `retry_in` is in seconds, None where it is for good."""
+    """A connection has ended. `error` is None after a clean end.
+
+    `retry_in` is the number of seconds until the next attempt, or None if there is none.
+    """
 
     error: WireRawSSEError | None
     retry_in: float | None
 
 
-Item: TypeAlias = "Opened | Event | Comment | Closed"
+Item: TypeAlias = Opened | Event | Comment | Closed
+"""Whatever `EventSource.items` yields."""
 
 
 class EventSink:
@@ -104,33 +108,46 @@ class EventSink:
 
 
 class EventSource:
-    """An event stream (WHATWG HTML, "server-sent events") that is reconnected for ever.
+    """The events of an event stream (WHATWG HTML, "server-sent events"), over as many connections as it takes.
 
-    Nothing runs until it is iterated, and nothing runs between two iterations: it lives in the thread of whoever asks
-    for the next event. Its clocks stand still meanwhile, so a slow consumer is not mistaken for a dead server.
+    Iterate it for its events, or call `next` or `next_item` with a timeout. It runs in the thread that asks, and only
+    while it is asked: nothing runs, and no clock of the stream advances, between two calls. Its iterators, `next` and
+    `next_item` are for one thread at a time; `close`, `restart` and `state` are for any thread.
 
-    url:             http://, https:// or unix:///path.sock?path=/target; a str, or a callable that is asked at each
-                     connect, for tokens that are part of the query.
-    headers:         a mapping, pairs, or a callable that returns either, asked at each connect. They override ours.
-    method, body:    for servers that want a POST; `body` in bytes. Each reconnect sends the whole request again.
-    bearer_token:    sent as `Authorization: Bearer …`; a str, or a callable that is asked at each connect.
-    last_event_id:   where to resume; kept up to date by the stream's own ids. `Last-Event-ID` in `headers` is the same.
-    timeouts, keepalive, backoff: seconds, see there.
-    tls:             None for the default roots, an `ssl.SSLContext`, or the path of a CA file that is trusted instead.
-    client_cert:     a client certificate: the path of a PEM file with its key, or the paths (certificate, key).
-                     An `SSLContext` of your own must hold it itself. No other origin of a redirect sees it.
-    max_event_bytes: the largest event in bytes; a larger one ends the source for good.
-    persistent:      retry what would end the source for good, a 204 too, after `backoff.maximum` seconds.
-    reconnect:       False for one response and no more: whatever ends first ends the source. Redirects are followed.
+    url:             http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
+                     connection, for a token in the query.
+    headers:         a mapping of str to str, pairs, or a callable that returns either and is asked before each
+                     connection. They override the library's own fields (Accept, User-Agent …).
+    method, body:    GET, POST … and the content in bytes. Each connection sends the whole request again.
+    bearer_token:    sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
+    last_event_id:   the id to begin with; the ids of the stream replace it. `Last-Event-ID` in `headers` does the same.
+                     An id of more than 4 KiB is not sent.
+    timeouts:        `Timeouts`, in seconds.
+    keepalive:       `Keepalive`, TCP keepalive in seconds.
+    backoff:         `Backoff`, the pauses between connections in seconds.
+    tls:             None for the default roots, the path of a CA file (PEM) that is trusted instead, or an
+                     `ssl.SSLContext` that is used as it is.
+    client_cert:     a client certificate: the path of a PEM file that also has its key, or the paths (certificate,
+                     key). An `SSLContext` of your own must hold it itself. It is not sent to another origin.
+    max_event_bytes: the largest event in bytes (default 1 MiB). A larger one ends the source for good.
+    persistent:      True to retry everything, a 204 too: what is for good is tried again after `backoff.maximum`
+                     seconds. Only `close()` ends the source.
+    reconnect:       False for one response and no more. Redirects are followed.
 
-    After a 401 the callables are asked once more, and where an answer differs the source connects again at once.
+    Files and callables are read again at each connection. After a 401 the callables are asked once more, and if an
+    answer differs the source connects again at once.
 
-    Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Iterating
-    raises the `WireRawSSEError` that ends the source for good: a certificate that does not verify, a 4xx other than
-    408, 425 and 429, a 200 that is no event stream, an event that is too large, a redirect from https to http.
-    Everything else is retried, an error of a callable (`CredentialsError`) too. With `persistent=True` all of these
-    are retried, each `Closed` says when, and only `close()` ends the source. With `reconnect=False` iterating raises
-    whatever went wrong, a connection that did not come about included, and stops after a response that ended cleanly.
+    Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
+
+    Iterating raises the `WireRawSSEError` that ends the source for good: a certificate that does not verify
+    (`CertificateError`), a status other than 200 that is no redirect and not 408, 425, 429 or 5xx (`StatusError`), a
+    response that is not an event stream (`NotAnEventStream`), an event that is too large (`EventTooLarge`), a redirect
+    without a usable Location, from https to http, or with a body to another origin (`RedirectError`). After a 204 it
+    stops without an error. Everything else is retried, also a callable that raises (`CredentialsError`) and a file that
+    cannot be read (`TrustError`).
+
+    With `reconnect=False` iterating raises whatever ended the response, a failure to connect included, and stops after
+    a response that ended cleanly.
     """
 
     def __init__(
@@ -179,8 +196,9 @@ class EventSource:
     def next(self, timeout: float | None = None) -> Event | None:
         """The next event, or None when `timeout` seconds are up (None: wait for ever).
 
-        Raises what ended the source for good, `ClosedError` after `close()` or a 204, and `BusyError` where another
-        thread is in here.
+        Raises what ended the source for good, `ClosedError` after `close()`, a 204, or the one response of
+        `reconnect=False`, `BusyError` if another thread waits on this source, and `InvalidRequest` for a timeout that
+        is no number.
         """
         until = self._until(timeout)
         while True:
@@ -234,7 +252,10 @@ class EventSource:
         return self._record.snapshot(self._loop.system.wall())
 
     def deadline(self) -> float:
-        """When its present wait ends at the latest, as an absolute `time.monotonic()`; in the past before the first."""
+        """When the stream must act at the latest, in seconds of `time.monotonic()`; in the past before the first call.
+
+        For progress displays. There is no descriptor to poll: call `next` or `next_item`.
+        """
         return self._loop.deadline()
 
     @property

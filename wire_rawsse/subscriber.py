@@ -27,20 +27,21 @@ if TYPE_CHECKING:
 class StreamSubscriber:
     """Sleeps on an event stream: `wait(timeout)` returns True at once on a wake.
 
-    Nothing runs and nothing is opened until it is waited on, and nothing runs between two waits. Use it from one thread
-    at a time; `close`, `restart` and `state` are for any thread.
+    A wake says that something has come: an event, or a new connection, before which events may have been missed. It
+    does not say what came. Nothing runs and nothing is opened before the first `wait`, and nothing runs between two.
+    `wait` is for one thread at a time; `close`, `restart` and `state` are for any thread.
 
-    url:          http://, https:// or unix:///path.sock?path=/target; a str, or a callable that is asked at each
-                  connect, for tokens that are part of the query.
-    bearer_token: sent as `Authorization: Bearer …`; a str, or a callable that is asked at each connect.
+    url:           http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
+                   connection, for a token in the query.
+    bearer_token:  sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
+    last_event_id: the id to begin with. Without one, here or as `Last-Event-ID` in `headers`, no id is ever sent: each
+                   connection is a wake anyway.
+    headers, method, body, timeouts, keepalive, backoff, tls, client_cert:
+                   as for `EventSource`.
+    max_event_bytes: has no effect, since no event is kept.
 
-    last_event_id: where to resume. Without one, neither given here nor as `Last-Event-ID` in `headers`, no id is ever
-                  sent: each connection is a wake anyway.
-
-    The other keywords are `EventSource`'s; `max_event_bytes` limits nothing here, as no event is kept. Raises
-    `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
-    Nothing that a network, a server or a file does is ever raised from here: it is in `state` and in the log, and the
-    stream is tried again.
+    Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing that a
+    network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.
     """
 
     def __init__(
@@ -114,11 +115,11 @@ class StreamSubscriber:
         return f"<StreamSubscriber {self.state.state} {', '.join(one.url for one in self.state.endpoints)}>"
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until there is a wake (True) or `timeout` seconds have passed (False); None: for ever.
+        """Sleep until there is a wake (True) or `timeout` seconds have passed (False). None: no limit.
 
-        0 or less looks and does not sleep. Returns False at once when another thread calls `close`. Raises
-        `ClosedError` after that, `BusyError` where another thread waits in here, `InvalidRequest` for a timeout that is
-        no number.
+        With 0 or less it looks and does not sleep. Returns False at once when another thread calls `close`. Raises
+        `ClosedError` after `close`, `BusyError` if another thread is in `wait`, and `InvalidRequest` for a timeout that
+        is no number.
         """
         return self._loop.run(checks.seconds(timeout))
 
@@ -134,7 +135,7 @@ class StreamSubscriber:
         return fd
 
     def deadline(self) -> float:
-        """When `wait(0)` is due at the latest, as an absolute `time.monotonic()`; may be `math.inf`.
+        """When `wait(0)` is due at the latest, in seconds of `time.monotonic()`; may be `math.inf`.
 
         It lies in the past while received bytes are unparsed, and before the first wait.
         """
@@ -156,7 +157,7 @@ class StreamSubscriber:
         self._streams.restart()
 
     def close(self) -> None:
-        """End it, in any phase, and give everything back. From any thread or signal handler; twice is fine."""
+        """End it in any phase and close everything. From any thread or signal handler; twice is fine."""
         self._loop.close()
 
     def __enter__(self) -> StreamSubscriber:
@@ -169,11 +170,11 @@ class StreamSubscriber:
 
 
 def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | None = None) -> SubscriberThread:
-    """Start one daemon thread, named `wire-stream-sub`, that sets `wake` on each wake. `.stop()` ends and joins it.
+    """Start a daemon thread, named `wire-stream-sub`, that sets `wake` on each wake. `.stop()` ends and joins it.
 
     Without a subscriber it is `StreamSubscriber.from_wire()`: every endpoint in wire's relay.json. The thread's
-    `subscriber` attribute has the state. Raises `InvalidRequest` for arguments of another type, and `RuntimeError`
-    where the system has no thread left.
+    `subscriber` attribute is the subscriber, for its `state`. Raises `InvalidRequest` for arguments of another type,
+    and `RuntimeError` if the system cannot start a thread.
     """
     checks.instance(wake, WakeChannel, "wake")
     from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded by whoever wants a thread.

@@ -12,6 +12,7 @@ from tests.simulation.single import HTTP, LATENCY, Single, elsewhere
 from wire_rawsse import StreamSubscriber, subscriber
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.thread import SubscriberThread
+from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.waits import READ
 from wire_rawsse.wake import WakeChannel
 
@@ -81,6 +82,13 @@ class Employer:
 
     def wait(self, timeout: float | None = None) -> bool:
         return self._loop.run(timeout)
+
+    @property
+    def state(self) -> SubscriberState:
+        return summarise(())
+
+    def restart(self) -> None:
+        raise NotImplementedError
 
     def close(self) -> None:
         self._loop.close()

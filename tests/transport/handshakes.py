@@ -14,11 +14,11 @@ from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.budget import Budget
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
-from wire_rawsse.transport.trust import Trust, context_for
+from wire_rawsse.transport.trust import AnyTrust, context_for
 from wire_rawsse.waits import Address, Coroutine, World
 
 
-def shake_hands(port: int, trust: Trust, host: str = "localhost", within: float = PATIENCE) -> tuple[str, str]:
+def shake_hands(port: int, trust: AnyTrust, host: str = "localhost", within: float = PATIENCE) -> tuple[str, str]:
     """The version and the ALPN protocol that were agreed on."""
     place = "::1" if host == "::1" else "127.0.0.1"
 
@@ -35,7 +35,7 @@ def shake_hands(port: int, trust: Trust, host: str = "localhost", within: float 
     return drive(start)
 
 
-def fails(serve: Serve, steps: list[Step], trust: Trust, host: str = "localhost") -> WireRawSSEError:
+def fails(serve: Serve, steps: list[Step], trust: AnyTrust, host: str = "localhost") -> WireRawSSEError:
     server = serve(steps)
     with pytest.raises(WireRawSSEError) as failed:
         shake_hands(server.port, trust, host)

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.state import SubscriberState
 from wire_rawsse.wake import WakeChannel
 
 _PAUSES: Final = (1.0, 30.0)
@@ -26,20 +27,24 @@ one went straight on to parse what it has just announced.
 
 
 class Subscriber(Protocol):
-    """What a `StreamSubscriber` is to this module."""
+    """A `StreamSubscriber`, as far as this module and the users of a `SubscriberThread` need it."""
 
+    @property
+    def state(self) -> SubscriberState: ...
     def wait(self, timeout: float | None = None) -> bool: ...
+    def restart(self) -> None: ...
     def close(self) -> None: ...
     def _failed(self, error: Exception, pause: float) -> None: ...
 
 
 class SubscriberThread(threading.Thread):
-    """Runs `loop`, which is the subscriber's, until `stop()`; a daemon thread, so it never holds up the interpreter's
-    exit. Started by its maker.
+    """The thread that `spawn_stream_subscriber` starts: it sets the channel on each wake, until `stop()`.
 
-    The loop itself sets the channel, as soon as it knows: whoever sleeps on it would else wait until all of `run` has
-    been returned from.
+    `subscriber` is the `StreamSubscriber` that it runs, for `subscriber.state` and `subscriber.restart()`. It is a
+    daemon thread, so it does not hold up the interpreter's exit.
     """
+
+    # The loop itself sets the channel, as soon as it knows: the sleeper would otherwise wait until `run` has returned.
 
     def __init__(self, wake: WakeChannel, subscriber: Subscriber, loop: Loop) -> None:
         super().__init__(name="wire-stream-sub", daemon=True)

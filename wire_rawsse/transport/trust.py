@@ -42,8 +42,10 @@ class Unverified:
 
 UNVERIFIED: Final = Unverified()
 
-Trust: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | Unverified | None"
+Trust: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | None"
 """None for the default roots, the path of a CA file (PEM) that is trusted instead, a context used as it is."""
+AnyTrust: TypeAlias = "Trust | Unverified"
+"""With the setting that only wire's environment can ask for."""
 
 Path: TypeAlias = "str | os.PathLike[str]"
 ClientCertificate: TypeAlias = "Path | tuple[Path, Path] | None"
@@ -82,7 +84,7 @@ _contexts: dict[Setting, _Kept] = {}
 signal handler that raises can leave a lock held for ever."""
 
 
-def check_trust(trust: Trust) -> None:
+def check_trust(trust: AnyTrust) -> None:
     """Raises `InvalidRequest` for what is no trust setting, and does not load `ssl` to find out."""
     if trust is None or isinstance(trust, (str, bytes, os.PathLike, Unverified)):
         return
@@ -93,7 +95,7 @@ def check_trust(trust: Trust) -> None:
         raise InvalidRequest("tls must be a context for clients, not one of ssl.PROTOCOL_TLS_SERVER")
 
 
-def check_client_cert(client_cert: ClientCertificate, trust: Trust) -> ClientFiles | None:
+def check_client_cert(client_cert: ClientCertificate, trust: AnyTrust) -> ClientFiles | None:
     """The files of a client certificate. Raises `InvalidRequest` for anything else, and beside an own `SSLContext`."""
     if client_cert is None:
         return None
@@ -108,7 +110,7 @@ def check_client_cert(client_cert: ClientCertificate, trust: Trust) -> ClientFil
     return ClientFiles(*map(os.fsdecode, pair))
 
 
-def context_for(trust: Trust, client: ClientFiles | None = None) -> ssl.SSLContext:
+def context_for(trust: AnyTrust, client: ClientFiles | None = None) -> ssl.SSLContext:
     """The context for a trust setting and a client certificate, kept until one of its files has other content.
 
     A context of the caller's own is returned as it is. Raises `TrustError` for files that cannot be used, and for good

@@ -25,7 +25,7 @@ from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.streams import Streams
-from wire_rawsse.transport.trust import UNVERIFIED, ClientFiles, Trust
+from wire_rawsse.transport.trust import UNVERIFIED, AnyTrust, ClientFiles
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.lock import WriterLock
 from wire_rawsse.wire.machine import Machine
@@ -48,7 +48,7 @@ class Follower:
         timeouts: Timeouts,
         keepalive: Keepalive,
         backoff: Backoff,
-        trust: Trust,
+        trust: AnyTrust,
         client_cert: ClientFiles | None = None,
         machine: Machine = os,
     ) -> None:

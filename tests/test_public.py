@@ -1,0 +1,151 @@
+"""What is public: the names that are exported, the types in their signatures, and the tree of the exceptions."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wire_rawsse
+from wire_rawsse import errors
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+NOT_OURS = {
+    *("Any", "Callable", "Iterable", "Iterator", "Literal", "Mapping", "PathLike", "SSLContext", "TracebackType"),
+    *("os", "ssl", "types"),
+}
+"""Names of the standard library that may stand in an annotation."""
+ALIASES = ("ClientCertificate", "Headers", "Item", "State", "Trust")
+
+
+def names_in(annotation: object) -> set[str]:
+    """The names in an annotation, which is text, a type or a union of types."""
+    if isinstance(annotation, type):
+        return {annotation.__name__}
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", str(annotation))
+    nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
+    found = {node.id for node in nodes if isinstance(node, ast.Name)}
+    found |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    inner = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return found.union(*map(names_in, inner)) if "Literal" not in found else found
+
+
+def annotations_of(value: Any) -> Iterator[tuple[str, object]]:
+    """Those of a function, or of all that is public in a class."""
+    if inspect.isfunction(value):
+        for name, parameter in inspect.signature(value).parameters.items():
+            if name not in ("self", "cls"):
+                yield name, parameter.annotation
+        yield "return", inspect.signature(value).return_annotation
+        return
+    yield from ((name, what) for name, what in inspect.get_annotations(value).items() if name[0] != "_")
+    for name, member in vars(value).items():
+        if name[0] == "_" and (name != "__init__" or value.__name__ == "SubscriberThread"):
+            continue  # A SubscriberThread is made by spawn_stream_subscriber only.
+        inner = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
+        inner = inner.fget if isinstance(inner, property) else inner
+        if inspect.isfunction(inner):
+            yield from ((f"{name}({part})", what) for part, what in annotations_of(inner))
+
+
+@pytest.mark.parametrize("name", [name for name in wire_rawsse.__all__ if name not in (*ALIASES, "__version__")])
+def test_every_type_in_a_public_signature_is_public(name: str) -> None:
+    known = NOT_OURS | set(dir(builtins)) | set(wire_rawsse.__all__)
+    found = 0
+    for where, annotation in annotations_of(getattr(wire_rawsse, name)):
+        found += 1
+        assert annotation is not inspect.Parameter.empty, f"{name}.{where} has no type"
+        assert names_in(annotation) <= known, f"{name}.{where}: {annotation}"
+    assert found or name == "WireRawSSEError"
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_so_are_the_types_that_an_alias_stands_for(name: str) -> None:
+    alias = getattr(wire_rawsse, name)
+    if name == "Item":
+        assert set(alias.__args__) == {wire_rawsse.Opened, wire_rawsse.Event, wire_rawsse.Comment, wire_rawsse.Closed}
+    elif name == "State":
+        assert set(alias.__args__) == {"connecting", "connected", "reconnecting", "error"}
+    else:
+        known = NOT_OURS | set(dir(builtins)) | {"Path"}  # Which is a local name for a str or an os.PathLike.
+        assert names_in(alias) <= known, alias
+
+
+def test_a_type_that_is_not_public_is_found() -> None:
+    def careless(one: Callable[[], "Hidden"]) -> Iterator[Other]: ...  # type: ignore[name-defined,empty-body]  # noqa: F821, UP037
+
+    names = set().union(*(names_in(annotation) for _, annotation in annotations_of(careless)))
+    assert {"Hidden", "Other"} <= names
+
+
+def test_every_public_name_is_there_and_said_to_be() -> None:
+    for name in wire_rawsse.__all__:
+        assert getattr(wire_rawsse, name) is not None
+    assert set(wire_rawsse.__all__) <= set(dir(wire_rawsse))
+    with pytest.raises(AttributeError, match="no attribute 'SubscriberThreads'"):
+        wire_rawsse.SubscriberThreads  # noqa: B018
+
+
+def test_the_thread_is_loaded_when_it_is_asked_for() -> None:
+    code = (
+        "import sys, wire_rawsse as w; print('threading' in sys.modules); "
+        "from wire_rawsse import SubscriberThread; print('threading' in sys.modules, SubscriberThread.__name__)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True", "SubscriberThread"]
+
+
+@pytest.mark.parametrize("name", ["EventSource", "StreamSubscriber"])
+def test_every_argument_is_documented(name: str) -> None:
+    kind = getattr(wire_rawsse, name)
+    described = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"(?m)^ *((?:\w+, )*\w+):", kind.__doc__))))
+    assert set(inspect.signature(kind).parameters) <= described
+
+
+# The exceptions.
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.WireRawSSEError)]
+
+
+def test_every_error_is_named() -> None:
+    assert sorted(kind.__name__ for kind in KINDS) == sorted(errors.__all__)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_has_one_root_a_builtin_parent_and_a_word_on_retrying(kind: type[errors.WireRawSSEError]) -> None:
+    assert isinstance(kind.permanent, bool) and kind.__doc__
+    builtin = (OSError, ValueError, RuntimeError, TimeoutError, ConnectionError)
+    assert kind is errors.WireRawSSEError or issubclass(kind, builtin)
+
+
+def tree(kind: type[errors.WireRawSSEError], indent: str = "") -> Iterator[tuple[str, str, bool]]:
+    """A line of the picture for each class: its beginning, its builtin parents, and whether it is always for good."""
+    below = [one for one in KINDS if kind in one.__bases__]
+    for one in below:
+        last = one is below[-1]
+        parents = [base.__name__ for base in one.__bases__ if base.__module__ == "builtins"]
+        inherited = bool(one.permanent)
+        yield f"{indent}{'└' if last else '├'}── {one.__name__}", ", ".join(parents), inherited
+        yield from tree(one, indent + ("    " if last else "│   "))
+
+
+@pytest.mark.parametrize("text", [errors.__doc__ or "", README], ids=["docstring", "README"])
+def test_the_tree_is_drawn_as_it_is(text: str) -> None:
+    found = re.search(r"(?m)^ *WireRawSSEError\n((?: *[├└│].*\n)+)", text)
+    assert found is not None
+    drawn = [line.removeprefix("    ") if text is not README else line for line in found[1].splitlines()]
+    expected = list(tree(errors.WireRawSSEError))
+    assert len(drawn) == len(expected)
+    for line, (start, parents, for_good) in zip(drawn, expected, strict=True):
+        assert re.match(rf"{re.escape(start)}(\s|$)", line), line
+        assert line.removeprefix(start).strip().startswith(parents), line
+        assert line.endswith("for good") == for_good, line
