@@ -63,6 +63,38 @@ def key_update(side: Side, dice: random.Random) -> End:
     return over
 
 
+def control_records(side: Side, dice: random.Random) -> End:
+    """Tickets or key updates for as long as it lasts, and no data."""
+    if not side.relay.tls:
+        return over
+    data = record(dice.choice([TICKET, UPDATE]))
+    interval = dice.choice([0.5, 5.0, 20.0]) * side.life.setting.timeouts.read / 75
+    going_on = True
+
+    def more(visit: Visit) -> None:
+        if visit.over:
+            return
+        if going_on:
+            visit.connection.send(data * dice.choice([1, 2000]))
+            side.life.kernel.after(interval, more, visit)
+        else:
+            visit.mid_line, visit.streaming = False, True
+            side.relay.bring(visit)
+
+    def start(visit: Visit) -> None:
+        visit.flush()
+        visit.mid_line, visit.streaming = True, False
+        more(visit)
+
+    each_stream(side, start)
+
+    def end() -> None:
+        nonlocal going_on
+        going_on = False
+
+    return end
+
+
 def full_records(side: Side, dice: random.Random) -> End:
     """Several records of the largest size, and an event in the last."""
     if not side.relay.tls:
@@ -117,6 +149,7 @@ ALL: Final[list[Fault]] = [
     Fault(tickets, 2, each=True),
     Fault(key_update, 2, each=True),
     Fault(full_records, 2, each=True),
+    Fault(control_records, 1, each=True, lasting=True),
     Fault(proxy_trouble, 2, anew=True),
     Fault(dead_behind_the_proxy, 2),
 ]

@@ -69,6 +69,7 @@ class Kernel:
         """Seconds that have passed only because the clock was read."""
         self.moved = 0
         """Bytes and other effects, counted, so that a turn without any can be told."""
+        self.polls = 0
         self.dirty = True
         """Something may be ready."""
         self.most_descriptors = ENOUGH
@@ -273,6 +274,7 @@ class MemoryPoller:
     def poll(self, timeout: float | None, room: int = 1 << 20) -> list[tuple[int, int]]:
         kernel = self.kernel
         self._count_turn()
+        kernel.polls += 1
         kernel.monotonic()
         if kernel.dirty:
             events = self.ready()

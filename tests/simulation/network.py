@@ -18,11 +18,14 @@ from typing import Any, Final, Protocol, cast
 
 from tests.simulation.kernel import Kernel, trouble
 from tests.simulation.paths import Path, Pipe
+from wire_rawsse.hosts.turns import RECEIVE_BYTES
 from wire_rawsse.waits import READ, WRITE, Address
 
 SYN_RETRIES: Final = 7
 ROOM: Final = 64 * 1024
 """Bytes that a socket's send buffer holds."""
+MOST_TAKEN: Final = 2 * RECEIVE_BYTES
+"""Bytes that may be received from one socket between two polls. More would make a step as long as the peer likes."""
 
 
 class Program(Protocol):
@@ -150,6 +153,9 @@ class Socket:
         self.closing = False
         """What is received now is thrown away."""
         self.dialled = False
+        self._taken = 0
+        self._taken_at = 0
+        """Bytes since the last poll, and which poll that was."""
 
     def fileno(self) -> int:
         return self.fd
@@ -208,6 +214,7 @@ class Socket:
             del self.inbox[: len(data)]
             self.kernel.moved += len(data)
             self.received += len(data)
+            self._check_taken(len(data))
             if self.connection is not None and self.connection.life:
                 self._note_life(data, self.connection.life)
                 self.hand_over(self.received)
@@ -223,6 +230,13 @@ class Socket:
             self.kernel.moved += 1
             return b""
         raise BlockingIOError(errno.EAGAIN, "would block")
+
+    def _check_taken(self, size: int) -> None:
+        if self._taken_at != self.kernel.polls:
+            self._taken, self._taken_at = 0, self.kernel.polls
+        self._taken += size
+        if self._taken > MOST_TAKEN and not self.closing:
+            self.kernel.fail(f"{self._taken} bytes are received from one socket between two polls")
 
     def hand_over(self, offset: int) -> None:
         """The library has in its hands what stands before `offset`."""

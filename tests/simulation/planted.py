@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.simulation.planted_by_a_stranger import STRANGERS
 from tests.simulation.planted_by_another_stranger import MORE
+from tests.simulation.planted_from_reports import REPORTS
 from tests.simulation.planting import MADE, Plant, plant
 
 OURS: Final[list[Plant]] = [
@@ -323,7 +324,7 @@ OURS: Final[list[Plant]] = [
     ),
 ]
 
-PLANTS: Final = [*OURS, *STRANGERS, *MORE]
+PLANTS: Final = [*OURS, *STRANGERS, *MORE, *REPORTS]
 
 
 def by_name(name: str) -> Plant:

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.simulation.planted_from_reports import EXACT_REPORTS
 from tests.simulation.planting import MADE, STRANGER, Change, Plant
 
 EXACT: Final[list[Plant]] = [
+    *EXACT_REPORTS,
     Plant(
         "a wake stream keeps id: and retry: only of receptions that hold a data line",
         [

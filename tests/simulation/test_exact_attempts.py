@@ -343,6 +343,20 @@ def test_a_streams_own_retry_is_the_least_that_is_waited_after_a_clean_close_too
     scene.close()
 
 
+def test_a_server_that_is_polled_is_asked_again_after_its_retry() -> None:
+    """It ends each response after an event: no failure, so the delay does not grow."""
+
+    def answer(visit: Visit, asked: bytes) -> None:
+        with_body(b"retry: 500\ndata: x\n\n")(visit, asked)
+        visit.finish()
+
+    for sink in (None, EventSink("", 1 << 20)):
+        scene = Single(answer, sink=sink)
+        scene.run(60)
+        assert len(scene.delays) > 50 and set(scene.delays) == {0.5625}
+        scene.close()
+
+
 @pytest.mark.parametrize("code", ["429 Too Many Requests", "503 Service Unavailable"])
 @pytest.mark.parametrize("value, delay", [("120", 150), ("99999", 3600), ("soon", 0.75)])
 def test_retry_after_is_the_least_that_is_waited(code: str, value: str, delay: float) -> None:

@@ -371,6 +371,27 @@ def test_records_without_data_are_no_life(kind: int, handed_out: bool) -> None:
     scene.close()
 
 
+def test_control_records_do_not_stop_the_clock_of_a_host_that_only_looks_in() -> None:
+    """Each look finds some of them, and no data."""
+    for kind in (TICKET, UPDATE):
+        for every in (1.5, 100.0):
+            scene = Single(url=HTTPS)
+            began = 6 * every  # It takes a few looks to connect.
+            scene.at(began, stop, scene.relay)
+
+            def more(scene: Single = scene, kind: int = kind) -> None:
+                for visit in scene.relay.visits.values():
+                    visit.connection.send(record(kind) * 10)
+                scene.kernel.after(1, more)
+
+            scene.at(began, more)
+            scene.look(every, began + 75 + 25 * every)
+            ended, error, _ = scene.end
+            assert isinstance(error, ReadTimeout)
+            assert ended <= began + 75 + 20 * every
+            scene.close()
+
+
 def test_a_late_host_takes_a_large_record_in_pieces() -> None:
     """Its deadline has passed, and none of the first receptions holds a byte of the body."""
     scene = Single(url=HTTPS)

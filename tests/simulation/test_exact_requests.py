@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from tests.simulation.answers import redirects, status, well
+from tests.simulation.answers import raw, redirects, status, well
 from tests.simulation.network import Connection
 from tests.simulation.relay import CHUNKED, CLOSE, Answer, Relay, Visit
 from tests.simulation.scene import Stream
-from tests.simulation.single import HTTPS, LATENCY, Single, elsewhere
-from wire_rawsse.errors import StatusError
+from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, elsewhere
+from wire_rawsse.errors import ProxyError, StatusError
 from wire_rawsse.reconnect import OwnedSink
 from wire_rawsse.source import EventSink, Opened
 from wire_rawsse.streams import WakeSink
@@ -88,6 +88,35 @@ def test_an_answer_ends_the_sending_of_its_request() -> None:
             assert isinstance(error, StatusError) and error.status == 413
         else:
             assert scene.phase == "streaming"
+        scene.close()
+
+
+def test_a_refusal_is_read_where_a_reset_follows_it() -> None:
+    """A reset does not discard what was received before it."""
+    for url in (HTTP, HTTPS):
+        refusal = raw(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n", Visit.reset)
+        scene = Single(refusal, url=url, method="POST", body=b"x" * 3_000_000)
+        scene.relay.hasty = True
+        scene.network.gives = 10  # A part of the head is read, and the next attempt to send meets the reset.
+        scene.run(0.4375)
+        scene.kernel.advance(2)
+        scene.run(5)
+        _, error, _ = scene.end
+        assert isinstance(error, StatusError) and error.status == 413
+        scene.close()
+
+
+def test_a_407_is_the_proxys_own_answer() -> None:
+    """To CONNECT and to a request that it forwards (RFC 9110 §15.5.8)."""
+    head = b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Digest realm="x"\r\n\r\n'
+    for url in (HTTP, HTTPS):
+        scene = Single()
+        scene.proxy.answer = head
+        proxied = scene.stream(url, environ={"ALL_PROXY": "http://proxy.test:3128"})
+        proxied.keep_journal()
+        scene.run(5)
+        _, error, _ = proxied.ends[0]
+        assert isinstance(error, ProxyError) and "Digest" in str(error)
         scene.close()
 
 
@@ -208,6 +237,26 @@ def test_a_stranger_never_gets_the_token_however_often_it_redirects() -> None:
     scene.run(20)
     assert scene.phase == "streaming" and len(strangers) == 3
     assert TOKEN.encode() in ours[0] and not any(TOKEN.encode() in one for one in strangers)
+    scene.close()
+
+
+def test_a_stranger_gets_no_field_that_may_hold_a_token() -> None:
+    way = ["http://other.test/one", "http://other.test/two"]
+    fields = {
+        "X-Api-Key": TOKEN,
+        "Private-Token": TOKEN,
+        "Last-Event-ID": TOKEN,
+        "Cookie": TOKEN,
+        "Accept-Language": "de",
+    }
+    scene = Single(redirects(way, well()), headers=fields)
+    stranger = elsewhere(scene, "other.test", "192.0.2.3", redirects(way, well()))
+    ours, strangers = overhear(scene.relay), overhear(stranger)
+    scene.run(20)
+    assert scene.phase == "streaming" and len(strangers) == 2
+    assert ours[0].count(TOKEN.encode()) == len(fields) - 1
+    assert not any(TOKEN.encode() in one for one in strangers)
+    assert all(b"Accept-Language: de" in one for one in strangers)
     scene.close()
 
 

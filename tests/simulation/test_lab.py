@@ -67,8 +67,8 @@ LAB: Final[dict[str, tuple[str, ...] | str]] = {
     "first-address-ends": ("handshake trouble", "other answers"),
     "first-address-503": ("other answers",),
     "first-address-mtu": ("mtu blackhole",),
-    "key-update-flood": ("key update",),
-    "ticket-flood": ("tickets",),
+    "key-update-flood": ("key update", "control records"),
+    "ticket-flood": ("tickets", "control records"),
     # The path.
     "link-down": ("link down",),
     "link-blip": ("link down",),

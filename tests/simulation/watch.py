@@ -96,7 +96,8 @@ class Watch:
         self.cap: Cap | None = None
         self._restarted_at: float | None = None
         self._owes_wake = False
-        self._drip_at: float | None = None
+        self._drip: tuple[int, float] | None = None
+        """The offset at which the present drip began, and when its first byte was seen to be received."""
         self._failures = 0
         self._since = self._since_before = self._hop_since = self._begun = self._accepted = self.kernel.now
         self._ended: tuple[float, float] | None = None
@@ -185,7 +186,7 @@ class Watch:
             self._accepted = kernel.now
             self._owes_wake = True
             self.news += 1
-            self._drip_at = None
+            self._drip = None
             self.streams += 1
         self.entered()
 
@@ -383,12 +384,12 @@ class Watch:
             if self.kernel.now - max(sock.last_life, self._accepted) > self.plan.timeouts.read + EPSILON:
                 self._bound(max(sock.last_life, self._accepted), self.plan.timeouts.read, "silent and still connected")
             if connection.drip_from is None:
-                self._drip_at = None
+                self._drip = None
             elif sock.received > connection.drip_from:
-                if self._drip_at is None:
-                    self._drip_at = self.kernel.now
+                if self._drip is None or self._drip[0] != connection.drip_from:  # A busy host may never sleep between.
+                    self._drip = connection.drip_from, self.kernel.now
                 # Two deadlines, each with doubts of its own.
-                self._bound(self._drip_at, 2 * self.plan.timeouts.read, "dripping and still connected", MOST_DOUBTS)
+                self._bound(self._drip[1], 2 * self.plan.timeouts.read, "dripping and still connected", MOST_DOUBTS)
         else:
             self._check_phase(phase, sleeps)
         if self._restarted_at is not None and not (self.closing or self.over):

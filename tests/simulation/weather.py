@@ -349,7 +349,7 @@ SEASONS: Final[dict[str, set[str]]] = {
     },
     "what a stream carries": {
         *("halting", "line drips", "chunk extension drips", "storm", "large event", "tickets", "key update"),
-        *("full records", "narrow", "jitter", "restarted", "cut in an event"),
+        *("control records", "full records", "narrow", "jitter", "restarted", "cut in an event"),
     },
     "the host": {
         "late",
