@@ -22,11 +22,11 @@ from wire_rawsse.cli import ending
 from wire_rawsse.cli.ending import INTERNAL, OK, USAGE, Failure
 
 COMMANDS: Final = {
-    "demo": "watch wakes arrive, a wedge being found, and the stream mended; about 10 s, nothing to configure",
-    "listen": "print any event stream, reconnecting for ever: curl -N that cannot wedge",
-    "daemon": "run a command the moment an event arrives at one of wire's endpoints, and every few seconds",
-    "status": "say in one line how wire's event stream is, according to stream_state.json",
-    "relay": "run the embedded development relay, which can be told to misbehave",
+    "demo": "show wakes, a stream that wedges, and how it is noticed and reconnected; about 10 s, no configuration",
+    "listen": "print the events of any event stream and reconnect for ever, like a curl -N that cannot wedge",
+    "daemon": "run a command as soon as an event arrives at an endpoint of wire, and every few seconds",
+    "status": "print the state of the running daemon in one line, from wire's stream_state.json",
+    "relay": "run a development relay, which can be told to misbehave",
 }
 
 SERVICES: Final = ("daemon", "relay")
@@ -35,19 +35,20 @@ SERVICES: Final = ("daemon", "relay")
 HELP: Final = """\
 usage: wire-rawsse COMMAND [OPTIONS]
 
-An HTTP event stream that cannot wedge, and wakes a daemon the moment something arrives.
+An HTTP event stream that cannot wedge, and wakes a daemon the moment something arrives. wire is a program whose agents
+send each other events through relays (the Rust crate slancha-wire). demo, listen and relay do not need it.
 
 commands:
 {commands}
 
-  wire-rawsse COMMAND --help   the options, an example and the exit statuses of one of them
-  wire-rawsse --version
+  wire-rawsse COMMAND --help   show the options, examples and exit statuses of a command
+  wire-rawsse --version        show the version
 
 example:
   wire-rawsse demo
 
-exit statuses of every command: 64 for wrong usage, 70 for a fault of the program itself, 74 where standard output
-cannot be written; a closed standard output is no error.
+exit statuses of every command: 64 for wrong usage, 70 for an internal error, 74 if standard output cannot be written.
+A closed standard output is not an error.
 """
 
 

@@ -151,11 +151,16 @@ def shown(text: str) -> str:
 def add_limits(options: Parser) -> None:
     """The clocks of a stream and its trust, for every command that holds one."""
     defaults = Timeouts()
-    limits = options.add_argument_group("limits")
+    limits = options.add_argument_group("limits and TLS")
     for name, default, meaning in (
-        ("read", defaults.read, "seconds of silence after which the stream is taken for dead"),
+        ("read", defaults.read, "seconds of silence after which the stream is taken for dead and reconnected"),
         ("connect", defaults.connect, "seconds for name, TCP, proxy and TLS together"),
-        ("response", defaults.response, "seconds from the request to the end of the response head"),
+        (
+            "response",
+            defaults.response,
+            "seconds from the request to the end of the response head; consecutive timeouts double it, up to "
+            "--read-timeout",
+        ),
     ):
         limits.add_argument(
             f"--{name}-timeout",
@@ -167,9 +172,14 @@ def add_limits(options: Parser) -> None:
     trust = "trust these certificates (PEM) instead of the default ones"
     limits.add_argument("--cacert", metavar="FILE", type=path, help=trust)
     limits.add_argument(
-        "--cert", metavar="FILE", type=path, help="a client certificate (PEM), read again when it changes"
+        "--cert",
+        metavar="FILE",
+        type=path,
+        help="a client certificate (PEM); it and its key are read again when they change",
     )
-    limits.add_argument("--key", metavar="FILE", type=path, help="its key (PEM, not encrypted), if --cert has none")
+    limits.add_argument(
+        "--key", metavar="FILE", type=path, help="the key of --cert (PEM, not encrypted), unless it is in the same file"
+    )
 
 
 def timeouts(options: argparse.Namespace) -> Timeouts:

@@ -51,16 +51,18 @@ _ENDING: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 def parser() -> Parser:
     options = Parser(
         "daemon",
-        "Listen to every endpoint of wire's relay.json, keep stream_state.json up to date, and run a command at the "
-        "start, on each wake, and every few seconds as the safety net. It never runs twice at once: a wake during a "
-        "run means one more run after it. relay.json may be missing or broken, and may change: it is read again.",
+        "Listen to every endpoint in wire's relay.json, keep stream_state.json up to date, and run a command at the "
+        "start, on each wake, and every few seconds as a safety net. The command never runs twice at once: wakes "
+        "during a run cause one more run after it. relay.json may be missing or broken; it is read again when it "
+        "changes. wire is the program of the Rust crate slancha-wire; WIRE_HOME and the XDG variables say where its "
+        "files are.",
         examples=[
             "wire-rawsse daemon --exec 'wire pull'",
             "wire-rawsse daemon --exec \"sh -c 'wire pull | logger'\" --interval 60 --exec-timeout 20",
         ],
         statuses={
             BUSY: "another subscriber is running for the same wire home",
-            OK: "ended by SIGTERM, SIGINT or SIGHUP, which a run under way was told too (SIGTERM)",
+            OK: "ended by SIGTERM, SIGINT or SIGHUP; a running command got SIGTERM",
         },
     )
     options.add_argument(
@@ -68,31 +70,31 @@ def parser() -> Parser:
         metavar="CMD",
         required=True,
         dest="command",
-        help="the command; its words are split as a shell would, but no shell runs it",
+        help="the command, split into words as by a shell, and run without a shell",
     )
     options.add_argument(
         "--interval",
         metavar="S",
         type=seconds(),
         default=5.0,
-        help="seconds from the end of a run to the next one without a wake (default %(default)g)",
+        help="without a wake, run again this many seconds after the last run ended (default %(default)g)",
     )
     options.add_argument(
         "--min-gap",
         metavar="S",
         type=seconds(zero=True),
         default=0.2,
-        help="least seconds from the start of a run to the start of the next one for a wake; a wake in between is kept "
-        "until then (default %(default)g, at most 5 runs a second; 0: no limit)",
+        help="for wakes, the least number of seconds from the start of one run to the start of the next; an earlier "
+        "wake is kept until then (default %(default)g, so at most 5 runs a second; 0: no limit)",
     )
     options.add_argument(
         "--exec-timeout",
         metavar="S",
         type=seconds(),
         default=60.0,
-        help="seconds after which a run gets SIGTERM, and what is left of it SIGKILL 2 s later (default %(default)g)",
+        help="send SIGTERM to a run after this many seconds, and SIGKILL 2 s later (default %(default)g)",
     )
-    options.add_argument("--verbose", "-v", action="store_true", help="a line for each run, on standard error")
+    options.add_argument("--verbose", "-v", action="store_true", help="report each run on standard error")
     options_of.add_limits(options)
     return options
 

@@ -34,9 +34,9 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
 
 COMMON_STATUSES: Final = {
-    USAGE: "wrong usage: an argument, or what a file or variable it names holds",
-    INTERNAL: "a fault of the program itself; please report it",
-    OUTPUT_FAILED: "standard output cannot be written (closed is no error: 0)",
+    USAGE: "wrong usage: a bad argument, or bad content of a file or variable that it names",
+    INTERNAL: "internal error; please report it",
+    OUTPUT_FAILED: "standard output cannot be written (if it was closed: 0)",
 }
 
 

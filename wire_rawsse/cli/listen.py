@@ -29,8 +29,9 @@ _LONG_SILENCE: Final = 5.0
 def parser() -> Parser:
     options = Parser(
         "listen",
-        "Print the events of an event stream (text/event-stream) as they come, and reconnect for ever. In the human "
-        "form an event is its data, after its type and a colon where it has one; with --json it is one line.",
+        "Print the events of an event stream (text/event-stream) as they arrive, and reconnect for ever. Each event is "
+        "printed as its data, preceded by its type and a colon unless the type is message. Without --json, "
+        "connections and errors are reported on standard error.",
         operand="URL",
         examples=[
             "wire-rawsse listen https://example.org/events",
@@ -38,40 +39,40 @@ def parser() -> Parser:
             "wire-rawsse listen 'unix:///run/relay.sock?path=/v1/events/SLOT/stream' --token-env SLOT_TOKEN",
         ],
         statuses={
-            OK: "--count events were printed, the server ended the stream for good (204), or the reader has gone",
-            FAILED: "the stream ended for good: what the server answered, or a certificate; one line says which",
+            OK: "--count events were printed, the server answered 204, or standard output was closed",
+            FAILED: "the stream ended for good (an answer, a certificate, an event too large); one line says why",
             INTERRUPTED: "ended by SIGINT",
             TERMINATED: "ended by SIGTERM",
         },
     )
     options.add_argument("url", metavar="URL", help="http://, https:// or unix:///path.sock?path=/target")
-    options.add_argument("--json", action="store_true", help='one line an event: {"type":…,"data":…,"id":…}')
+    options.add_argument("--json", action="store_true", help='print each event as one line: {"type":…,"data":…,"id":…}')
     options.add_argument(
         "--all",
         action="store_true",
-        help='with --json, lines for all else too: {"opened":{…}}, {"comment":…}, {"closed":{…}}',
+        help='with --json, also print {"opened":{…}}, {"comment":…} and {"closed":{…}}',
     )
     options.add_argument("--count", metavar="N", type=whole, help="end after N events")
-    options.add_argument(
-        "--max-event-bytes", metavar="N", type=whole, default=1 << 20, help="the largest event (default %(default)d)"
+    largest = "the largest event in bytes; a larger one ends the stream for good (default %(default)d)"
+    options.add_argument("--max-event-bytes", metavar="N", type=whole, default=1 << 20, help=largest)
+    persistent = "also retry what would end the stream for good (404, 204, a bad certificate …), every 15 to 30 s"
+    options.add_argument("--persistent", action="store_true", help=persistent)
+    options.add_argument("--last-event-id", metavar="ID", default="", help="the id to begin with: resume after it")
+    of_request = options.add_argument_group(
+        "request",
+        "Give secrets in files or in the environment; other users can read the arguments. Token and headers files are "
+        "read before each connection, and again after a 401.",
     )
-    options.add_argument(
-        "--persistent", action="store_true", help="retry what would end the stream for good, a 204 too; slowly"
-    )
-    options.add_argument("--last-event-id", metavar="ID", default="", help="where to resume")
-    secrets = options.add_argument_group("what is sent", "Secrets come from files or the environment, never from here.")
-    secrets.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help="a field without a secret")
-    secrets.add_argument(
-        "--headers-file",
-        metavar="FILE",
-        type=path,
-        help="one field per line, NAME: VALUE, read at each connect; # begins a comment",
-    )
-    token = secrets.add_mutually_exclusive_group()
-    token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token; read at each connect")
-    token.add_argument("--token-env", metavar="NAME", help="the variable that holds the bearer token")
-    secrets.add_argument("--method", metavar="METHOD", help="default GET, or POST with --data-file")
-    secrets.add_argument("--data-file", metavar="FILE", type=path, help="the body of the request")
+    header = "a header field without a secret; may be repeated"
+    of_request.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help=header)
+    fields = "header fields, one NAME: VALUE per line; # begins a comment"
+    of_request.add_argument("--headers-file", metavar="FILE", type=path, help=fields)
+    token = of_request.add_mutually_exclusive_group()
+    token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token")
+    token.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
+    of_request.add_argument("--method", metavar="METHOD", help="the method (default GET, or POST with --data-file)")
+    body = "the body of the request, which each connection sends again"
+    of_request.add_argument("--data-file", metavar="FILE", type=path, help=body)
     add_limits(options)
     return options
 

@@ -18,12 +18,12 @@ def _notes() -> list[str]:
 
     return [
         "the control call (with --control): POST CONTROL_URL/control, a JSON object, Content-Type application/json",
-        '  {"do": "misbehave", "faults": [FAULT, ...]}   from now on these faults and no others',
-        '  {"do": "normal"}                              no fault any more',
-        '  {"do": "report"}                              counters, and what happened on each connection',
-        "  and published, await and adopt: see wire_rawsse/relay/control.py",
+        '  {"do": "misbehave", "faults": [FAULT, ...]}   from now on, only these faults',
+        '  {"do": "normal"}                              no faults',
+        '  {"do": "report"}                              counters, and the events of each connection',
+        "  published, await and adopt are described in wire_rawsse/relay/control.py",
         "",
-        'a FAULT is {"action": ..., "at": ...}, and more as wire_rawsse/relay/faults.py has it; places by action:',
+        'a FAULT is {"action": ..., "at": ...}; wire_rawsse/relay/faults.py describes it. Places of each action:',
         *(f"  {action:<9}{', '.join(places)}" for action, places in PLACES.items()),
         "",
     ]
@@ -34,8 +34,8 @@ def parser() -> Parser:
 
     options = Parser(
         "relay",
-        "Run the embedded development relay: wire's HTTP surface, in memory, with every way to fail on request. For "
-        "tests and demonstrations; it keeps nothing and checks no signature.",
+        "Run a development relay: the HTTP interface of wire's relay, in memory, and faults on request. It is for "
+        "tests and demonstrations: it stores nothing on disk and checks no signature.",
         notes=_notes(),
         examples=[
             "wire-rawsse relay",
@@ -44,7 +44,10 @@ def parser() -> Parser:
             '    -d \'{"do": "misbehave", "faults": [{"action": "silent", "at": "stream"}]}\'',
             "curl CONTROL_URL/control -H 'Content-Type: application/json' -d '{\"do\": \"normal\"}'",
         ],
-        statuses={OK: "ended by SIGTERM or SIGINT", _UNAVAILABLE: "it cannot listen where it was asked to"},
+        statuses={
+            OK: "ended by SIGTERM or SIGINT",
+            _UNAVAILABLE: "it cannot listen on an address or path that was given",
+        },
     )
     add_arguments(options)
     return options

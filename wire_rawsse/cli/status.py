@@ -15,24 +15,24 @@ from wire_rawsse.wire.status import CONNECTED, DEGRADED, UNKNOWN, Status, assess
 def parser() -> Parser:
     options = Parser(
         "status",
-        "Say how wire's event stream is, according to the stream_state.json that a subscriber keeps in wire's state "
-        "folder (WIRE_HOME and XDG_STATE_HOME are honoured).",
+        "Print the state of the running daemon in one line. It is read from stream_state.json in wire's state folder, "
+        "which WIRE_HOME and XDG_STATE_HOME may move, and a lock beside it tells whether the daemon is alive.",
         examples=[
             "wire-rawsse status",
             "wire-rawsse status --json | jq -r .verdict",
             "wire-rawsse status || systemctl --user restart wire-rawsse",
         ],
         statuses={
-            CONNECTED: "connected: every endpoint is listened to",
-            DEGRADED: "degraded: at least one endpoint is down",
-            UNKNOWN: "unknown or stale: no such file, its writer is gone, or it is older than 10 minutes",
+            CONNECTED: "connected: every endpoint is connected",
+            DEGRADED: "degraded: at least one endpoint is not connected",
+            UNKNOWN: "unknown or stale: there is no such file, its writer is gone, or it is older than 10 minutes",
             INTERRUPTED: "ended by SIGINT",
             TERMINATED: "ended by SIGTERM",
         },
     )
-    options.add_argument("--json", action="store_true", help="the verdict and the whole file as one JSON object")
+    options.add_argument("--json", action="store_true", help="print the verdict and the whole file as one JSON object")
     options.add_argument(
-        "--file", metavar="FILE", type=path, help="this file instead of the one in wire's state folder"
+        "--file", metavar="FILE", type=path, help="read this file instead of the one in wire's state folder"
     )
     return options
 

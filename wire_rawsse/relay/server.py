@@ -89,25 +89,25 @@ class RelayOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The relay's options, for whoever builds the command line."""
     add = parser.add_argument
-    http = f"listen for http; port 0 means any free one; may be repeated (default: {DEFAULT_BIND})"
+    http = f"listen for http; port 0 is any free port; may be repeated (default: {DEFAULT_BIND})"
     add("--bind", metavar="HOST:PORT", action="append", default=[], help=http)
     https = "listen for https, with --certificate and --key; may be repeated"
     add("--bind-tls", metavar="HOST:PORT", action="append", default=[], help=https)
     add("--certificate", metavar="FILE", help="the certificate chain for https, PEM")
-    add("--key", metavar="FILE", help="its private key, PEM")
+    add("--key", metavar="FILE", help="the private key of --certificate, PEM")
     uds = "listen on a Unix-domain socket, mode 0600; may be repeated"
     add("--uds", metavar="PATH", action="append", default=[], help=uds)
-    heartbeat = "seconds without an event until a comment is sent (default: %(default)g)"
+    heartbeat = "after this many seconds without an event, send a comment (default: %(default)g)"
     add("--heartbeat", metavar="S", type=float, default=WIRE_HEARTBEAT, help=heartbeat)
-    ids = "send an id: with each event, and replay what came after a Last-Event-ID (wire's relay does neither)"
+    ids = "send an id with each event, and replay the events after a Last-Event-ID (wire's relay does neither)"
     add("--replay-ids", action="store_true", help=ids)
-    rate = "slots that may be allocated in a second (default: %(default)g)"
+    rate = "slots that may be allocated per second (default: %(default)g)"
     add("--allocate-rate", metavar="N", type=float, default=WIRE_ALLOCATE_RATE, help=rate)
     burst = "slots that may be allocated at once (default: %(default)d)"
     add("--allocate-burst", metavar="N", type=int, default=WIRE_ALLOCATE_BURST, help=burst)
     allow = (
-        "serve requests for this host too, and web pages from there; may be repeated (default: localhost, loopback "
-        "addresses, and the address that is listened on; no foreign web page)"
+        "also serve requests for this host, and web pages of it; may be repeated (default: localhost, loopback "
+        "addresses, and the address that it listens on; no web pages of other hosts)"
     )
     add("--allow-host", metavar="NAME", action="append", default=[], help=allow)
     request = "seconds in which a request must be complete (default: %(default)g)"
@@ -116,10 +116,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--idle-timeout", metavar="S", type=float, default=Limits.idle, help=idle)
     connections = "connections that may be open at once (default: %(default)d)"
     add("--max-connections", metavar="N", type=int, default=Limits.connections, help=connections)
-    control = "open a control port on 127.0.0.1, by which the relay is made to fail and asked what happened"
+    control = "open a control port on 127.0.0.1, which makes the relay fail and reports what happened"
     add("--control", action="store_true", help=control)
     add("--with-parent", action="store_true", help="end when standard input ends")
-    add("--json", action="store_true", help="say where it listens as one JSON object")
+    add("--json", action="store_true", help="print the addresses that it listens on as one JSON object")
 
 
 def options_from(namespace: argparse.Namespace) -> RelayOptions:

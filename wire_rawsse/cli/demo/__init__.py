@@ -19,12 +19,13 @@ def run(arguments: list[str]) -> int:
 
     Parser(
         "demo",
-        "Watch a daemon being woken by a relay, the relay's stream wedging, the wedge being found, and the stream "
-        "mended. It needs no network and no configuration, leaves nothing behind, and ends by itself in under 20 s.",
+        "Start a relay, a sender and a daemon on this machine. Show how events wake the daemon, how its stream wedges, "
+        "and how it notices and reconnects. It needs no network and no configuration, leaves nothing behind, and ends "
+        "within 20 s.",
         examples=["wire-rawsse demo", "NO_COLOR=1 wire-rawsse demo | tee demo.txt"],
         statuses={
-            OK: "every promise in the table was kept (but for the latency, on a busy machine)",
-            FAILED: "one was not, or a process could not be started; one line says which",
+            OK: "every promise in the table was kept, except perhaps the latency on a busy machine",
+            FAILED: "a promise was not kept, or a process could not be started; one line says which",
             INTERRUPTED: "ended by SIGINT",
             TERMINATED: "ended by SIGTERM",
         },
