@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 
 from tests.support.listen import told
 from wire_rawsse.errors import DialError, MalformedResponse, StatusError, TrustError, WireRawSSEError
+from wire_rawsse.foreign import File
+from wire_rawsse.protocol.redirect import Hop
+from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.redact import Secrets
+from wire_rawsse.transport.certificates import Content
 
 SECRET = "AbCdEfGh-0123456789"
 TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
@@ -124,6 +128,12 @@ def test_the_cost_does_not_grow_with_the_secrets_and_the_text() -> None:
 
 def test_nothing_of_one_is_in_its_repr() -> None:
     assert TOKEN not in repr(Secrets([TOKEN])) and TOKEN not in str(Secrets([TOKEN]))
+
+
+def test_nor_in_that_of_what_holds_a_request_or_a_file() -> None:
+    hop = Hop(parse_url(f"http://u:{TOKEN}@x/?{TOKEN}"), b"POST", TOKEN.encode(), credentials=True)
+    for one in (hop, File(TOKEN.encode(), 0o100600), Content("/key", 3, TOKEN.encode())):
+        assert TOKEN not in repr(one) and TOKEN not in f"{one}"
 
 
 class TestAnErrorThatLeaves:

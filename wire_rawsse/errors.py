@@ -253,9 +253,14 @@ class StatusError(WireRawSSEError, ConnectionError):
 
 
 class NotAnEventStream(WireRawSSEError, ValueError):
-    """A 200 whose content is not an event stream, or is compressed."""
+    """A 200 whose content is not an event stream, or is compressed. `headers` and `body` are as in `StatusError`."""
 
     permanent = True
+
+    def __init__(self, text: str, *, headers: tuple[tuple[str, str], ...] = (), body: str = "") -> None:
+        super().__init__(text)
+        self.headers = headers
+        self.body = body
 
 
 class RedirectError(WireRawSSEError, ConnectionError):

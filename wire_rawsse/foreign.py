@@ -50,6 +50,9 @@ class File(NamedTuple):
     content: bytes
     mode: int
 
+    def __repr__(self) -> str:
+        return f"<File of {len(self.content)} bytes, mode {self.mode:o}>"
+
     @property
     def is_regular(self) -> bool:
         return stat.S_ISREG(self.mode)

@@ -166,7 +166,10 @@ def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> Non
     if error is None:
         tell(f"{record.url} ended the stream; connecting again in {pause:.1f} s")
     else:
-        warn(f"{error}; trying again in {pause:.1f} s")
+        text = str(error)
+        # A proxy, a callable or the goal of a redirect is at fault: say of which stream this is told.
+        stream = "" if record.url in text else f"{record.url}: "
+        warn(f"{stream}{text}; trying again in {pause:.1f} s")
 
 
 def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:

@@ -32,7 +32,7 @@ from wire_rawsse.errors import (
 )
 from wire_rawsse.plan import Asked, Plan
 from wire_rawsse.policy import Timeouts
-from wire_rawsse.protocol.http import Exchange, Response, check_event_stream
+from wire_rawsse.protocol.http import Exchange, Response, check_event_stream, is_event_stream
 from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.redirect import REDIRECTS, Hop, fields_for, follow
 from wire_rawsse.protocol.refusal import BODY_BYTES
@@ -124,7 +124,8 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 body = b""
                 if response.status != 200:
                     record.resume.refused(response.status, request)
-                    body = yield from _error_body(world, connection, exchange, response)
+                if response.status >= 400 or (response.status == 200 and not is_event_stream(response)):
+                    body = yield from _error_body(world, connection, exchange)
                 left_at = hop.left_at if asked.url.authorization or len(fields) < len(given) else ""
                 check_event_stream(response, request, place, body, left_at)
                 news = sink.opened(response, record.resume.accepted(request, sink))
@@ -152,11 +153,9 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
         record.renewed = plan.ask() != asked
 
 
-def _error_body(world: World, connection: Connection, exchange: Exchange, response: Response) -> Coroutine[bytes]:
+def _error_body(world: World, connection: Connection, exchange: Exchange) -> Coroutine[bytes]:
     """The beginning of the content of a refusal: at most 1 KiB, within a second. What the peer does raises nothing."""
     found = bytearray()
-    if response.status < 400:
-        return b""
     receive = connection.receive(world.now() + ERROR_BODY_SECONDS)
     data: bytes | None = None  # What came with the head.
     try:
@@ -183,7 +182,8 @@ def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | 
         addresses = [unix_address(first.socket_path)]
     else:
         record.enter("resolving", world.wall())
-        addresses = yield from _resolve(world, first, first.host if proxy else hop.shown(first.host), budget)
+        name = first.host if proxy else hop.shown(first.host)
+        addresses = yield from _resolve(world, first, name, budget, hop.place if proxy else "")
     record.enter("connecting", world.wall())
     sock = yield from dial(world, addresses, budget, plan.keepalive, record.addresses)
     if proxy is not None and context is not None:
@@ -199,13 +199,15 @@ def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | 
     return Connection(sock, (yield from secure(world, sock, context, url.server_name, budget)))
 
 
-def _resolve(world: World, url: Url, shown: str, budget: Budget) -> Coroutine[list[Address]]:
+def _resolve(world: World, url: Url, shown: str, budget: Budget, proxied: str) -> Coroutine[list[Address]]:
+    """`proxied` is the place that the name is the proxy for, or ""."""
     answer = world.resolve(url.host, url.port)
     if not answer.done and (yield Wait({}, budget.deadline, answer)) is None:
         raise budget.ran_out("resolving", f"looking up {shown}")
     if answer.error is not None:
         reason = getattr(answer.error, "strerror", None) or type(answer.error).__name__
-        raise ResolveError(f"the name {shown} cannot be resolved: {reason}") from answer.error
+        whose = f" (of the proxy for {proxied})" if proxied else ""
+        raise ResolveError(f"the name {shown} cannot be resolved: {reason}{whose}") from answer.error
     return answer.value or []
 
 

@@ -330,6 +330,7 @@ class TestATunnelThatFails:
         monkeypatch.setenv("ALL_PROXY", "http://user:seKret@proxy.invalid:3128")
         closed = end("http://example.invalid/")
         assert "the name proxy.invalid cannot be resolved" in str(closed.error)
+        assert "(of the proxy for http" in str(closed.error)
 
 
 def test_no_proxys_password_in_any_log(

@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from tests.support.fixtures import Serve
-from tests.support.listen import event, source
+from tests.support.listen import event, first, source
 from tests.support.server import OPEN, Script, answer, event_stream, request, send, stall
+from wire_rawsse import Closed
 
 DOWN: Script = [request, send(answer("503 x"))]
 ENDS: Script = [request, send(event_stream(b"data: x\n\n"))]
@@ -43,3 +44,21 @@ def test_what_is_logged(
     assert [record.levelname for record in records] == [level for level, _ in levels]
     for record, (_, words) in zip(records, levels, strict=True):
         assert words in record.getMessage() and server.place in record.getMessage()
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:1/", "http://nowhere.invalid/"])
+def test_a_line_names_its_stream_although_something_else_is_at_fault(
+    location: str, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program with twenty streams must see which of them led to a place that it was never told of."""
+    server = serve([request, send(answer("302 x", f"Location: {location}"))])
+    with source(server.url) as listening:
+        assert first(listening, Closed).error is not None
+    assert caplog.records[-1].getMessage().startswith(f"{server.url}: ")
+
+
+def test_nor_does_it_name_it_twice(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve(DOWN)
+    with source(server.url) as listening:
+        first(listening, Closed)
+    assert caplog.records[-1].getMessage().count(server.url) == 1

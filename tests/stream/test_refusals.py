@@ -13,7 +13,7 @@ from tests.support.fixtures import Serve
 from tests.support.listen import LENIENT, end, first, source, told
 from tests.support.server import PATIENCE, Step, answer, byte_by_byte, request, send, stall
 from wire_rawsse import Closed, EventSource
-from wire_rawsse.errors import StatusError
+from wire_rawsse.errors import NotAnEventStream, StatusError
 
 TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
 
@@ -48,6 +48,26 @@ def test_the_reason_is_in_the_text(body: str, said: str, serve: Serve) -> None:
     error = refusal(serve, json(body))
     assert str(error).endswith(f"expected 200; it said: {said}")
     assert error.body == " ".join(body.split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("application/json", '{"error": {"message": "no such model"}}', "no such model"),
+        ("text/html", "<title>Log in</title>", "Log in"),
+        ("text/event-stream-ish", f"data: {TOKEN}", "data: " + "*" * len(TOKEN)),
+        ("text/plain", "", None),
+    ],
+)
+def test_so_it_is_of_a_200_that_is_no_stream(kind: str, body: str, said: str | None, serve: Serve) -> None:
+    """A page for a login, an error in JSON: many APIs answer these with 200."""
+    head = answer("200 OK", f"Content-Type: {kind}", "X-Request-Id: 7", body=body.encode())
+    server = serve([request, send(head), stall])
+    error = end(server.url, bearer_token=TOKEN).error
+    assert isinstance(error, NotAnEventStream)
+    words = f"answered 200 with Content-Type {kind}, expected text/event-stream"
+    assert str(error).endswith(words if said is None else f"{words}; it said: {said}")
+    assert error.body == body.replace(TOKEN, "*" * len(TOKEN)) and ("x-request-id", "7") in error.headers
 
 
 @pytest.mark.parametrize("body", ["", "<html><body>x</body></html>"])

@@ -66,12 +66,12 @@ class TestCertificates:
     def test_an_unknown_issuer(self, serve: Serve, authority: Authority, stranger: Authority) -> None:
         error = fails(serve, [tls(stranger.server()), stall], authority.file)
         assert isinstance(error, CertificateError) and error.permanent
-        assert "unable to get local issuer certificate" in str(error)
+        assert "unable to get local issuer certificate; if its issuer is a CA of your own" in str(error)
 
     def test_self_signed(self, serve: Serve, authority: Authority, stranger: Authority) -> None:
         error = fails(serve, [tls(stranger.self_signed()), stall], authority.file)
         assert isinstance(error, CertificateError) and error.permanent
-        assert "self-signed certificate" in str(error)
+        assert "self-signed certificate; if its issuer is a CA of your own" in str(error)
 
     def test_the_default_roots_do_not_trust_a_stranger(self, serve: Serve, stranger: Authority) -> None:
         error = fails(serve, [tls(stranger.server()), stall], None)

@@ -26,7 +26,7 @@ from wire_rawsse.errors import (
 )
 from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
 from wire_rawsse.protocol.diagnosis import broken_rule, speaks
-from wire_rawsse.protocol.refusal import compression, refused
+from wire_rawsse.protocol.refusal import compression, not_a_stream, refused
 from wire_rawsse.protocol.request import Request
 
 if TYPE_CHECKING:
@@ -216,15 +216,18 @@ def check_event_stream(response: Response, request: Request, place: str, body: b
     """
     if response.status != 200:
         raise refused(response, request, place, body, left_at)
-    kind = response.get("content-type") or ""
-    if _essence(kind) != "text/event-stream":
-        came = f"Content-Type {request.secrets.quote(kind)}" if kind else "no Content-Type"
-        raise NotAnEventStream(f"{place} answered 200 with {came}, expected text/event-stream")
+    if not is_event_stream(response):
+        raise not_a_stream(response, request, place, body)
     coding = compression(response)
     if coding is not None:
         asked = any(name.lower() == b"accept-encoding" and value != b"identity" for name, value in request.headers)
         advice = "; leave Accept-Encoding out" if asked else ", nor was it asked for"
         raise NotAnEventStream(f"{place} sent Content-Encoding {coding}, and compression is not spoken here{advice}")
+
+
+def is_event_stream(response: Response) -> bool:
+    """Whether its type is that of an event stream."""
+    return _essence(response.get("content-type") or "") == "text/event-stream"
 
 
 def _essence(content_type: str) -> str:

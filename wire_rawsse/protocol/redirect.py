@@ -27,6 +27,9 @@ class Hop(NamedTuple):
     left_at: str = ""
     """The place of the redirect that changed the origin, where the caller's fields were left behind."""
 
+    def __repr__(self) -> str:
+        return f"<Hop {self.method.decode()} {self.place}>"
+
     def shown(self, text: str) -> str:
         """A piece of the URL for logs and errors. What came in a Location is a peer's text."""
         return text if self.secrets is None else self.secrets.quote(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, StatusError, one_line
+from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, NotAnEventStream, StatusError, one_line
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.redact import Secrets
 
@@ -64,12 +64,9 @@ def refused(response: Response, request: Request, place: str, body: bytes = b"",
     """
     status, secrets = response.status, request.secrets
     reason = secrets.quote(response.reason)
-    content = "" if compression(response) else _readable(body, secrets)
-    said = _reason_in(content)
-    text = (
-        f"{place} answered {status}{' ' + reason if reason else ''}, {_expected(status)}"
-        f"{'; it said: ' + said if said else ''}{_hint(status, request, left_at)}"
-    )
+    content, said = _said(response, secrets, body)
+    text = f"{place} answered {status}{' ' + reason if reason else ''}, {_expected(status)}{said}"
+    text += _hint(status, request, left_at)
     retry_after = response.get("retry-after")
     return StatusError(
         status,
@@ -78,6 +75,23 @@ def refused(response: Response, request: Request, place: str, body: bytes = b"",
         headers=_public_fields(response, secrets),
         body=content,
     )
+
+
+def not_a_stream(response: Response, request: Request, place: str, body: bytes) -> NotAnEventStream:
+    """The error for a 200 of another type. It may be a page for a login, or JSON with an error in it."""
+    secrets = request.secrets
+    content, said = _said(response, secrets, body)
+    kind = response.get("content-type")
+    came = f"Content-Type {secrets.quote(kind)}" if kind else "no Content-Type"
+    text = f"{place} answered 200 with {came}, expected text/event-stream{said}"
+    return NotAnEventStream(text, headers=_public_fields(response, secrets), body=content)
+
+
+def _said(response: Response, secrets: Secrets, body: bytes) -> tuple[str, str]:
+    """The beginning of the content as one line, and the end of a sentence that tells the reason in it."""
+    content = "" if compression(response) else _readable(body, secrets)
+    reason = _reason_in(content)
+    return content, f"; it said: {reason}" if reason else ""
 
 
 def _expected(status: int) -> str:

@@ -59,6 +59,9 @@ class Content(NamedTuple):
     descriptor: int
     data: bytes
 
+    def __repr__(self) -> str:
+        return f"<Content of {shown(self.path)}, {len(self.data)} bytes>"
+
 
 def default_roots() -> tuple[Place, ...]:
     """Where the roots trusted by default are: the system's, as OpenSSL looks for them, and certifi's."""

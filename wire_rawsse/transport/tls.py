@@ -35,6 +35,8 @@ UNREAD: Final = 65536
 """Bytes of ciphertext that are read and dropped before the socket is closed."""
 
 _NOT_YET_VALID: Final = 9
+_UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
+"""Self-signed, a self-signed issuer, an issuer that was not found, the same of the first certificate."""
 _HOSTNAME_MISMATCH: Final = 62
 _IP_ADDRESS_MISMATCH: Final = 64
 """Of X509_STORE_CTX_get_error(3)."""
@@ -315,6 +317,8 @@ def _certificate_fault(error: ssl.SSLCertVerificationError, wall: float) -> str:
     if code == _IP_ADDRESS_MISMATCH:
         return "IP address mismatch, it is for other addresses"
     text = str(error.verify_message).rstrip(".")
+    if code in _UNKNOWN_ISSUER:
+        return f"{text}; if its issuer is a CA of your own, give the file of that CA (tls=, --cacert)"
     if code == _NOT_YET_VALID:
         # A device without a battery for its clock begins in the past.
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime(max(0, min(wall, 2**40))))
