@@ -130,8 +130,8 @@ class EventSource:
     client_cert:     a client certificate: the path of a PEM file that also has its key, or the paths (certificate,
                      key). An `SSLContext` of your own must hold it itself. It is not sent to another origin.
     max_event_bytes: the largest event in bytes (default 1 MiB). A larger one ends the source for good.
-    persistent:      True to retry everything, a 204 too: what is for good is tried again after `backoff.maximum`
-                     seconds. Only `close()` ends the source.
+    persistent:      True to retry everything, a 204 too: what is for good is tried again at the slowest pace,
+                     `backoff.maximum` seconds shortened at random by up to half. Only `close()` ends the source.
     reconnect:       False for one response and no more. Redirects are followed.
 
     Files and callables are read again at each connection. After a 401 the callables are asked once more, and if an
