@@ -341,6 +341,11 @@ class TestSecrets:
     def test_the_query(self, query: str, echo: str, hidden: str) -> None:
         assert compose(parse_url(f"http://example.com/?{query}")).secrets.quote(echo) == hidden
 
+    def test_the_names_of_cookies_are_none(self) -> None:
+        fields = check_headers({"Cookie": "session=c00kie-1; theme=dark; lonely-c00kie"})
+        secrets = compose(URL, headers=fields).secrets
+        assert secrets.quote("session expired: c00kie-1 lonely-c00kie") == "session expired: ******** *************"
+
     def test_userinfo_encoded_and_as_a_server_would_quote_it(self) -> None:
         secrets = compose(parse_url("http://user:pa%73sw0rd@example.com/")).secrets
         for echo in (base64.b64encode(b"user:passw0rd").decode(), "user:passw0rd", "passw0rd"):

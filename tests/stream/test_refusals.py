@@ -105,6 +105,20 @@ def test_the_fields_but_for_secrets_of_the_servers(serve: Serve) -> None:
     assert len(kept["x-long"]) == 200
 
 
+@pytest.mark.parametrize(
+    "wait",
+    ["3600", "Mon, 30 Nov 2026 12:00:00 GMT", "Monday, 30-Nov-26 12:00:00 GMT", "Mon Nov 30 12:00:00 2026"],
+)
+def test_a_wait_is_followed_although_the_token_holds_its_number(wait: str, serve: Serve) -> None:
+    error = refusal(serve, send(answer("404 x", f"Retry-After: {wait}")), bearer_token="key-2026-12:00:00-3600-nov")
+    assert error.retry_after == wait
+
+
+def test_any_other_wait_is_masked(serve: Serve) -> None:
+    error = refusal(serve, send(answer("404 x", "Retry-After: 8473625190")), bearer_token="8473625190")
+    assert error.retry_after == "*" * 10
+
+
 @pytest.mark.parametrize("name", ["Location", "Content-Location", "Link", "Refresh"])
 def test_secrets_in_urls_of_the_servers(name: str, serve: Serve) -> None:
     value = "<https://user:new@x.test:8/a?sig=new#token=new>; rel=next, <//new@x.test/b#new>"

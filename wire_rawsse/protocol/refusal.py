@@ -18,6 +18,11 @@ COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x
 """The registered content codings that change the content (RFC 9110 §8.4.1, and IANA's registry). Any other value is
 taken for a mistake of the server's and ignored, as browsers do."""
 
+_WAIT: Final = (
+    r"[0-9]{1,4}|[A-Z][a-z]{2,8}, [0-9]{2}[ -][A-Z][a-z]{2}[ -](?:[0-9]{2}|[0-9]{4}) [0-9:]{8} GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8} [0-9]{4}"
+)
+"""A wait of less than three hours, or an HTTP date (RFC 9110 §5.6.7): no secret, although a token may hold its year."""
 _MOST_FIELDS: Final = 50
 _VALUE_CHARACTERS: Final = 200
 _WITH_URLS: Final = ("location", "content-location", "link", "refresh")
@@ -71,7 +76,9 @@ def refused(response: Response, request: Request, place: str, body: bytes = b"",
     return StatusError(
         status,
         text,
-        retry_after=None if retry_after is None else secrets.quote(retry_after),
+        retry_after=retry_after
+        if retry_after is None or re.fullmatch(_WAIT, retry_after)
+        else secrets.quote(retry_after),
         headers=_public_fields(response, secrets),
         body=content,
     )

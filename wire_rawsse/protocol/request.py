@@ -318,14 +318,21 @@ def secrets_of_field(name: bytes, value: bytes) -> Iterator[str]:
     lower = name.lower().decode("ascii")
     public = lower in PUBLIC or lower.startswith(_PUBLIC_PREFIXES) or lower.endswith(_PUBLIC_SUFFIXES)
     text = value.decode("latin-1")
-    if not public and not _is_word(text):
+    if lower == "cookie":
+        yield from _secrets_of_pairs(pair.strip() for pair in text.split(";"))
+    elif not public and not _is_word(text):
         yield from _credentials(text)
 
 
 def secrets_of_query(query: str) -> Iterator[str]:
-    """The values of its parameters, and what is no plain name. Tokens are put there that should be in a field."""
-    for parameter in query.split("&"):
-        name, _, value = parameter.partition("=")
+    """Tokens are put there that should be in a field."""
+    return _secrets_of_pairs(query.split("&"))
+
+
+def _secrets_of_pairs(pairs: Iterable[str]) -> Iterator[str]:
+    """The values of parameters or cookies, and what is no plain name."""
+    for pair in pairs:
+        name, _, value = pair.partition("=")
         if value and not _is_word(value):
             yield value
         if not value or len(name) > _LONGEST_NAME or not _IN_NAME.issuperset(name):
