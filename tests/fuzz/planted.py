@@ -338,6 +338,12 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         ),
         plant("a stream goes on behind its end", "stream:_read", "if exchange.ended:", "if False:"),
     ],
+    "secrets": [
+        plant("escapes are not undone", "redact:_letters", "_unescaped(text)", "text"),
+        plant("one escape of another is not undone", "redact:_unescaped", "range(_NESTED)", "range(1)"),
+        plant("what is derived is not masked", "redact:_Forms.__init__", "left = _MOST_DERIVED", "left = 0"),
+        plant("what is cut off is not searched", "redact:Secrets.quote", "most + _LOOK_AHEAD", "most"),
+    ],
     "dates": [
         plant(
             "months are counted from zero", "policy:_moment", "_MONTHS.index(month) + 1", "_MONTHS.index(month) or 1"

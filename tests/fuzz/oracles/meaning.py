@@ -7,9 +7,11 @@ from typing import Final
 
 from tests.fuzz.oracles import secrets
 from wire_rawsse.errors import NotAnEventStream, StatusError
-from wire_rawsse.protocol import http
+from wire_rawsse.protocol import http, tunnel
 from wire_rawsse.protocol.http import Response
+from wire_rawsse.protocol.proxy import proxy_for
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.url import parse_url
 
 _PLAINLY_ONE: Final = re.compile(r"text/event-stream *(;[^,\"]*)?")
 _PLAIN: Final = re.compile(r"[a-z]+/[a-z]+")
@@ -20,6 +22,20 @@ _COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "
 
 def _masked(value: str | None) -> str | None:
     return None if value is None else secrets.SECRETS.quote(value)
+
+
+_PROXY: Final = proxy_for(parse_url("https://h/"), {"HTTPS_PROXY": "http://u:p@proxy"})
+_SCHEME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def check_proxy(response: Response, request: Request) -> None:
+    """A proxy's answer to CONNECT other than 2xx."""
+    assert _PROXY is not None
+    error = tunnel.refusal(_PROXY, response, "a tunnel to place", request.secrets)
+    secrets.check_error(error)
+    assert error.status == response.status and not error.permanent
+    schemes = tunnel.offered(response.get("proxy-authenticate") or "")
+    assert len(set(schemes)) == len(schemes) <= 5 and all(map(_SCHEME.fullmatch, schemes)), "no schemes"
 
 
 def check(response: Response, request: Request, body: bytes) -> None:

@@ -26,12 +26,21 @@ class Target(Protocol):
 
 ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "events": ("protocol/sse.py",),
-    "exchange": ("protocol/http.py", "protocol/chunked.py", "protocol/redirect.py", "protocol/url.py"),
+    "exchange": (
+        "protocol/http.py",
+        "protocol/chunked.py",
+        "protocol/redirect.py",
+        "protocol/url.py",
+        "protocol/diagnosis.py",
+        "protocol/refusal.py",
+        "protocol/tunnel.py",
+    ),
     "relay_json": ("wire/relay_json.py",),
     "urls": ("protocol/url.py", "protocol/proxy.py"),
     "requests": ("protocol/request.py",),
     "chunks": ("protocol/chunked.py",),
     "wakes": ("stream.py", "streams.py"),
+    "secrets": ("redact.py",),
     "dates": ("policy.py",),
     "state_json": ("wire/status.py",),
     "growth": (

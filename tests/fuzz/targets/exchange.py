@@ -44,8 +44,11 @@ _BEGINNINGS: Final = (
     b"Content-Encoding: ",
     b"Transfer-Encoding: ",
     b"Location: ",
+    b"Proxy-Authenticate: Basic realm=x, ",
+    b"Set-Cookie: ",
+    b"HTTP/2 ",
 )
-_BODIES: Final = (b"5\r\nabcde\r\n", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"data: x\n\n")
+_BODIES: Final = (b"5\r\nabcde\r\n", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"data: x\n\n", b'{"detail": "', b"<title>")
 _BETWEEN: Final = (b"\r\n", b"\r\n\r\n", b"\n\n", b"\r\n ", b": ", b"\x00", b"\xff", b'"', b"\\", b",")
 _SECRETS: Final = (SECRET, SECRET.lower(), SECRET.upper(), SECRET[:4], SECRET[3:8])
 WORDS: Final = (
@@ -75,6 +78,16 @@ SEEDS: Final = (
     b'\x01\x47HTTP/1.1 200 OK\nContent-Type: text/html; x="' + SECRET.lower().encode() + b'"\n\n<p>',
     b"\x01\x47HTTP/1.1 503 Down\r\nRetry-After: 5\r\nConnection: close\r\n\r\n",
     b"\x01\x47SSH-2.0-" + SECRET.encode() + b"\r\n",
+    b'\x05\x47HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm="a, b", Basic\r\nContent-Length: 0\r\n\r\n',
+    b"\x04\x47HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n y\r\nContent-Length: z\r\n\r\n",
+    b'\x01\x47HTTP/1.1 403 No\r\nSet-Cookie: a=b\r\nLink: <//u:p@h/?q>\r\n\r\n{"detail": "no '
+    + SECRET.encode()
+    + b'"}',
+    b"\x01\x47HTTP/1.1 500 E\r\n\r\n<html><title>Broken</title>",
+    b"\x01\x47HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"\x01\x47HTTP/1.1 200 OK\r\nA : " + SECRET.encode() + b"\r\n\r\n",
+    b"\x01\x47HTTP/2 200\r\n\r\n",
+    b"\x01\x47\x00\x00\x06\x04\x00\x00\x00\x00\x00",
     b"\x00\x47HTTP/1.1 204 No\r\n\r\n",
     b"\x01\x47HTTP/1.1 101 Switch\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxyz",
     b"\x01\x47HTTP/1.0 200 OK\r\nContent-Type: text/plain, text/event-stream\r\nContent-Encoding: gzip\r\n\r\n",
@@ -106,7 +119,11 @@ def check(data: bytes) -> None:
         response.check(found, stream, request, closes)
     finally:
         http.HEAD_BYTES = limit  # type: ignore[misc]
-    if found.response is None or request is _TUNNEL:
+    if found.response is None:
+        return
+    if request is _TUNNEL:
+        if not 200 <= found.response.status < 300:
+            meaning.check_proxy(found.response, request)
         return
     if found.response.status in REDIRECTS:
         redirects.check(found.response, request, _PLACES[(options >> 4) % 3])
