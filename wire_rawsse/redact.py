@@ -160,16 +160,18 @@ class Secrets:
             return text
         if self._forms is None:
             self._forms = _Forms(self._values, self._shown)
-        letters = _letters(text)
-        found = list(self._forms.wholes_in(letters) if whole else self._forms.pieces_in(letters))
-        if not found:
-            return text
-        places = _places(text)
-        shown = list(text)
-        for start, end in found:
-            first, last = places[start][0], places[end - 1][1]
-            shown[first:last] = "*" * (last - first)
-        return "".join(shown)
+        find = self._forms.wholes_in if whole else self._forms.pieces_in
+        shown = text
+        for steps, reading in _readings(text):
+            found = list(find(_visible(reading)))
+            if found:
+                places = _places(text, steps)
+                masked = list(shown)
+                for start, end in found:
+                    first, last = places[start][0], places[end - 1][1]
+                    masked[first:last] = "*" * (last - first)
+                shown = "".join(masked)
+        return shown
 
 
 class _Forms:
@@ -289,27 +291,35 @@ def _seen(one: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    for _ in range(_NESTED):
+    *_, (_, last) = _readings(text)
+    return last
+
+
+def _readings(text: str) -> Iterator[tuple[int, str]]:
+    """`text` as it stands, and after each step that undoes escapes, with the number of steps.
+
+    Each of them counts: a backslash, a percent or an ampersand before a secret can look like an escape that takes the
+    first characters of the secret with it.
+    """
+    yield 0, text
+    for steps in range(1, 2 * _NESTED + 1):
         if not ("%" in text or "\\" in text or "&" in text):
-            break
+            return
         before = text
-        # A run of them at once: a query may be 60 KB of nothing else.
-        text = re.sub(_PERCENT_RUN, lambda run: bytes.fromhex(run[0].replace("%", "")).decode("latin-1"), text)
-        text = re.sub(_ESCAPE, lambda found: _meant(found[0]), text)
-        if text == before:
-            break
-    return text
+        if steps % 2:
+            # A run of them at once: a query may be 60 KB of nothing else.
+            text = re.sub(_PERCENT_RUN, lambda run: bytes.fromhex(run[0].replace("%", "")).decode("latin-1"), text)
+        else:
+            text = re.sub(_ESCAPE, lambda found: _meant(found[0]), text)
+        if text != before:
+            yield steps, text
 
 
-def _places(text: str) -> list[tuple[int, int]]:
-    """Where in `text` each character of `_letters(text)` stands: start and end."""
+def _places(text: str, steps: int) -> list[tuple[int, int]]:
+    """Where in `text` each visible character of its reading after so many steps stands: start and end."""
     spans = [(start, start + 1) for start in range(len(text))]
-    for _ in range(_NESTED):
-        before = text
-        for pattern in (_PERCENT, _ESCAPE):
-            text, spans = _step(pattern, text, spans)
-        if text == before:
-            break
+    for step in range(1, steps + 1):
+        text, spans = _step(_PERCENT if step % 2 else _ESCAPE, text, spans)
     return [span for one, span in zip(text, spans, strict=True) if _seen(one)]
 
 

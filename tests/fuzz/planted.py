@@ -340,9 +340,14 @@ PLANTS: Final[dict[str, list[Plant]]] = {
     ],
     "secrets": [
         plant("escapes are not undone", "redact:_letters", "_unescaped(text)", "text"),
-        plant("one escape of another is not undone", "redact:_unescaped", "range(_NESTED)", "range(1)"),
+        plant("one escape of another is not undone", "redact:_readings", "2 * _NESTED + 1", "2"),
         plant("what is derived is not masked", "redact:_Forms.__init__", "left = _MOST_DERIVED", "left = 0"),
-        plant("what is cut off is not searched", "redact:Secrets.quote", "most + _LOOK_AHEAD", "most"),
+        plant(
+            "only what is unescaped to the end is searched",
+            "redact:Secrets._masked",
+            "in _readings(text):",
+            "in list(_readings(text))[-1:]:",
+        ),
     ],
     "dates": [
         plant(

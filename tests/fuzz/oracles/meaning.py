@@ -41,7 +41,7 @@ def check_proxy(response: Response, request: Request) -> None:
 def check(response: Response, request: Request, body: bytes) -> None:
     kinds = (response.get("content-type") or "").lower()
     codings = (response.get("content-encoding") or "").lower().split(",")
-    coded = any(coding.partition(";")[0].strip() in _COMPRESSIONS for coding in codings)
+    coded = any(coding.partition(";")[0].strip(" \t") in _COMPRESSIONS for coding in codings)
     try:
         http.check_event_stream(response, request, "place", body)
     except StatusError as error:

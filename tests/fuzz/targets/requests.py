@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import h11
 
-from wire_rawsse.errors import CredentialsError, InvalidRequest, WireRawSSEError
+from wire_rawsse.errors import MOST_CHARACTERS, CredentialsError, InvalidRequest, WireRawSSEError
 from wire_rawsse.protocol import http
 from wire_rawsse.protocol import request as requests
 from wire_rawsse.protocol.url import parse_url
@@ -122,7 +122,7 @@ def check(data: bytes) -> None:
 
 def _check_refusal(error: WireRawSSEError, secrets: list[str], names: str) -> None:
     text = str(error)
-    assert text.isprintable() and len(text) < 300, "a refusal that is no single line"
+    assert text.isprintable() and len(text) <= MOST_CHARACTERS, "a refusal that is no single line"
     for secret in secrets:
         for word in re.findall(r"[!-~]{9,}", secret):
             ours = any(word in prose for prose in _PROSE)
