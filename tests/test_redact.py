@@ -83,6 +83,18 @@ def test_every_form_of_a_secret_is_masked(echo: str) -> None:
         assert len(Secrets([TOKEN]).quote(f"{before} {echo} .").replace("*", "").strip(" .x…")) <= 2 * edge
 
 
+@pytest.mark.parametrize("secret", ["123456789012x", "ab12cd34ef56x", "u00e9Kx72pLm4", "x4b7Kq9zP2wTx"])
+@pytest.mark.parametrize("before", ["\\", "%", "&#", "&#x", "\\u", "\\x", "%u", "\\U", "\\%31", "%%32%35"])
+def test_what_looks_like_an_escape_hides_nothing_after_it(before: str, secret: str) -> None:
+    """It would take the first characters of the secret with it."""
+    secrets = Secrets([secret])
+    text = f"a path C:{before}{secret} of ours"
+    assert secret not in secrets.mask(text) and secret[:5] not in secrets.mask(text)
+    error = MalformedResponse(text)
+    secrets.cleanse(error)
+    assert secret not in str(error)
+
+
 def test_a_secret_that_is_percent_encoded_itself() -> None:
     secrets = Secrets([urllib.parse.quote("päss wörd/1")])
     assert "ss w" not in secrets.quote("you sent päss wörd/1") and "rd/1" not in secrets.quote("päss wörd/1")
