@@ -77,6 +77,11 @@ class LinkBlip(LinkDown):
     name, words = "link-blip", "the link goes down for a moment"
     lasts = 0.7
 
+    def inject(self, cell: Cell) -> None:
+        if cell.setup.live:
+            cell.poster.one()  # Silence is counted from here, and must not reach what keepalive waits.
+        super().inject(cell)
+
     def expect(self, setup: Setup) -> Expectation | str:
         return Expectation(Kind.SURVIVED, setup.strikes_in, () if setup.live else (*_COVERED, *_resolver(setup)))
 

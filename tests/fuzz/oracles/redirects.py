@@ -48,8 +48,9 @@ def _check_hop(new: Hop, base: Url, status: int, request: Request) -> None:
 
 def _check_place(url: Url, base: Url, response: Response) -> None:
     assert url.target.startswith("/") and _VISIBLE.fullmatch(url.target) and "#" not in url.target, "no target"
-    location = response.get("location")
-    assert location is not None, "a redirect to nowhere was followed"
+    locations = {value for name, value in response.headers if name == "location"}
+    assert len(locations) == 1, "a redirect to nowhere, or to several places, was followed"
+    [location] = locations
     reference = location.encode("latin-1").decode("utf-8", "replace").strip(" ").partition("#")[0]
     if not _NAMES_AN_ORIGIN.match(reference):
         wanted = _resolved(base.target, reference)
