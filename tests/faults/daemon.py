@@ -47,7 +47,9 @@ def environment(world: World, relay: Relay, setup: Setup) -> dict[str, str]:
     (home / "config/wire").mkdir(parents=True)
     (home / "state/wire").mkdir(parents=True)
     own = {"relay_url": base, "slot_id": relay.slot.slot_id, "slot_token": relay.slot.slot_token}
-    (home / "config/wire/relay.json").write_text(json.dumps({"self": own, "peers": {}}))
+    relay_json = home / "config/wire/relay.json"
+    relay_json.write_text(json.dumps({"self": own, "peers": {}}))
+    relay_json.chmod(0o600)
     return {
         "PATH": SEARCHED,
         "HOME": str(world.folder),

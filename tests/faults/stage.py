@@ -51,6 +51,7 @@ def make_certificates(folder: Path) -> None:
     certificate = authority.issue_cert(NAME)
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     certificate.private_key_pem.write_to_path(str(folder / "relay.key"))
+    (folder / "relay.key").chmod(0o600)
     chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
     (folder / "relay.pem").write_bytes(chain)
 

@@ -74,5 +74,6 @@ def test_the_files(tmp_path: Path) -> None:
     cells = json.loads(data)
     assert {cell["status"] for cell in cells} == {KEPT, BROKEN, LEFT_OUT}
     assert sum(cell["status"] != LEFT_OUT for cell in cells) == 4, "what makes no sense is there as well, and says why"
+    assert all({"proof", "sockets", "command"}.isdisjoint(cell) for cell in cells), "git keeps figures alone"
     texts = [node.text for node in ElementTree.fromstring(picture).iter() if node.text]
     assert {"0.92", "lives", "broken", "–"} <= set(texts)
