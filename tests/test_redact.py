@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import time
+import tracemalloc
 import urllib.parse
 
 import pytest
@@ -146,6 +147,18 @@ def test_nor_in_that_of_what_holds_a_request_or_a_file() -> None:
     hop = Hop(parse_url(f"http://u:{TOKEN}@x/?{TOKEN}"), b"POST", TOKEN.encode(), credentials=True)
     for one in (hop, File(TOKEN.encode(), 0o100600), Content("/key", 3, TOKEN.encode())):
         assert TOKEN not in repr(one) and TOKEN not in f"{one}"
+
+
+def test_what_comparing_takes_is_given_back() -> None:
+    """A query of 60 KB would take 6 MB of a daemon that sleeps."""
+    secrets = Secrets(["".join(f"{number:05}" for number in range(12_000))])
+    for settle in (secrets.settle, lambda: secrets.cleanse(WireRawSSEError("x"))):
+        tracemalloc.start()
+        secrets.quote(TOKEN)
+        settle()
+        left, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert left < most / 20
 
 
 class TestAnErrorThatLeaves:

@@ -107,6 +107,7 @@ class Record:
     def accepted(self, now: float, wall: float) -> None:
         """The head has been accepted: the stream is live."""
         self._accepted = self._last_life = now
+        self.secrets.settle()
         self.enter("streaming", wall)
         self._tell_connected(wall)
 

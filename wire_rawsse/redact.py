@@ -125,7 +125,11 @@ class Secrets:
             if one.__context__ is not None and self._is_unfit(one.__context__, callers):
                 one.__context__ = None
             todo += [other for other in (one.__cause__, one.__context__) if other is not None and id(other) not in seen]
-        self._forms = None  # The end of a connection: they take memory that a silent stream does not need.
+        self.settle()
+
+    def settle(self) -> None:
+        """Give back the memory that comparing takes. It is taken again by the next text."""
+        self._forms = None
 
     def _cleanse_attributes(self, error: WireRawSSEError) -> None:
         error.args = tuple(self._cleansed(value) for value in error.args)

@@ -70,7 +70,7 @@ def test_so_it_is_of_a_200_that_is_no_stream(kind: str, body: str, said: str | N
     assert error.body == body.replace(TOKEN, "*" * len(TOKEN)) and ("x-request-id", "7") in error.headers
 
 
-@pytest.mark.parametrize("body", ["", "<html><body>x</body></html>"])
+@pytest.mark.parametrize("body", ["", "{}", "[]", "<html><body>x</body></html>"])
 def test_there_is_none(body: str, serve: Serve) -> None:
     error = refusal(serve, json(body))
     assert str(error).endswith("answered 422 x, expected 200") and error.body == body
@@ -179,6 +179,9 @@ def test_a_body_that_breaks_off(body: bytes, serve: Serve) -> None:
         (403, {}, "no Authorization was sent"),
         (401, {"bearer_token": TOKEN}, "still valid"),
         (403, {"headers": {"Authorization": TOKEN}}, "does not permit"),
+        (401, {"headers": {"X-Api-Key": TOKEN}}, "the X-Api-Key that was sent is not accepted"),
+        (403, {"headers": {"Cookie": f"a={TOKEN}"}}, "the Cookie that was sent is known but"),
+        (401, {"headers": {"X-Other": "x"}}, "no Authorization was sent"),
         (404, {}, None),
     ],
 )

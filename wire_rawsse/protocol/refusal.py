@@ -117,11 +117,14 @@ def _hint(status: int, request: Request, left_at: str) -> str:
             f"; credentials were not sent, because {left_at} redirected to another origin; "
             "if you trust that origin, give its URL instead"
         )
-    if not any(name.lower() == b"authorization" for name, _ in request.headers):
+    names = [name.decode() for name, _ in request.headers if name.lower() != b"proxy-authorization"]
+    sent = [name for name in names if any(word in name.lower() for word in PRIVATE)]
+    if not sent:
         return "; no Authorization was sent: give a bearer_token, or the header that it expects"
+    what = "token" if "authorization" in map(str.lower, sent) else sent[0]
     if status == 401:
-        return "; the token that was sent is not accepted: is it the right one, and still valid?"
-    return "; the token that was sent is known but does not permit this, or is the wrong one"
+        return f"; the {what} that was sent is not accepted: is it the right one, and still valid?"
+    return f"; the {what} that was sent is known but does not permit this, or is the wrong one"
 
 
 def _public_fields(response: Response, secrets: Secrets) -> tuple[tuple[str, str], ...]:
@@ -150,6 +153,8 @@ def _readable(body: bytes, secrets: Secrets) -> str:
 def _reason_in(content: str) -> str:
     """The sentence in it that is for people: of JSON, of a page, or of plain text."""
     said = ""
+    if content in ("{}", "[]", "null"):
+        return ""
     if content[:1] in ("{", "["):
         for key in _KEYS:
             found = re.search(_STRING.format(key), content)
