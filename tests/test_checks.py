@@ -57,8 +57,8 @@ SHARED: dict[str, list[Any]] = {
     "timeouts": [5, None, (1, 2), Timeouts, Keepalive(), Odd()],
     "keepalive": [5, None, True, Keepalive, Timeouts()],
     "backoff": [5, None, Backoff, Timeouts(), {"initial": 1}],
-    "tls": [5, True, object, Odd(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)],
-    "client_cert": [5, Odd(), ("a", "b", "c")],
+    "tls": [5, True, object, Odd(), "", b"", "a\0b", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)],
+    "client_cert": [5, Odd(), ("a", "b", "c"), "", "a\0b", ("a", ""), ("a\0b", "b")],
     "max_event_bytes": [0, -1, None, "1", 1.5, math.nan, math.inf, True],
 }
 SOURCE: dict[str, list[Any]] = {**SHARED, "persistent": [None, 1, "no"], "reconnect": [None, 0, "no"]}

@@ -49,8 +49,18 @@ def test_the_thread_host_stands_in_where_there_is_no_descriptor(
 
 GREEN = {
     "gevent": "from gevent import monkey; monkey.patch_all()",
+    "gevent, but for threads": "from gevent import monkey; monkey.patch_all(thread=False)",
     "eventlet": "import eventlet; eventlet.monkey_patch()",
 }
+
+
+def patch(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs in an interpreter that `library` has patched."""
+    name = library.partition(",")[0]
+    if importlib.util.find_spec(name) is None:
+        missing(f"{name} (pip install -e '.[test]')")
+    program = f"{GREEN[library]}; import sys; from wire_rawsse.cli import main; sys.exit(main())"
+    monkeypatch.setattr("tests.cli.command.WORDS", [sys.executable, "-W", "ignore", "-c", program])
 
 
 @pytest.mark.parametrize("library", GREEN)
@@ -64,10 +74,7 @@ def test_it_runs_in_a_patched_interpreter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """gevent and eventlet replace the modules that it waits with, and `subprocess`."""
-    if importlib.util.find_spec(library) is None:
-        missing(f"{library} (pip install -e '.[test]')")
-    program = f"{GREEN[library]}; import sys; from wire_rawsse.cli import main; sys.exit(main())"
-    monkeypatch.setattr("tests.cli.command.WORDS", [sys.executable, "-W", "ignore", "-c", program])
+    patch(library, monkeypatch)
     write_relay_json(home, (relay.url, slot))
     with Command("daemon", "--exec", runs.command(), *NEVER, home=home) as command:
         client.wait_until("streams", 1, slot=slot, seconds=9)
@@ -78,4 +85,27 @@ def test_it_runs_in_a_patched_interpreter(
             runs.hear("ended")
         status, _ = command.end(signal.SIGTERM)
         assert status == 0
+        assert "Traceback" not in command.rest("stderr")
+
+
+@pytest.mark.parametrize("library", GREEN)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_listen_in_a_patched_interpreter(
+    library: str,
+    number: signal.Signals,
+    status: int,
+    home: Path,
+    relay: RelayProcess,
+    slot: Slot,
+    client: RelayClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patch(library, monkeypatch)
+    token = tmp_path / "token"
+    token.write_text(slot.slot_token)
+    token.chmod(0o600)
+    with Command("listen", "--token-file", str(token), f"{relay.url}{slot.path}/stream", home=home) as command:
+        client.wait_until("streams", 1, slot=slot, seconds=9)
+        assert command.end(number)[0] == status
         assert "Traceback" not in command.rest("stderr")

@@ -88,6 +88,18 @@ def test_of_thousands_a_few_are_tried_and_families_take_turns() -> None:
     assert names(*again) == names(v4(31), v4(32)) and len(failed) == MOST_ATTEMPTS - 2
 
 
+def test_each_of_thousands_is_tried_before_any_is_tried_again() -> None:
+    everyone = [v4(number) for number in range(4000)] + [v6(number) for number in range(2300)]
+    memory = AddressMemory()
+    tried: list[str] = []
+    while len(tried) < len(everyone):
+        first, failed = memory.order(everyone, 0)
+        attempt = [*first, *failed][:MOST_ATTEMPTS]
+        memory.set_back(attempt, 0)
+        tried += names(*attempt)
+    assert set(tried) == set(names(*everyone))
+
+
 def test_its_size_is_bounded() -> None:
     memory = AddressMemory()
     for number in range(3 * MOST_REMEMBERED):

@@ -64,7 +64,7 @@ def end_on_signals() -> None:
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)  # What has no handler writes nothing.
-    _thread.start_new_thread(_end, (reader, writer))
+    _thread.start_new_thread(_end, (reader.detach(), writer))
 
 
 def end_well_on_signals() -> None:
@@ -85,10 +85,10 @@ def give_way() -> None:
         time.sleep(1)
 
 
-def _end(reader: socket.socket, writer: socket.socket) -> None:
-    """`writer` is only kept alive."""
+def _end(reader: int, writer: socket.socket) -> None:
+    """`writer` is only kept alive. `reader` is a descriptor: a socket of gevent belongs to the thread that makes it."""
     global _nearly_gone
-    number = reader.recv(1)[0]
+    number = socket.socket(fileno=reader).recv(1)[0]
     _nearly_gone = True
     try:
         if _before is not None:

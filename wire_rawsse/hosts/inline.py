@@ -94,6 +94,8 @@ class Loop(Turns):
             self._check_open()
         fd = (self._poller or self._open()).fileno()
         self._handed_out = fd >= 0
+        if fd < 0 and not self._started:
+            self._put_back()  # Another thread may run the loop: gevent's pollers belong to the thread they are made in.
         return fd
 
     def deadline(self) -> float:
@@ -228,6 +230,15 @@ class Loop(Turns):
             bell.ring()
         return poller
 
+    def _put_back(self) -> None:
+        """Undo `_open`."""
+        _live.discard(self)
+        if self._poller is not None:
+            self._poller.close()
+        if self._bell is not None:
+            self._bell.close()
+        self._poller = self._watch.poller = self._bell = None
+
     def _check_open(self) -> None:
         if self._forked:
             raise ClosedError("this stream was opened before a fork and lives on in the parent; make another one here")
@@ -257,11 +268,7 @@ class Loop(Turns):
                     # as a `run` under way has silenced what `close` rang.
                     self.announce()
                     return
-                _live.discard(self)
-                if self._poller is not None:
-                    self._poller.close()
-                if self._bell is not None:
-                    self._bell.close()
+                self._put_back()
                 self._closed = True  # Last: whatever a signal handler interrupts here is done by the next `close`.
             finally:
                 if taken:

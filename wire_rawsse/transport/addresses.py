@@ -20,7 +20,9 @@ MOST_ATTEMPTS: Final = 32
 """Addresses that one connection tries. A name may have thousands; within a budget of 10 s, 40 could be started."""
 FORGOTTEN_AFTER: Final = 3600.0
 """Seconds for which a failure counts."""
-MOST_REMEMBERED: Final = 512
+MOST_REMEMBERED: Final = 8192
+"""More than an answer of DNS can hold (64 KiB: 4,096 of IPv4 at 16 bytes, 2,340 of IPv6 at 28). With fewer, the first
+addresses of a name would be forgotten and tried again before the last ones have been tried at all."""
 
 
 class AddressMemory:

@@ -86,7 +86,10 @@ signal handler that raises can leave a lock held for ever."""
 
 def check_trust(trust: AnyTrust) -> None:
     """Raises `InvalidRequest` for what is no trust setting, and does not load `ssl` to find out."""
-    if trust is None or isinstance(trust, (str, bytes, os.PathLike, Unverified)):
+    if trust is None or isinstance(trust, Unverified):
+        return
+    if isinstance(trust, (str, bytes, os.PathLike)):
+        _check_path(trust, "tls")
         return
     known: Any = sys.modules.get("ssl")
     if known is None or not isinstance(trust, known.SSLContext):
@@ -107,7 +110,18 @@ def check_client_cert(client_cert: ClientCertificate, trust: AnyTrust) -> Client
         )
     if trust is not None and not isinstance(trust, (str, bytes, os.PathLike, Unverified)):
         raise InvalidRequest("client_cert cannot be added to an SSLContext of your own: use its load_cert_chain()")
+    for path in pair:
+        _check_path(path, "client_cert")
     return ClientFiles(*map(os.fsdecode, pair))
+
+
+def _check_path(path: str | bytes | os.PathLike[str], name: str) -> None:
+    """Raises `InvalidRequest` for a path at which there can be no file."""
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise InvalidRequest(
+            f"{name} must be the path of a file, not {'an empty one' if not text else 'one with a NUL'}"
+        )
 
 
 def context_for(trust: AnyTrust, client: ClientFiles | None = None) -> ssl.SSLContext:
