@@ -132,10 +132,10 @@ class EventSource:
     max_event_bytes: the largest event in bytes (default 1 MiB). A larger one ends the source for good.
     persistent:      True to retry everything, a 204 too: what is for good is tried again at the slowest pace,
                      `backoff.maximum` seconds shortened at random by up to half. Only `close()` ends the source.
-    reconnect:       False for one response and no more. Redirects are followed.
+    reconnect:       False for one response and no more. Redirects are followed. Not together with `persistent`.
 
-    Files and callables are read again at each connection. After a 401 the callables are asked once more, and if an
-    answer differs the source connects again at once.
+    Before each connection the callables are asked, and files that have changed are read again. After a 401 the callables
+    are asked once more, and if an answer differs the source connects again at once.
 
     Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
 
