@@ -157,15 +157,18 @@ def _pause_after(
         renewed=record.renewed,
     )
     record.attempt = decision.attempt
+    record.polls = 0 if decision.paced else record.polls + 1
     if decision.delay is None or not decision.paced:
         return decision.delay
     return max(decision.delay, record.pace.delay(world.now()))
 
 
 def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> None:
-    if error is None:
+    if error is None and record.polls == 0:
         tell(f"{record.url} ended the stream; connecting again in {pause:.1f} s")
-    else:
+    elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.
+        tell(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")
+    elif error is not None:
         text = str(error)
         # A proxy, a callable or the goal of a redirect is at fault: say of which stream this is told.
         stream = "" if record.url in text else f"{record.url}: "

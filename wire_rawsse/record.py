@@ -62,6 +62,8 @@ class Record:
         self._down_since: float | None = None
         self._warned = False
         """Whether a failure was logged since the last connection."""
+        self.polls = 0
+        """Responses in a row that ended as those of a server do that is polled: no news for the log."""
 
     @property
     def state(self) -> State:
@@ -115,7 +117,7 @@ class Record:
         """Log the connection at the level of the failure that it ends, so that both or none are seen."""
         if self._down_since is None:
             tell(f"{self.url}: connected")
-        else:
+        elif not self.polls:
             text = f"{self.url}: connected again after {max(0.0, wall - self._down_since):.1f} s"
             say = warn if self._warned else tell
             say(text)
@@ -129,7 +131,7 @@ class Record:
 
     def restarted(self, wall: float) -> None:
         """The caller has asked for another connection, at once."""
-        self.attempt = 0
+        self.attempt = self.polls = 0
         self.pace.excuse()
         self.ended(None, 0, wall)
 

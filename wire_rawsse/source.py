@@ -134,8 +134,8 @@ class EventSource:
                      `backoff.maximum` seconds shortened at random by up to half. Only `close()` ends the source.
     reconnect:       False for one response and no more. Redirects are followed. Not together with `persistent`.
 
-    Before each connection the callables are asked, and files that have changed are read again. After a 401 the callables
-    are asked once more, and if an answer differs the source connects again at once.
+    Before each connection the callables are asked, and files that have changed are read again. After a 401 the
+    callables are asked once more, and if an answer differs the source connects again at once.
 
     Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
 

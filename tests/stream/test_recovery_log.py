@@ -62,3 +62,17 @@ def test_nor_does_it_name_it_twice(serve: Serve, caplog: pytest.LogCaptureFixtur
     with source(server.url) as listening:
         first(listening, Closed)
     assert caplog.records[-1].getMessage().count(server.url) == 1
+
+
+def test_a_server_that_is_polled_is_logged_once(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Two lines for each of two responses a second would be 30 MB a day. A failure in between is told as ever."""
+    caplog.set_level(logging.DEBUG)
+    polled: Script = [request, send(event_stream(b"retry: 100\ndata: x\n\n"))]
+    server = serve(polled, polled, polled, polled, DOWN, polled, STAYS)
+    with source(server.url) as listening:
+        for _ in range(6):
+            event(listening)
+    said = [record.getMessage().removeprefix(server.url) for record in caplog.records if record.name == "wire_rawsse"]
+    assert said[0] == ": connected"
+    assert "(polling)" in said[1] and "503" in said[2] and "connected again" in said[3] and "(polling)" in said[4]
+    assert len(said) == 5
