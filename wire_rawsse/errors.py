@@ -95,6 +95,8 @@ class WireRawSSEError(Exception):
     permanent: bool = False
     address: str | None = None
     """The address that was connected when it happened, or None. A name may have several."""
+    redirected_from: str | None = None
+    """The URL that was asked for, if this is about another one that it redirected to."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied by its arguments and attributes, as `__init__` takes others than `args`."""
@@ -102,6 +104,8 @@ class WireRawSSEError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
+        if self.redirected_from is not None:
+            text = f"{text} (after a redirect from {self.redirected_from})"
         host = (self.address or "").rpartition(":")[0]
         return text if host in text else f"{text} (connected to {self.address})"
 

@@ -169,10 +169,9 @@ def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> Non
     elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.
         tell(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")
     elif error is not None:
-        text = str(error)
-        # A proxy, a callable or the goal of a redirect is at fault: say of which stream this is told.
-        stream = "" if record.url in text else f"{record.url}: "
-        warn(f"{stream}{text}; trying again in {pause:.1f} s")
+        # A proxy, a callable or a file may be at fault: say of which stream this is told.
+        stream = "" if record.is_named_in(error) else f"{record.url}: "
+        warn(f"{stream}{error}; trying again in {pause:.1f} s")
 
 
 def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:

@@ -53,6 +53,8 @@ class Record:
         """A connection has been attempted."""
         self.refused = self.refused_before = False
         """The present attempt was answered 401, and so was the one before it."""
+        self.redirected = False
+        """The present attempt has followed a redirect."""
         self.renewed = False
         """The caller's callables have given other credentials since that 401."""
         self._changed = changed
@@ -100,7 +102,7 @@ class Record:
         self.addresses.begin()
         self.patience.begin()
         self.pace.begin(now)
-        self._spoke = False
+        self._spoke = self.redirected = False
         self.began = True
         self.refused_before, self.refused, self.renewed = self.refused, False, False
         self.next_attempt_at = None
@@ -148,6 +150,8 @@ class Record:
         self._failed = error is not None
         self._judge_address(error)
         if error is not None:
+            if self.redirected and not self.is_named_in(error):
+                error.redirected_from = self.url
             self.secrets.cleanse(error)
             self.last_error = error
             self._warned = True
@@ -160,6 +164,10 @@ class Record:
         self.reconnect_count += 1
         self.next_attempt_at = wall + delay
         self.enter("backing off", wall)
+
+    def is_named_in(self, error: WireRawSSEError) -> bool:
+        """Whether the text of an error names the URL of this stream."""
+        return self.url in [word.strip("(),:;") for word in str(error).split()]
 
     def _judge_address(self, error: WireRawSSEError | None) -> None:
         """Whether the address of this connection is to be tried first again, and which one an error is about."""

@@ -133,6 +133,7 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 return
             sets_cookies = sets_cookies or response.get("set-cookie") is not None
             hop = follow(response, hop, record.secrets)
+            record.redirected = True
         except StatusError as error:
             if error.status == 401 and hop.credentials:
                 _ask_once_more(plan, record, asked)

@@ -46,15 +46,26 @@ def test_what_is_logged(
         assert words in record.getMessage() and server.place in record.getMessage()
 
 
-@pytest.mark.parametrize("location", ["http://127.0.0.1:1/", "http://nowhere.invalid/"])
-def test_a_line_names_its_stream_although_something_else_is_at_fault(
+@pytest.mark.parametrize("location", ["http://127.0.0.1:1/", "http://nowhere.invalid/", "/stream/elsewhere"])
+def test_an_error_beyond_a_redirect_names_the_url_that_was_asked_for(
     location: str, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A program with twenty streams must see which of them led to a place that it was never told of."""
-    server = serve([request, send(answer("302 x", f"Location: {location}"))])
+    server = serve([request, send(answer("302 x", f"Location: {location}"))], DOWN)
     with source(server.url) as listening:
-        assert first(listening, Closed).error is not None
-    assert caplog.records[-1].getMessage().startswith(f"{server.url}: ")
+        error = first(listening, Closed).error
+    assert f"(after a redirect from {server.url})" in str(error)
+    assert str(error) in caplog.records[-1].getMessage()
+    assert caplog.records[-1].getMessage().count(f"{server.url})") == 1
+
+
+def test_a_line_names_its_stream_although_a_callable_is_at_fault(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> str:
+        raise LookupError
+
+    with source("http://127.0.0.1:1/", bearer_token=fail) as listening:
+        first(listening, Closed)
+    assert caplog.records[-1].getMessage().startswith("http://127.0.0.1:1/: the callable given as bearer_token raised")
 
 
 def test_nor_does_it_name_it_twice(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
