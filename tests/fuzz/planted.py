@@ -423,8 +423,8 @@ ENDLESS: Final[dict[str, list[Plant]]] = {
     "chunks": [
         plant(
             "the way of nearly every read goes no further",
-            "protocol.chunked:ChunkedBody.feed",
-            "                position = end + 2\n",
+            "protocol.chunked:_whole_chunks",
+            "        position = end + 2\n",
             "",
         ),
     ],
