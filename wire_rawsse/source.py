@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, NoReturn, TypeAlias
 
 from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError, InvalidRequest, StatusError, WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.turns import PAST
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.http import Response
@@ -251,12 +252,21 @@ class EventSource:
         """A frozen value: phase, since when, last byte, last error, next attempt. From any thread."""
         return self._record.snapshot(self._loop.system.wall())
 
-    def deadline(self) -> float:
-        """When the stream must act at the latest, in seconds of `time.monotonic()`; in the past before the first call.
+    def fileno(self) -> int:
+        """One descriptor for a select loop of the host's own, the same over all reconnects.
 
-        For progress displays. There is no descriptor to poll: call `next` or `next_item`.
+        Whenever it is readable, or `deadline()` has come, call `next(0)` or `next_item(0)`. It stays open and readable
+        after `close`, or after an end for good, until the call that raises. Raises `OSError` where the platform has
+        neither epoll nor kqueue.
         """
-        return self._loop.deadline()
+        return self._loop.descriptor()
+
+    def deadline(self) -> float:
+        """When `next(0)` is due at the latest, in seconds of `time.monotonic()`; may be `math.inf`.
+
+        It lies in the past while items wait to be taken or received bytes are unparsed, and before the first call.
+        """
+        return PAST if self._sink.items or self._sink.ended is not None else self._loop.deadline()
 
     @property
     def last_event_id(self) -> str:
@@ -287,7 +297,7 @@ class EventSource:
         sink, loop = self._sink, self._loop
         while True:
             if sink.ended is None and loop.closing:
-                raise ClosedError("this stream is closed; make another one")
+                self._refuse_closed()
             if sink.items:
                 return sink.items.popleft()
             self._check_usable()
@@ -300,6 +310,7 @@ class EventSource:
         ended = self._sink.ended
         if ended is not None and not self._sink.items:
             self._loop.close()
+            self._loop.release_descriptor()
             error = ended.error
             if error is None:
                 raise ClosedError("the response has ended, and reconnect=False asks for no other one")
@@ -307,4 +318,8 @@ class EventSource:
                 raise ClosedError("the server answered 204: it wants no further connection") from error
             raise error
         if ended is None and self._loop.closing:
-            raise ClosedError("this stream is closed; make another one")
+            self._refuse_closed()
+
+    def _refuse_closed(self) -> NoReturn:
+        self._loop.release_descriptor()
+        raise ClosedError("this stream is closed; make another one")

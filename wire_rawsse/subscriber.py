@@ -129,10 +129,7 @@ class StreamSubscriber:
         Whenever it is readable, or `deadline()` has come, call `wait(0)`. It stays open and readable after `close`
         until that call. Raises `OSError` where the platform has neither epoll nor kqueue: use `WakeChannel.fileno()`.
         """
-        fd = self._loop.fileno()
-        if fd < 0:
-            raise OSError("this platform has neither epoll nor kqueue; use a WakeChannel and its fileno()")
-        return fd
+        return self._loop.descriptor()
 
     def deadline(self) -> float:
         """When `wait(0)` is due at the latest, in seconds of `time.monotonic()`; may be `math.inf`.

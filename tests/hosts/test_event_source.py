@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 
 import pytest
@@ -275,6 +277,61 @@ class TestTheEnd:
         assert source.last_event_id == ""
         assert source.retry_ms is None
         assert "closed" in repr(source)
+
+
+class TestInASelectLoop:
+    """`fileno()` and `deadline()`, and `next(0)` when one of them says so."""
+
+    def test_every_event_arrives_over_a_reconnect(self, serve: Serve, ca_file: str, tls: bool) -> None:
+        server = serve(tls=tls)
+
+        def send() -> None:
+            for _ in range(2):
+                peer = server.peer()
+                for _ in range(3):
+                    peer.say()
+                peer.end()
+
+        with EventSource(server.url, tls=ca_file, backoff=QUICK) as source:
+            fd, helper, found = source.fileno(), InThread(send), 0
+            while found < 6:
+                left = max(0.0, min(PATIENCE, source.deadline() - time.monotonic()))
+                select.select([fd], [], [], left)
+                found += source.next(0) == X
+            helper.result()
+            assert source.fileno() == fd
+
+    def test_the_deadline_lies_in_the_past_while_items_wait(self, serve: Serve) -> None:
+        server = serve()
+        with EventSource(server.url) as source:
+            peer = connected(server, source)
+            peer.say(EVENT + EVENT)
+            assert source.next(PATIENCE) == X
+            assert source.deadline() < time.monotonic()
+            assert source.next(0) == X
+
+    def test_it_stays_readable_after_close_until_the_call_that_raises(self, serve: Serve) -> None:
+        server = serve()
+        source = EventSource(server.url)
+        fd = source.fileno()
+        connected(server, source)
+        source.close()
+        assert select.select([fd], [], [], PATIENCE)[0] == [fd]
+        with pytest.raises(ClosedError):
+            source.next(0)
+        with pytest.raises(OSError):
+            os.fstat(fd)
+
+    def test_it_is_given_back_by_the_call_that_raises_an_end_for_good(self, serve: Serve) -> None:
+        server = serve(stage="asked")
+        source = EventSource(server.url)
+        fd = source.fileno()
+        helper = answering(server, STATUS % 404)
+        with pytest.raises(StatusError):
+            source.next(PATIENCE)
+        helper.result()
+        with pytest.raises(OSError):
+            os.fstat(fd)
 
 
 def test_it_may_not_be_asked_from_within(serve: Serve) -> None:

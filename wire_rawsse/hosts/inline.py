@@ -98,6 +98,18 @@ class Loop(Turns):
             self._put_back()  # Another thread may run the loop: gevent's pollers belong to the thread they are made in.
         return fd
 
+    def descriptor(self) -> int:
+        """`fileno()` for a select loop of the host's own. Raises `OSError` if there is none."""
+        fd = self.fileno()
+        if fd < 0:
+            raise OSError("this platform has neither epoll nor kqueue; use a WakeChannel and its fileno()")
+        return fd
+
+    def release_descriptor(self) -> None:
+        """After `close`, and on the host's last call: the descriptor that was handed out is needed no more."""
+        self._handed_out = False
+        self._tear_down_if_idle()
+
     def deadline(self) -> float:
         """The system's monotonic time at which `run(0)` is due; in the past where there is something to do."""
         if not self._started or self.closing or self._in_hand or self._caught is not None:
@@ -243,8 +255,7 @@ class Loop(Turns):
         if self._forked:
             raise ClosedError("this stream was opened before a fork and lives on in the parent; make another one here")
         if self.closing:
-            self._handed_out = False
-            self._tear_down_if_idle()
+            self.release_descriptor()
             raise ClosedError("this stream is closed; make another one")
 
     def _tear_down_if_idle(self) -> None:
