@@ -152,9 +152,13 @@ class Side:
         return self.items if isinstance(self.sink, EventSink) else self.watch.news
 
     def restart(self) -> None:
-        """`restart()`, or what a subscriber's does to each of its streams."""
+        """`restart()`, or what a subscriber's does to each of its streams.
+
+        A stream that has not begun needs no new beginning: its first connection waits until its pace allows it.
+        """
         if not self.watch.absent:
-            self.watch.restarted()
+            if self.stream.task.started:
+                self.watch.restarted()
             self.life.loop.interrupt(self.stream.task, Restart())
 
     def consume(self) -> None:

@@ -11,7 +11,7 @@ which is all that TCP lets through).
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation import faults_of_files as files
@@ -19,6 +19,7 @@ from tests.simulation import faults_of_relays as relays
 from tests.simulation import faults_of_tls as tls
 from tests.simulation.faults_of_relays import End, Fault, over, with_id
 from tests.simulation.kernel import ENOUGH
+from tests.simulation.network import Connection
 from wire_rawsse.transport.dial import ATTEMPT_DELAY
 
 if TYPE_CHECKING:
@@ -124,6 +125,36 @@ def one_family_dead(side: Side, dice: random.Random) -> End:
     """Some of the addresses swallow everything, the first one among them."""
     dead = side.paths[:: dice.choice([1, 2])][: max(1, len(side.paths) - 1)]
     return _swallowing(dead)
+
+
+class DeadAfterTcp:
+    """What listens at an address that accepts connections and is of no use after that."""
+
+    def __init__(self, then: Callable[[Connection], object]) -> None:
+        self._then = then
+
+    def accepted(self, connection: Connection) -> None:
+        self._then(connection)
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        pass
+
+    def ended(self, connection: Connection) -> None:
+        connection.finish()
+
+
+def one_address_dead(side: Side, dice: random.Random) -> End:
+    """The first of several addresses accepts TCP, and is silent, closes or resets."""
+    first, *others = side.places
+    if not others or isinstance(first.program, DeadAfterTcp):
+        return over
+    usual = first.program
+    first.program = DeadAfterTcp(dice.choice([lambda connection: None, Connection.finish, Connection.reset]))
+
+    def end() -> None:
+        first.program = usual
+
+    return end
 
 
 def ipv6_blackholed(side: Side, dice: random.Random) -> End:
@@ -318,6 +349,7 @@ NETWORK: Final[list[Fault]] = [
     Fault(mtu_blackhole, 1),
     Fault(one_family_dead, 2, anew=True),
     Fault(ipv6_blackholed, 1, anew=True),
+    Fault(one_address_dead, 2, anew=True),
     Fault(syn_blackhole, 2, anew=True),
     Fault(refused, 2, anew=True),
     Fault(link_down, 2),
@@ -345,7 +377,7 @@ SEASONS: Final[dict[str, set[str]]] = {
     "none": set(),
     "the way to a stream": {
         *("slow names", "wrong names", "silent names", "one family dead", "syn blackhole", "handshake trouble"),
-        *("proxy trouble", "head drips", "other answers"),
+        *("one address dead", "proxy trouble", "head drips", "other answers"),
     },
     "what a stream carries": {
         *("halting", "line drips", "chunk extension drips", "storm", "large event", "tickets", "key update"),
