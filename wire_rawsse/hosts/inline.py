@@ -136,7 +136,7 @@ class Loop(Turns):
                     self._check_open()  # Whoever has the lock is tearing down.
                 raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
             poller = self._begin(timeout)
-            while poller is not None and (limit := self._before_sleep()) is not None:
+            while not woken and poller is not None and (limit := self._before_sleep()) is not None:
                 receive = self._expected
                 if receive is not None:
                     recv, room, news, hint = receive.recv, receive.room, receive.news, receive.hint
@@ -165,9 +165,8 @@ class Loop(Turns):
                         if woken:
                             break
                         continue
-                if self._after_sleep(events):
-                    woken = True
-                    break
+                # No `if` may end this loop: the jump back from it is outside of this `try` on CPython 3.14.
+                woken = self._after_sleep(events)
             else:
                 woken = self._woken
         except BaseException as error:
