@@ -270,20 +270,6 @@ OURS: Final[list[Plant]] = [
         by=MADE,
     ),
     plant(
-        "an end of TLS that comes in one piece with data is overlooked",
-        "transport.tls:TlsChannel._with_further_records",
-        "self._ended = not data",
-        "pass",
-        by=MADE,
-    ),
-    plant(
-        "a late host gives up in the middle of a large record",
-        "hosts.task:Task.found_nothing",
-        "if self.beyond_doubt:",
-        "if True:",
-        by=MADE,
-    ),
-    plant(
         "a heartbeat wakes the host",
         "streams:WakeSink.feed",
         "return news",

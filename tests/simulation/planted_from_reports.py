@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.simulation.planting import Change, Plant, plant
+from tests.simulation.planting import MADE, Change, Plant, plant
 
 REPORTS: Final[list[Plant]] = [
     plant(
@@ -118,5 +118,17 @@ EXACT_REPORTS: Final[list[Plant]] = [
             )
         ],
         exact="requests:test_a_stranger_gets_no_field_that_may_hold_a_token",
+    ),
+    Plant(
+        "an end of TLS that comes in one piece with data is overlooked",
+        [Change("transport.tls:TlsChannel._with_further_records", "self._ended = not data", "pass")],
+        MADE,
+        exact="bodies:test_an_end_of_tls_in_one_piece_with_data_ends_the_stream",
+    ),
+    Plant(
+        "a late host gives up in the middle of a large record",
+        [Change("hosts.task:Task.found_nothing", "if self.beyond_doubt:", "if True:")],
+        MADE,
+        exact="hosts:test_a_late_host_takes_a_large_record_in_pieces",
     ),
 ]

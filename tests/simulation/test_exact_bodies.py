@@ -7,6 +7,7 @@ import errno
 from tests.simulation.answers import well
 from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Visit, opening
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
+from tests.simulation.tls import GOODBYE, record
 from wire_rawsse.errors import ConnectionBroken, MalformedResponse
 from wire_rawsse.hosts.turns import RECEIVE_BYTES
 from wire_rawsse.protocol.sse import Event
@@ -104,3 +105,15 @@ def test_a_reset_behind_the_end_of_a_stream_is_nobodys_trouble() -> None:
                 assert when == scene.kernel.start + 25 and type(error) is (kind or type(None)), (size, error)
                 assert scene.phase == "streaming"
                 scene.close()
+
+
+def test_an_end_of_tls_in_one_piece_with_data_ends_the_stream() -> None:
+    """Also where the peer leaves the connection open after its close_notify (RFC 8446 §6.1)."""
+    scene = Single(well(CLOSE), url=HTTPS)
+    scene.run(20)
+    connection = scene.visit.connection
+    scene.visit.write(b"data: x\n\n")
+    connection.send(record(GOODBYE))
+    scene.run(20.5)
+    assert scene.ends[0] == 20 + LATENCY
+    scene.close()
