@@ -391,4 +391,18 @@ EXACT: Final[list[Plant]] = [
         "first look that finds data begins the count again: a drip in large records outlives its clock.",
         exact="hosts:test_a_drip_in_large_records_has_as_many_doubts_as_any_other",
     ),
+    Plant(
+        "a state that was offered within the last second is lost when the file is closed",
+        [
+            Change(
+                "wire.state_file:StateFile.close",
+                "written = not self._closed and self._write(now)",
+                "written = not self._closed and self.flush(now)",
+            )
+        ],
+        STRANGER,
+        "`flush` keeps the least interval of a second. A subscriber that is closed within a second of its last write "
+        "leaves that one as its last word: `connected`, for a stream that is closed.",
+        exact="rotations:test_a_file_that_is_closed_right_after_a_write_says_so",
+    ),
 ]

@@ -124,19 +124,6 @@ MORE: Final[list[Plant]] = [
         "sent stays unsent until the peer says something.",
     ),
     Plant(
-        "a state that was offered within the last second is lost when the file is closed",
-        [
-            Change(
-                "wire.state_file:StateFile.close",
-                "written = not self._closed and self._write(now)",
-                "written = not self._closed and self.flush(now)",
-            )
-        ],
-        STRANGER,
-        "`flush` keeps the least interval of a second. A subscriber that is closed within a second of its last write "
-        "leaves that one as its last word: `connected`, for a stream that is closed.",
-    ),
-    Plant(
         "a relay.json that could once not be read is not read again",
         [
             Change(

@@ -41,6 +41,16 @@ def test_a_state_is_whole_however_little_of_it_a_write_takes() -> None:
         scene.close()
 
 
+def test_a_file_that_is_closed_right_after_a_write_says_so() -> None:
+    """The least interval between two writes does not hold for the last one."""
+    scene = Wired()
+    scene.run(0.125)
+    while scene.said["state"] != "connected":
+        scene.run(scene.time + 0.125)
+    scene.close()
+    assert scene.said["state"] != "connected"
+
+
 def test_the_last_event_of_a_slot_that_is_gone_is_not_forgotten() -> None:
     scene = Wired()
     scene.at(10, scene.relay.post)
