@@ -126,7 +126,7 @@ class Puppets:
 
 
 class TestAFaultOfOurOwn:
-    """It ends nothing: all begins anew after the longest pause; and whoever is closed in that pause is closed."""
+    """It ends nothing: the stream starts again after the longest pause, and a close in that pause takes effect."""
 
     @pytest.fixture(autouse=True)
     def faulty(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ class Plan(NamedTuple):
         return f"<Plan {self.method.decode()} {self.url.shown}>"
 
     def ask(self) -> Asked:
-        """What is to be sent now. Raises `CredentialsError` where a callable fails."""
+        """The fields for this attempt. Raises `CredentialsError` if a callable fails."""
         headers = ask_headers(self.headers)
         if not any(name.lower() == b"authorization" for name, _ in headers):
             headers += ask_bearer(self.bearer_token)

@@ -50,7 +50,7 @@ def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, per
             if fault is not None:
                 yield from _after_a_fault(world, plan, record, sink, fault)
             if record.phase == "closed":
-                record.enter("idle", world.wall())  # Begun anew.
+                record.enter("idle", world.wall())  # Started again after a signal handler raised.
             yield from _one_after_another(world, plan, record, sink, persistent)
             return
         except Exception as error:
@@ -72,7 +72,7 @@ def _end_for_good(world: World, record: Record, sink: OwnedSink, fault: Exceptio
 
 
 def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fault: Exception) -> Coroutine[None]:
-    """A fault of ours between two streams. It ends nothing either: it is told, and all begins anew, unhurried."""
+    """An internal error between two streams ends nothing: it is logged, and the longest pause follows."""
     error, pause = internal_error(fault), plan.backoff.maximum
     try:
         record.ended(error, pause, world.wall())
@@ -175,7 +175,7 @@ def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> Non
 
 
 def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:
-    """True where whoever was told has asked for a restart."""
+    """True if the consumer asked for a restart when it heard of the end."""
     if sink.closed(error, retry_in):
         try:
             yield SIGNAL

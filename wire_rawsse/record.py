@@ -170,7 +170,7 @@ class Record:
         return self.url in [word.strip("(),:;") for word in str(error).split()]
 
     def _judge_address(self, error: WireRawSSEError | None) -> None:
-        """Whether the address of this connection is to be tried first again, and which one an error is about."""
+        """Whether the address of this connection stays first, and which address an error concerns."""
         if error is not None and error.address is None and self.addresses.current is not None:
             error.address = str(self.addresses.current)
         if 0 < self.healthy >= self._healthy_after or (error is None and self._spoke):

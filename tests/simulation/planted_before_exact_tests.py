@@ -384,7 +384,7 @@ EXACT: Final[list[Plant]] = [
         exact="rotations:test_a_slot_that_is_rotated_twice_in_one_tick_of_the_disks_clock_is_joined",
     ),
     Plant(
-        "a renewed deadline is doubted anew after looks that found no data",
+        "a renewed deadline is doubted from zero after looks that found no data",
         [Change("hosts.task:Task._doubt", "        wait.renewed = False\n", "")],
         MADE,
         "A look that finds a part of a TLS record counts as a doubt, but the deadline stays marked as renewed. The "

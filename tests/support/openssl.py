@@ -126,7 +126,7 @@ class Flood:
             self.failed = error
 
     def _pieces(self, sock: socket.socket) -> Iterator[bytes]:
-        """Answer on `sock`; then everything that is to be sent, encrypted."""
+        """Answer on `sock`; then send everything, encrypted."""
         api = self._ssl
         pointer = ctypes.c_void_p
         context = pointer(api.SSL_CTX_new(pointer(api.TLS_server_method())))

@@ -251,7 +251,7 @@ class _Daemon:
                 self._look()
 
     def _next_start(self) -> float:
-        """When the command is to be started next; never while it runs."""
+        """When the command starts next; never while it runs."""
         if self._child.running:
             return math.inf
         return min(self._gap_ends, self._interval_ends) if self._woken else self._interval_ends

@@ -64,7 +64,7 @@ class Url(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The same with the trailing dot, for whoever is to look the name up."""
+        """The same with the trailing dot, for the party that looks the name up."""
         return "localhost" if self.scheme == "unix" else self._place(self.host)
 
     @property

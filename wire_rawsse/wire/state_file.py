@@ -148,7 +148,7 @@ class StateFile:
         self._news = _news(snapshot)
 
     def postpone(self, now: float) -> bool:
-        """True where nothing is written yet, whatever has changed: then the state is to be offered when `due`.
+        """True where nothing is written yet, whatever has changed: then the state is offered when `due`.
 
         A state has as many parts as there are endpoints. Taken for each change of each, it would cost their square.
         """
