@@ -77,7 +77,8 @@ class TlsChannel:
         self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._receive = sock.recv
         self._feed = self._incoming.write
-        self._read = self.session.read
+        # `SSLObject.read` adds a Python frame to this and nothing more; a cold wake over https is 3 % slower with it.
+        self._read = getattr(self.session, "_sslobj", self.session).read
         self._want_read = ssl.SSLWantReadError
         self._held = True
         """Ciphertext, plaintext or an error may be held here, or something may be unsent."""
