@@ -1,0 +1,95 @@
+"""How long a server may be silent, learned from its heartbeat: numbers in, numbers out, no clock.
+
+Many servers send a comment whenever they have been idle for a fixed time. Once that time, the period P, is known,
+silence is a fault long before `Timeouts.read` runs out: after 1.5 P + 2 s (15 s: 24.5 s; 1 s: 3.5 s). The rules:
+
+* Only comments teach. A server that has events to send says nothing about how long it may be silent without them. So a
+  gap counts if it ends with a reception of comments only, and if the stream was idle before it too.
+* Three gaps in a row, the longest at most 1.2 times the shortest, are a period: the longest of them. A longer period
+  replaces it in the same way. A shorter one needs twenty gaps, as a server may have fast and slow times.
+* A silence that was too long for the heartbeat may have been a pause of the server. So after each alarm the factor is
+  doubled on probation. If a longer gap follows than the one that was taken for a fault, the server does pause, and the
+  factor stays. If 20 steady gaps follow (after the next alarm 80, then 320, and so on), it is as before.
+
+So a server that pauses now and then is dropped in vain a few times and not for ever, because the confirmed factor never
+falls. `Timeouts.read` is the limit in any case.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SHORTEST: Final = 0.5
+"""Seconds; a comment that comes sooner after the last bytes is part of the same message, and no silence came before."""
+STEADY: Final = 1.2
+"""The longest gap of a period is at most so many times the shortest."""
+TO_LEARN: Final = 3
+"""Gaps."""
+TO_LEARN_SHORTER: Final = 20
+FACTOR: Final = 1.5
+MARGIN: Final = 2.0
+"""Seconds."""
+PROBATION: Final = 20
+"""Gaps, after the first alarm."""
+_LARGEST_FACTOR: Final = FACTOR * 2**16
+_LONGEST_PROBATION: Final = PROBATION * 4**8
+
+
+class Heartbeat:
+    """The heartbeat of one endpoint, over all its connections. All numbers are seconds, or gaps that are counted."""
+
+    __slots__ = ("_confirmed", "_count", "_factor", "_high", "_left", "_low", "_probation", "_suspected", "period")
+
+    def __init__(self) -> None:
+        self.period: float | None = None
+        """Seconds between two heartbeats, once known."""
+        self._low = self._high = 0.0
+        """The shortest and the longest gap of the present run of steady gaps, and how many they are."""
+        self._count = 0
+        self._factor = self._confirmed = FACTOR
+        self._suspected: float | None = None
+        """The limit that the last alarm was given by, while the alarm is on probation."""
+        self._left = 0
+        """Steady gaps until the end of the probation."""
+        self._probation = PROBATION
+
+    def limit(self, read: float) -> float:
+        """The longest silence that is no fault; `read` is `Timeouts.read`."""
+        return read if self.period is None else min(read, self._factor * self.period + MARGIN)
+
+    def heard(self, gap: float) -> None:
+        """Comments and nothing else came, `gap` seconds after the head or after other comments."""
+        if gap < SHORTEST:
+            return
+        if self._suspected is not None:
+            self._judge_alarm(gap, self._suspected)
+        low, high = min(self._low, gap), max(self._high, gap)
+        if self._count and high <= STEADY * low:
+            self._low, self._high = low, high
+            self._count += 1
+        else:
+            self._low = self._high = gap
+            self._count = 1
+        enough = TO_LEARN if self.period is None or self._high > self.period else TO_LEARN_SHORTER
+        if self._count >= enough:
+            self.period = self._high
+
+    def alarm(self) -> None:
+        """The stream was dropped, as it was silent for `limit`, which was below `read`."""
+        assert self.period is not None
+        if self._suspected is None:
+            self._suspected = self._confirmed * self.period + MARGIN
+        self._factor = min(2 * self._factor, _LARGEST_FACTOR)
+        self._left = self._probation
+        self._probation = min(4 * self._probation, _LONGEST_PROBATION)
+        self._count = 0
+
+    def _judge_alarm(self, gap: float, suspected: float) -> None:
+        assert self.period is not None
+        self._left -= 1
+        if gap > suspected:
+            while self._confirmed * self.period + MARGIN < gap and self._confirmed < _LARGEST_FACTOR:
+                self._confirmed *= 2
+        elif self._left > 0:
+            return
+        self._factor, self._suspected = self._confirmed, None

@@ -1,0 +1,96 @@
+"""Whether the machine was suspended: CLOCK_BOOTTIME counts that time, CLOCK_MONOTONIC does not (clock_gettime(2)).
+
+A suspend makes their difference grow, and nothing else does: no SIGSTOP, and nobody who sets the wall clock. The
+difference is looked at before each sleep, which is the first moment after a resume at which our code runs. On CPython
+3.13 and newer a timer makes that moment come at once. The kernel cancels a timer on CLOCK_REALTIME that was set with
+TFD_TIMER_CANCEL_ON_SET at each resume, and also when the wall clock is set (timerfd_create(2)). Its descriptor becomes
+readable then; that is all it is used for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+LEAST: Final = 5.0
+"""Seconds; shorter suspends are not noticed. Connections outlive them."""
+_NEVER: Final = 2.0**33
+"""Seconds since the epoch: the year 2242."""
+
+
+class SuspendClock:
+    """Compares two clocks, in seconds: `boottime` counts suspends, `monotonic` does not."""
+
+    __slots__ = ("_ahead", "_boottime", "_monotonic")
+
+    def __init__(self, boottime: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._boottime = boottime
+        self._monotonic = monotonic
+        now = monotonic()
+        self._ahead = boottime() - now
+        """By how much `boottime` is ahead, or more: the process may have been stopped between the two readings."""
+
+    def suspended(self, now: float) -> float:
+        """Seconds for which the machine was suspended since the last call, or 0. `now` is what `monotonic` says."""
+        boottime = self._boottime()
+        ahead = boottime - now
+        grown = ahead - self._ahead
+        if grown > LEAST:
+            grown = boottime - self._monotonic() - self._ahead
+            if grown <= LEAST:
+                return 0.0  # The process was stopped after `now` was read.
+        self._ahead = ahead
+        return grown if grown > LEAST else 0.0
+
+
+def boottime_clock() -> Callable[[], float] | None:
+    """CLOCK_BOOTTIME in seconds, or None where the system has none (it is Linux's)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    if clock is None:
+        return None
+    gettime = time.clock_gettime
+    try:
+        gettime(clock)
+    except OSError:
+        return None
+    return lambda: gettime(clock)
+
+
+class ResumeTimer:
+    """A descriptor that becomes readable when the machine resumes, or when the wall clock is set.
+
+    Raises `OSError` where the system or this Python has none.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self) -> None:
+        timer: Any = os
+        if not hasattr(timer, "timerfd_create"):
+            raise OSError("os.timerfd_create needs CPython 3.13 and Linux")
+        self._fd: int = timer.timerfd_create(time.CLOCK_REALTIME, flags=timer.TFD_NONBLOCK | timer.TFD_CLOEXEC)
+        try:
+            self.rearm()
+        except BaseException:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def rearm(self) -> None:
+        """Make it unreadable again. Raises `OSError`."""
+        timer: Any = os
+        flags = timer.TFD_TIMER_ABSTIME | timer.TFD_TIMER_CANCEL_ON_SET
+        try:
+            os.read(self._fd, 8)
+        except OSError:
+            pass  # EAGAIN: nothing has happened. ECANCELED: the clock has jumped.
+        timer.timerfd_settime(self._fd, flags=flags, initial=_NEVER)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
