@@ -7,7 +7,7 @@ second out of a listen queue of `backlog`; who finds the queue full has its SYN 
 after 1, 3, 7, 15 … s (as Linux does) until the attempt's own time is up. Whoever is in the queue is served in order,
 though for nothing where he has stopped waiting for an answer.
 
-Two policies: ours is the code that is shipped, `policy.decide` and `policy.Pace`, with its default values; the
+Two policies: ours is the code that is shipped, `policy.decide` and `policy.TokenBucket`, with its default values; the
 original's is that of the client that it replaces: an error doubles the delay from 1 s to 30 s, without dice, and a
 clean close connects at once.
 """
@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wire_rawsse.errors import ConnectError, Truncated
-from wire_rawsse.policy import Backoff, Pace, Timeouts, decide
+from wire_rawsse.errors import ConnectError, TruncatedError
+from wire_rawsse.policy import Backoff, Timeouts, TokenBucket, decide
 
 SYN_AGAIN = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds between a SYN and the next: Linux's tcp_syn_retries, 6 of them, the first after 1 s."""
@@ -68,21 +68,21 @@ class Ours:
         self._dice = dice
         self._backoff = Backoff()
         self._attempt = 0
-        self._pace = Pace(self._backoff)
+        self._pace = TokenBucket(self._backoff)
         # The first connection, a long time ago.
         self._pace.delay(-UP_BEFORE)
 
     def ended(self, now: float, clean: bool) -> float:
         self._pace.ended(UP_BEFORE)
-        return self._next(now, None if clean else Truncated("cut"), UP_BEFORE)
+        return self._next(now, None if clean else TruncatedError("cut"), UP_BEFORE)
 
     def failed(self, now: float) -> float:
         self._pace.ended(0.0)
         return self._next(now, ConnectError("refused"), 0.0)
 
-    def _next(self, now: float, error: Truncated | ConnectError | None, healthy: float) -> float:
+    def _next(self, now: float, error: TruncatedError | ConnectError | None, healthy_for: float) -> float:
         decision = decide(
-            error, attempt=self._attempt, healthy=healthy, retry_ms=None, wall=0.0, dice=self._dice.random(),
+            error, attempt=self._attempt, healthy_for=healthy_for, retry_ms=None, wall=0.0, random=self._dice.random(),
             backoff=self._backoff, persistent=True,
         )  # fmt: skip
         self._attempt = decision.attempt

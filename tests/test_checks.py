@@ -20,7 +20,7 @@ from wire_rawsse import (
     checks,
     spawn_stream_subscriber,
 )
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 
 URL = "http://127.0.0.1:9/"
 SECRET = "seKret-t0ken"
@@ -65,7 +65,7 @@ SOURCE: dict[str, list[Any]] = {**SHARED, "persistent": [None, 1, "no"], "reconn
 
 
 def refused(call: Callable[..., object], *arguments: Any, **named: Any) -> str:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         call(*arguments, **named)
     text = str(caught.value)
     assert SECRET not in text and "internal error" not in text

@@ -13,13 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wire_rawsse import reconnect
-from wire_rawsse.errors import ConnectionBroken
+from wire_rawsse.errors import ConnectionBrokenError
 from wire_rawsse.plan import Plan, make_plan
-from wire_rawsse.policy import LONGEST_WISH, Backoff, Keepalive, Pace, Timeouts
-from wire_rawsse.reconnect import keep_alive
+from wire_rawsse.policy import LONGEST_WISH, Backoff, Keepalive, Timeouts, TokenBucket
+from wire_rawsse.reconnect import reconnect_forever
 from wire_rawsse.record import Record
-from wire_rawsse.streams import WakeSink
-from wire_rawsse.waits import SIGNAL, Coroutine, Wait
+from wire_rawsse.waits import WAKE, Coroutine, Wait
+from wire_rawsse.wake_streams import WakeSink
 
 # Only the stream itself is a puppet: it lives as long as it is told.
 
@@ -53,10 +53,10 @@ class Puppets:
     def now(self) -> float:
         return self.clock
 
-    def wall(self) -> float:
+    def time(self) -> float:
         return self.clock
 
-    def dice(self) -> float:
+    def random(self) -> float:
         return self.present.dice
 
     def one_stream(self, world: object, plan: Plan, record: Record, sink: WakeSink) -> Coroutine[None]:
@@ -70,18 +70,18 @@ class Puppets:
             self.begun.append(self.clock)
         if life.accepted_after is None:
             yield Wait({}, self.clock + life.lives)
-            raise ConnectionBroken("never accepted")
+            raise ConnectionBrokenError("never accepted")
         yield Wait({}, self.clock + life.accepted_after)
         record.accepted(self.clock, self.clock)
-        yield SIGNAL
+        yield WAKE
         sink.retry_ms = life.retry
         sink.delivered = life.delivers
         yield Wait({}, self.clock + life.lives)
         record.heard(self.clock, self.clock)
-        if life.delivers or record.healthy >= plan.backoff.healthy_after:
+        if life.delivers or record.healthy_for >= plan.backoff.healthy_after:
             self.good.append((began, self.clock))
         if not life.clean:
-            raise ConnectionBroken("broken")
+            raise ConnectionBrokenError("broken")
         if life.delivers and life.retry is not None:
             self.polls.append(self.clock)
 
@@ -97,7 +97,7 @@ class Puppets:
             backoff=Backoff(),
             tls=None,
         )
-        return keep_alive(self, plan, record, WakeSink(), persistent=True)  # type: ignore[arg-type]  # opens nothing
+        return reconnect_forever(self, plan, record, WakeSink(), persistent=True)  # type: ignore[arg-type]  # opens nothing
 
     def run(self, hours: float) -> None:
         coroutine = self.begin(Record("", Backoff()))
@@ -227,7 +227,7 @@ def test_a_poll_that_is_free_does_not_pay_for_what_fails_after_it() -> None:
 
 
 def test_redirects_are_paid_for_before_the_next_attempt() -> None:
-    pace = Pace(Backoff())
+    pace = TokenBucket(Backoff())
     for _ in range(2):
         pace.delay(1000.0)
         for _ in range(4):
@@ -241,7 +241,7 @@ def test_redirects_are_paid_for_before_the_next_attempt() -> None:
 
 
 def test_restarts_in_the_pause_take_no_token() -> None:
-    pace = Pace(Backoff())
+    pace = TokenBucket(Backoff())
     for _ in range(50):
         assert pace.delay(1000.0) == 0
         pace.excuse()  # `restart()` in the pause.
@@ -252,7 +252,7 @@ def test_restarts_in_the_pause_take_no_token() -> None:
 
 
 def test_a_restart_that_is_free_gives_nothing_back() -> None:
-    pace = Pace(Backoff())
+    pace = TokenBucket(Backoff())
     for _ in range(8):
         assert pace.delay(1000.0) == 0
         pace.started()
@@ -264,7 +264,7 @@ def test_a_restart_that_is_free_gives_nothing_back() -> None:
 
 
 def test_interruptions_leave_no_debt() -> None:
-    pace = Pace(Backoff())
+    pace = TokenBucket(Backoff())
     for now in range(100):
         pace.delay(1000.0 + now)
     assert pace.delay(1100.0) <= 22.5
@@ -272,7 +272,7 @@ def test_interruptions_leave_no_debt() -> None:
 
 
 def test_a_stream_that_was_healthy_for_long_may_reconnect_at_once() -> None:
-    pace = Pace(Backoff())
+    pace = TokenBucket(Backoff())
     for _ in range(8):
         assert pace.delay(1000.0) == 0
         pace.started()

@@ -12,16 +12,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wire_rawsse.errors import (
-    ConnectionBroken,
+    ConnectionBrokenError,
     ConnectTimeout,
-    EventTooLarge,
-    InvalidRequest,
-    NotAnEventStream,
+    EventTooLargeError,
+    InvalidRequestError,
+    NotAnEventStreamError,
     ReadTimeout,
     RedirectError,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
     WireRawSSEError,
 )
 from wire_rawsse.policy import LONGEST_WISH, Backoff, Decision, Keepalive, Timeouts, decide, retry_after
@@ -38,7 +38,7 @@ def status(code: int, retry: str | None = None) -> StatusError:
     return StatusError(code, f"answered {code}", retry_after=retry)
 
 
-BROKEN = ConnectionBroken("reset")
+BROKEN = ConnectionBrokenError("reset")
 
 
 class Case(NamedTuple):
@@ -49,9 +49,9 @@ class Case(NamedTuple):
     attempt: int
     error: WireRawSSEError | None = BROKEN
     before: int = 0
-    healthy: float = 0.0
+    healthy_for: float = 0.0
     retry: int | None = None
-    dice: float = 0.0
+    random: float = 0.0
     persistent: bool = False
     delivered: bool = False
     paced: bool = True
@@ -65,26 +65,26 @@ TABLE = [
         for before, delay in enumerate([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0])
     ),
     Case("failure 10,000", 30.0, 10_001, before=10_000),
-    Case("half the dice", 3.0, 3, before=2, dice=0.5),
-    Case("nearly all of the dice", 2.0039062500, 3, before=2, dice=0.998046875),
+    Case("half the dice", 3.0, 3, before=2, random=0.5),
+    Case("nearly all of the dice", 2.0039062500, 3, before=2, random=0.998046875),
     # Healthy is what lived long enough, however it ended.
-    Case("broken after a healthy life", 1.0, 1, before=5, healthy=10.0),
-    Case("broken just before it was healthy", 30.0, 6, before=5, healthy=9.999),
-    Case("silent after a healthy life", 0.75, 1, ReadTimeout("read", 75, "streaming", ""), 3, 500.0, dice=0.5),
+    Case("broken after a healthy life", 1.0, 1, before=5, healthy_for=10.0),
+    Case("broken just before it was healthy", 30.0, 6, before=5, healthy_for=9.999),
+    Case("silent after a healthy life", 0.75, 1, ReadTimeout("read", 75, "streaming", ""), 3, 500.0, random=0.5),
     # The wait for a head or for bytes counts towards the delay, which is at least the first one.
     Case("a head waited for, shorter than the delay", 15.0, 6, ResponseTimeout("response", 15, "head", ""), 5),
     Case("a head waited for, longer than the delay", 1.0, 6, ResponseTimeout("response", 75, "head", ""), 5),
-    Case("silent from the start", 0.75, 6, ReadTimeout("read", 75, "streaming", ""), 5, dice=0.5),
+    Case("silent from the start", 0.75, 6, ReadTimeout("read", 75, "streaming", ""), 5, random=0.5),
     Case("silent, with retry", 5.0, 6, ReadTimeout("read", 75, "streaming", ""), 5, retry=5000),
     Case("a slow name does not count", 30.0, 6, ConnectTimeout("connect", 40, "resolving", ""), 5),
-    Case("truncated early", 8.0, 4, Truncated("cut"), 3, 5.0),
+    Case("truncated early", 8.0, 4, TruncatedError("cut"), 3, 5.0),
     # A clean close.
     Case("clean, healthy, lowest dice", 0.0, 0, None, 4, 10.0),
-    Case("clean, healthy", 0.5, 0, None, 4, 10.0, dice=0.5),
+    Case("clean, healthy", 0.5, 0, None, 4, 10.0, random=0.5),
     Case("clean, not healthy", 16.0, 5, None, 4, 9.0),
     # retry: takes the place of `initial`, and is a minimum, jittered upwards.
     Case("retry in place of initial", 5.0, 1, retry=5000),
-    Case("retry, jittered upwards", 6.25, 1, retry=5000, dice=0.5),
+    Case("retry, jittered upwards", 6.25, 1, retry=5000, random=0.5),
     Case("retry doubles like initial", 20.0, 3, before=2, retry=5000),
     Case("retry below 0.1 s", 0.1, 1, retry=0),
     Case("retry above an hour", 3600.0, 1, retry=10**12),
@@ -92,25 +92,25 @@ TABLE = [
     Case("a short retry, grown to the maximum", 30.0, 21, before=20, retry=100),
     Case("retry after a clean close", 5.0, 0, None, 0, 60.0, 5000),
     Case("a short retry after a clean close", 0.5, 0, None, 0, 60.0, 100, 0.5),
-    Case("retry near an hour is jittered up to an hour", 3300.0, 1, retry=3_000_000, dice=0.5),
+    Case("retry near an hour is jittered up to an hour", 3300.0, 1, retry=3_000_000, random=0.5),
     # A clean end after an event is no failure, however short the stream was.
     Case("clean, with an event", 1.0, 0, None, 4, delivered=True),
-    Case("clean, with an event, half the dice", 0.75, 0, None, 4, dice=0.5, delivered=True),
-    Case("clean, with an event, healthy", 0.5, 0, None, 4, 10.0, dice=0.5, delivered=True),
+    Case("clean, with an event, half the dice", 0.75, 0, None, 4, random=0.5, delivered=True),
+    Case("clean, with an event, healthy", 0.5, 0, None, 4, 10.0, random=0.5, delivered=True),
     Case("a poll", 0.5, 0, None, 4, retry=500, delivered=True, paced=False),
-    Case("a poll, jittered upwards", 0.5625, 0, None, 4, retry=500, dice=0.5, delivered=True, paced=False),
+    Case("a poll, jittered upwards", 0.5625, 0, None, 4, retry=500, random=0.5, delivered=True, paced=False),
     Case("a poll after a long life", 5.0, 0, None, 4, 60.0, 5000, delivered=True, paced=False),
     Case(
-        "a poll that is to come in a day", 3600.0, 0, None, 0, retry=86_400_000, delivered=True, paced=False, dice=0.5
+        "a poll that is to come in a day", 3600.0, 0, None, 0, retry=86_400_000, delivered=True, paced=False, random=0.5
     ),
     Case("a poll that brought nothing", 8.0, 5, None, 4, retry=500),
-    Case("cut after an event", 16.0, 5, Truncated("cut"), 4, delivered=True),
+    Case("cut after an event", 16.0, 5, TruncatedError("cut"), 4, delivered=True),
     # Refused, and there are other credentials.
     Case("renewed credentials", 0.0, 3, status(401), 3, renewed=True),
     Case("renewed credentials, never giving up", 0.0, 3, status(401), 3, renewed=True, persistent=True, retry=60_000),
     # Retry-After, in seconds and in the three forms of a date, on 429 and 503 only.
     Case("429 in seconds", 120.0, 1, status(429, "120")),
-    Case("503 in seconds, jittered upwards", 150.0, 1, status(503, "120"), dice=0.5),
+    Case("503 in seconds, jittered upwards", 150.0, 1, status(503, "120"), random=0.5),
     Case("503 with spaces", 120.0, 1, status(503, " 120 ")),
     Case("503 with leading zeros", 120.0, 1, status(503, "0000000000120")),
     Case("503 beyond an hour", 3600.0, 1, status(503, "9" * 400)),
@@ -125,10 +125,10 @@ TABLE = [
     # For good, and for those who never give up.
     *(
         Case(f"for good: {error}", None, 2, error, 2)
-        for error in (status(204), status(401), status(404), NotAnEventStream("html"), EventTooLarge(1))
+        for error in (status(204), status(401), status(404), NotAnEventStreamError("html"), EventTooLargeError(1))
     ),
     Case("for good, and tried again", 30.0, 3, status(404), 2, persistent=True),
-    Case("for good, and tried again, jittered", 22.5, 3, status(404), 2, dice=0.5, persistent=True),
+    Case("for good, and tried again, jittered", 22.5, 3, status(404), 2, random=0.5, persistent=True),
     Case("for good, and a retry that is longer", 600.0, 3, status(404), 2, retry=600_000, persistent=True),
     *(Case(f"not for good: {code}", 1.0, 1, status(code)) for code in (408, 425, 429, 500, 502, 503, 504)),
     Case("a redirect too many", 1.0, 1, RedirectError("too many")),
@@ -141,10 +141,10 @@ def test_the_decision(case: Case) -> None:
     decided = decide(
         case.error,
         attempt=case.before,
-        healthy=case.healthy,
+        healthy_for=case.healthy_for,
         retry_ms=case.retry,
         wall=WALL,
-        dice=case.dice,
+        random=case.random,
         backoff=Backoff(),
         persistent=case.persistent,
         delivered=case.delivered,
@@ -157,15 +157,15 @@ def test_the_decision(case: Case) -> None:
 @pytest.mark.parametrize("retry", [None, 100])
 def test_no_number_of_failures_is_too_large(attempt: int, retry: int | None) -> None:
     """2.0 ** 1024 overflows: a night without a network, in which each failure is counted."""
-    decided = decide(BROKEN, attempt=attempt, healthy=0, retry_ms=retry, wall=WALL, dice=0.0, backoff=Backoff())
+    decided = decide(BROKEN, attempt=attempt, healthy_for=0, retry_ms=retry, wall=WALL, random=0.0, backoff=Backoff())
     assert decided == Decision(30.0, attempt + 1)
 
 
 @given(
     attempt=st.integers(0, 10**9),
-    healthy=st.floats(0, 1e9),
+    healthy_for=st.floats(0, 1e9),
     retry=st.none() | st.integers(0, 1 << 53),
-    dice=st.floats(0, 1, exclude_max=True),
+    random=st.floats(0, 1, exclude_max=True),
     error=st.sampled_from([None, BROKEN, status(503, "7"), status(404), status(429, IN_TWO_MINUTES["asctime"])]),
     initial=st.floats(0.001, 1000),
     maximum=st.floats(0.001, 1000),
@@ -174,9 +174,9 @@ def test_no_number_of_failures_is_too_large(attempt: int, retry: int | None) -> 
 @example(1024, 0.0, None, 0.5, None, 1.0, 1.0, False)
 def test_no_pause_is_ever_outside_its_bounds(
     attempt: int,
-    healthy: float,
+    healthy_for: float,
     retry: int | None,
-    dice: float,
+    random: float,
     error: WireRawSSEError | None,
     initial: float,
     maximum: float,
@@ -186,10 +186,10 @@ def test_no_pause_is_ever_outside_its_bounds(
     decided = decide(
         error,
         attempt=attempt,
-        healthy=healthy,
+        healthy_for=healthy_for,
         retry_ms=retry,
         wall=WALL,
-        dice=dice,
+        random=random,
         backoff=backoff,
         persistent=True,
         delivered=delivered,
@@ -244,7 +244,7 @@ def test_a_leap_second_is_no_error() -> None:
 @pytest.mark.parametrize("bad", [-1, 0, float("nan"), float("inf"), "1", None])
 def test_settings_are_positive_and_finite(kind: Any, bad: Any) -> None:
     first = kind.__slots__[0]
-    with pytest.raises(InvalidRequest, match=f"{kind.__name__}.{first} must be"):
+    with pytest.raises(InvalidRequestError, match=f"{kind.__name__}.{first} must be"):
         kind(**{first: bad})
 
 

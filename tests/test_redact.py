@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.listen import told
-from wire_rawsse.errors import DialError, MalformedResponse, StatusError, TrustError, WireRawSSEError
+from wire_rawsse.errors import DialError, MalformedResponseError, StatusError, TrustError, WireRawSSEError
 from wire_rawsse.foreign import File
 from wire_rawsse.protocol.redirect import Hop
 from wire_rawsse.protocol.url import parse_url
@@ -91,7 +91,7 @@ def test_what_looks_like_an_escape_hides_nothing_after_it(before: str, secret: s
     secrets = Secrets([secret])
     text = f"a path C:{before}{secret} of ours"
     assert secret not in secrets.mask(text) and secret[:5] not in secrets.mask(text)
-    error = MalformedResponse(text)
+    error = MalformedResponseError(text)
     secrets.cleanse(error)
     assert secret not in str(error)
 
@@ -201,7 +201,7 @@ class TestAnErrorThatLeaves:
         ],
     )
     def test_a_cause_that_quotes_does_not_survive(self, cause: Exception) -> None:
-        for chain in (_raised(cause), _raised(cause, between=MalformedResponse("x"))):
+        for chain in (_raised(cause), _raised(cause, between=MalformedResponseError("x"))):
             Secrets([TOKEN]).cleanse(chain)
             assert TOKEN not in told(chain) and TOKEN[3:9] not in told(chain)
             assert cause not in _chain(chain)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from wire_rawsse._version import __version__
 from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.event_source import Closed, EventSource, Item, Opened
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import Headers
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
-from wire_rawsse.source import Closed, EventSource, Item, Opened
 from wire_rawsse.state import EndpointState, State, SubscriberState
 from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
 from wire_rawsse.transport.trust import ClientCertificate, Trust

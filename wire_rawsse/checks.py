@@ -1,7 +1,7 @@
 """Checks of what a caller gives, made when it is given, in one vocabulary.
 
 Each names the argument, says what was expected and of which type the value was. A value itself is quoted only where it
-is a number: anything else may be a secret. All raise `InvalidRequest`.
+is a number: anything else may be a secret. All raise `InvalidRequestError`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 
 LONGEST_INTEGER: Final = 40
 """Digits of an integer that are still quoted."""
 
 
-def wrong(name: str, expected: str, value: object) -> InvalidRequest:
+def wrong(name: str, expected: str, value: object) -> InvalidRequestError:
     """The error for an argument of a wrong type or value."""
-    return InvalidRequest(f"{name} must be {expected}, not {_described(value)}")
+    return InvalidRequestError(f"{name} must be {expected}, not {_described(value)}")
 
 
 def _described(value: object) -> str:
@@ -48,7 +48,7 @@ def utf8(value: str, name: str) -> bytes:
         return value.encode()
     except UnicodeEncodeError:
         pass
-    raise InvalidRequest(f"{name} holds a lone surrogate, which has no UTF-8")
+    raise InvalidRequestError(f"{name} holds a lone surrogate, which has no UTF-8")
 
 
 def flag(value: object, name: str) -> None:

@@ -5,33 +5,33 @@ Each class also derives from the builtin exceptions that a caller would expect t
 `StreamSubscriber`, and an `EventSource` with `persistent=True`, retry all of them.
 
     WireRawSSEError
-    ├── InvalidRequest        ValueError, TypeError        for good
-    ├── ClosedError           RuntimeError                 for good
-    ├── BusyError             RuntimeError                 for good
-    ├── CredentialsError      RuntimeError
-    ├── TrustError            OSError                      for good without an ssl module
-    ├── DeadlineError         TimeoutError
+    ├── InvalidRequestError       ValueError, TypeError        for good
+    ├── ClosedError               RuntimeError                 for good
+    ├── BusyError                 RuntimeError                 for good
+    ├── CredentialsError          RuntimeError
+    ├── TrustError                OSError                      for good without an ssl module
+    ├── DeadlineError             TimeoutError
     │   ├── ConnectTimeout
     │   ├── ResponseTimeout
     │   ├── ReadTimeout
     │   └── RateTimeout
-    ├── ConnectError          ConnectionError
+    ├── ConnectError              ConnectionError
     │   ├── ResolveError
     │   ├── DialError
     │   ├── ProxyError
     │   └── HandshakeError
-    │       └── CertificateError                           for good
-    ├── ConnectionBroken      ConnectionError
-    ├── Truncated             ConnectionError, EOFError
-    ├── MalformedResponse     ConnectionError
-    ├── StatusError           ConnectionError              for good, but for 408, 425, 429 and from 500 on
-    ├── NotAnEventStream      ValueError                   for good
-    ├── RedirectError         ConnectionError              for good, but for too many redirects
-    ├── EventTooLarge         ValueError                   for good
-    └── RelayFileError        ValueError
+    │       └── CertificateError                               for good
+    ├── ConnectionBrokenError     ConnectionError
+    ├── TruncatedError            ConnectionError, EOFError
+    ├── MalformedResponseError    ConnectionError
+    ├── StatusError               ConnectionError              for good, but for 408, 425, 429 and from 500 on
+    ├── NotAnEventStreamError     ValueError                   for good
+    ├── RedirectError             ConnectionError              for good, but for too many redirects
+    ├── EventTooLargeError        ValueError                   for good
+    └── RelayFileError            ValueError
 
 No text here ever holds a secret, and none is longer than 500 characters. What a peer sent is quoted only through
-`redact.Secrets`, which masks every piece of a secret of ours, and a URL only through `protocol.url.Url.shown`.
+`redact.Secrets`, which masks every piece of a secret of ours, and a URL only through `protocol.url.Url.redacted`.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ __all__ = [
     "ClosedError",
     "ConnectError",
     "ConnectTimeout",
-    "ConnectionBroken",
+    "ConnectionBrokenError",
     "CredentialsError",
     "DeadlineError",
     "DialError",
-    "EventTooLarge",
+    "EventTooLargeError",
     "HandshakeError",
-    "InvalidRequest",
-    "MalformedResponse",
-    "NotAnEventStream",
+    "InvalidRequestError",
+    "MalformedResponseError",
+    "NotAnEventStreamError",
     "ProxyError",
     "RateTimeout",
     "ReadTimeout",
@@ -62,7 +62,7 @@ __all__ = [
     "ResolveError",
     "ResponseTimeout",
     "StatusError",
-    "Truncated",
+    "TruncatedError",
     "TrustError",
     "WireRawSSEError",
 ]
@@ -116,7 +116,7 @@ def _restored(kind: type[WireRawSSEError], arguments: tuple[Any, ...]) -> WireRa
     return error
 
 
-class InvalidRequest(WireRawSSEError, ValueError, TypeError):
+class InvalidRequestError(WireRawSSEError, ValueError, TypeError):
     """An argument of a wrong type or value, refused when it is given: a URL, method, header, token or setting.
 
     It names the argument, what was expected, and the type of the value. It never quotes a value that may be a secret.
@@ -217,15 +217,15 @@ class CertificateError(HandshakeError):
     permanent = True
 
 
-class ConnectionBroken(WireRawSSEError, ConnectionError):
+class ConnectionBrokenError(WireRawSSEError, ConnectionError):
     """An established connection was reset or failed. `__cause__` is the error of the system or of TLS, if any."""
 
 
-class Truncated(WireRawSSEError, ConnectionError, EOFError):
+class TruncatedError(WireRawSSEError, ConnectionError, EOFError):
     """The peer closed in the middle of a message."""
 
 
-class MalformedResponse(WireRawSSEError, ConnectionError):
+class MalformedResponseError(WireRawSSEError, ConnectionError):
     """The peer sent something other than a valid HTTP/1 response."""
 
 
@@ -256,7 +256,7 @@ class StatusError(WireRawSSEError, ConnectionError):
         self.permanent = status < 500 and status not in (408, 425, 429)
 
 
-class NotAnEventStream(WireRawSSEError, ValueError):
+class NotAnEventStreamError(WireRawSSEError, ValueError):
     """A 200 whose content is not an event stream, or is compressed. `headers` and `body` are as in `StatusError`."""
 
     permanent = True
@@ -279,7 +279,7 @@ class RedirectError(WireRawSSEError, ConnectionError):
         self.permanent = permanent
 
 
-class EventTooLarge(WireRawSSEError, ValueError):
+class EventTooLargeError(WireRawSSEError, ValueError):
     """An event exceeds `max_event_bytes`; a retry would fetch it again. `limit` is in bytes."""
 
     permanent = True

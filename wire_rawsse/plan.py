@@ -36,7 +36,7 @@ class _NotAsked(Url):
     __slots__ = ()
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         return "(a callable URL)"
 
 
@@ -47,7 +47,7 @@ class Asked(NamedTuple):
     headers: HeaderList
 
     def __repr__(self) -> str:
-        return f"<Asked {self.url.shown}>"
+        return f"<Asked {self.url.redacted}>"
 
 
 class Plan(NamedTuple):
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
     reconnect: bool = True
 
     def __repr__(self) -> str:
-        return f"<Plan {self.method.decode()} {self.url.shown}>"
+        return f"<Plan {self.method.decode()} {self.url.redacted}>"
 
     def ask(self) -> Asked:
         """The fields for this attempt. Raises `CredentialsError` if a callable fails."""
@@ -101,7 +101,7 @@ def make_plan(
     client_cert: ClientCertificate = None,
     reconnect: bool = True,
 ) -> Plan:
-    """Check what a caller gave, before anything is opened. Raises `InvalidRequest`."""
+    """Check what a caller gave, before anything is opened. Raises `InvalidRequestError`."""
     if not isinstance(url, str) and not callable(url):
         raise checks.wrong("url", "a str, or a callable that returns one", url)
     if not (bearer_token is None or isinstance(bearer_token, str) or callable(bearer_token)):
@@ -132,7 +132,7 @@ def make_plan(
 
 
 def check_settings(timeouts: Timeouts, keepalive: Keepalive, backoff: Backoff, tls: Trust) -> None:
-    """The settings that every subscriber has. Raises `InvalidRequest`."""
+    """The settings that every subscriber has. Raises `InvalidRequestError`."""
     checks.instance(timeouts, Timeouts, "timeouts")
     checks.instance(keepalive, Keepalive, "keepalive")
     checks.instance(backoff, Backoff, "backoff")

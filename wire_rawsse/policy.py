@@ -18,7 +18,7 @@ A response that delivered an event and ended cleanly is no failure either. Some 
 what there is, name a `retry:`, and expect the next request after it.
 
 What a backoff alone cannot promise is a rate (a stream that is healthy and broken in turn would reset it for ever), so
-`Pace` keeps the number of connections below a bound, whatever happens.
+`TokenBucket` keeps the number of connections below a bound, whatever happens.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from typing import ClassVar, Final, NamedTuple
 
 from wire_rawsse import checks
 from wire_rawsse.errors import (
-    ConnectionBroken,
-    EventTooLarge,
-    InvalidRequest,
-    MalformedResponse,
+    ConnectionBrokenError,
+    EventTooLargeError,
+    InvalidRequestError,
+    MalformedResponseError,
     ReadTimeout,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
     WireRawSSEError,
 )
 
@@ -99,7 +99,7 @@ class Timeouts(_Numbers):
     read:     the longest that one read of the body may wait: silence. Only body bytes restart it.
     min_rate: while a line is unfinished, each `read` seconds must bring `min_rate` × `read` bytes of it (0: off).
 
-    Raises `InvalidRequest` (a `ValueError`) for a value that is not a finite number above 0; `min_rate` may be 0.
+    Raises `InvalidRequestError` (a `ValueError`) for a value that is not a finite number above 0; `min_rate` may be 0.
     """
 
     __slots__ = ("connect", "response", "read", "min_rate")  # noqa: RUF023  # in the order of the arguments
@@ -124,8 +124,8 @@ class Keepalive(_Numbers):
     A peer that answers nothing is gone after `user_timeout` = idle + interval × count, which is also set as
     `TCP_USER_TIMEOUT` (RFC 5482), so that unacknowledged data does not outlive it. It is at most 2147483 s.
 
-    Raises `InvalidRequest` (a `ValueError`) for values that the kernel cannot hold, fractions of a second among them.
-    The limits are those of Linux, on every platform.
+    Raises `InvalidRequestError` (a `ValueError`) for values that the kernel cannot hold, fractions of a second among
+    them. The limits are those of Linux, on every platform.
     """
 
     __slots__ = ("idle", "interval", "count")  # noqa: RUF023  # in the order of the arguments
@@ -141,7 +141,7 @@ class Keepalive(_Numbers):
             checks.whole(count, "Keepalive.count", MOST_PROBES),
         )
         if self.user_timeout > LONGEST_USER_TIMEOUT:
-            raise InvalidRequest(
+            raise InvalidRequestError(
                 f"Keepalive.idle + interval × count must be at most {LONGEST_USER_TIMEOUT} s (TCP_USER_TIMEOUT is an "
                 f"int of milliseconds), not {self.user_timeout} s"
             )
@@ -158,7 +158,8 @@ class Backoff(_Numbers):
     1, 2, 4, 8, 16, 30, 30 … with the defaults, each jittered downwards by up to half. After a `ResponseTimeout` or a
     `ReadTimeout` the seconds that were waited count towards the delay, which is then at least the first one.
 
-    Raises `InvalidRequest` (a `ValueError`) for a value that is not a finite number above 0; `healthy_after` may be 0.
+    Raises `InvalidRequestError` (a `ValueError`) for a value that is not a finite number above 0; `healthy_after` may
+    be 0.
     """
 
     __slots__ = ("initial", "maximum", "healthy_after")  # noqa: RUF023  # in the order of the arguments
@@ -175,7 +176,8 @@ class Backoff(_Numbers):
 class Decision(NamedTuple):
     """What follows the end of a stream. `delay` in seconds, None for good; `attempt` is for the next decision.
 
-    `paced`: False where the server itself has asked for the next connection after `delay`, so that `Pace` is not asked.
+    `paced`: False where the server itself has asked for the next connection after `delay`, so that `TokenBucket` is not
+    asked.
     """
 
     delay: float | None
@@ -187,10 +189,10 @@ def decide(
     error: WireRawSSEError | None,
     *,
     attempt: int,
-    healthy: float,
+    healthy_for: float,
     retry_ms: int | None,
     wall: float,
-    dice: float,
+    random: float,
     backoff: Backoff,
     persistent: bool = False,
     delivered: bool = False,
@@ -200,10 +202,10 @@ def decide(
 
     error:      why the stream ended; None for a clean close.
     attempt:    how many streams in a row have failed: ended before they were healthy, and not cleanly after an event.
-    healthy:    seconds from the accepted head to the last sign of life; 0 where there was no head.
+    healthy_for: seconds from the accepted head to the last sign of life; 0 where there was no head.
     retry_ms:   the stream's own reconnection time (WHATWG HTML, field `retry`), which takes the place of `initial`.
     wall:       seconds since the epoch, for a Retry-After that is a date.
-    dice:       a random number in [0, 1).
+    random:     a random number in [0, 1).
     persistent: never give up; what would be for good is tried again at the slowest pace.
     delivered:  the response brought at least one event.
     renewed:    the credentials were refused, and others are there: connect at once.
@@ -217,7 +219,7 @@ def decide(
     permanent = error is not None and error.permanent
     if permanent and not persistent:
         return Decision(None, attempt)
-    was_healthy, answered = healthy >= backoff.healthy_after, error is None and delivered
+    was_healthy, answered = healthy_for >= backoff.healthy_after, error is None and delivered
     if was_healthy or answered:
         attempt = 0
     initial, maximum, least = backoff.initial, backoff.maximum, 0.0
@@ -225,28 +227,28 @@ def decide(
         least = initial = min(max(retry_ms / 1000, SHORTEST_RETRY), LONGEST_WISH)
         maximum = max(maximum, initial)
     if answered and retry_ms is not None:
-        return Decision(_upwards(least, dice, 0.25), attempt, paced=False)
+        return Decision(_upwards(least, random, 0.25), attempt, paced=False)
     if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
         least = max(least, min(retry_after(error.retry_after, wall), LONGEST_WISH))
     if permanent:
-        delay = maximum * (1 - dice / 2)
+        delay = maximum * (1 - random / 2)
         attempt += 1
     elif error is None and was_healthy:
-        delay = min(CLEAN_CLOSE_WITHIN, backoff.maximum) * dice
+        delay = min(CLEAN_CLOSE_WITHIN, backoff.maximum) * random
     else:
         # Beyond 2**60 the maximum has long been reached, and a float would overflow.
-        shortest = initial * (1 - dice / 2)
-        delay = min(maximum, initial * 2.0 ** min(attempt, 60)) * (1 - dice / 2)
+        shortest = initial * (1 - random / 2)
+        delay = min(maximum, initial * 2.0 ** min(attempt, 60)) * (1 - random / 2)
         if isinstance(error, (ResponseTimeout, ReadTimeout)):
             # The wait itself has kept the connections apart, and in a pause nothing can be received.
             delay = max(shortest, delay - error.seconds)
         attempt += not answered
-    return Decision(max(delay, _upwards(least, dice, 0.5)), attempt)
+    return Decision(max(delay, _upwards(least, random, 0.5)), attempt)
 
 
-def _upwards(least: float, dice: float, part: float) -> float:
+def _upwards(least: float, random: float, part: float) -> float:
     """`least` or up to `part` of it more, evenly spread, but never beyond `LONGEST_WISH`. `least` is not beyond it."""
-    return least + (min(least * (1 + part), LONGEST_WISH) - least) * dice
+    return least + (min(least * (1 + part), LONGEST_WISH) - least) * random
 
 
 def ended_by_peer(error: WireRawSSEError | None) -> bool:
@@ -255,10 +257,10 @@ def ended_by_peer(error: WireRawSSEError | None) -> bool:
     A clock that ran out is none, nor is a kernel that gives up on a peer that answers nothing (ETIMEDOUT,
     EHOSTUNREACH …).
     """
-    if isinstance(error, ConnectionBroken):
+    if isinstance(error, ConnectionBrokenError):
         # An `ssl.SSLError` has a `reason`: an alert of the peer, or bytes that are no TLS.
         return isinstance(error.__cause__, ConnectionError) or hasattr(error.__cause__, "reason")
-    return error is None or isinstance(error, (Truncated, MalformedResponse, EventTooLarge))
+    return error is None or isinstance(error, (TruncatedError, MalformedResponseError, EventTooLargeError))
 
 
 def retry_after(value: str, wall: float) -> float:
@@ -302,16 +304,16 @@ def _moment(value: str, wall: float) -> float:
 
 
 class _Bucket:
-    """Tokens, at most `Pace.BURST` of them; one comes back every `every` seconds. Fewer than none: a debt."""
+    """Tokens, at most `TokenBucket.BURST` of them; one comes back every `every` seconds. Fewer than none: a debt."""
 
     __slots__ = ("every", "tokens")
 
     def __init__(self, every: float) -> None:
         self.every = every
-        self.tokens = float(Pace.BURST)
+        self.tokens = float(TokenBucket.BURST)
 
     def gain(self, seconds: float) -> None:
-        self.tokens = min(Pace.BURST, self.tokens + seconds / self.every)
+        self.tokens = min(TokenBucket.BURST, self.tokens + seconds / self.every)
 
     @property
     def paid_in(self) -> float:
@@ -319,7 +321,7 @@ class _Bucket:
         return max(0.0, -self.tokens * self.every)
 
 
-class Pace:
+class TokenBucket:
     """Two token buckets: the most connections that a stream may make, whatever ends them.
 
     With the default `Backoff`: at most 180 an hour as long as no stream lives `healthy_after` and none delivers an
@@ -384,9 +386,9 @@ class Pace:
         self._paid += not self._free
         self._reserved = False
 
-    def ended(self, healthy: float, delivered: bool = False) -> None:
-        """An attempt came to its end after `healthy` seconds of health; `delivered`: with at least one event."""
-        if delivered or healthy >= self._healthy_after > 0:
+    def ended(self, healthy_for: float, delivered: bool = False) -> None:
+        """An attempt came to its end after `healthy_for` seconds of health; `delivered`: with at least one event."""
+        if delivered or healthy_for >= self._healthy_after > 0:
             self._failures.tokens += self._paid
         self.excuse()
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from wire_rawsse.errors import ConnectionBroken, WireRawSSEError
+from wire_rawsse.connection import Sink, one_stream
+from wire_rawsse.errors import ConnectionBrokenError, WireRawSSEError
 from wire_rawsse.log import tell, warn
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import decide, ended_by_peer
 from wire_rawsse.record import Record
-from wire_rawsse.stream import Sink, one_stream
-from wire_rawsse.waits import SIGNAL, Coroutine, Wait, World
+from wire_rawsse.waits import WAKE, Coroutine, HostServices, Wait
 
 
 class Restart(Exception):
@@ -35,7 +35,9 @@ class OwnedSink(Sink, Protocol):
         """The connection is over. True: signal."""
 
 
-def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, persistent: bool) -> Coroutine[None]:
+def reconnect_forever(
+    services: HostServices, plan: Plan, record: Record, sink: OwnedSink, *, persistent: bool
+) -> Coroutine[None]:
     """One stream after another, for ever; with `persistent` false, until an end that is for good.
 
     With `plan.reconnect` false the first end is the last, whatever it is, and no second request is ever sent. Whatever
@@ -45,43 +47,45 @@ def keep_alive(world: World, plan: Plan, record: Record, sink: OwnedSink, *, per
     while True:
         try:
             if record.began and not plan.reconnect:
-                yield from _end_for_good(world, record, sink, fault)
+                yield from _end_for_good(services, record, sink, fault)
                 return
             if fault is not None:
-                yield from _after_a_fault(world, plan, record, sink, fault)
+                yield from _after_a_fault(services, plan, record, sink, fault)
             if record.phase == "closed":
-                record.enter("idle", world.wall())  # Started again after a signal handler raised.
-            yield from _one_after_another(world, plan, record, sink, persistent)
+                record.enter("idle", services.time())  # Started again after a signal handler raised.
+            yield from _one_after_another(services, plan, record, sink, persistent)
             return
         except Exception as error:
             fault = error
         except BaseException:  # Closed, or a signal handler of the host's raised in here.
-            record.ended(None, None, world.wall())
+            record.ended(None, None, services.time())
             raise
 
 
-def _end_for_good(world: World, record: Record, sink: OwnedSink, fault: Exception | None) -> Coroutine[None]:
+def _end_for_good(services: HostServices, record: Record, sink: OwnedSink, fault: Exception | None) -> Coroutine[None]:
     """The one request that was allowed has been interrupted, by a fault of ours or by a signal handler that raised."""
     if fault is None:
         text = f"{record.url}: an exception interrupted the response, and reconnect=False allows no second request"
-        error: WireRawSSEError = ConnectionBroken(text)
+        error: WireRawSSEError = ConnectionBrokenError(text)
     else:
         error = internal_error(fault)
-    record.ended(error, None, world.wall())
+    record.ended(error, None, services.time())
     yield from _tell_end(sink, error, None)
 
 
-def _after_a_fault(world: World, plan: Plan, record: Record, sink: OwnedSink, fault: Exception) -> Coroutine[None]:
+def _after_a_fault(
+    services: HostServices, plan: Plan, record: Record, sink: OwnedSink, fault: Exception
+) -> Coroutine[None]:
     """An internal error between two streams ends nothing: it is logged, and the longest pause follows."""
     error, pause = internal_error(fault), plan.backoff.maximum
     try:
-        record.ended(error, pause, world.wall())
+        record.ended(error, pause, services.time())
         warn(f"{record.url}: {error}; trying again in {pause:.1f} s")
         yield from _tell_end(sink, error, pause)
     except Exception:
         pass  # The same fault again, as it may be: it has been told.
     try:
-        yield Wait({}, world.now() + pause)
+        yield Wait({}, services.now() + pause)
     except Restart:
         pass
 
@@ -93,24 +97,26 @@ def internal_error(fault: Exception) -> WireRawSSEError:
     return error
 
 
-def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink, persistent: bool) -> Coroutine[None]:
-    pause: float | None = record.pace.delay(world.now())
+def _one_after_another(
+    services: HostServices, plan: Plan, record: Record, sink: OwnedSink, persistent: bool
+) -> Coroutine[None]:
+    pause: float | None = record.pace.delay(services.now())
     while True:
         if pause:
             try:
-                yield Wait({}, world.now() + pause)
+                yield Wait({}, services.now() + pause)
             except Restart:
                 record.pace.excuse()
-        record.begin(world.now())
+        record.begin(services.now())
         try:
-            error = yield from _end_of_one(world, plan, record, sink)
+            error = yield from _end_of_one(services, plan, record, sink)
         except Restart:
-            record.restarted(world.wall())
+            record.restarted(services.time())
             yield from _tell_end(sink, None, 0)
             pause = 0
             continue
-        pause = _pause_after(world, plan, record, sink, error, persistent) if plan.reconnect else None
-        record.ended(error, pause, world.wall())
+        pause = _pause_after(services, plan, record, sink, error, persistent) if plan.reconnect else None
+        record.ended(error, pause, services.time())
         if pause is not None:
             _log_end(record, error, pause)
         restarted = yield from _tell_end(sink, error, pause)
@@ -121,11 +127,13 @@ def _one_after_another(world: World, plan: Plan, record: Record, sink: OwnedSink
             pause = 0
 
 
-def _end_of_one(world: World, plan: Plan, record: Record, sink: OwnedSink) -> Coroutine[WireRawSSEError | None]:
+def _end_of_one(
+    services: HostServices, plan: Plan, record: Record, sink: OwnedSink
+) -> Coroutine[WireRawSSEError | None]:
     """One stream, and why it ended; None where the peer closed it cleanly."""
     sink.delivered = False
     try:
-        yield from one_stream(world, plan, record, sink)
+        yield from one_stream(services, plan, record, sink)
     except Restart:
         raise
     except WireRawSSEError as error:
@@ -137,20 +145,20 @@ def _end_of_one(world: World, plan: Plan, record: Record, sink: OwnedSink) -> Co
 
 
 def _pause_after(
-    world: World, plan: Plan, record: Record, sink: OwnedSink, error: WireRawSSEError | None, persistent: bool
+    services: HostServices, plan: Plan, record: Record, sink: OwnedSink, error: WireRawSSEError | None, persistent: bool
 ) -> float | None:
     """Seconds until the next connection, None for good. Counts this one in the backoff and in the pace."""
     if ended_by_peer(error):
-        record.ended_by_peer(world.now())
-    healthy, delivered = record.healthy, sink.delivered
-    record.pace.ended(healthy, delivered)
+        record.ended_by_peer(services.now())
+    healthy_for, delivered = record.healthy_for, sink.delivered
+    record.pace.ended(healthy_for, delivered)
     decision = decide(
         error,
         attempt=record.attempt,
-        healthy=healthy,
+        healthy_for=healthy_for,
         retry_ms=sink.retry_ms,
-        wall=world.wall(),
-        dice=world.dice(),
+        wall=services.time(),
+        random=services.random(),
         backoff=plan.backoff,
         persistent=persistent,
         delivered=delivered,
@@ -160,7 +168,7 @@ def _pause_after(
     record.polls = 0 if decision.paced else record.polls + 1
     if decision.delay is None or not decision.paced:
         return decision.delay
-    return max(decision.delay, record.pace.delay(world.now()))
+    return max(decision.delay, record.pace.delay(services.now()))
 
 
 def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> None:
@@ -178,7 +186,7 @@ def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | 
     """True if the consumer asked for a restart when it heard of the end."""
     if sink.closed(error, retry_in):
         try:
-            yield SIGNAL
+            yield WAKE
         except Restart:
             return True
     return False

@@ -13,7 +13,7 @@ from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.log import tell, warn
 from wire_rawsse.patience import Patience
 from wire_rawsse.phases import PHASES
-from wire_rawsse.policy import Backoff, Pace
+from wire_rawsse.policy import Backoff, TokenBucket
 from wire_rawsse.redact import Secrets
 from wire_rawsse.resume import Resume
 from wire_rawsse.state import EndpointState, State
@@ -41,7 +41,7 @@ class Record:
         self.reconnect_count = 0
         self.attempt = 0
         """For `policy.decide`: connections in a row that ended before they were healthy."""
-        self.pace = Pace(backoff)
+        self.pace = TokenBucket(backoff)
         self.secrets = Secrets(shown=url)
         """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
         self.addresses = AddressMemory()
@@ -78,7 +78,7 @@ class Record:
         return "reconnecting" if self.reconnect_count else "connecting"
 
     @property
-    def healthy(self) -> float:
+    def healthy_for(self) -> float:
         """Seconds from the accepted head to the last sign of life of the present connection, on the stream's clock."""
         return self._last_life - self._accepted
 
@@ -173,7 +173,7 @@ class Record:
         """Whether the address of this connection stays first, and which address an error concerns."""
         if error is not None and error.address is None and self.addresses.current is not None:
             error.address = str(self.addresses.current)
-        if 0 < self.healthy >= self._healthy_after or (error is None and self._spoke):
+        if 0 < self.healthy_for >= self._healthy_after or (error is None and self._spoke):
             self.addresses.worked()
         else:
             self.addresses.failed()

@@ -23,7 +23,7 @@ from wire_rawsse.errors import (
     MOST_BODY_CHARACTERS,
     MOST_CHARACTERS,
     CredentialsError,
-    InvalidRequest,
+    InvalidRequestError,
     WireRawSSEError,
     one_line,
 )
@@ -119,7 +119,7 @@ class Secrets:
             if isinstance(one, WireRawSSEError):
                 self._cleanse_attributes(one)
             # The exception of a callable, or of a codec, holds a value that may never have been sent.
-            callers = isinstance(one, (CredentialsError, InvalidRequest))
+            callers = isinstance(one, (CredentialsError, InvalidRequestError))
             if one.__cause__ is not None and self._is_unfit(one.__cause__, callers):
                 one.__cause__ = None
             if one.__context__ is not None and self._is_unfit(one.__context__, callers):

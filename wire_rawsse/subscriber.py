@@ -15,9 +15,9 @@ from wire_rawsse.plan import check_settings, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import Headers, first_event_id
 from wire_rawsse.state import SubscriberState, summarise
-from wire_rawsse.streams import Streams
 from wire_rawsse.transport.trust import ClientCertificate, Trust, check_client_cert
 from wire_rawsse.wake import WakeChannel
+from wire_rawsse.wake_streams import Streams
 
 if TYPE_CHECKING:
     from wire_rawsse.hosts.thread import SubscriberThread
@@ -40,8 +40,8 @@ class StreamSubscriber:
                    as for `EventSource`.
     max_event_bytes: has no effect, since no event is kept.
 
-    Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing that a
-    network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.
+    Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing
+    that a network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class StreamSubscriber:
         """Every endpoint in wire's relay.json, followed while it changes; its state in wire's stream_state.json.
 
         This, and nothing else here, reads wire's files and environment. A file that is missing or broken is a state and
-        a log line, never an error. Raises `InvalidRequest` for an argument of a wrong type.
+        a log line, never an error. Raises `InvalidRequestError` for an argument of a wrong type.
         """
         check_settings(timeouts, keepalive, backoff, tls)
         from wire_rawsse.wire.follow import Follower
@@ -118,8 +118,8 @@ class StreamSubscriber:
         """Sleep until there is a wake (True) or `timeout` seconds have passed (False). None: no limit.
 
         With 0 or less it looks and does not sleep. Returns False at once when another thread calls `close`. Raises
-        `ClosedError` after `close`, `BusyError` if another thread is in `wait`, and `InvalidRequest` for a timeout that
-        is no number.
+        `ClosedError` after `close`, `BusyError` if another thread is in `wait`, and `InvalidRequestError` for a timeout
+        that is no number.
         """
         return self._loop.run(checks.seconds(timeout))
 
@@ -170,8 +170,8 @@ def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | No
     """Start a daemon thread, named `wire-stream-sub`, that sets `wake` on each wake. `.stop()` ends and joins it.
 
     Without a subscriber it is `StreamSubscriber.from_wire()`: every endpoint in wire's relay.json. The thread's
-    `subscriber` attribute is the subscriber, for its `state`. Raises `InvalidRequest` for arguments of another type,
-    and `RuntimeError` if the system cannot start a thread.
+    `subscriber` attribute is the subscriber, for its `state`. Raises `InvalidRequestError` for arguments of another
+    type, and `RuntimeError` if the system cannot start a thread.
     """
     checks.instance(wake, WakeChannel, "wake")
     from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded by whoever wants a thread.

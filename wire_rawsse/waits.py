@@ -3,18 +3,19 @@
 The life of a connection is a plain generator. It never blocks; where it has to wait it yields one of the objects below
 and is resumed with the answer. There are three, and no more:
 
-`Wait`     any of these descriptors, or this answer from another thread, at the latest at this moment of the stream's
+`Wait`     any of these descriptors, or this future of another thread, at the latest at this moment of the stream's
            own clock. Resumed with the descriptors that are ready (none of them where the answer
            has come), or with None when the deadline passed.
 `Receive`  the common wait: the next bytes of one socket. The host itself calls `recv`, and resumes with the bytes (b""
            at the end of the stream), with None when the deadline passed; an `OSError` of `recv` is thrown in.
-`SIGNAL`   let whoever waits on the host go, with a wake; resume me when they are back.
+`WAKE`   let whoever waits on the host go, with a wake; resume me when they are back.
 
 Yielding the same object again means that nothing needs arming; its deadline may have moved meanwhile. Closing is no
 wait: the host calls the generator's `close()`, and nothing that runs then may raise or yield.
 
-Time, randomness, names and sockets are the host's too (`World`), so that a host made of memory can run the shipped
-code. This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may import.
+Time, randomness, names and sockets are the host's too (`HostServices`), so that a host made of memory can run the
+shipped code. This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may
+import.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ may be larger, so the rest of it is received at once."""
 T = TypeVar("T")
 
 
-class Answer(Generic[T]):
+class Future(Generic[T]):
     """One value that another thread will deliver, once. `announce` is how its host hears of it.
 
     Delivering is safe from any thread; after the waiter has gone it is a no-op that costs nothing.
@@ -49,22 +50,28 @@ class Answer(Generic[T]):
         self.error: Exception | None = None
         self.done = False
 
-    def deliver(self, value: T | None, error: Exception | None = None) -> None:
+    def set_result(self, value: T) -> None:
         self.value = value
+        self._set_done()
+
+    def set_exception(self, error: Exception) -> None:
         self.error = error
+        self._set_done()
+
+    def _set_done(self) -> None:
         self.done = True  # Last: the host reads it without a lock.
         self._announce()
 
 
 class Wait:
-    """Any of `interest` (descriptor → READ | WRITE), or `answer`, by `deadline` (seconds on the stream's clock)."""
+    """Any of `interest` (descriptor → READ | WRITE), or `future`, by `deadline` (seconds on the stream's clock)."""
 
-    __slots__ = ("answer", "deadline", "interest", "renewed")
+    __slots__ = ("deadline", "future", "interest", "renewed")
 
-    def __init__(self, interest: Mapping[int, int], deadline: float, answer: Answer[Any] | None = None) -> None:
+    def __init__(self, interest: Mapping[int, int], deadline: float, future: Future[Any] | None = None) -> None:
         self.interest = interest
         self.deadline = deadline
-        self.answer = answer
+        self.future = future
         self.renewed = False
         """Its deadline has begun anew, though it may be the same moment of a clock that stands still (a host that is
         always late). The host sets it back."""
@@ -112,15 +119,15 @@ class WriteToo(BlockingIOError):
     """Nothing to receive yet, and something to send: wait until the descriptor is readable or writable."""
 
 
-class Signal:
+class Wake:
     """Yielded to let the host's waiter go. Wakes coalesce: there is nothing in it to tell one from another."""
 
     __slots__ = ()
 
 
-SIGNAL: Final = Signal()
+WAKE: Final = Wake()
 
-Step: TypeAlias = "Wait | Signal"
+Step: TypeAlias = "Wait | Wake"
 Coroutine: TypeAlias = "Generator[Step, Any, T]"
 """What yields waits; `yield from` composes them. The value sent back is documented at each class above."""
 
@@ -145,19 +152,19 @@ class Address:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class World(Protocol):
+class HostServices(Protocol):
     """What a coroutine may ask of its host without waiting. One per stream: the clock is the stream's own."""
 
     def now(self) -> float:
         """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""
 
-    def wall(self) -> float:
+    def time(self) -> float:
         """Seconds since the epoch, for time stamps and HTTP dates only."""
 
-    def dice(self) -> float:
+    def random(self) -> float:
         """A random number in [0, 1)."""
 
-    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+    def resolve(self, host: str, port: int) -> Future[list[Address]]:
         """Start looking a name up; never blocks. The error delivered is the system's `OSError`."""
 
     def open(self, address: Address) -> socket.socket:

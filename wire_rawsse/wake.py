@@ -47,7 +47,7 @@ class WakeChannel:
     def wait(self, timeout: float | None = None) -> bool:
         """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one.
 
-        0 or less looks and does not wait. Raises `InvalidRequest` for a timeout that is no number.
+        0 or less looks and does not wait. Raises `InvalidRequestError` for a timeout that is no number.
         What a signal handler raises passes through, and takes no wake with it.
         """
         timeout = checks.seconds(timeout)

@@ -15,7 +15,7 @@ import pytest
 from tests.cli.command import Command, assert_one_line, environment, run
 from wire_rawsse.cli.demo.play import tcp_state
 from wire_rawsse.cli.demo.stage import Actor
-from wire_rawsse.cli.ending import Failure
+from wire_rawsse.cli.exit import Failure
 
 BARE = {"TERM": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 """No terminal to speak of, and no character beyond ASCII."""

@@ -18,8 +18,8 @@ from tests.cli.command import Command, assert_one_line, environment, run, write_
 from tests.support.fixtures import Serve
 from tests.support.server import OPEN, answer, event_stream, request, send, stall, tls
 from tests.support.trust import Authority
-from wire_rawsse.cli import given
-from wire_rawsse.cli.ending import Failure
+from wire_rawsse.cli import inputs
+from wire_rawsse.cli.exit import Failure
 from wire_rawsse.relay.client import Slot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the kinds of files are POSIX's")
@@ -93,25 +93,25 @@ def test_a_pipe_for_a_certificate_is_refused_at_once(
 
 def test_a_pipe_that_nobody_writes_to_has_its_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """10 s in the command, which a test need not wait for."""
-    monkeypatch.setattr(given, "PIPE_WAIT", 0.2)
+    monkeypatch.setattr(inputs, "PIPE_WAIT", 0.2)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for read in (
-        lambda: given.token(str(pipe), None),
-        lambda: given.headers([], str(pipe)),
-        lambda: given.body(str(pipe)),
+        lambda: inputs.token(str(pipe), None),
+        lambda: inputs.headers([], str(pipe)),
+        lambda: inputs.body(str(pipe)),
     ):
         with pytest.raises(Failure, match=r"it is a pipe, and its writer did not end it within 0\.2 s"):
             read()
 
 
 def test_a_pipe_whose_writer_stays_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(given, "PIPE_WAIT", 0.2)
+    monkeypatch.setattr(inputs, "PIPE_WAIT", 0.2)
     reader, writer = os.pipe()
     try:
         os.write(writer, b"begun")
         with pytest.raises(Failure, match="its writer did not end it"):
-            given.token(f"/dev/fd/{reader}", None)
+            inputs.token(f"/dev/fd/{reader}", None)
     finally:
         os.close(reader)
         os.close(writer)
@@ -130,7 +130,7 @@ def test_a_pipe_that_is_written_late_and_in_pieces(tmp_path: Path) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        assert given.token(str(pipe), None) == "onetwo"
+        assert inputs.token(str(pipe), None) == "onetwo"
     finally:
         thread.join()
 

@@ -71,8 +71,8 @@ def test_translations_that_are_still_known_are_not_forgotten() -> None:
 
 def test_a_proxy_that_is_gone_refuses() -> None:
     assert proven(Dies(), phase="resolving", failed="peer ConnectFailed: Connection refused")
-    assert not proven(Dies(), phase="resolving", failed="peer ConnectionBroken: Connection reset by peer")
-    assert not proven(Dies(), phase="streaming", failed="peer ConnectionBroken: Connection reset by peer")
+    assert not proven(Dies(), phase="resolving", failed="peer ConnectionBrokenError: Connection reset by peer")
+    assert not proven(Dies(), phase="streaming", failed="peer ConnectionBrokenError: Connection reset by peer")
 
 
 def test_packets_of_ours_alone_are_no_fault() -> None:

@@ -227,7 +227,7 @@ def test_a_connection_that_came_as_far_as_its_request_has_the_price_of_a_calm_on
 
 def test_what_is_to_be_survived_must_cost_no_reconnect() -> None:
     survived = bounds.promise(Expectation(Kind.SURVIVED, "streaming"), SETUP)
-    soon = late(6.0, "peer heard=5.9 Truncated")
+    soon = late(6.0, "peer heard=5.9 TruncatedError")
     assert "no reconnect" in broken(good(promise=survived, **soon))
     assert "no reconnect" in broken(good(promise=survived)), "whatever the daemon says that it has not heard"
     assert "no reconnect" in broken(good(promise=survived, silence=1.9))

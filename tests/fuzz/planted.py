@@ -111,7 +111,7 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         plant(
             "a body that was cut short has ended",
             "protocol.http:Exchange._plain_body",
-            "raise Truncated(_CUT_SHORT) from None",
+            "raise TruncatedError(_CUT_SHORT) from None",
             "return",
         ),
         plant(
@@ -319,24 +319,24 @@ PLANTS: Final[dict[str, list[Plant]]] = {
     "wakes": [
         plant(
             "the wake that is owed before a failure is lost",
-            "stream:_read",
+            "connection:_read",
             "if news and not receive.hinted:",
             "if news and not receive.hinted and intake.failure is None:",
         ),
         plant(
             "of the pieces of a read only the last can wake",
-            "stream:Intake._take_all",
+            "connection:Intake._take_all",
             "if self._sink.feed(piece):\n                self.event = True\n",
             "self.event = self._sink.feed(piece)\n",
         ),
-        plant("what the hint misses wakes nobody", "streams:WakeSink.feed", "return news", "return False"),
+        plant("what the hint misses wakes nobody", "wake_streams:WakeSink.feed", "return news", "return False"),
         plant(
             "the sink forgets the last event ID",
-            "streams:WakeSink.feed",
+            "wake_streams:WakeSink.feed",
             "self.last_event_id = parser.last_event_id",
             "pass",
         ),
-        plant("a stream goes on behind its end", "stream:_read", "if exchange.ended:", "if False:"),
+        plant("a stream goes on behind its end", "connection:_read", "if exchange.ended:", "if False:"),
     ],
     "secrets": [
         plant("escapes are not undone", "redact:_readings", "2 * _NESTED + 1", "1"),

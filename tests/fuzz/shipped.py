@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from wire_rawsse.errors import InvalidRequest, MalformedResponse, ProxyError, RelayFileError, Truncated
+from wire_rawsse.errors import InvalidRequestError, MalformedResponseError, ProxyError, RelayFileError, TruncatedError
 from wire_rawsse.protocol import http, proxy, request, sse, url
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.redact import Secrets
@@ -31,7 +31,7 @@ def exchange(stream: bytes, read: int) -> None:
                     list(one.body(None))
             elif not one.ended:
                 list(one.body(piece))
-    except (MalformedResponse, Truncated):
+    except (MalformedResponseError, TruncatedError):
         pass
 
 
@@ -47,7 +47,7 @@ def one_url(text: str) -> None:
     for call in calls:
         try:
             call()
-        except InvalidRequest:
+        except InvalidRequestError:
             pass
 
 
@@ -81,5 +81,5 @@ def one_value(text: str) -> None:
     for call in calls:
         try:
             call()
-        except InvalidRequest:
+        except InvalidRequestError:
             pass

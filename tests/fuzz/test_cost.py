@@ -15,7 +15,7 @@ import pytest
 from tests.fuzz import corpora
 from tests.fuzz.shipped import PLACE, exchange, one_document, one_kind, one_proxy, one_url, one_value
 from tests.support.cost import check_linear, peak_bytes
-from wire_rawsse.errors import InvalidRequest, ProxyError
+from wire_rawsse.errors import InvalidRequestError, ProxyError
 from wire_rawsse.protocol import proxy, url
 
 Make = Callable[[int], bytes]
@@ -161,7 +161,7 @@ def test_a_bad_setting_of_any_size_is_a_short_line() -> None:
         text = make(1 << 16).decode()
         try:
             url.parse_url(text)
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             assert len(str(error)) < 250, name
         try:
             proxy.proxy_for(PLACE, {"HTTP_PROXY": text})

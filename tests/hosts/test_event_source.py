@@ -11,7 +11,7 @@ import pytest
 from tests.hosts.conftest import Serve
 from tests.hosts.support import BEAT, EVENT, NEVER, PATIENCE, QUICK, InThread, Server, chunk, connected
 from wire_rawsse import Closed, Comment, Event, EventSource, Opened, Timeouts
-from wire_rawsse.errors import BusyError, ClosedError, EventTooLarge, StatusError, Truncated
+from wire_rawsse.errors import BusyError, ClosedError, EventTooLargeError, StatusError, TruncatedError
 
 X = Event("message", "x", "")
 STATUS = b"HTTP/1.1 %d Told\r\nContent-Length: 0\r\n\r\n"
@@ -124,7 +124,7 @@ class TestItems:
             assert isinstance(next(items), Opened)
             server.peer().sock.close()
             closed = next(items)
-            assert isinstance(closed, Closed) and isinstance(closed.error, Truncated)
+            assert isinstance(closed, Closed) and isinstance(closed.error, TruncatedError)
             assert closed.retry_in is not None
 
     def test_may_be_left_and_taken_up_again(self, serve: Serve) -> None:
@@ -220,14 +220,14 @@ class TestTheEnd:
                 if len(kinds) == 4:
                     break
             helper.result()
-            assert kinds == ["StatusError", "MalformedResponse", "StatusError", "StatusError"]
+            assert kinds == ["StatusError", "MalformedResponseError", "StatusError", "StatusError"]
 
     def test_an_event_too_large_comes_after_those_before_it(self, serve: Serve) -> None:
         server = serve()
         with EventSource(server.url, max_event_bytes=1000) as source:
             helper = InThread(lambda: server.peer().say(EVENT + b"data: " + b"y" * 2000 + b"\n\n" + EVENT))
             got = []
-            with pytest.raises(EventTooLarge) as caught:
+            with pytest.raises(EventTooLargeError) as caught:
                 for event in source:
                     got.append(event)  # noqa: PERF402  # what came before the error is wanted
             assert got == [X]
@@ -237,7 +237,7 @@ class TestTheEnd:
             helper = InThread(lambda: server.peer().say(EVENT + b"data: " + b"y" * 2000 + b"\n\n" + EVENT))
             assert source.next(PATIENCE) == X
             for _ in range(2):
-                with pytest.raises(EventTooLarge):
+                with pytest.raises(EventTooLargeError):
                     source.next(PATIENCE)
             helper.result()
         assert server.nobody(0)

@@ -16,7 +16,7 @@ from wire_rawsse import Backoff, Comment, StreamSubscriber, Timeouts, WakeChanne
 from wire_rawsse.plan import Plan
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.streams import Streams
+from wire_rawsse.wake_streams import Streams
 
 pytestmark = pytest.mark.interop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire_rawsse.errors import MalformedResponse
+from wire_rawsse.errors import MalformedResponseError
 from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.request import check_headers, compose
 from wire_rawsse.protocol.url import parse_url
@@ -15,7 +15,7 @@ GOOD = b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: Mon, 30 Nov 2026 12:00:00 GMT\r\n
 
 def text_for(head: bytes) -> str:
     exchange = Exchange(compose(parse_url("http://h/"), headers=check_headers({"Authorization": f"Bearer {TOKEN}"})))
-    with pytest.raises(MalformedResponse) as refused:
+    with pytest.raises(MalformedResponseError) as refused:
         assert exchange.head(head) is not None, "nothing was refused"
     assert "\n" not in str(refused.value)
     return str(refused.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire_rawsse.errors import NotAnEventStream, StatusError
+from wire_rawsse.errors import NotAnEventStreamError, StatusError
 from wire_rawsse.protocol.http import Response, check_event_stream
 from wire_rawsse.protocol.request import compose
 from wire_rawsse.protocol.url import parse_url
@@ -67,23 +67,23 @@ class TestEventStream:
         ],
     )
     def test_no_event_stream(self, kind: str) -> None:
-        with pytest.raises(NotAnEventStream, match="expected text/event-stream") as refused:
+        with pytest.raises(NotAnEventStreamError, match="expected text/event-stream") as refused:
             check_event_stream(response_with(("content-type", kind)), self.REQUEST, "place")
         assert refused.value.permanent
         assert str(refused.value).isprintable()
 
     def test_it_says_what_came(self) -> None:
         with pytest.raises(
-            NotAnEventStream, match="place answered 200 with Content-Type Text/HTML; charset=x, expected"
+            NotAnEventStreamError, match="place answered 200 with Content-Type Text/HTML; charset=x, expected"
         ):
             check_event_stream(response_with(("content-type", "Text/HTML; charset=x")), self.REQUEST, "place")
-        with pytest.raises(NotAnEventStream, match="place answered 200 with no Content-Type"):
+        with pytest.raises(NotAnEventStreamError, match="place answered 200 with no Content-Type"):
             check_event_stream(response_with(), self.REQUEST, "place")
 
     def test_of_two_fields_the_last_counts(self) -> None:
         html, stream = ("content-type", "text/html"), ("content-type", "text/event-stream")
         check_event_stream(response_with(html, stream), self.REQUEST, "place")
-        with pytest.raises(NotAnEventStream):
+        with pytest.raises(NotAnEventStreamError):
             check_event_stream(response_with(stream, html), self.REQUEST, "place")
 
     @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ class TestEventStream:
     )
     def test_a_coding_that_was_not_asked_for(self, coding: str) -> None:
         fields = ("content-type", "text/event-stream"), ("content-encoding", coding)
-        with pytest.raises(NotAnEventStream, match="Content-Encoding") as refused:
+        with pytest.raises(NotAnEventStreamError, match="Content-Encoding") as refused:
             check_event_stream(response_with(*fields), self.REQUEST, "place")
         assert refused.value.permanent
 

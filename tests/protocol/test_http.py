@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.support.cost import check_linear, peak_bytes
 from tests.support.listen import told
 from wire_rawsse.errors import (
-    InvalidRequest,
-    MalformedResponse,
-    Truncated,
+    InvalidRequestError,
+    MalformedResponseError,
+    TruncatedError,
     WireRawSSEError,
 )
 from wire_rawsse.protocol.http import HEAD_BYTES, Exchange, Response
@@ -107,13 +107,13 @@ class TestHead:
         ],
     )
     def test_what_is_no_http_1_is_shown(self, came: bytes, shown: str) -> None:
-        with pytest.raises(MalformedResponse) as refused:
+        with pytest.raises(MalformedResponseError) as refused:
             exchange().head(came)
         assert str(refused.value) == f"expected an HTTP/1 response, got: {shown}"
         assert str(refused.value).isprintable()
         assert not refused.value.permanent
         one = exchange()
-        with pytest.raises(MalformedResponse, match="expected an HTTP/1 response"):
+        with pytest.raises(MalformedResponseError, match="expected an HTTP/1 response"):
             for byte in came:
                 one.head(bytes([byte]))
 
@@ -140,7 +140,7 @@ class TestHead:
     )
     def test_one_that_breaks_the_rules(self, data: bytes) -> None:
         for reads in splits(data):
-            with pytest.raises(MalformedResponse) as refused:
+            with pytest.raises(MalformedResponseError) as refused:
                 receive(reads)
             assert "breaks HTTP/1.1: " in str(refused.value)
             assert "h11" not in told(refused.value)  # Whose text may quote a header line.
@@ -148,7 +148,7 @@ class TestHead:
     @pytest.mark.parametrize("data", [b"", b"H", b"HTTP/1.1 200 OK", OK, OK + b"A: b\r\n", b"HTTP/1.1 100 \r\n\r\n"])
     def test_one_that_is_cut_short(self, data: bytes) -> None:
         for reads in splits(data):
-            with pytest.raises(Truncated, match="before the response head was complete") as cut:
+            with pytest.raises(TruncatedError, match="before the response head was complete") as cut:
                 receive([read for read in reads if read], closes=True)
             assert isinstance(cut.value, EOFError) and isinstance(cut.value, ConnectionError)
         if not data:
@@ -175,7 +175,7 @@ class TestHeadLimit:
     def test_one_byte_more_is_refused_however_it_is_split(self, step: int, behind: bytes) -> None:
         data = head_of(HEAD_BYTES + 1) + behind
         one = exchange()
-        with pytest.raises(MalformedResponse, match="the response head is longer than 65536 bytes"):
+        with pytest.raises(MalformedResponseError, match="the response head is longer than 65536 bytes"):
             for at in range(0, len(data), step):
                 assert one.head(data[at : at + step]) is None
 
@@ -185,14 +185,14 @@ class TestHeadLimit:
         head = fits + head_of(HEAD_BYTES - len(fits))
         for step in (1, 4096, 10**6):
             assert receive([head[at : at + step] for at in range(0, len(head), step)])[0].status == 200
-        with pytest.raises(MalformedResponse, match=r"longer than 65536|more than 4000 lines"):
+        with pytest.raises(MalformedResponseError, match=r"longer than 65536|more than 4000 lines"):
             receive([fits + head_of(HEAD_BYTES - len(fits) + 1)])
 
     @pytest.mark.parametrize("step", [1, 4096, 10**6])
     def test_a_flood_of_interim_responses_ends(self, step: int) -> None:
         data = b"HTTP/1.1 102 Processing\r\n\r\n" * (HEAD_BYTES // 27 + 1)
         one = exchange()
-        with pytest.raises(MalformedResponse, match=r"longer than 65536 bytes|more than 4000 lines"):
+        with pytest.raises(MalformedResponseError, match=r"longer than 65536 bytes|more than 4000 lines"):
             for at in range(0, len(data), step):
                 assert one.head(data[at : at + step]) is None
 
@@ -203,7 +203,7 @@ class TestHeadLimit:
 
         def endless() -> None:
             nonlocal fed
-            with pytest.raises(MalformedResponse):
+            with pytest.raises(MalformedResponseError):
                 assert one.head(OK + b"X: ") is None
                 while fed < 100 * HEAD_BYTES:
                     fed += len(line)
@@ -221,13 +221,13 @@ class TestHeadLines:
     def test_there_is_a_limit(self, line: bytes, cut: int) -> None:
         head = b"HTTP/1.1 200 OK\r\n" + line * 9000 + b"\r\n"
         one = exchange()
-        with pytest.raises(MalformedResponse, match="more than 4000 lines"):
+        with pytest.raises(MalformedResponseError, match="more than 4000 lines"):
             for start in range(0, len(head), cut):
                 one.head(head[start : start + cut])
 
     def test_interim_responses_count(self) -> None:
         one = exchange()
-        with pytest.raises(MalformedResponse, match="more than 4000 lines"):
+        with pytest.raises(MalformedResponseError, match="more than 4000 lines"):
             for _ in range(2001):
                 one.head(b"HTTP/1.1 100 \r\n\r\n")
 
@@ -324,7 +324,7 @@ class TestBody:
                 else:
                     got += b"".join(one.body(read))
             assert got == before
-            with pytest.raises(Truncated, match="in the middle of the response body"):
+            with pytest.raises(TruncatedError, match="in the middle of the response body"):
                 list(one.body(b""))
 
     @pytest.mark.parametrize(
@@ -345,20 +345,20 @@ class TestBody:
         one = exchange()
         assert one.head(CHUNKED) is not None
         got = b""
-        with pytest.raises(MalformedResponse, match="chunked coding") as refused:
+        with pytest.raises(MalformedResponseError, match="chunked coding") as refused:
             for piece in one.body(bad):
                 got += piece
         assert got == before
         assert "h11" not in told(refused.value)
         assert not refused.value.permanent
         for reads in splits(CHUNKED + bad):
-            with pytest.raises(MalformedResponse):
+            with pytest.raises(MalformedResponseError):
                 receive(reads)
 
     def test_an_endless_chunk_header_is_refused(self) -> None:
         one = exchange()
         assert one.head(CHUNKED + b"5;") is not None
-        with pytest.raises(MalformedResponse, match="too long"):
+        with pytest.raises(MalformedResponseError, match="too long"):
             for _ in range(3):
                 assert list(one.body(b"x" * HEAD_BYTES)) == []
 
@@ -433,7 +433,7 @@ def test_any_bytes_give_the_same_under_any_split(data: bytes, draw: st.DataObjec
                 if one.ended:
                     break
         except WireRawSSEError as error:
-            assert not isinstance(error, InvalidRequest)
+            assert not isinstance(error, InvalidRequestError)
             return (response, type(error)), body
         return (response, one.ended), body
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.listen import told
 from wire_rawsse._version import __version__
-from wire_rawsse.errors import CredentialsError, InvalidRequest, WireRawSSEError, excerpt
+from wire_rawsse.errors import CredentialsError, InvalidRequestError, WireRawSSEError, excerpt
 from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.request import (
     Headers,
@@ -138,13 +138,15 @@ class TestTheRequest:
 class TestWhatIsRefused:
     @pytest.mark.parametrize("control", [c for c in CONTROLS if c != "\t"])
     def test_a_control_in_a_header_value(self, control: str) -> None:
-        with pytest.raises(InvalidRequest, match="the header X-Token holds a line end or another control") as refused:
+        with pytest.raises(
+            InvalidRequestError, match="the header X-Token holds a line end or another control"
+        ) as refused:
             check_headers({"X-Token": f"seKret{control}seKret"})
         assert "seKret" not in told(refused.value)
 
     @pytest.mark.parametrize("value", [" seKret", "seKret ", "\tseKret", "seKret\t", " "])
     def test_an_outer_space_in_a_header_value(self, value: str) -> None:
-        with pytest.raises(InvalidRequest, match="begins or ends with a space") as refused:
+        with pytest.raises(InvalidRequestError, match="begins or ends with a space") as refused:
             check_headers({"X-Token": value})
         assert "seKret" not in told(refused.value)
 
@@ -154,11 +156,11 @@ class TestWhatIsRefused:
 
     @pytest.mark.parametrize("value", [None, 7, ["a"]])
     def test_a_value_that_is_no_text(self, value: object) -> None:
-        with pytest.raises(InvalidRequest, match="must be a str"):
+        with pytest.raises(InvalidRequestError, match="must be a str"):
             check_headers({"X-A": value})  # type: ignore[arg-type]  # what an unchecked caller may do
 
     def test_a_value_with_a_lone_surrogate(self) -> None:
-        with pytest.raises(InvalidRequest, match="surrogate") as refused:
+        with pytest.raises(InvalidRequestError, match="surrogate") as refused:
             check_headers({"X-A": "seKret\ud800"})
         assert "seKret" not in told(refused.value)
 
@@ -167,7 +169,7 @@ class TestWhatIsRefused:
     )
     def test_a_name_that_is_no_token(self, name: str) -> None:
         """It is named by its number: whoever mixes up name and value has a secret in the name."""
-        with pytest.raises(InvalidRequest, match="header 2 has a name") as refused:
+        with pytest.raises(InvalidRequestError, match="header 2 has a name") as refused:
             check_headers([("X-Fine", "x"), (name, "seKret")])
         assert "seKret" not in told(refused.value)
 
@@ -175,15 +177,15 @@ class TestWhatIsRefused:
         "name", ["Content-Length", "transfer-encoding", "CONNECTION", "Upgrade", "Expect", "TE", "Trailer"]
     )
     def test_a_field_of_the_connection(self, name: str) -> None:
-        with pytest.raises(InvalidRequest, match=name):
+        with pytest.raises(InvalidRequestError, match=name):
             check_headers({name: "x"})
 
     def test_two_hosts_are_refused_without_a_cause_that_quotes_them(self) -> None:
-        with pytest.raises(InvalidRequest, match="host is given twice") as refused:
+        with pytest.raises(InvalidRequestError, match="host is given twice") as refused:
             check_headers([("Host", "seKret.example"), ("host", "other")])
         assert "seKret" not in told(refused.value)
         request = compose(URL, headers=[(b"Host", b"seKret.example"), (b"host", b"other")])
-        with pytest.raises(InvalidRequest, match="contradict") as refused:
+        with pytest.raises(InvalidRequestError, match="contradict") as refused:
             Exchange(request)
         assert "seKret" not in told(refused.value)
 
@@ -191,7 +193,7 @@ class TestWhatIsRefused:
         "method", ["", "GET ", " GET", "GET\r\n", "GET / HTTP/1.1", "G\0", "GÉT", "CONNECT", "head"]
     )
     def test_a_method(self, method: str) -> None:
-        with pytest.raises(InvalidRequest, match="method"):
+        with pytest.raises(InvalidRequestError, match="method"):
             check_method(method)
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "REPORT", "get", "M-SEARCH"])
@@ -210,7 +212,7 @@ class TestWhatIsRefused:
         ],
     )
     def test_a_token(self, token: str) -> None:
-        with pytest.raises(InvalidRequest, match="bearer token") as refused:
+        with pytest.raises(InvalidRequestError, match="bearer token") as refused:
             ask_bearer(token)
         assert "seK" not in told(refused.value)
 
@@ -218,7 +220,7 @@ class TestWhatIsRefused:
     def test_any_value_is_either_refused_or_one_field(self, value: str) -> None:
         try:
             fields = check_headers({"X-A": value})
-        except InvalidRequest:
+        except InvalidRequestError:
             return
         lines = Exchange(compose(URL, headers=fields)).to_send.split(b"\r\n")
         assert b"X-A: " + value.encode() in [line.ljust(5) for line in lines]
@@ -383,5 +385,5 @@ def test_an_excerpt_of_anything_is_printable(data: bytes) -> None:
 
 
 def test_every_error_here_is_ours() -> None:
-    assert issubclass(InvalidRequest, WireRawSSEError) and issubclass(InvalidRequest, ValueError)
+    assert issubclass(InvalidRequestError, WireRawSSEError) and issubclass(InvalidRequestError, ValueError)
     assert issubclass(CredentialsError, WireRawSSEError) and issubclass(CredentialsError, RuntimeError)

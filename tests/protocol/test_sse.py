@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from wire_rawsse.errors import EventTooLarge, InvalidRequest, WireRawSSEError
+from wire_rawsse.errors import EventTooLargeError, InvalidRequestError, WireRawSSEError
 from wire_rawsse.protocol.sse import LONGEST_KEPT_LINE, MAX_RETRY_MS, Comment, Event, EventParser, WakeParser
 
 BOM = b"\xef\xbb\xbf"
@@ -311,7 +311,7 @@ def test_the_edge_of_the_limit(name: str) -> None:
                 fits.feed(feed)
             assert not fits.failed
             small = EventParser(max_event_bytes=size - 1)
-            with pytest.raises(EventTooLarge) as caught:
+            with pytest.raises(EventTooLargeError) as caught:
                 for feed in [*fed, b""]:
                     small.feed(feed)
             assert caught.value.limit == size - 1
@@ -323,7 +323,7 @@ def test_what_comes_before_is_returned_and_what_comes_after_is_not() -> None:
     assert parser.feed(stream) == [message("a"), Comment("c")]
     assert parser.failed
     for data in (b"", b"data: d\n\n", b"\n"):
-        with pytest.raises(EventTooLarge) as caught:
+        with pytest.raises(EventTooLargeError) as caught:
             parser.feed(data)
         assert isinstance(caught.value, (WireRawSSEError, ValueError))
         assert caught.value.permanent
@@ -339,7 +339,7 @@ def test_a_healthy_stream_of_comments_alone_never_ends() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(limit: int) -> None:
-    with pytest.raises(InvalidRequest, match=f"1 or more, not {limit}"):
+    with pytest.raises(InvalidRequestError, match=f"1 or more, not {limit}"):
         EventParser(max_event_bytes=limit)
 
 

@@ -10,7 +10,7 @@ from itertools import repeat
 import pytest
 
 from tests.support.cost import check_linear, peak_bytes
-from wire_rawsse.errors import EventTooLarge
+from wire_rawsse.errors import EventTooLargeError
 from wire_rawsse.protocol.sse import Event, EventParser, WakeParser
 
 GROWING: dict[str, Callable[[int], Iterator[bytes]]] = {
@@ -76,7 +76,7 @@ def test_an_endless_event_ends_in_bounded_memory(block: bytes) -> None:
     parser = EventParser(max_event_bytes=limit)
 
     def until_it_raises() -> None:
-        with pytest.raises(EventTooLarge):
+        with pytest.raises(EventTooLargeError):
             while True:
                 parser.feed(feed)
 

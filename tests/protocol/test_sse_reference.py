@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.protocol.sse_reference import Fact, interpret, too_large_at, utf8_decode
-from wire_rawsse.errors import EventTooLarge
+from wire_rawsse.errors import EventTooLargeError
 from wire_rawsse.protocol import sse
 from wire_rawsse.protocol.sse import MAX_RETRY_MS, Comment, Event, EventParser, WakeParser
 
@@ -150,7 +150,7 @@ def test_the_limit_falls_on_the_same_byte_under_any_split(feeds: list[bytes], li
         assert shown(parser.feed(feed)) == [(f.what, f.value) for f in new if f.what in ("event", "comment")]
         if over is not None and over < len(fed):
             for _ in range(2):
-                with pytest.raises(EventTooLarge) as caught:
+                with pytest.raises(EventTooLargeError) as caught:
                     parser.feed(b"")
                 assert caught.value.limit == limit
             return

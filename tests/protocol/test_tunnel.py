@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire_rawsse.errors import MalformedResponse
+from wire_rawsse.errors import MalformedResponseError
 from wire_rawsse.protocol.http import Exchange, Response
 from wire_rawsse.protocol.request import compose_connect
 from wire_rawsse.protocol.tunnel import offered
@@ -43,12 +43,12 @@ def test_the_framing_fields_of_a_2xx_are_ignored_under_every_split(end: bytes) -
     "head", [b"HTTP/1.1 407 x\r\nContent-Length: x\r\n\r\n", b"HTTP/1.1 200 x\r\nno colon\r\n\r\n"]
 )
 def test_all_else_is_judged_as_ever(head: bytes) -> None:
-    with pytest.raises(MalformedResponse):
+    with pytest.raises(MalformedResponseError):
         answered(head)
 
 
 def test_a_dripping_head_of_64_kib_is_refused() -> None:
-    with pytest.raises(MalformedResponse, match=r"(longer|more) than"):
+    with pytest.raises(MalformedResponseError, match=r"(longer|more) than"):
         answered(b"HTTP/1.1 200 OK\r\n", *([b"X: y\r\n"] * 20_000))
 
 

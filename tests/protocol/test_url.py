@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 from wire_rawsse.protocol import url as url_module
 from wire_rawsse.protocol.url import Url, basic, parse_url, resolve
 
@@ -75,7 +75,7 @@ def test_a_long_host_name_is_refused_before_idna(label: str, monkeypatch: pytest
     """Encoding 15,000 labels takes 0.2 s of processor time, and a Location can hold them."""
     encoded: list[str] = []
     monkeypatch.setattr(url_module, "_idna", lambda host, what: encoded.append(host))
-    with pytest.raises(InvalidRequest, match="more than 255 characters"):
+    with pytest.raises(InvalidRequestError, match="more than 255 characters"):
         parse_url("https://" + ".".join([label] * 15_000) + "/")
     assert encoded == []
 
@@ -161,7 +161,7 @@ def test_unix(text: str, path: str, target: str) -> None:
 )
 def test_refused(text: str, why: str) -> None:
     """With a text that says why, and never quotes what it refuses: it may hold a password."""
-    with pytest.raises(InvalidRequest, match=why) as refused:
+    with pytest.raises(InvalidRequestError, match=why) as refused:
         parse_url(text, "relay's URL")
     assert "relay's URL" in str(refused.value)
     assert "ekret" not in str(refused.value).lower()
@@ -170,7 +170,7 @@ def test_refused(text: str, why: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 7, b"http://example.com/"])
 def test_what_is_no_text_is_refused(value: object) -> None:
-    with pytest.raises(InvalidRequest, match="must be a str"):
+    with pytest.raises(InvalidRequestError, match="must be a str"):
         parse_url(value)  # type: ignore[arg-type]  # what a caller without a type checker may do
 
 
@@ -196,8 +196,8 @@ class TestUserinfo:
 
     def test_is_in_nothing_that_is_shown_or_sent_as_a_target(self) -> None:
         url = parse_url("https://user:seKret@example.com/path?token=seKret#seKret")
-        assert url.shown == "https://example.com/path"
-        for text in (repr(url), str(url), url.shown, url.authority, url.host_and_port):
+        assert url.redacted == "https://example.com/path"
+        for text in (repr(url), str(url), url.redacted, url.authority, url.host_and_port):
             assert "seKret" not in text and "user" not in text
         assert "user" not in url.target
 
@@ -218,17 +218,17 @@ class TestUserinfo:
     ],
 )
 def test_shown_can_be_typed(url: str) -> None:
-    assert parse_url(parse_url(url).shown) == parse_url(url)
+    assert parse_url(parse_url(url).redacted) == parse_url(url)
 
 
 def test_shown_is_cut() -> None:
     for url in ("http://example.com/" + "x" * 60_000, "unix:///" + "x" * 60_000, "unix:///s?path=/" + "x" * 60_000):
-        assert len(parse_url(url).shown) == 300
+        assert len(parse_url(url).redacted) == 300
 
 
 def test_shown_has_the_place_and_the_path() -> None:
-    assert parse_url("http://example.com:81/a?b").shown == "http://example.com:81/a"
-    assert parse_url("unix:///run/x.sock?path=/v1%3Ft=s").shown == "unix:///run/x.sock?path=/v1"
+    assert parse_url("http://example.com:81/a?b").redacted == "http://example.com:81/a"
+    assert parse_url("unix:///run/x.sock?path=/v1%3Ft=s").redacted == "unix:///run/x.sock?path=/v1"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_shown_has_the_place_and_the_path() -> None:
 def test_resolving_a_location(reference: str, expected: str | None) -> None:
     base = parse_url("http://a/b/c/d;p?q")
     if expected is None:
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequestError):
             resolve(base, reference)
     else:
         assert resolve(base, reference) == parse_url(expected)
@@ -284,7 +284,7 @@ def test_resolving_a_location(reference: str, expected: str | None) -> None:
 
 @pytest.mark.parametrize("reference", ["/a\r\nb", "http://x/\n", "//", "http://", "http://x:99999/", "mailto:a@b"])
 def test_a_bad_location_is_refused(reference: str) -> None:
-    with pytest.raises(InvalidRequest, match="Location"):
+    with pytest.raises(InvalidRequestError, match="Location"):
         resolve(parse_url("http://example.com/"), reference)
 
 
@@ -298,7 +298,7 @@ def test_a_relative_location_keeps_the_userinfo_and_an_absolute_one_does_not() -
 def test_a_location_at_a_unix_socket() -> None:
     base = parse_url("unix:///run/x.sock?path=/a/b")
     assert resolve(base, "../c") == parse_url("unix:///run/x.sock?path=/c")
-    with pytest.raises(InvalidRequest, match="off a Unix-domain socket"):
+    with pytest.raises(InvalidRequestError, match="off a Unix-domain socket"):
         resolve(base, "//example.com/")
 
 
@@ -331,7 +331,7 @@ anything = st.text(max_size=60) | st.text("http://@:[]%?#.\\\r\n\0 aA0é", max_s
 def test_any_text_is_either_refused_or_safe_to_send(text: str) -> None:
     try:
         url = parse_url(text)
-    except InvalidRequest:
+    except InvalidRequestError:
         return
     _check_safe(url)
 
@@ -340,7 +340,7 @@ def test_any_text_is_either_refused_or_safe_to_send(text: str) -> None:
 def test_any_location_is_either_refused_or_safe_to_send(text: str) -> None:
     try:
         url = resolve(parse_url("http://example.com/a/b?c"), text)
-    except InvalidRequest:
+    except InvalidRequestError:
         return
     _check_safe(url)
 

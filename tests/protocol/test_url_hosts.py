@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 from wire_rawsse.protocol.url import parse_url, resolve
 
 IPV6 = {
@@ -55,9 +55,9 @@ def test_an_ipv6_address(address: str, valid: bool) -> None:
             continue
         with pytest.raises(OSError):
             socket.inet_pton(socket.AF_INET6, address)
-        with pytest.raises(InvalidRequest, match="IPv6"):
+        with pytest.raises(InvalidRequestError, match="IPv6"):
             parse_url(text)
-        with pytest.raises(InvalidRequest, match="IPv6"):
+        with pytest.raises(InvalidRequestError, match="IPv6"):
             resolve(parse_url("http://example.com/"), text)
 
 
@@ -75,7 +75,7 @@ def test_any_ipv6_address(parts: list[str]) -> None:
         valid = False
     try:
         parse_url(f"http://[{address}]/")
-    except InvalidRequest:
+    except InvalidRequestError:
         assert not valid
     else:
         assert valid
@@ -90,9 +90,9 @@ def test_any_ipv6_address(parts: list[str]) -> None:
 )
 def test_what_ends_in_a_number_is_an_ipv4_address_or_refused(host: str) -> None:
     """The C library would read most of these as some other address."""
-    with pytest.raises(InvalidRequest, match="ends in a number"):
+    with pytest.raises(InvalidRequestError, match="ends in a number"):
         parse_url(f"http://{host}/")
-    with pytest.raises(InvalidRequest, match="ends in a number"):
+    with pytest.raises(InvalidRequestError, match="ends in a number"):
         resolve(parse_url("http://example.com/"), f"//{host}/")
 
 
@@ -118,9 +118,9 @@ def test_what_is_accepted_all_the_same(host: str) -> None:
 )
 def test_a_name_that_idna_2003_would_give_to_another_owner(host: str) -> None:
     """UTS 46 §2.3: the four deviation characters, however they are written."""
-    with pytest.raises(InvalidRequest, match="xn--"):
+    with pytest.raises(InvalidRequestError, match="xn--"):
         parse_url(f"https://{host}/")
-    with pytest.raises(InvalidRequest, match="xn--"):
+    with pytest.raises(InvalidRequestError, match="xn--"):
         resolve(parse_url("https://example.com/"), f"//{host}/")
 
 
@@ -138,9 +138,9 @@ def test_the_dot_at_the_end_is_for_resolvers_only() -> None:
     url = parse_url("https://name.example.:8443/x")
     assert (url.host, url.host_and_port) == ("name.example.", "name.example.:8443")
     assert (url.server_name, url.authority) == ("name.example", "name.example:8443")
-    assert url.shown == "https://name.example.:8443/x"
+    assert url.redacted == "https://name.example.:8443/x"
 
 
 def test_the_c_librarys_word_for_this_host_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="no valid host name"):
+    with pytest.raises(InvalidRequestError, match="no valid host name"):
         parse_url("http://*/")

@@ -10,12 +10,12 @@ import pytest
 from tests.relay.conftest import Certified
 from wire_rawsse.errors import (
     ConnectError,
-    ConnectionBroken,
-    InvalidRequest,
-    MalformedResponse,
+    ConnectionBrokenError,
+    InvalidRequestError,
+    MalformedResponseError,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
     WireRawSSEError,
 )
 from wire_rawsse.relay.client import RelayClient, Slot
@@ -45,13 +45,13 @@ def test_a_kept_connection_that_is_gone_is_no_error(client: RelayClient, slot: S
 @pytest.mark.parametrize(
     ("fault", "error", "told"),
     [
-        (Fault("cut", at="request"), Truncated, "without an answer"),
-        (Fault("cut", at="head"), Truncated, "within an answer"),
-        (Fault("reset", at="request"), ConnectionBroken, "broke"),
+        (Fault("cut", at="request"), TruncatedError, "without an answer"),
+        (Fault("cut", at="head"), TruncatedError, "within an answer"),
+        (Fault("reset", at="request"), ConnectionBrokenError, "broke"),
         (Fault("silent"), ResponseTimeout, "within 0.2 s"),
-        (Fault("garbage", at="request", text="SSH-2.0\r\n\r\n"), MalformedResponse, "SSH-2.0"),
+        (Fault("garbage", at="request", text="SSH-2.0\r\n\r\n"), MalformedResponseError, "SSH-2.0"),
         (Fault("answer", status=500, text="out of tea"), StatusError, "500: out of tea"),
-        (Fault("answer", status=201, text="no JSON"), MalformedResponse, "JSON was expected.*no JSON"),
+        (Fault("answer", status=201, text="no JSON"), MalformedResponseError, "JSON was expected.*no JSON"),
         (Fault("refuse"), ConnectError, "refused"),
     ],
 )
@@ -77,7 +77,7 @@ def test_it_never_repeats_a_token(relay: RelayProcess, client: RelayClient, slot
         with relay.client() as other, pytest.raises(WireRawSSEError) as caught:
             other.post(slot, {})
         assert slot.slot_token[:8] not in str(caught.value)
-    with relay.client() as other, pytest.raises(InvalidRequest) as refused:
+    with relay.client() as other, pytest.raises(InvalidRequestError) as refused:
         other.post(Slot("x", "secret\r\nX: y"), {})
     assert "secret" not in str(refused.value) and refused.value.__cause__ is None
 
@@ -92,7 +92,7 @@ def test_https_needs_trust(relay: RelayProcess, client: RelayClient, certified: 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:80", "http://me:secret@127.0.0.1/"])
 def test_urls_it_does_not_take(url: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         RelayClient(url)
     assert "secret" not in str(caught.value)
 

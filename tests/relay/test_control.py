@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.relay.conftest import Connect, Subscriber
-from wire_rawsse.errors import InvalidRequest, ResponseTimeout, StatusError
+from wire_rawsse.errors import InvalidRequestError, ResponseTimeout, StatusError
 from wire_rawsse.relay.client import RelayClient, Slot
 from wire_rawsse.relay.faults import Fault
 from wire_rawsse.relay.process import RelayProcess
@@ -18,7 +18,7 @@ def test_there_is_none_unless_asked_for() -> None:
     with RelayProcess(control=False) as relay, relay.client() as client:
         assert relay.control_url is None
         assert client.request("POST", "/control", body=b'{"do": "report"}').status == 404
-        with pytest.raises(InvalidRequest, match="--control"):
+        with pytest.raises(InvalidRequestError, match="--control"):
             client.normal()
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import missing
 from tests.relay.conftest import Certified, Connect
 from tests.relay.raw import Raw
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 from wire_rawsse.relay.client import RelayClient, Slot
 from wire_rawsse.relay.faults import Fault
 from wire_rawsse.relay.guard import host_name, refusal
@@ -95,7 +95,7 @@ def test_a_request_that_a_foreign_page_caused_is_refused(site: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "http://a", "a/b", "a:80", "a b", "u@a", "[::1]:80", "#"])
 def test_what_no_host_can_be_is_not_allowed(text: str) -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         host_name(text)
 
 

@@ -2,7 +2,8 @@
 
 The room next door (`tests/support/virtual.py`) scripts a single coroutine. Here the whole of what runs in production
 runs: `Loop` with its rules for late hosts, `Task`, the resolver, the race of addresses, TLS's read and write wants,
-h11, the parsers, backoff and pace. Only what `hosts.task.System` names is replaced, and the sockets that come with it.
+h11, the parsers, backoff and pace. Only what `hosts.task.OsServices` names is replaced, and the sockets that come with
+it.
 
 `kernel`     time, descriptors, the poller, and what may never happen in them
 `network`    addresses, sockets, and connections that keep TCP's promises and no others

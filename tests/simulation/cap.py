@@ -14,8 +14,8 @@ there are, with the defaults:
 What is free is added: the connections of an attempt that `restart()` asked for, or that a server asked for by a clean
 end after an event and a `retry:`.
 
-These are the numbers that `wire_rawsse.policy.Pace` promises, written down once more, so that it cannot change them
-alone. What is good is judged by what the network has seen, not by what the stream claims.
+These are the numbers that `wire_rawsse.policy.TokenBucket` promises, written down once more, so that it cannot change
+them alone. What is good is judged by what the network has seen, not by what the stream claims.
 """
 
 from __future__ import annotations

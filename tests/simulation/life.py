@@ -26,11 +26,11 @@ from tests.simulation.wakes import Wakes
 from tests.simulation.watch import Watch
 from tests.simulation.wires import Wires
 from wire_rawsse.errors import ClosedError
+from wire_rawsse.event_source import EventSink, Opened
 from wire_rawsse.hosts.task import MOST_DOUBTS
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.reconnect import OwnedSink, Restart
-from wire_rawsse.source import EventSink, Opened
-from wire_rawsse.streams import WakeSink
+from wire_rawsse.wake_streams import WakeSink
 from wire_rawsse.wire import paths
 
 DAY = 86400.0

@@ -14,7 +14,7 @@ from unittest import mock
 
 from tests.simulation.kernel import Kernel
 from wire_rawsse.transport.resolve import Resolver, _UnderWay
-from wire_rawsse.waits import Address, Answer
+from wire_rawsse.waits import Address, Future
 
 GIVES_UP: Final = 40.0
 """Seconds after which the C library gives up on silent servers: resolv.conf(5)'s 5 s × 2 attempts × a few servers."""
@@ -39,7 +39,7 @@ class Name:
 
 
 class Names:
-    """The name servers. `resolver` is `System.resolver`."""
+    """The name servers. `resolver` is `OsServices.resolver`."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -83,16 +83,16 @@ class MemoryResolver(Resolver):
         names.under_way[host] = names.under_way.get(host, 0) + 1
         self._ask(host, port, under_way, under_way.take())
 
-    def _ask(self, host: str, port: int, under_way: _UnderWay, asked: list[Answer[list[Address]]]) -> None:
+    def _ask(self, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]) -> None:
         """What `_run` does, in time: a failure is no answer to those who join from now on."""
         name = self._names.known.get(host.lower())
         seconds = 0.005 if name is None else GIVES_UP if name.silent else name.delay
         self._names.kernel.after(seconds, self._end, host, port, under_way, asked)
 
-    def _end(self, host: str, port: int, under_way: _UnderWay, asked: list[Answer[list[Address]]]) -> None:
+    def _end(self, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]) -> None:
         names, kernel = self._names, self._names.kernel
         kernel.moved += 1
-        found: list[Address] | None = None
+        found: list[Address] = []
         error: Exception | None = None
         try:
             found = names.look_up(host, port)

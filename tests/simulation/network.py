@@ -359,7 +359,7 @@ class Network:
         """Which stream it is that goes to a place."""
 
     def open(self, address: Address) -> socket.socket:
-        """`System.open`."""
+        """`OsServices.open`."""
         made = Socket(self, address.family)
         self.open_sockets[made] = None
         return cast(socket.socket, made)

@@ -17,33 +17,33 @@ from tests.simulation.planting import MADE, Plant, plant
 OURS: Final[list[Plant]] = [
     plant(
         "the silence clock is not restarted by bytes",
-        "stream:Silence.heard",
+        "connection:Silence.heard",
         "self._silent_at = now + self._timeouts.read\n",
         "pass\n",
     ),
     plant(
         "the silence clock is restarted by a chunk extension",
-        "stream:_read",
+        "connection:_read",
         "if size:\n            wall",
         "if data:\n            wall",
     ),
     plant(
         "a line that drips is never judged",
-        "stream:Silence.passed",
+        "connection:Silence.passed",
         "if self._window_bytes < self._timeouts.min_rate * read:",
         "if False:",
     ),
     plant(
         "the response clock is restarted by a head that drips",
-        "stream:_final_head",
+        "connection:_final_head",
         "        heard(data)\n",
         "        receive.deadline += 0 if heard(data) else 15\n",
     ),
     plant(
         "the connect clock begins anew with TLS",
-        "stream:_connect",
-        "secure(world, sock, context, url.server_name, budget)",
-        "secure(world, sock, context, url.server_name, Budget(world.now(), plan.timeouts.connect, place))",
+        "connection:_connect",
+        "secure(services, sock, context, url.server_name, deadline)",
+        "secure(services, sock, context, url.server_name, Deadline(services.now(), plan.timeouts.connect, place))",
     ),
     plant(
         "the backoff is reset by a connection",
@@ -59,7 +59,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "the wake that is owed for a reconnect is lost",
-        "streams:WakeSink.opened",
+        "wake_streams:WakeSink.opened",
         "return True",
         "return False",
     ),
@@ -71,13 +71,13 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "a field name that is cut over two reads wakes nobody",
-        "streams:WakeSink.feed",
+        "wake_streams:WakeSink.feed",
         "return news",
         "return False",
     ),
     plant(
         "a CR is held back for the LF that may follow",
-        "source:EventSink.feed",
+        "event_source:EventSink.feed",
         "items = parser.feed(piece)",
         "piece = self.__dict__.pop('held', b'') + piece\n"
         "        if piece.endswith(b'\\r'):\n"
@@ -98,7 +98,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "the parser of the last connection goes on with the next",
-        "source:EventSink.opened",
+        "event_source:EventSink.opened",
         "self._parser = self._new_parser(self.last_event_id, self.retry_ms)\n",
         "pass\n",
     ),
@@ -110,7 +110,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "the last event id does not outlive the connection",
-        "source:EventSink.opened",
+        "event_source:EventSink.opened",
         "self._new_parser(self.last_event_id, self.retry_ms)",
         "self._new_parser('', self.retry_ms)",
     ),
@@ -123,14 +123,14 @@ OURS: Final[list[Plant]] = [
     plant(
         "an answer from another thread is not looked for",
         "hosts.turns:Turns._answer_bell",
-        "if wait is not None and wait.answer is not None",
-        "if False and wait is not None and wait.answer is not None",
+        "if wait is not None and wait.future is not None",
+        "if False and wait is not None and wait.future is not None",
     ),
     plant(
         "deadlines are kept on the wall clock",
         "hosts.turns:Turns.__init__",
         "self._monotonic = system.monotonic",
-        "self._monotonic = system.wall",
+        "self._monotonic = system.time",
     ),
     plant(
         "a silent stream stays 'connected'",
@@ -162,13 +162,13 @@ OURS: Final[list[Plant]] = [
     plant(
         "a socket is not given back where TLS fails",
         "transport.tls:secure",
-        "    except (OSError, ValueError) as error:\n        world.release(sock)\n",
+        "    except (OSError, ValueError) as error:\n        services.release(sock)\n",
         "    except (OSError, ValueError) as error:\n",
     ),
     plant(
         "the losers of an address race stay open",
         "transport.dial:dial",
-        "            if sock is not winner:\n                world.release(sock)",
+        "            if sock is not winner:\n                services.release(sock)",
         "            pass",
     ),
     plant(
@@ -208,7 +208,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "restarts run up a debt",
-        "policy:Pace.excuse",
+        "policy:TokenBucket.excuse",
         "self._add(self._reserved)",
         "pass",
         by=MADE,
@@ -229,14 +229,14 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "each slot of a relay begins with a pace of its own",
-        "streams:Streams.add",
+        "wake_streams:Streams.add",
         "if self._paces.get(relay):",
         "if False:",
         by=MADE,
     ),
     plant(
         "a deadline that was begun anew is doubted as the one before it was",
-        "stream:Silence.heard",
+        "connection:Silence.heard",
         "self.renewed = self._window_ends is None",
         "self.renewed = False",
         by=MADE,
@@ -271,13 +271,13 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "a heartbeat wakes the host",
-        "streams:WakeSink.feed",
+        "wake_streams:WakeSink.feed",
         "return news",
         "return True",
     ),
     plant(
         "the consumer of events is woken where there is none",
-        "source:EventSink.feed",
+        "event_source:EventSink.feed",
         "return bool(items)",
         "return True",
     ),
@@ -296,8 +296,8 @@ OURS: Final[list[Plant]] = [
     plant(
         "stream_state.json is written in place",
         "wire.files:replace_whole",
-        "descriptor = _create(machine, temporary)",
-        "temporary = path; remove(path, machine); descriptor = _create(machine, temporary)",
+        "descriptor = _create(file_system, temporary)",
+        "temporary = path; remove(path, file_system); descriptor = _create(file_system, temporary)",
     ),
     plant(
         "a relay.json that is half there is taken for one without endpoints",

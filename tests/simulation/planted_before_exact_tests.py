@@ -25,7 +25,7 @@ EXACT: Final[list[Plant]] = [
         "a wake stream keeps id: and retry: only of receptions that hold a data line",
         [
             Change(
-                "streams:WakeSink.feed",
+                "wake_streams:WakeSink.feed",
                 "        news = parser.feed(piece)\n",
                 "        news = parser.feed(piece)\n        if not news:\n            return False\n",
             )
@@ -55,7 +55,7 @@ EXACT: Final[list[Plant]] = [
         "a pace that is handed over stays on the clock of the stream that is gone",
         [
             Change(
-                "policy:Pace.hand_over",
+                "policy:TokenBucket.hand_over",
                 "self._since = clock",
                 "self._since = now",
             )
@@ -70,7 +70,7 @@ EXACT: Final[list[Plant]] = [
         "a look-up's answer is announced before it can be seen",
         [
             Change(
-                "waits:Answer.deliver",
+                "waits:Future._set_done",
                 "        self.done = True  # Last: the host reads it without a lock.\n        self._announce()",
                 "        self._announce()\n        self.done = True",
             )
@@ -176,7 +176,7 @@ EXACT: Final[list[Plant]] = [
         "what is left of a request after a partial send is never sent",
         [
             Change(
-                "transport.connection:Connection.send",
+                "transport.channel:Channel.send",
                 "                    left = left[channel.send(left) :]\n                    continue\n",
                 "                    channel.send(left)\n                    return True\n",
             )
@@ -206,9 +206,9 @@ EXACT: Final[list[Plant]] = [
         [
             Change(
                 "transport.resolve:Resolver._start",
-                "            self._finish(host, port, under_way, under_way.take(), None, OSError(str(error)))",
+                "            self._finish(host, port, under_way, under_way.take(), [], OSError(str(error)))",
                 "            for answer in under_way.take():\n"
-                "                answer.deliver(None, OSError(str(error)))",
+                "                answer.set_exception(OSError(str(error)))",
             )
         ],
         STRANGER,
@@ -358,8 +358,8 @@ EXACT: Final[list[Plant]] = [
                 "wire.files:replace_whole",
                 "            rest = memoryview(content)\n"
                 "            while rest:\n"
-                "                rest = rest[machine.write(descriptor, rest) :]\n",
-                "            machine.write(descriptor, memoryview(content))\n",
+                "                rest = rest[file_system.write(descriptor, rest) :]\n",
+                "            file_system.write(descriptor, memoryview(content))\n",
             )
         ],
         STRANGER,

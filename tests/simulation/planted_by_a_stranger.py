@@ -16,7 +16,7 @@ STRANGERS: Final[list[Plant]] = [
         "once one line of a stream has ended, min_rate never trips again on that connection",
         [
             Change(
-                "stream:Silence.heard",
+                "connection:Silence.heard",
                 "            self._window_ends = None\n            self._line_ended = False\n",
                 "            self._window_ends = None\n",
             )
@@ -31,7 +31,7 @@ STRANGERS: Final[list[Plant]] = [
         "a reconnect of a wake stream gives no wake where an event id is known",
         [
             Change(
-                "streams:WakeSink.opened",
+                "wake_streams:WakeSink.opened",
                 "        self._parser = WakeParser(last_event_id=self.last_event_id)\n        return True",
                 "        known = self._parser.last_event_id\n"
                 "        self._parser = WakeParser(last_event_id=self.last_event_id)\n"
@@ -94,7 +94,7 @@ STRANGERS: Final[list[Plant]] = [
         [
             Change(
                 "transport.dial:dial",
-                "if ready is None and world.now() >= budget.deadline:",
+                "if ready is None and services.now() >= deadline.at:",
                 "if ready is None and not waiting:",
             )
         ],

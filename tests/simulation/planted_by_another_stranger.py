@@ -16,7 +16,7 @@ MORE: Final[list[Plant]] = [
         "once the host has woken by a hint, what only the parser can see wakes nobody on that connection",
         [
             Change(
-                "stream:_read",
+                "connection:_read",
                 "        news = receive.hinted = False\n",
                 "        news = False\n",
             )
@@ -30,7 +30,7 @@ MORE: Final[list[Plant]] = [
         "min_rate judges all bytes of an unfinished line together, not those of each window",
         [
             Change(
-                "stream:Silence.passed",
+                "connection:Silence.passed",
                 "        self._window_ends = now + read\n        self._window_bytes = 0\n",
                 "        self._window_ends = now + read\n",
             )
@@ -45,8 +45,8 @@ MORE: Final[list[Plant]] = [
         [
             Change(
                 "reconnect:_pause_after",
-                "return max(decision.delay, record.pace.delay(world.now()))",
-                "return record.pace.delay(world.now()) or decision.delay",
+                "return max(decision.delay, record.pace.delay(services.now()))",
+                "return record.pace.delay(services.now()) or decision.delay",
             )
         ],
         STRANGER,

@@ -65,7 +65,7 @@ EXACT_REPORTS: Final[list[Plant]] = [
         "an answer that comes before the request is sent is not read",
         [
             Change(
-                "transport.connection:Connection.send",
+                "transport.channel:Channel.send",
                 "            if heard is None:\n                continue\n",
                 "            continue\n",
             )
@@ -74,7 +74,7 @@ EXACT_REPORTS: Final[list[Plant]] = [
     ),
     Plant(
         "an answer that a reset follows is not read",
-        [Change("transport.connection:Connection.send", "if heard is None:\n                        raise", "raise")],
+        [Change("transport.channel:Channel.send", "if heard is None:\n                        raise", "raise")],
         exact="requests:test_a_refusal_is_read_where_a_reset_follows_it",
     ),
     Plant(
@@ -89,14 +89,14 @@ EXACT_REPORTS: Final[list[Plant]] = [
     ),
     Plant(
         "redirects cost no token",
-        [Change("policy:Pace.started", "if not (self._reserved or self._free):", "if False:")],
+        [Change("policy:TokenBucket.started", "if not (self._reserved or self._free):", "if False:")],
         exact="attempts:test_one_redirect_more_is_an_error_that_is_retried_from_the_original_url",
     ),
     Plant(
         "a 407 to a request for http is taken for the origin's",
         [
             Change(
-                "stream:_follow_redirects",
+                "connection:_follow_redirects",
                 "if response.status == 407 and proxy is not None:",
                 "if False:",
             )

@@ -1,7 +1,7 @@
 """A machine with a network, names and one shipped `Loop`: the stage on which tests and simulated years play.
 
-Nothing of the library is replaced but what `System` names. A stream is put together as `Streams.add` and `EventSource`
-do it: a plan, a record, a sink, and `keep_alive` in a task of the loop.
+Nothing of the library is replaced but what `OsServices` names. A stream is put together as `Streams.add` and
+`EventSource` do it: a plan, a record, a sink, and `reconnect_forever` in a task of the loop.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from tests.simulation.names import Name, Names
 from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
 from wire_rawsse.errors import WireRawSSEError
-from wire_rawsse.hosts.task import System, Task
+from wire_rawsse.hosts.task import OsServices, Task
 from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.reconnect import OwnedSink, Restart, keep_alive
+from wire_rawsse.reconnect import OwnedSink, Restart, reconnect_forever
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
-from wire_rawsse.streams import Streams, WakeSink
+from wire_rawsse.wake_streams import Streams, WakeSink
 
 
 class Journal(Record):
@@ -71,7 +71,7 @@ class Joined(NamedTuple):
 class MemoryStreams(Streams):
     """The shipped `Streams`; what is added and removed is told to `joined` (afterwards) and `leaves` (before)."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: OsServices) -> None:
         super().__init__(system)
         self.joined: Callable[[Joined], None] = lambda joined: None
         self.leaves: Callable[[Task], None] = lambda task: None
@@ -104,7 +104,7 @@ class Stream:
         self.plan = plan
         self.sink = sink
         self.persistent = persistent
-        self.record = Journal(plan.url.shown, plan.backoff, lambda: None, scene.kernel.wall)
+        self.record = Journal(plan.url.redacted, plan.backoff, lambda: None, scene.kernel.wall)
         self.phases: list[tuple[float, str]] = []
         self.ends: list[tuple[float, WireRawSSEError | None, float | None]] = []
         self.task: Task = scene.loop.add(self._begin)
@@ -123,7 +123,7 @@ class Stream:
         return self.record.phase
 
     def _begin(self, world: Task) -> Any:
-        return keep_alive(world, self.plan, self.record, self.sink, persistent=self.persistent)
+        return reconnect_forever(world, self.plan, self.record, self.sink, persistent=self.persistent)
 
 
 class Scene:
@@ -133,11 +133,11 @@ class Scene:
         self.kernel = kernel = Kernel(seed, **settings)
         self.network = Network(kernel)
         self.names = Names(kernel)
-        self.system = System(
+        self.system = OsServices(
             monotonic=kernel.monotonic,
-            wall=kernel.wall,
+            time=kernel.wall,
             sleep=kernel.advance,
-            dice=lambda: kernel.dice(),  # Looked up at each throw, so that a test may load the dice.
+            random=lambda: kernel.dice(),  # Looked up at each throw, so that a test may load the dice.
             bell=lambda: MemoryBell(kernel),
             poller=lambda: MemoryPoller(kernel),
             resolver=self.names.resolver,

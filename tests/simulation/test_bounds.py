@@ -11,7 +11,7 @@ import pytest
 from tests.simulation import cap
 from tests.simulation.kernel import Kernel, Violation
 from tests.simulation.wakes import DataLines, Wakes
-from wire_rawsse.policy import Backoff, Pace
+from wire_rawsse.policy import Backoff, TokenBucket
 
 # Connections.
 
@@ -41,7 +41,7 @@ class Life(NamedTuple):
     delivered: bool = False
 
 
-def as_fast_as_it_goes(pace: Pace, lives: Sequence[Life]) -> str | None:
+def as_fast_as_it_goes(pace: TokenBucket, lives: Sequence[Life]) -> str | None:
     """Attempts with no pause but those of the pace; what the cap says of them."""
     watched, now = cap.Cap(Backoff()), 0.0
     now = pace.delay(now)
@@ -74,24 +74,24 @@ def lives(seed: int) -> list[Life]:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_shipped_pace_stays_below_the_cap_whatever_lives_how_long(seed: int) -> None:
-    assert as_fast_as_it_goes(Pace(Backoff()), lives(seed)) is None
+    assert as_fast_as_it_goes(TokenBucket(Backoff()), lives(seed)) is None
 
 
 def test_a_pace_that_gives_more_than_was_earned_does_not() -> None:
-    class Generous(Pace):
+    class Generous(TokenBucket):
         """All that is paid is given back."""
 
         def ended(self, healthy: float, delivered: bool = False) -> None:
             super().ended(healthy, True)
 
-    class Forgetful(Pace):
+    class Forgetful(TokenBucket):
         """As it was allowed once: a single healthy stream, and the hour has 360."""
 
         def ended(self, healthy: float, delivered: bool = False) -> None:
             self._failures.every = self._all.every
             super().ended(healthy, delivered)
 
-    class Lenient(Pace):
+    class Lenient(TokenBucket):
         """As it was once: redirects cost nothing."""
 
         def started(self) -> None:

@@ -10,7 +10,7 @@ from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, elsewhere, sto
 from tests.simulation.tls import Endpoint
 from wire_rawsse import Backoff, Timeouts
 from wire_rawsse.errors import ConnectTimeout, DialError, RedirectError, StatusError
-from wire_rawsse.source import Closed, EventSink
+from wire_rawsse.event_source import Closed, EventSink
 
 ROUND_TRIP = 2 * LATENCY
 

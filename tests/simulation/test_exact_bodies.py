@@ -8,10 +8,10 @@ from tests.simulation.answers import well
 from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Visit, opening
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
 from tests.simulation.tls import GOODBYE, record
-from wire_rawsse.errors import ConnectionBroken, MalformedResponse
+from wire_rawsse.errors import ConnectionBrokenError, MalformedResponseError
+from wire_rawsse.event_source import EventSink
 from wire_rawsse.hosts.turns import RECEIVE_BYTES
 from wire_rawsse.protocol.sse import Event
-from wire_rawsse.source import EventSink
 from wire_rawsse.waits import FEW_BYTES
 
 
@@ -83,14 +83,14 @@ def test_a_reset_is_told_as_one_however_much_came_before_it() -> None:
             scene.kernel.advance(5)
             scene.run(26)
             error = scene.end[1]
-            assert isinstance(error, ConnectionBroken), (size, error)
+            assert isinstance(error, ConnectionBrokenError), (size, error)
             assert isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ECONNRESET
             scene.close()
 
 
 def test_a_reset_behind_the_end_of_a_stream_is_nobodys_trouble() -> None:
     """Neither an end of its own, nor one of the connection that follows; both are found at once."""
-    ends: dict[bytes, type[Exception] | None] = {b"0\r\n\r\n": None, b"no chunk at all": MalformedResponse}
+    ends: dict[bytes, type[Exception] | None] = {b"0\r\n\r\n": None, b"no chunk at all": MalformedResponseError}
     for url in (HTTP, HTTPS):
         for last, kind in ends.items():
             for size in (FEW_BYTES - 1, FEW_BYTES, FEW_BYTES + 1):

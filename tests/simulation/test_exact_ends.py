@@ -7,14 +7,14 @@ import errno
 from tests.simulation.answers import well
 from tests.simulation.single import HTTPS, LATENCY, Single, stop
 from wire_rawsse.errors import (
-    ConnectionBroken,
+    ConnectionBrokenError,
     CredentialsError,
     DialError,
     ReadTimeout,
-    Truncated,
+    TruncatedError,
     WireRawSSEError,
 )
-from wire_rawsse.source import Closed, EventSink, Opened
+from wire_rawsse.event_source import Closed, EventSink, Opened
 
 ROUND_TRIP = 2 * LATENCY
 HOUR = 3600.0
@@ -100,7 +100,7 @@ def test_a_gap_is_told_where_nothing_is_replayed() -> None:
     kinds = [type(item).__name__ for item in sink.items]
     assert kinds == ["Opened", "Event", "Closed", "Opened", "Event"]
     closed = sink.items[2]
-    assert isinstance(closed, Closed) and isinstance(closed.error, Truncated) and closed.retry_in == 0.75
+    assert isinstance(closed, Closed) and isinstance(closed.error, TruncatedError) and closed.retry_in == 0.75
     assert isinstance(sink.items[3], Opened)
     scene.close()
 
@@ -128,12 +128,12 @@ def test_an_end_behind_tls_that_nobody_announced_is_told_as_one() -> None:
     scene = Single(url=HTTPS)
     scene.at(40, lambda: scene.visit.cut())
     scene.run(41)
-    assert isinstance(scene.end[1], Truncated)
+    assert isinstance(scene.end[1], TruncatedError)
     scene.close()
 
 
 def check_broken(scene: Single, code: int) -> None:
     error = scene.end[1]
-    assert isinstance(error, ConnectionBroken) and isinstance(error.__cause__, OSError)
+    assert isinstance(error, ConnectionBrokenError) and isinstance(error.__cause__, OSError)
     assert error.__cause__.errno == code
     scene.close()

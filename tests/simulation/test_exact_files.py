@@ -16,7 +16,7 @@ from tests.simulation.relay import Relay, Visit
 from tests.simulation.scene import Joined, Scene
 from tests.simulation.single import LATENCY
 from wire_rawsse import policy, reconnect
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 from wire_rawsse.policy import Backoff, Decision, Keepalive, Timeouts
 from wire_rawsse.wire import follow, paths
 from wire_rawsse.wire.follow import LOOK_EVERY, LOOK_WITHIN, Follower
@@ -41,7 +41,7 @@ class Wired(Scene):
         self.network.keep_dialled = True
         timeouts = Timeouts(read=read)
         self.loop.chore = self.follower = Follower(
-            self.streams, timeouts=timeouts, keepalive=Keepalive(), backoff=backoff, trust=None, machine=self.disk
+            self.streams, timeouts=timeouts, keepalive=Keepalive(), backoff=backoff, trust=None, file_system=self.disk
         )
         self.write(*(f"slot-{number}" for number in range(slots)))
 
@@ -248,7 +248,7 @@ def test_bad_entries_and_a_refused_url_are_one_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(text: str, what: str) -> None:
-        raise InvalidRequest(f"the {what} is refused")
+        raise InvalidRequestError(f"the {what} is refused")
 
     scene = Wired()
     monkeypatch.setattr(follow, "parse_url", refuse)

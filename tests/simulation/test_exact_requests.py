@@ -11,9 +11,9 @@ from tests.simulation.relay import CHUNKED, CLOSE, Answer, Relay, Visit
 from tests.simulation.scene import Stream
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, elsewhere
 from wire_rawsse.errors import ProxyError, StatusError
+from wire_rawsse.event_source import EventSink, Opened
 from wire_rawsse.reconnect import OwnedSink
-from wire_rawsse.source import EventSink, Opened
-from wire_rawsse.streams import WakeSink
+from wire_rawsse.wake_streams import WakeSink
 
 TOKEN = "one-of-a-kind"
 SINKS: list[Callable[[], OwnedSink]] = [lambda: WakeSink("0"), lambda: EventSink("0", 1 << 20)]

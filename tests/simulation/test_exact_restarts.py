@@ -10,8 +10,8 @@ import pytest
 from tests.simulation.answers import short_lived, silence
 from tests.simulation.relay import Visit
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
-from wire_rawsse.source import Closed, EventSink
-from wire_rawsse.streams import WakeSink
+from wire_rawsse.event_source import Closed, EventSink
+from wire_rawsse.wake_streams import WakeSink
 
 ROUND_TRIP = 2 * LATENCY
 HOUR = 3600.0

@@ -24,16 +24,16 @@ from tests.simulation.tls import TICKET, record
 from wire_rawsse import Timeouts
 from wire_rawsse.errors import (
     CertificateError,
-    ConnectionBroken,
+    ConnectionBrokenError,
     ConnectTimeout,
     DeadlineError,
     HandshakeError,
-    MalformedResponse,
+    MalformedResponseError,
     RateTimeout,
     ReadTimeout,
     RedirectError,
     ResponseTimeout,
-    Truncated,
+    TruncatedError,
 )
 
 ROUND_TRIP = 2 * LATENCY
@@ -254,7 +254,7 @@ def test_a_peer_that_vanishes_is_gone_after_keepalives_minute() -> None:
     scene.at(1, scene.there.path.block, 1)
     scene.run(100)
     ended, error, _ = scene.end
-    assert isinstance(error, ConnectionBroken)
+    assert isinstance(error, ConnectionBrokenError)
     assert ended == 2 * ROUND_TRIP + 60
     scene.close()
 
@@ -333,15 +333,15 @@ def test_silence_inside_a_line_is_silence() -> None:
 @pytest.mark.parametrize(
     "answer, kind",
     [
-        (raw(b"", Visit.cut), Truncated),
-        (raw(opening(CLOSE)[:40], Visit.cut), Truncated),
-        (raw(opening(CLOSE)[:40], Visit.reset), ConnectionBroken),
-        (raw(b"SSH-2.0-OpenSSH_9.6\r\n", stay), MalformedResponse),
-        (garbage_behind(b"this is no chunk\r\n"), MalformedResponse),
+        (raw(b"", Visit.cut), TruncatedError),
+        (raw(opening(CLOSE)[:40], Visit.cut), TruncatedError),
+        (raw(opening(CLOSE)[:40], Visit.reset), ConnectionBrokenError),
+        (raw(b"SSH-2.0-OpenSSH_9.6\r\n", stay), MalformedResponseError),
+        (garbage_behind(b"this is no chunk\r\n"), MalformedResponseError),
         (redirects([HTTP] * 20, silence), RedirectError),
         (status("302 Found"), RedirectError),
-        (short_lived(0.0, Visit.cut), Truncated),
-        (short_lived(0.0, Visit.reset), ConnectionBroken),
+        (short_lived(0.0, Visit.cut), TruncatedError),
+        (short_lived(0.0, Visit.reset), ConnectionBrokenError),
     ],
 )
 def test_an_end_that_is_seen_is_told_when_it_is_seen(answer: Answer, kind: type[Exception]) -> None:
@@ -411,7 +411,12 @@ def test_a_server_whose_head_comes_with_its_first_heartbeat_is_reached_each_time
     for moment in (100, 200, 300):
         scene.at(moment, lambda: scene.visit.cut())
     scene.run(360)
-    assert [type(error) for _, error, _ in scene.only.ends] == [ResponseTimeout, Truncated, Truncated, Truncated]
+    assert [type(error) for _, error, _ in scene.only.ends] == [
+        ResponseTimeout,
+        TruncatedError,
+        TruncatedError,
+        TruncatedError,
+    ]
     assert "the next attempt waits 30 s" in str(scene.end[1])
     assert scene.phase == "streaming"
     scene.close()

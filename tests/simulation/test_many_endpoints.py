@@ -14,7 +14,12 @@ from tests.simulation.test_exact_files import Wired
 from wire_rawsse.wire import relay_json
 from wire_rawsse.wire.relay_json import MOST_ENDPOINTS
 
-COUNTED = ("/wire_rawsse/wire/", "/wire_rawsse/state.py", "/wire_rawsse/streams.py", "/wire_rawsse/hosts/poller.py")
+COUNTED = (
+    "/wire_rawsse/wire/",
+    "/wire_rawsse/state.py",
+    "/wire_rawsse/wake_streams.py",
+    "/wire_rawsse/hosts/poller.py",
+)
 
 
 class Lines:

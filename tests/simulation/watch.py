@@ -27,22 +27,22 @@ from tests.simulation.network import Socket
 from tests.simulation.relay import Relay
 from tests.simulation.scene import Journal, Scene, Watched
 from wire_rawsse.errors import (
-    ConnectionBroken,
+    ConnectionBrokenError,
     ConnectTimeout,
-    EventTooLarge,
-    MalformedResponse,
+    EventTooLargeError,
+    MalformedResponseError,
     RateTimeout,
     ReadTimeout,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
     WireRawSSEError,
 )
 from wire_rawsse.hosts.task import MOST_DOUBTS
 from wire_rawsse.phases import PHASES
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import retry_after
-from wire_rawsse.streams import WakeSink
+from wire_rawsse.wake_streams import WakeSink
 
 EPSILON: Final = 0.25
 """Seconds beyond a bound that are allowed."""
@@ -288,16 +288,16 @@ class Watch:
         sock = self.live
         if sock is None or not sock.broke:
             return
-        if isinstance(error, Truncated):
+        if isinstance(error, TruncatedError):
             self._fail(f"broken by {errno.errorcode[sock.broke]}, and told as an end: {error}")
-        if isinstance(error, ConnectionBroken) and not self.slack(sock.heard_at):
+        if isinstance(error, ConnectionBrokenError) and not self.slack(sock.heard_at):
             told = error.__cause__
             if not isinstance(told, OSError) or told.errno != sock.broke:
                 self._fail(f"broken by {errno.errorcode[sock.broke]}, and told as {told!r}")
 
     def _check_pause(self, error: WireRawSSEError | None, delay: float) -> None:
         backoff = self.plan.backoff
-        healthy = self.record.healthy
+        healthy = self.record.healthy_for
         true = 0.0
         if self.live is not None:
             true = (
@@ -350,9 +350,9 @@ class Watch:
     def _was_alive(self, error: WireRawSSEError | None) -> bool:
         """Whether the end was the peer's own: a FIN, a RST, or bytes."""
         assert self.live is not None
-        if isinstance(error, ConnectionBroken):
+        if isinstance(error, ConnectionBrokenError):
             return self.live.broke in (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
-        return error is None or isinstance(error, (Truncated, MalformedResponse, EventTooLarge))
+        return error is None or isinstance(error, (TruncatedError, MalformedResponseError, EventTooLargeError))
 
     def _has_brought(self) -> bool:
         """Whether the present stream has brought an event, or the beginning of one; that it is there is news, too."""

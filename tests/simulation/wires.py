@@ -75,7 +75,7 @@ class Wires:
             keepalive=Keepalive(),
             backoff=self.life.setting.backoff,
             trust=trust,
-            machine=self.disk,
+            file_system=self.disk,
         )
         self.disk.strike = self.life.struck
         if self.life.setting.homeless:
@@ -132,17 +132,17 @@ class Wires:
     # What the follower does.
 
     def _joined(self, joined: Joined) -> None:
-        self.kernel.tell("follower: joins %s", joined.plan.url.shown)
+        self.kernel.tell("follower: joins %s", joined.plan.url.redacted)
         if self.disk.homeless:
-            self.kernel.fail(f"subscribes to {joined.plan.url.shown}, and there is no home folder")
+            self.kernel.fail(f"subscribes to {joined.plan.url.redacted}, and there is no home folder")
         for side in self.life.sides:
-            if joined.plan.url.shown.startswith(f"{side.base}/") or joined.plan.url.socket_path == side.base[7:]:
+            if joined.plan.url.redacted.startswith(f"{side.base}/") or joined.plan.url.socket_path == side.base[7:]:
                 self.sides[joined.task] = side
                 self._checked_endpoints = False
                 side.stream = joined
                 side.watch.follow(joined, fresh=False)
                 return
-        self.kernel.fail(f"subscribes to {joined.plan.url.shown}, which relay.json has never named")
+        self.kernel.fail(f"subscribes to {joined.plan.url.redacted}, which relay.json has never named")
 
     def _leaves(self, task: Task) -> None:
         side = self.sides.pop(task)
@@ -231,7 +231,7 @@ class Wires:
         said = self.said
         if said is None:
             self.kernel.fail("there is no stream_state.json")
-        live = {side.stream.plan.url.shown: side.watch.record.phase == "streaming" for side in self.sides.values()}
+        live = {side.stream.plan.url.redacted: side.watch.record.phase == "streaming" for side in self.sides.values()}
         told = {one["relay"]: one["state"] == "connected" for one in said["endpoints"]}
         if told != live:
             self.kernel.fail(f"stream_state.json says {told}, and connected are {live}")

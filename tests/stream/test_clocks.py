@@ -10,6 +10,7 @@ import pytest
 from tests.support.server import CHUNKED, OPEN, answer
 from tests.support.virtual import NEVER, Name, Place, VirtualWorld
 from wire_rawsse import Backoff, Timeouts
+from wire_rawsse.connection import one_stream
 from wire_rawsse.errors import (
     ConnectTimeout,
     DeadlineError,
@@ -19,14 +20,13 @@ from wire_rawsse.errors import (
     ResponseTimeout,
     StatusError,
 )
+from wire_rawsse.event_source import EventSink
 from wire_rawsse.phases import PHASES
 from wire_rawsse.plan import Plan
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
-from wire_rawsse.source import EventSink
-from wire_rawsse.stream import one_stream
-from wire_rawsse.streams import WakeSink
 from wire_rawsse.waits import Address
+from wire_rawsse.wake_streams import WakeSink
 
 RELAY = Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.1", 80))
 PROXY = Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.2", 3128))
@@ -55,7 +55,7 @@ class Life:
         plan = Plan(url=parse_url(url), timeouts=timeouts, environ=environ or {})
         self.error: Exception | None = None
         try:
-            self.world.run(lambda world: one_stream(world, plan, self.record, self.sink))
+            self.world.run(lambda services: one_stream(services, plan, self.record, self.sink))
         except Exception as error:
             self.error = error
         self.lasted = round(self.world.clock - self.began, 6)
@@ -118,12 +118,12 @@ class TestConnect:
         assert "500" in str(life.error)
 
     def test_a_name_that_does_not_exist(self) -> None:
-        world = VirtualWorld({}, {"relay.example": Name(3, socket.gaierror(socket.EAI_NONAME, "unknown"))})
+        services = VirtualWorld({}, {"relay.example": Name(3, socket.gaierror(socket.EAI_NONAME, "unknown"))})
         plan = Plan(url=parse_url("http://relay.example/x"), timeouts=TIMEOUTS, environ={})
         record = Record("x", Backoff())
         with pytest.raises(ResolveError, match=r"the name relay\.example cannot be resolved: unknown") as failed:
-            world.run(lambda world: one_stream(world, plan, record, EventSink("", 100)))
-        assert world.clock == 1003
+            services.run(lambda services: one_stream(services, plan, record, EventSink("", 100)))
+        assert services.clock == 1003
         assert isinstance(failed.value.__cause__, socket.gaierror)
 
 
@@ -154,12 +154,12 @@ def test_each_hop_of_a_redirect_has_budgets_of_its_own() -> None:
         str(RELAY): Place(answers=[[(14, there)]]),
         str(PROXY): Place(answers=[[(14, answer("500 x"))]]),
     }
-    world = VirtualWorld(places, {"relay.example": Name(9, [RELAY]), "proxy.example": Name(9, [PROXY])})
+    services = VirtualWorld(places, {"relay.example": Name(9, [RELAY]), "proxy.example": Name(9, [PROXY])})
     plan = Plan(url=parse_url("http://relay.example/x"), timeouts=TIMEOUTS, environ={})
     with pytest.raises(StatusError, match=r"proxy\.example:3128/ answered 500"):
-        world.run(lambda world: one_stream(world, plan, Record("x", Backoff()), EventSink("", 100)))
-    assert world.clock == 1000 + 2 * (9 + 14)
-    assert world.held() == []
+        services.run(lambda services: one_stream(services, plan, Record("x", Backoff()), EventSink("", 100)))
+    assert services.clock == 1000 + 2 * (9 + 14)
+    assert services.held() == []
 
 
 class TestRead:
@@ -268,17 +268,17 @@ class TestMinRate:
 
 def test_healthy_time_runs_from_the_head_to_the_last_body_byte() -> None:
     life = Life([(5, CHUNKED), (25, b"5\r\n: hi\n\r\n"), *each(1, b";", 40, start=25)])
-    assert life.record.healthy == 20
+    assert life.record.healthy_for == 20
 
 
 def test_phases_are_walked_as_the_table_says() -> None:
     seen: list[str] = []
-    world = VirtualWorld(
+    services = VirtualWorld(
         {str(RELAY): Place(after=1, answers=[[(1, OPEN), (2, b"")]])}, {"relay.example": Name(1, [RELAY])}
     )
     record = Record("x", Backoff(), lambda: seen.append(record.phase))
     plan = Plan(url=parse_url("http://relay.example/x"), environ={})
-    world.run(lambda world: one_stream(world, plan, record, EventSink("", 100)))
+    services.run(lambda services: one_stream(services, plan, record, EventSink("", 100)))
     assert seen == ["resolving", "connecting", "head", "streaming"]
     for before, after in zip(["idle", *seen], seen, strict=False):
         assert after in PHASES[before].then

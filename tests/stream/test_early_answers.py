@@ -12,12 +12,12 @@ from tests.support.server import CHUNKED, OPEN, Peer, Script, Step, answer, chun
 from tests.support.trust import Authority
 from wire_rawsse import Closed, EventSource, Opened, Timeouts
 from wire_rawsse.errors import (
-    ConnectionBroken,
-    MalformedResponse,
-    NotAnEventStream,
+    ConnectionBrokenError,
+    MalformedResponseError,
+    NotAnEventStreamError,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
 )
 
 BODY = bytes(range(256)) * (1 << 15)  # 8 MiB: more than the buffers of both kernels hold.
@@ -130,11 +130,11 @@ def test_interim_responses_do_not_end_the_sending(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("steps", "error"),
     [
-        ([head, full, send(b"SSH-2.0-OpenSSH_9.2\r\n"), stall], MalformedResponse),
-        ([head, full, send(b"HTTP/1.1 200"), cut], Truncated),
-        ([head, full, reset], ConnectionBroken),
-        ([head, full, hang_up], ConnectionBroken),
-        ([head, full, send(b"HTTP/1.1 200"), reset], ConnectionBroken),
+        ([head, full, send(b"SSH-2.0-OpenSSH_9.2\r\n"), stall], MalformedResponseError),
+        ([head, full, send(b"HTTP/1.1 200"), cut], TruncatedError),
+        ([head, full, reset], ConnectionBrokenError),
+        ([head, full, hang_up], ConnectionBrokenError),
+        ([head, full, send(b"HTTP/1.1 200"), reset], ConnectionBrokenError),
     ],
     ids=["no HTTP", "half a head and FIN", "RST", "close", "half a head and RST"],
 )
@@ -166,7 +166,7 @@ def test_a_redirect_takes_the_post_to_the_other_place(scene: Scene) -> None:
 
 def test_a_web_page_is_for_good(scene: Scene) -> None:
     page = answer("200 OK", "Content-Type: text/html", body=b"<html>")
-    with scene.start([head, full, send(page), hang_up]) as listening, pytest.raises(NotAnEventStream):
+    with scene.start([head, full, send(page), hang_up]) as listening, pytest.raises(NotAnEventStreamError):
         listening.next(20)
     assert len(scene.server.asked) == 1
 

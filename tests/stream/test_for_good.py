@@ -20,12 +20,12 @@ from tests.support.server import (
     tls,
 )
 from tests.support.trust import Authority
-from wire_rawsse import Backoff, Closed, EventSource, Opened, stream
+from wire_rawsse import Backoff, Closed, EventSource, Opened, connection
 from wire_rawsse.errors import (
     CertificateError,
     ClosedError,
-    EventTooLarge,
-    NotAnEventStream,
+    EventTooLargeError,
+    NotAnEventStreamError,
     RedirectError,
     StatusError,
     WireRawSSEError,
@@ -115,19 +115,19 @@ class TestWhatEndsForGood:
     @pytest.mark.parametrize("fields", ["Content-Type: text/html", "X: y", "Content-Type: application/json"])
     def test_a_200_that_is_no_event_stream(self, fields: str, serve: Serve) -> None:
         error, _ = _ends(serve, send(answer("200 OK", fields, body=b"data: x\n\n")))
-        assert isinstance(error, NotAnEventStream)
+        assert isinstance(error, NotAnEventStreamError)
 
     def test_a_coding_that_was_not_asked_for(self, serve: Serve) -> None:
         error, _ = _ends(serve, send(OPEN.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")), stall)
-        assert isinstance(error, NotAnEventStream)
+        assert isinstance(error, NotAnEventStreamError)
 
     def test_an_event_beyond_the_limit(self, serve: Serve) -> None:
         server = serve([request, send(OPEN + EVENT + b"data: " + b"x" * 94 + b"\n\n"), stall])
         with source(server.url, max_event_bytes=100) as listening:
             assert event(listening).data == "x"
-            with pytest.raises(EventTooLarge, match="max_event_bytes=100"):
+            with pytest.raises(EventTooLargeError, match="max_event_bytes=100"):
                 listening.next(PATIENCE)
-            with pytest.raises(EventTooLarge):
+            with pytest.raises(EventTooLargeError):
                 listening.next(PATIENCE)
         assert len(server.peers) == 1
 
@@ -179,7 +179,7 @@ class TestWhatEndsForGood:
                 raise fault
             real(*args)
 
-        monkeypatch.setattr(stream, "check_event_stream", faulty)
+        monkeypatch.setattr(connection, "check_event_stream", faulty)
         server = serve([request, send(OPEN + EVENT), stall])
         with source(server.url) as listening:
             closed = first(listening, Closed)

@@ -33,14 +33,14 @@ from wire_rawsse import Backoff, Closed, EventSource, Timeouts, reconnect
 from wire_rawsse.errors import (
     CertificateError,
     ClosedError,
-    ConnectionBroken,
+    ConnectionBrokenError,
     CredentialsError,
     DialError,
-    InvalidRequest,
-    NotAnEventStream,
+    InvalidRequestError,
+    NotAnEventStreamError,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
     WireRawSSEError,
 )
 from wire_rawsse.protocol.request import Headers
@@ -123,12 +123,12 @@ class TestOneResponse:
     @pytest.mark.parametrize(
         "steps, kind",
         [
-            ([send(OPEN + EVENT + b"data: "), reset], ConnectionBroken),
+            ([send(OPEN + EVENT + b"data: "), reset], ConnectionBrokenError),
             ([send(answer("503 x", "Retry-After: 0"))], StatusError),
             ([send(answer("401 x"))], StatusError),
             ([reset], WireRawSSEError),
-            ([cut], Truncated),
-            ([send(answer("200 OK", "Content-Type: text/html"))], NotAnEventStream),
+            ([cut], TruncatedError),
+            ([send(answer("200 OK", "Content-Type: text/html"))], NotAnEventStreamError),
         ],
         ids=["reset", "503", "401", "reset before the head", "cut before the head", "a web page"],
     )
@@ -172,7 +172,7 @@ class TestOneResponse:
         server = serve([request, send(OPEN + EVENT), stall])
         with source(server.url, reconnect=False) as listening:
             assert event(listening).data == "x"
-            with pytest.raises(InvalidRequest, match="reconnect=False"):
+            with pytest.raises(InvalidRequestError, match="reconnect=False"):
                 listening.restart()
             assert listening.next(0.05) is None
         assert len(server.peers) == 1
@@ -184,7 +184,7 @@ class TestOneResponse:
             assert event(listening).data == "x"
             listening._loop.start_over()
             for _ in range(2):
-                with pytest.raises(ConnectionBroken, match="reconnect=False"):
+                with pytest.raises(ConnectionBrokenError, match="reconnect=False"):
                     listening.next(PATIENCE)
         assert len(server.peers) == 1
 

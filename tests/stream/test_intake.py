@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.protocol.sse_reference import interpret
 from tests.support.server import CHUNKED, OPEN
-from wire_rawsse import stream
-from wire_rawsse.errors import EventTooLarge, MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse import connection
+from wire_rawsse.errors import EventTooLargeError, MalformedResponseError, TruncatedError, WireRawSSEError
+from wire_rawsse.event_source import EventSink, Item
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff
 from wire_rawsse.protocol.http import Exchange
@@ -23,47 +24,46 @@ from wire_rawsse.protocol.sse import Event
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
 from wire_rawsse.redact import Secrets
-from wire_rawsse.source import EventSink, Item
-from wire_rawsse.transport.connection import Connection
-from wire_rawsse.waits import SIGNAL, Receive
+from wire_rawsse.transport.channel import Channel
+from wire_rawsse.waits import WAKE, Receive
 
 URL = parse_url("http://h/")
 
 
-class World:
+class HostServices:
     """A clock that the test moves."""
 
-    time = 1.0
+    moment = 1.0
 
     def now(self) -> float:
-        return self.time
+        return self.moment
 
-    def wall(self) -> float:
-        return self.time
+    def time(self) -> float:
+        return self.moment
 
 
 class Life:
     """A stream behind its head, in the hands of the test as its host."""
 
     def __init__(self, sock: socket.socket, head: bytes = CHUNKED, limit: int = 1 << 20) -> None:
-        self.world = World()
-        self.record = Record("x", Backoff(), wall=self.world.wall)
+        self.world = HostServices()
+        self.record = Record("x", Backoff(), wall=self.world.time)
         self.sink = EventSink("", limit)
         exchange = Exchange(Request(b"GET", b"/", [(b"Host", b"h")], b"", Secrets()))
         response = exchange.head(head)
         assert response is not None
         news = self.sink.opened(response, False)
-        self._coroutine = stream._read(
+        self._coroutine = connection._read(
             self.world,  # type: ignore[arg-type]
             Plan(URL),
             self.record,
             self.sink,
-            Connection(sock),
+            Channel(sock),
             exchange,
             "place",
             news,
         )
-        assert next(self._coroutine) is SIGNAL
+        assert next(self._coroutine) is WAKE
         step = next(self._coroutine)
         assert isinstance(step, Receive)
         self.receive = step
@@ -81,7 +81,7 @@ class Life:
         signalled = False
         try:
             step = self._coroutine.send(read)
-            while step is SIGNAL:
+            while step is WAKE:
                 signalled = True
                 step = next(self._coroutine)
         except StopIteration:
@@ -112,7 +112,7 @@ def chunk(data: bytes) -> bytes:
 
 def test_the_event_is_in_hand_before_the_bookkeeping(sock: socket.socket) -> None:
     life = Life(sock)
-    deadline, life.world.time = life.receive.deadline, 11.0
+    deadline, life.world.moment = life.receive.deadline, 11.0
     assert life.hint(chunk(b"data: x\n\n"))
     assert list(life.sink.items) == [Event("message", "x", "")]
     assert (life.receive.deadline, life.record.last_byte_at, life.record.last_event_at) == (deadline, None, None)
@@ -125,7 +125,7 @@ def test_a_line_that_was_opened_in_the_hint_has_its_window(sock: socket.socket) 
     life = Life(sock)
     opened = chunk(b"data: x")
     assert not life.hint(opened) and not life.resume(opened)
-    life.world.time += Plan(URL).timeouts.read / 2
+    life.world.moment += Plan(URL).timeouts.read / 2
     for _ in range(3):  # It drips, and each drop is life; the window stands.
         window = life.receive.deadline
         assert not life.hint(chunk(b"y")) and not life.resume(chunk(b"y"))
@@ -138,7 +138,7 @@ def test_a_line_that_was_opened_in_the_hint_has_its_window(sock: socket.socket) 
 def test_what_came_before_a_fault_is_told_first(sock: socket.socket, asked: bool) -> None:
     life = Life(sock)
     assert life.take(chunk(b"data: x\n\n") + b"no chunk", asked) == ([Event("message", "x", "")], True)
-    assert isinstance(life.error, MalformedResponse)
+    assert isinstance(life.error, MalformedResponseError)
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -149,11 +149,11 @@ def test_an_event_that_is_too_large_is_the_end(sock: socket.socket, before: byte
     life.take(chunk(b"data: w\n\n"), asked)
     items, told = life.take(chunk(before + b"data: " + b"y" * 100), asked)
     assert (len(items), told) == (bool(before), False)
-    assert isinstance(life.error, EventTooLarge)
+    assert isinstance(life.error, EventTooLargeError)
 
 
 @pytest.mark.parametrize("asked", [True, False])
-@pytest.mark.parametrize(("head", "kind"), [(CHUNKED, Truncated), (OPEN, type(None))])
+@pytest.mark.parametrize(("head", "kind"), [(CHUNKED, TruncatedError), (OPEN, type(None))])
 def test_the_end_of_the_connection(sock: socket.socket, head: bytes, kind: type[object], asked: bool) -> None:
     life = Life(sock, head)
     assert life.take(b"", asked) == ([], False)

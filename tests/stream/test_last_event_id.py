@@ -10,7 +10,7 @@ from tests.support.fixtures import Serve
 from tests.support.listen import event, first, run_until, source, subscriber
 from tests.support.server import OPEN, PATIENCE, Script, answer, cut, event_stream, request, send, stall
 from wire_rawsse import EventSource, Opened, StreamSubscriber
-from wire_rawsse.errors import InvalidRequest, StatusError
+from wire_rawsse.errors import InvalidRequestError, StatusError
 from wire_rawsse.protocol.request import Headers
 
 FORMS: dict[str, Headers | Callable[[], Headers]] = {
@@ -58,9 +58,9 @@ def test_a_subscriber_without_one_sends_none(serve: Serve) -> None:
 
 @pytest.mark.parametrize("make", [EventSource, StreamSubscriber])
 def test_two_of_them_are_refused(make: type[EventSource] | type[StreamSubscriber]) -> None:
-    with pytest.raises(InvalidRequest, match="last_event_id="):
+    with pytest.raises(InvalidRequestError, match="last_event_id="):
         make("http://127.0.0.1/", headers={"last-event-id": "1"}, last_event_id="2")
-    with pytest.raises(InvalidRequest, match="last-event-id is given twice"):
+    with pytest.raises(InvalidRequestError, match="last-event-id is given twice"):
         make("http://127.0.0.1/", headers=[("Last-Event-ID", "1"), ("last-event-id", "1")])
 
 

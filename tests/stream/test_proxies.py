@@ -33,7 +33,7 @@ from tests.support.trust import Authority
 from wire_rawsse import Closed, Timeouts
 from wire_rawsse.errors import (
     CertificateError,
-    ConnectionBroken,
+    ConnectionBrokenError,
     ConnectTimeout,
     DialError,
     HandshakeError,
@@ -286,7 +286,7 @@ class TestATunnelThatFails:
         proxy = serve([request, reset])
         through(proxy)
         closed = end("https://example.invalid/")
-        assert isinstance(closed.error, (ProxyError, ConnectionBroken)) and closed.retry_in is not None
+        assert isinstance(closed.error, (ProxyError, ConnectionBrokenError)) and closed.retry_in is not None
         assert "tunnel" in str(closed.error)
 
     @pytest.mark.parametrize("steps", [[stall], [send(b"HTTP/1.1 200 OK\r\n"), stall], [send(b"H"), pause(1), stall]])

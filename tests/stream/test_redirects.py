@@ -23,7 +23,7 @@ from tests.support.server import (
 )
 from tests.support.trust import Authority
 from wire_rawsse import Closed, Opened, Timeouts
-from wire_rawsse.errors import NotAnEventStream, RedirectError, ResponseTimeout, StatusError
+from wire_rawsse.errors import NotAnEventStreamError, RedirectError, ResponseTimeout, StatusError
 
 STREAM: Script = [request, send(OPEN + b"data: x\n\n"), stall]
 
@@ -265,7 +265,7 @@ class TestWhereTo:
     def test_what_ends_a_source_ends_it_behind_a_redirect_as_well(self, serve: Serve) -> None:
         there = serve([request, send(answer("200 OK", "Content-Type: text/html")), stall])
         closed = end_for_good(serve(to(there.url)).url)
-        assert isinstance(closed.error, NotAnEventStream)
+        assert isinstance(closed.error, NotAnEventStreamError)
         assert there.place in str(closed.error)
 
     def test_its_body_wakes_nobody(self, serve: Serve) -> None:

@@ -13,7 +13,7 @@ from tests.support.fixtures import Serve
 from tests.support.listen import LENIENT, end, first, source, told
 from tests.support.server import PATIENCE, Step, answer, byte_by_byte, request, send, stall
 from wire_rawsse import Closed, EventSource
-from wire_rawsse.errors import NotAnEventStream, StatusError
+from wire_rawsse.errors import NotAnEventStreamError, StatusError
 
 TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
 
@@ -64,7 +64,7 @@ def test_so_it_is_of_a_200_that_is_no_stream(kind: str, body: str, said: str | N
     head = answer("200 OK", f"Content-Type: {kind}", "X-Request-Id: 7", body=body.encode())
     server = serve([request, send(head), stall])
     error = end(server.url, bearer_token=TOKEN).error
-    assert isinstance(error, NotAnEventStream)
+    assert isinstance(error, NotAnEventStreamError)
     words = f"answered 200 with Content-Type {kind}, expected text/event-stream"
     assert str(error).endswith(words if said is None else f"{words}; it said: {said}")
     assert error.body == body.replace(TOKEN, "*" * len(TOKEN)) and ("x-request-id", "7") in error.headers

@@ -20,7 +20,7 @@ from tests.support.listen import first, source, subscriber, told
 from tests.support.server import Asked, Peer, Step, byte_by_byte, request, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse import Closed, Opened
-from wire_rawsse.errors import InvalidRequest, WireRawSSEError
+from wire_rawsse.errors import InvalidRequestError, WireRawSSEError
 
 TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
 PASSWORD = "Lu5dXe0QsHw3"
@@ -324,7 +324,7 @@ def _values(error: BaseException | None) -> Iterator[object]:
 )
 def test_an_argument_that_is_refused(url: str, settings: dict[str, object], caplog: pytest.LogCaptureFixture) -> None:
     """Neither in the error nor in the one of the codec that came before it, which keeps what it worked on."""
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         source(url, **settings)
     check([told(refused.value), *map(repr, _values(refused.value))], caplog, TOKEN)
 

@@ -31,12 +31,12 @@ from tests.support.server import (
 )
 from wire_rawsse import Backoff, Closed, Comment, Event, EventSource, Opened, StreamSubscriber
 from wire_rawsse.errors import (
-    ConnectionBroken,
+    ConnectionBrokenError,
     CredentialsError,
     DialError,
-    InvalidRequest,
-    MalformedResponse,
-    Truncated,
+    InvalidRequestError,
+    MalformedResponseError,
+    TruncatedError,
     WireRawSSEError,
 )
 
@@ -127,7 +127,7 @@ class TestRefusedBeforeAByteIsSent:
     )
     @pytest.mark.parametrize("kind", [EventSource, StreamSubscriber])
     def test_by_the_constructor(self, bad: dict[str, Any], kind: Callable[..., Any]) -> None:
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequestError):
             kind(**{"url": "http://127.0.0.1:9/", **bad})
 
     def test_a_token_file_loses_its_line_end(self, serve: Serve) -> None:
@@ -178,13 +178,13 @@ class TestWhatIsAStream:
         with source(server.url) as listening:
             assert event(listening).data == "x"
             closed = first(listening, Closed, lambda item: item.error is not None)
-            assert isinstance(closed.error, MalformedResponse)
+            assert isinstance(closed.error, MalformedResponseError)
             assert "longer than 65536 bytes" in str(closed.error)
 
     def test_an_endless_flood_of_interim_responses_is_refused(self, serve: Serve) -> None:
         server = serve([request, send(b"HTTP/1.1 102 Processing\r\n\r\n" * 3000), stall])
         closed = end(server.url)
-        assert isinstance(closed.error, MalformedResponse) and "more than 4000 lines" in str(closed.error)
+        assert isinstance(closed.error, MalformedResponseError) and "more than 4000 lines" in str(closed.error)
 
     @pytest.mark.parametrize(
         ("came", "shown"),
@@ -198,7 +198,7 @@ class TestWhatIsAStream:
     def test_something_else_on_the_port_is_shown_and_retried(self, came: bytes, shown: str, serve: Serve) -> None:
         server = serve([request, send(came), stall])
         closed = end(server.url)
-        assert isinstance(closed.error, MalformedResponse)
+        assert isinstance(closed.error, MalformedResponseError)
         assert server.place in str(closed.error) and shown in str(closed.error)
         assert len(str(closed.error)) < 200 and str(closed.error).isprintable()
         assert closed.retry_in is not None
@@ -257,15 +257,15 @@ class TestHowAConnectionEnds:
     @pytest.mark.parametrize(
         ("steps", "kind"),
         [
-            ([cut], Truncated),
-            ([send(b"HTTP/1.1 200 OK\r\nContent"), cut], Truncated),
-            ([send(CHUNKED + chunk(EVENT)), cut], Truncated),
-            ([send(CHUNKED + b"fff\r\n" + EVENT), cut], Truncated),
-            ([send(CHUNKED + chunk(EVENT) + b"0\r\n"), cut], Truncated),
-            ([send(event_stream(EVENT)[:-1]), cut], Truncated),
-            ([send(CHUNKED + chunk(EVENT) + b"xyz\r\n"), stall], MalformedResponse),
-            ([reset], ConnectionBroken),
-            ([send(b"HTTP/1.1 200 OK\r\n"), reset], ConnectionBroken),
+            ([cut], TruncatedError),
+            ([send(b"HTTP/1.1 200 OK\r\nContent"), cut], TruncatedError),
+            ([send(CHUNKED + chunk(EVENT)), cut], TruncatedError),
+            ([send(CHUNKED + b"fff\r\n" + EVENT), cut], TruncatedError),
+            ([send(CHUNKED + chunk(EVENT) + b"0\r\n"), cut], TruncatedError),
+            ([send(event_stream(EVENT)[:-1]), cut], TruncatedError),
+            ([send(CHUNKED + chunk(EVENT) + b"xyz\r\n"), stall], MalformedResponseError),
+            ([reset], ConnectionBrokenError),
+            ([send(b"HTTP/1.1 200 OK\r\n"), reset], ConnectionBrokenError),
         ],
     )
     def test_with_an_error_that_is_retried(self, steps: Script, kind: type[WireRawSSEError], serve: Serve) -> None:
@@ -283,7 +283,7 @@ class TestHowAConnectionEnds:
             event(listening)
             heard.set()
             closed = first(listening, Closed)
-        assert isinstance(closed.error, ConnectionBroken)
+        assert isinstance(closed.error, ConnectionBrokenError)
         assert isinstance(closed.error.__cause__, ConnectionResetError)
         assert "streaming" in str(closed.error) and server.place in str(closed.error)
 

@@ -39,10 +39,10 @@ from wire_rawsse import Closed, Timeouts
 from wire_rawsse.errors import (
     CertificateError,
     ConnectError,
-    ConnectionBroken,
+    ConnectionBrokenError,
     ConnectTimeout,
     ReadTimeout,
-    Truncated,
+    TruncatedError,
     TrustError,
 )
 
@@ -131,7 +131,7 @@ class TestBothVersions:
         """Anybody on the way can send a FIN; only the peer can say goodbye (RFC 8446 §6.1)."""
         server = serve([tls(self.context(authority, version)), request, send(body), cut])
         closed = end(https(server), tls=authority.file)
-        assert type(closed.error) is Truncated
+        assert type(closed.error) is TruncatedError
         assert closed.retry_in is not None
         assert "localhost" in str(closed.error)
 
@@ -145,17 +145,17 @@ class TestBothVersions:
             closed = first(listening, Closed)
         assert closed.error is not None and closed.retry_in is not None
         if sys.platform == "linux":  # Elsewhere Python before 3.11.9 and 3.12.3 takes it for an end (gh-115627).
-            assert type(closed.error) is ConnectionBroken
+            assert type(closed.error) is ConnectionBrokenError
             assert isinstance(closed.error.__cause__, OSError) and closed.error.__cause__.errno == errno.ECONNRESET
         else:
-            assert isinstance(closed.error, (ConnectionBroken, Truncated))
+            assert isinstance(closed.error, (ConnectionBrokenError, TruncatedError))
 
     def test_a_record_that_was_tampered_with(self, version: ssl.TLSVersion, serve: Serve, authority: Authority) -> None:
         server = serve([tls(self.context(authority, version)), request, send(OPEN + EVENT), tampered, stall])
         with source(https(server), tls=authority.file) as listening:
             event(listening)
             closed = first(listening, Closed)
-        assert isinstance(closed.error, ConnectionBroken) and closed.retry_in is not None
+        assert isinstance(closed.error, ConnectionBrokenError) and closed.retry_in is not None
         # OpenSSL's words for it; the second are those of 3.5 and newer.
         assert any(words in str(closed.error).lower() for words in ("bad record mac", "record layer failure"))
 
@@ -260,7 +260,7 @@ class TestTrustOverReconnects:
         context.verify_mode = ssl.CERT_REQUIRED
         authority.ca.configure_trust(context)
         closed = end(https(serve([tls(context), *STREAM])), tls=authority.file)
-        assert isinstance(closed.error, (ConnectionBroken, Truncated)) and closed.retry_in is not None
+        assert isinstance(closed.error, (ConnectionBrokenError, TruncatedError)) and closed.retry_in is not None
         assert "localhost" in str(closed.error)
 
 

@@ -23,7 +23,7 @@ FORBIDDEN = (
 
 MODULES_OF_OURS = (
     *("_version", "checks", "errors", "log", "patience", "phases", "plan", "policy", "reconnect", "record", "redact"),
-    *("resume", "source", "state", "stream", "streams", "subscriber"),
+    *("connection", "event_source", "resume", "state", "subscriber", "wake_streams"),
     *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
     *("protocol.diagnosis", "protocol.request"),
@@ -32,8 +32,8 @@ MODULES_OF_OURS = (
         "protocol.url",
         "transport",
         "transport.addresses",
-        "transport.budget",
-        "transport.connection",
+        "transport.channel",
+        "transport.deadline",
         "transport.dial",
     ),
     *("transport.alerts", "transport.resolve", "transport.tls", "transport.trust"),

@@ -8,22 +8,22 @@ from typing import TypeVar
 
 from tests.support.server import PATIENCE
 from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.waits import SIGNAL, Coroutine, World
+from wire_rawsse.waits import WAKE, Coroutine, HostServices
 
 T = TypeVar("T")
 
 
-def drive(start: Callable[[World], Coroutine[T]]) -> T:
+def drive(start: Callable[[HostServices], Coroutine[T]]) -> T:
     """The coroutine's value, or what it raises."""
     results: list[T] = []
     errors: list[BaseException] = []
 
-    def whole(world: World) -> Coroutine[None]:
+    def whole(services: HostServices) -> Coroutine[None]:
         try:
-            results.append((yield from start(world)))
+            results.append((yield from start(services)))
         except Exception as error:
             errors.append(error)
-        yield SIGNAL
+        yield WAKE
 
     loop = Loop()
     loop.add(whole)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from wire_rawsse.waits import READ, WRITE, Address, Answer, Coroutine, Receive, Signal, Step
+from wire_rawsse.waits import READ, WRITE, Address, Coroutine, Future, Receive, Step, Wake
 
 T = TypeVar("T")
 NEVER = float("inf")
@@ -99,7 +99,7 @@ class VirtualSocket:
 
 
 class VirtualWorld:
-    """A `World`, and the host that runs one coroutine in it."""
+    """A `HostServices`, and the host that runs one coroutine in it."""
 
     def __init__(self, places: Mapping[str, Place] | None = None, names: Mapping[str, Name] | None = None) -> None:
         self.places = places or {}
@@ -109,20 +109,20 @@ class VirtualWorld:
         """When which address was tried."""
         self.signals: list[float] = []
         self.sockets: list[VirtualSocket] = []
-        self._answers: dict[Answer[Any], float] = {}
+        self._answers: dict[Future[Any], float] = {}
 
     def now(self) -> float:
         return self.clock
 
-    def wall(self) -> float:
+    def time(self) -> float:
         return self.clock
 
-    def dice(self) -> float:
+    def random(self) -> float:
         return 0.5
 
-    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+    def resolve(self, host: str, port: int) -> Future[list[Address]]:
         name = self.names[host]
-        answer: Answer[list[Address]] = Answer(lambda: None)
+        answer: Future[list[Address]] = Future(lambda: None)
         if isinstance(name.found, OSError):
             answer.value, answer.error = None, name.found
         else:
@@ -154,12 +154,12 @@ class VirtualWorld:
             return cast(T, end.value)
 
     def _wait(self, step: Step) -> Any:
-        if isinstance(step, Signal):
+        if isinstance(step, Wake):
             self.signals.append(self.clock)
             return None
         known = {sock.fileno(): sock for sock in self.sockets}
         moments = {fd: known[fd].ready_at(interest) for fd, interest in step.interest.items()}
-        answered = NEVER if step.answer is None else self._answers[step.answer]
+        answered = NEVER if step.future is None else self._answers[step.future]
         first = min([answered, *moments.values()])
         if first > step.deadline:
             assert step.deadline < NEVER, "a wait without a deadline"

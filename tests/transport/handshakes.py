@@ -11,25 +11,25 @@ from tests.support.fixtures import Serve
 from tests.support.server import PATIENCE, Step
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.policy import Keepalive
-from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
 from wire_rawsse.transport.trust import AnyTrust, context_for
-from wire_rawsse.waits import Address, Coroutine, World
+from wire_rawsse.waits import Address, Coroutine, HostServices
 
 
 def shake_hands(port: int, trust: AnyTrust, host: str = "localhost", within: float = PATIENCE) -> tuple[str, str]:
     """The version and the ALPN protocol that were agreed on."""
     place = "::1" if host == "::1" else "127.0.0.1"
 
-    def start(world: World) -> Coroutine[tuple[str, str]]:
+    def start(services: HostServices) -> Coroutine[tuple[str, str]]:
         family = socket.AF_INET6 if ":" in place else socket.AF_INET
         address = Address(family, socket.SOCK_STREAM, 6, (place, port))
-        budget = Budget(world.now(), within, "https://relay")
-        sock = yield from dial(world, [address], budget, Keepalive())
-        secured = yield from secure(world, sock, context_for(trust), host, budget)
+        budget = Deadline(services.now(), within, "https://relay")
+        sock = yield from dial(services, [address], budget, Keepalive())
+        secured = yield from secure(services, sock, context_for(trust), host, budget)
         agreed = secured.session.version() or "", secured.session.selected_alpn_protocol() or ""
-        world.release(sock)
+        services.release(sock)
         return agreed
 
     return drive(start)

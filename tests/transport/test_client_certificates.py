@@ -21,7 +21,7 @@ from tests.support.fixtures import Serve
 from tests.support.server import OPEN, Peer, Server, answer, event_stream, request, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse import Backoff, Closed, Event, EventSource, Timeouts
-from wire_rawsse.errors import InvalidRequest, TrustError, WireRawSSEError
+from wire_rawsse.errors import InvalidRequestError, TrustError, WireRawSSEError
 from wire_rawsse.transport import trust
 from wire_rawsse.transport.trust import ClientFiles, check_client_cert, context_for
 
@@ -228,10 +228,10 @@ def test_a_pipe_is_not_waited_for(which: str, issued: Issued) -> None:
 
 @pytest.mark.parametrize("wrong", [5, (), ("a",), ("a", "b", "c"), ("a", None), "", b"", ("a", ""), object(), True])
 def test_what_is_no_client_certificate(wrong: object) -> None:
-    with pytest.raises(InvalidRequest, match="client_cert must be"):
+    with pytest.raises(InvalidRequestError, match="client_cert must be"):
         EventSource("https://localhost/", client_cert=wrong)  # type: ignore[arg-type]
 
 
 def test_a_context_of_the_callers_must_hold_its_own() -> None:
-    with pytest.raises(InvalidRequest, match="load_cert_chain"):
+    with pytest.raises(InvalidRequestError, match="load_cert_chain"):
         check_client_cert("a", ssl.create_default_context())

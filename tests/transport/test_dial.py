@@ -11,7 +11,7 @@ from tests.support.virtual import NEVER, Place, VirtualWorld
 from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.addresses import AddressMemory, interleaved
-from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.waits import Address, Coroutine
 
@@ -29,32 +29,34 @@ def v6(number: int) -> Address:
 
 def race(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualWorld, str]:
     """The world after dialling these addresses, and which of them won."""
-    world = VirtualWorld({str(address): place for address, place in places.items()})
+    services = VirtualWorld({str(address): place for address, place in places.items()})
 
-    def start(world: VirtualWorld) -> Coroutine[socket.socket]:
-        return dial(world, list(places), Budget(world.now(), connect, "the relay"), Keepalive())
+    def start(services: VirtualWorld) -> Coroutine[socket.socket]:
+        return dial(services, list(places), Deadline(services.now(), connect, "the relay"), Keepalive())
 
     try:
-        winner = world.run(start)
+        winner = services.run(start)
     except BaseException:
-        assert world.held() == []
+        assert services.held() == []
         raise
-    held = world.held()
+    held = services.held()
     assert len(held) == 1, "a loser of the race was not given back"
     assert winner.fileno() >= 0
-    return world, held[0]
+    return services, held[0]
 
 
 def fails(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualWorld, Exception]:
-    world = VirtualWorld({str(address): place for address, place in places.items()})
+    services = VirtualWorld({str(address): place for address, place in places.items()})
     with pytest.raises((DialError, ConnectTimeout)) as failed:
-        world.run(lambda world: dial(world, list(places), Budget(world.now(), connect, "the relay"), Keepalive()))
-    assert world.held() == []
-    return world, failed.value
+        services.run(
+            lambda services: dial(services, list(places), Deadline(services.now(), connect, "the relay"), Keepalive())
+        )
+    assert services.held() == []
+    return services, failed.value
 
 
-def started(world: VirtualWorld) -> list[tuple[float, str]]:
-    return [(round(moment - 1000, 6), place) for moment, place in world.dialled]
+def started(services: VirtualWorld) -> list[tuple[float, str]]:
+    return [(round(moment - 1000, 6), place) for moment, place in services.dialled]
 
 
 class TestOrder:
@@ -72,58 +74,58 @@ class TestOrder:
         assert interleaved([]) == []
 
     def test_one_address_that_answers_is_the_only_one_tried(self) -> None:
-        world, winner = race({v6(1): Place(after=0.1), v4(1): Place()})
+        services, winner = race({v6(1): Place(after=0.1), v4(1): Place()})
         assert winner == "[fd00::1]:80"
-        assert started(world) == [(0.0, "[fd00::1]:80")]
-        assert world.clock == 1000.1
+        assert started(services) == [(0.0, "[fd00::1]:80")]
+        assert services.clock == 1000.1
 
     def test_an_address_that_connects_at_once(self) -> None:
-        world, winner = race({v4(1): Place()})
-        assert (winner, world.clock) == ("10.0.0.1:80", 1000.0)
+        services, winner = race({v4(1): Place()})
+        assert (winner, services.clock) == ("10.0.0.1:80", 1000.0)
 
 
 class TestPace:
     def test_the_next_starts_after_250_ms_of_silence(self) -> None:
-        world, winner = race({v6(1): DEAD, v4(1): Place(after=0.05)})
+        services, winner = race({v6(1): DEAD, v4(1): Place(after=0.05)})
         assert winner == "10.0.0.1:80"
-        assert started(world) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80")]
-        assert world.clock == pytest.approx(1000.3)
+        assert started(services) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80")]
+        assert services.clock == pytest.approx(1000.3)
 
     def test_one_after_the_other_and_all_at_the_same_time(self) -> None:
-        world, winner = race({v6(1): DEAD, v6(2): DEAD, v4(1): DEAD, v4(2): Place(after=0.1)})
+        services, winner = race({v6(1): DEAD, v6(2): DEAD, v4(1): DEAD, v4(2): Place(after=0.1)})
         assert winner == "10.0.0.2:80"
-        assert started(world) == [
+        assert started(services) == [
             *((0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80"), (0.5, "[fd00::2]:80"), (0.75, "10.0.0.2:80"))
         ]
-        assert world.clock == pytest.approx(1000.85)
+        assert services.clock == pytest.approx(1000.85)
 
     def test_one_that_is_slow_may_still_win(self) -> None:
-        world, winner = race({v6(1): Place(after=0.4), v4(1): Place(after=0.3)})
+        services, winner = race({v6(1): Place(after=0.4), v4(1): Place(after=0.3)})
         assert winner == "[fd00::1]:80"
-        assert started(world) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80")]
-        assert world.clock == 1000.4
+        assert started(services) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80")]
+        assert services.clock == 1000.4
 
     def test_the_next_starts_at_once_where_one_fails(self) -> None:
-        world, winner = race({v6(1): REFUSED, v4(1): Place(after=0.05)})
+        services, winner = race({v6(1): REFUSED, v4(1): Place(after=0.05)})
         assert winner == "10.0.0.1:80"
-        assert started(world) == [(0.0, "[fd00::1]:80"), (0.01, "10.0.0.1:80")]
+        assert started(services) == [(0.0, "[fd00::1]:80"), (0.01, "10.0.0.1:80")]
 
     def test_the_next_starts_at_once_where_one_fails_at_once(self) -> None:
-        world, winner = race({v6(1): Place(code=errno.ENETUNREACH), v4(1): Place(code=errno.EACCES), v4(2): Place()})
+        services, winner = race({v6(1): Place(code=errno.ENETUNREACH), v4(1): Place(code=errno.EACCES), v4(2): Place()})
         assert winner == "10.0.0.2:80"
-        assert [moment for moment, _ in started(world)] == [0.0, 0.0, 0.0]
+        assert [moment for moment, _ in started(services)] == [0.0, 0.0, 0.0]
 
     def test_a_late_failure_holds_nothing_back(self) -> None:
         """The one that fails is not the last that was started; the next need not wait for its turn."""
         places = {v6(1): Place(after=0.3, code=errno.ECONNREFUSED), v4(1): DEAD, v6(2): Place(after=0.1)}
-        world, winner = race(places)
+        services, winner = race(places)
         assert winner == "[fd00::2]:80"
-        assert started(world) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80"), (0.3, "[fd00::2]:80")]
+        assert started(services) == [(0.0, "[fd00::1]:80"), (0.25, "10.0.0.1:80"), (0.3, "[fd00::2]:80")]
 
 
 class TestFailure:
     def test_every_attempt_is_told_in_its_order(self) -> None:
-        world, error = fails({v6(1): REFUSED, v4(1): Place(after=0.01, code=errno.EHOSTUNREACH), v6(2): REFUSED})
+        services, error = fails({v6(1): REFUSED, v4(1): Place(after=0.01, code=errno.EHOSTUNREACH), v6(2): REFUSED})
         assert isinstance(error, DialError)
         assert [(place, cause.errno) for place, cause in error.attempts] == [
             ("[fd00::1]:80", errno.ECONNREFUSED),
@@ -133,7 +135,7 @@ class TestFailure:
         for place, cause in error.attempts:
             assert place in str(error) and str(cause.strerror) in str(error)
         assert "the relay" in str(error)
-        assert world.clock == pytest.approx(1000.03)
+        assert services.clock == pytest.approx(1000.03)
         assert isinstance(error, ConnectionError) and not error.permanent
 
     def test_no_address_at_all(self) -> None:
@@ -142,18 +144,18 @@ class TestFailure:
         assert "no address" in str(error)
 
     def test_the_budget_covers_all_attempts_together(self) -> None:
-        world, error = fails({v6(1): DEAD, v4(1): DEAD, v6(2): REFUSED, v4(2): DEAD}, connect=3.0)
+        services, error = fails({v6(1): DEAD, v4(1): DEAD, v6(2): REFUSED, v4(2): DEAD}, connect=3.0)
         assert isinstance(error, ConnectTimeout)
-        assert world.clock == 1003.0
+        assert services.clock == 1003.0
         assert (error.clock, error.seconds, error.phase) == ("connect", 3.0, "connecting")
         for place in ("[fd00::1]:80", "10.0.0.1:80", "[fd00::2]:80", "10.0.0.2:80"):
             assert place in str(error)
         assert "connect=3 s" in str(error)
 
     def test_a_budget_shorter_than_the_pace(self) -> None:
-        world, error = fails({v6(1): DEAD, v4(1): Place()}, connect=0.1)
+        services, error = fails({v6(1): DEAD, v4(1): Place()}, connect=0.1)
         assert isinstance(error, ConnectTimeout)
-        assert (world.clock, len(world.dialled)) == (1000.1, 1)
+        assert (services.clock, len(services.dialled)) == (1000.1, 1)
 
     def test_a_budget_that_is_used_up_already_tries_once(self) -> None:
         _, winner = race({v4(1): Place()}, connect=0.0)
@@ -168,9 +170,9 @@ class TestFailure:
                     raise OSError(errno.EAFNOSUPPORT, "no such family")
                 return super().open(address)
 
-        world = Short({"10.0.0.1:80": Place()})
-        world.run(lambda world: dial(world, [v6(1), v4(1)], Budget(world.now(), 1, "x"), Keepalive()))
-        assert world.held() == ["10.0.0.1:80"]
+        services = Short({"10.0.0.1:80": Place()})
+        services.run(lambda services: dial(services, [v6(1), v4(1)], Deadline(services.now(), 1, "x"), Keepalive()))
+        assert services.held() == ["10.0.0.1:80"]
 
 
 class TestMemory:
@@ -178,76 +180,84 @@ class TestMemory:
 
     @staticmethod
     def race(places: dict[Address, Place], *failed: Address, connect: float = 10.0) -> tuple[VirtualWorld, str]:
-        world = VirtualWorld({str(address): place for address, place in places.items()})
+        services = VirtualWorld({str(address): place for address, place in places.items()})
         memory = AddressMemory()
         for address in failed:
-            memory.set_back([address], world.now())
-        budget = Budget(world.now(), connect, "the relay")
-        world.run(lambda world: dial(world, list(places), budget, Keepalive(), memory))
-        [winner] = world.held()
+            memory.set_back([address], services.now())
+        budget = Deadline(services.now(), connect, "the relay")
+        services.run(lambda services: dial(services, list(places), budget, Keepalive(), memory))
+        [winner] = services.held()
         assert str(memory.current) == winner
-        return world, winner
+        return services, winner
 
     def test_the_others_come_first(self) -> None:
-        world, winner = self.race({v6(1): Place(), v4(1): Place(after=0.1)}, v6(1))
+        services, winner = self.race({v6(1): Place(), v4(1): Place(after=0.1)}, v6(1))
         assert winner == "10.0.0.1:80"
-        assert started(world) == [(0.0, "10.0.0.1:80")]
+        assert started(services) == [(0.0, "10.0.0.1:80")]
 
     def test_one_that_failed_does_not_win_by_being_near(self) -> None:
-        world, winner = self.race({v6(1): Place(), v4(1): Place(after=2.4)}, v6(1))
+        services, winner = self.race({v6(1): Place(), v4(1): Place(after=2.4)}, v6(1))
         assert winner == "10.0.0.1:80"
-        assert started(world) == [(0.0, "10.0.0.1:80")]
+        assert started(services) == [(0.0, "10.0.0.1:80")]
 
     def test_it_is_tried_where_the_others_are_silent(self) -> None:
-        world, winner = self.race({v6(1): Place(), v4(1): DEAD}, v6(1))
+        services, winner = self.race({v6(1): Place(), v4(1): DEAD}, v6(1))
         assert winner == "[fd00::1]:80"
-        assert started(world) == [(0.0, "10.0.0.1:80"), (2.5, "[fd00::1]:80")]
+        assert started(services) == [(0.0, "10.0.0.1:80"), (2.5, "[fd00::1]:80")]
 
     def test_it_is_tried_at_once_where_the_others_are_refused(self) -> None:
-        world, winner = self.race({v6(1): Place(), v4(1): REFUSED}, v6(1))
+        services, winner = self.race({v6(1): Place(), v4(1): REFUSED}, v6(1))
         assert winner == "[fd00::1]:80"
-        assert started(world) == [(0.0, "10.0.0.1:80"), (0.01, "[fd00::1]:80")]
+        assert started(services) == [(0.0, "10.0.0.1:80"), (0.01, "[fd00::1]:80")]
 
     def test_but_not_while_one_of_them_may_still_answer(self) -> None:
-        world, winner = self.race({v6(1): Place(), v4(1): Place(after=1.0), v4(2): REFUSED}, v6(1))
+        services, winner = self.race({v6(1): Place(), v4(1): Place(after=1.0), v4(2): REFUSED}, v6(1))
         assert winner == "10.0.0.1:80"
-        assert started(world) == [(0.0, "10.0.0.1:80"), (0.25, "10.0.0.2:80")]
+        assert started(services) == [(0.0, "10.0.0.1:80"), (0.25, "10.0.0.2:80")]
 
     def test_where_all_have_failed_the_oldest_failure_has_the_first_chance(self) -> None:
-        world, winner = self.race({v6(1): Place(), v4(1): Place(after=1.0)}, v4(1), v6(1))
+        services, winner = self.race({v6(1): Place(), v4(1): Place(after=1.0)}, v4(1), v6(1))
         assert winner == "10.0.0.1:80"
-        assert started(world) == [(0.0, "10.0.0.1:80")]
+        assert started(services) == [(0.0, "10.0.0.1:80")]
 
     def test_of_very_many_addresses_others_are_tried_next_time(self) -> None:
         """And the text names a few of them, `attempts` all that were tried."""
         places = {v4(number): REFUSED for number in range(1, 101)}
-        world = VirtualWorld({str(address): place for address, place in places.items()})
+        services = VirtualWorld({str(address): place for address, place in places.items()})
         memory = AddressMemory()
         for _ in range(4):
             with pytest.raises(DialError) as failed:
-                world.run(lambda world: dial(world, list(places), Budget(world.now(), 10, "x"), Keepalive(), memory))
-        assert len(world.dialled) == 128
-        assert len({place for _, place in world.dialled}) == 100
+                services.run(
+                    lambda services: dial(
+                        services, list(places), Deadline(services.now(), 10, "x"), Keepalive(), memory
+                    )
+                )
+        assert len(services.dialled) == 128
+        assert len({place for _, place in services.dialled}) == 100
         assert len(failed.value.attempts) == 32
         text = str(failed.value)
         assert "… and 28 more (32 of 100 addresses tried)" in text and len(text) < 400
 
     def test_nor_are_those_that_a_short_budget_never_reached_left_out_for_ever(self) -> None:
         places = {v4(1): DEAD, v4(2): DEAD, v4(3): DEAD, v4(4): Place(after=0.01)}
-        world = VirtualWorld({str(address): place for address, place in places.items()})
+        services = VirtualWorld({str(address): place for address, place in places.items()})
         memory = AddressMemory()
         with pytest.raises(ConnectTimeout, match="2 of 4 addresses tried"):
-            world.run(lambda world: dial(world, list(places), Budget(world.now(), 0.4, "x"), Keepalive(), memory))
-        world.run(lambda world: dial(world, list(places), Budget(world.now(), 0.4, "x"), Keepalive(), memory))
-        assert world.held() == ["10.0.0.4:80"]
+            services.run(
+                lambda services: dial(services, list(places), Deadline(services.now(), 0.4, "x"), Keepalive(), memory)
+            )
+        services.run(
+            lambda services: dial(services, list(places), Deadline(services.now(), 0.4, "x"), Keepalive(), memory)
+        )
+        assert services.held() == ["10.0.0.4:80"]
 
 
 def test_closing_in_the_middle_gives_every_socket_back() -> None:
-    world = VirtualWorld({str(v6(1)): DEAD, str(v4(1)): DEAD})
-    racing = dial(world, [v6(1), v4(1)], Budget(world.now(), 10, "x"), Keepalive())
+    services = VirtualWorld({str(v6(1)): DEAD, str(v4(1)): DEAD})
+    racing = dial(services, [v6(1), v4(1)], Deadline(services.now(), 10, "x"), Keepalive())
     racing.send(None)
-    world.clock += 0.25
+    services.clock += 0.25
     racing.send(None)
-    assert len(world.held()) == 2
+    assert len(services.held()) == 2
     racing.close()
-    assert world.held() == []
+    assert services.held() == []

@@ -17,7 +17,7 @@ from tests.conftest import has_bare_threads
 from tests.support.drive import drive
 from tests.support.server import PATIENCE
 from wire_rawsse.transport.resolve import Resolver, look_up
-from wire_rawsse.waits import Address, Answer, Coroutine, Wait, World
+from wire_rawsse.waits import Address, Coroutine, Future, HostServices, Wait
 
 FOUND = [Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", 80))]
 
@@ -45,7 +45,7 @@ def names() -> Iterator[Names]:
     made.go.set()
 
 
-def until(answer: Answer[list[Address]], told: threading.Event) -> None:
+def until(answer: Future[list[Address]], told: threading.Event) -> None:
     assert told.wait(PATIENCE) and answer.done
 
 
@@ -169,8 +169,8 @@ def test_no_thread_to_be_had(names: Names, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_wait_ends_at_its_deadline_while_the_look_up_hangs(names: Names) -> None:
-    def wait(world: World) -> Coroutine[object]:
-        return (yield Wait({}, world.now() + 0.1, Resolver(lambda: None, names).resolve("relay.example", 80)))
+    def wait(services: HostServices) -> Coroutine[object]:
+        return (yield Wait({}, services.now() + 0.1, Resolver(lambda: None, names).resolve("relay.example", 80)))
 
     began = time.monotonic()
     assert drive(wait) is None

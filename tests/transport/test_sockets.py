@@ -18,9 +18,9 @@ from tests.support.fixtures import Serve
 from tests.support.server import stall
 from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
-from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial, open_socket, set_options, socket_options, unix_address
-from wire_rawsse.waits import Address, Coroutine, World
+from wire_rawsse.waits import Address, Coroutine, HostServices
 
 
 def address(host: str, port: int) -> Address:
@@ -32,11 +32,11 @@ def address(host: str, port: int) -> Address:
 def connect(*addresses: Address, within: float = 10.0, keepalive: Keepalive = Keepalive()) -> socket.socket:
     """Dial on the shipped host; the socket that won, taken out of it."""
 
-    def start(world: World) -> Coroutine[socket.socket]:
-        winner = yield from dial(world, addresses, Budget(world.now(), within, "the relay"), keepalive)
+    def start(services: HostServices) -> Coroutine[socket.socket]:
+        winner = yield from dial(services, addresses, Deadline(services.now(), within, "the relay"), keepalive)
         kept = winner.dup()
         kept.setblocking(False)
-        world.release(winner)
+        services.release(winner)
         return kept
 
     return drive(start)
@@ -176,17 +176,17 @@ class TestTheRace:
         code = """
 import resource, socket
 from wire_rawsse.transport.dial import dial
-from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.hosts.task import Task
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.waits import Address
 from wire_rawsse.errors import DialError
 loop = Loop()
-task = loop.add(lambda world: iter(()))
+task = loop.add(lambda services: iter(()))
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 try:
-    dial(task, [Address(2, 1, 6, ("127.0.0.1", 9))], Budget(task.now(), 1, "x"), Keepalive()).send(None)
+    dial(task, [Address(2, 1, 6, ("127.0.0.1", 9))], Deadline(task.now(), 1, "x"), Keepalive()).send(None)
 except DialError as error:
     print(error)
 """

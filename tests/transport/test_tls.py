@@ -18,11 +18,11 @@ from tests.support.trust import Authority
 from tests.transport.handshakes import fails, shake_hands
 from wire_rawsse.errors import CertificateError, ConnectTimeout, DialError, HandshakeError
 from wire_rawsse.policy import Keepalive
-from wire_rawsse.transport.budget import Budget
+from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
 from wire_rawsse.transport.trust import UNVERIFIED, context_for
-from wire_rawsse.waits import Address, Coroutine, World
+from wire_rawsse.waits import Address, Coroutine, HostServices
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")
 
@@ -201,14 +201,14 @@ class TestBrokenHandshakes:
         connected = threading.Event()
         server = serve([wait_for(connected), reset])
 
-        def start(world: World) -> Coroutine[None]:
-            budget = Budget(world.now(), PATIENCE, "https://relay")
+        def start(services: HostServices) -> Coroutine[None]:
+            budget = Deadline(services.now(), PATIENCE, "https://relay")
             address = Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", server.port))
-            sock = yield from dial(world, [address], budget, Keepalive())
+            sock = yield from dial(services, [address], budget, Keepalive())
             connected.set()
             server.until(lambda: bool(server.over))
             time.sleep(0.01)  # RST is on its way through the loopback device.
-            yield from secure(world, sock, context_for(authority.file), "localhost", budget)
+            yield from secure(services, sock, context_for(authority.file), "localhost", budget)
 
         with pytest.raises(HandshakeError, match=r"reset|closed"):
             drive(start)

@@ -213,7 +213,7 @@ def test_ssl_is_loaded_by_the_first_context_and_certifis_code_by_none() -> None:
     """Its file is read, but its code would bring all that makes a file of an archive's member."""
     code = """
 import sys
-import wire_rawsse.stream
+import wire_rawsse.connection
 from wire_rawsse.transport.trust import context_for, UNVERIFIED
 watched = {"ssl", "certifi", "importlib.resources", "tempfile", "zipfile", "urllib.parse"}
 print(watched & set(sys.modules))

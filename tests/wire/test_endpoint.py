@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.vendor import pretty
 
 from tests.wire.relay_files import FIRST, TOKEN
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.wire.relay_json import Endpoint, stream_url
 
@@ -88,7 +88,7 @@ def test_stream_urls(relay_url: str, slot_id: str, url: str) -> None:
 
 @pytest.mark.parametrize("slot_id", ["", ".", "..", "\udfff"])
 def test_a_slot_id_that_no_path_can_hold(slot_id: str) -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         stream_url(Endpoint("https://r", slot_id, TOKEN))
 
 

@@ -3,7 +3,7 @@
 What every subcommand may rely on is made true here, before its module is loaded:
 
 * SIGINT and SIGTERM end the process at once, in whatever it is doing (a write into a full pipe, a slow import), without
-  a traceback. A subcommand that has something to give back first says so (`ending.before_the_end`).
+  a traceback. A subcommand that has something to give back first says so (`exit.before_the_end`).
 * Descriptors 0, 1 and 2 are open. Where one was closed, the first socket would get its number, and events or error
   texts would be written into a connection.
 * A closed standard output is no error, and nothing else ends in a traceback: what a user can cause is a `Failure`, one
@@ -18,8 +18,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from wire_rawsse.cli import ending
-from wire_rawsse.cli.ending import INTERNAL, OK, USAGE, Failure
+from wire_rawsse.cli import exit
+from wire_rawsse.cli.exit import INTERNAL, OK, USAGE, Failure
 
 COMMANDS: Final = {
     "demo": "show wakes, a stream that wedges, and how it is noticed and reconnected; about 10 s, no configuration",
@@ -60,19 +60,19 @@ def main(arguments: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     command = name if name in COMMANDS else ""
     if command in SERVICES:
-        ending.end_well_on_signals()
+        exit.end_well_on_signals()
     else:
-        ending.end_on_signals()
+        exit.end_on_signals()
     try:
         return _run(command, rest) if command else _without_command(name)
     except Failure as failure:
-        ending.give_way()
+        exit.give_way()
         stdio.say(command, failure.text)
         return failure.status
     except stdio.OutputClosed:
         return OK
     except Exception as error:
-        ending.give_way()
+        exit.give_way()
         stdio.say(command, f"internal error ({_where(error)}); please report it")
         return INTERNAL
 

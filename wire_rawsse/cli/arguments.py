@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from wire_rawsse.cli import stdio
-from wire_rawsse.cli.ending import COMMON_STATUSES, USAGE, Failure
+from wire_rawsse.cli.exit import COMMON_STATUSES, USAGE, Failure
 from wire_rawsse.errors import excerpt
 from wire_rawsse.policy import Timeouts
 

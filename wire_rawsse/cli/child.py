@@ -23,7 +23,7 @@ import sys
 import time
 from typing import Final
 
-from wire_rawsse.cli.ending import USAGE, Failure
+from wire_rawsse.cli.exit import USAGE, Failure
 from wire_rawsse.errors import excerpt
 
 KILL_AFTER: Final = 2.0

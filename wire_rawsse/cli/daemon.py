@@ -29,10 +29,10 @@ import time
 from typing import Final, Protocol
 
 from wire_rawsse.cli import arguments as options_of
-from wire_rawsse.cli import given, logs, stdio
+from wire_rawsse.cli import inputs, logs, stdio
 from wire_rawsse.cli.arguments import Parser, seconds
 from wire_rawsse.cli.child import Child, cannot_start, split
-from wire_rawsse.cli.ending import OK, USAGE, Failure
+from wire_rawsse.cli.exit import OK, USAGE, Failure
 from wire_rawsse.foreign import shown
 from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
 from wire_rawsse.wake import WakeChannel
@@ -104,7 +104,7 @@ def run(arguments: list[str]) -> int:
     words = split(options.command)
     timeouts = options_of.timeouts(options)
     logs.route(_tell)
-    trust = given.tls(options)
+    trust = inputs.tls(options)
     with Signals() as signals:
         attention = attend(_only_subscriber(StreamSubscriber.from_wire(timeouts=timeouts, **trust)))
         child = Child(words, options.exec_timeout)

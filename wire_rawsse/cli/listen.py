@@ -13,14 +13,14 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Final
 
-from wire_rawsse.cli import given, logs, stdio
+from wire_rawsse.cli import inputs, logs, stdio
 from wire_rawsse.cli.arguments import Parser, add_limits, path, timeouts, whole
-from wire_rawsse.cli.ending import FAILED, INTERRUPTED, OK, TERMINATED, USAGE, Failure, before_the_end
-from wire_rawsse.cli.quiet import QuietLine, describe
-from wire_rawsse.errors import ClosedError, InvalidRequest, WireRawSSEError
+from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, TERMINATED, USAGE, Failure, before_the_end
+from wire_rawsse.cli.status_line import QuietLine, describe
+from wire_rawsse.errors import ClosedError, InvalidRequestError, WireRawSSEError
+from wire_rawsse.event_source import Closed, EventSource, Item, Opened
 from wire_rawsse.protocol.request import can_carry
 from wire_rawsse.protocol.sse import Comment, Event
-from wire_rawsse.source import Closed, EventSource, Item, Opened
 
 _LONG_SILENCE: Final = 5.0
 """Seconds, or a quarter of the read timeout where that is less."""
@@ -109,24 +109,24 @@ def run(arguments: list[str]) -> int:
 
 def _source(options: Namespace) -> EventSource:
     """Everything that can be wrong with what was given is told here, before a byte is sent."""
-    given.url(options.url)
+    inputs.url(options.url)
     if not can_carry(options.last_event_id):
         raise Failure("--last-event-id: expected at most 4 KiB, no control characters and no outer spaces", USAGE)
-    body = given.body(options.data_file)
+    body = inputs.body(options.data_file)
     try:
         return EventSource(
             options.url,
-            headers=given.headers(options.header, options.headers_file),
+            headers=inputs.headers(options.header, options.headers_file),
             method=options.method or ("GET" if body is None else "POST"),
             body=body,
-            bearer_token=given.token(options.token_file, options.token_env),
+            bearer_token=inputs.token(options.token_file, options.token_env),
             last_event_id=options.last_event_id,
             timeouts=timeouts(options),
-            **given.tls(options),
+            **inputs.tls(options),
             max_event_bytes=options.max_event_bytes,
             persistent=options.persistent,
         )
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         raise Failure(str(error), USAGE) from None
 
 
@@ -138,7 +138,7 @@ def _listen(source: EventSource, show: Callable[[Item], None], line: QuietLine |
         except ClosedError:
             return  # A 204: the server wants no further connection.
         except WireRawSSEError as error:
-            raise Failure(str(error), USAGE if isinstance(error, InvalidRequest) else FAILED) from None
+            raise Failure(str(error), USAGE if isinstance(error, InvalidRequestError) else FAILED) from None
         if item is not None:
             if line is not None and not isinstance(item, Comment):
                 line.erase()

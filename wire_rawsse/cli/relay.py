@@ -6,8 +6,8 @@ from typing import Final
 
 from wire_rawsse.cli import logs, stdio
 from wire_rawsse.cli.arguments import Parser
-from wire_rawsse.cli.ending import OK, USAGE, Failure
-from wire_rawsse.errors import InvalidRequest, WireRawSSEError
+from wire_rawsse.cli.exit import OK, USAGE, Failure
+from wire_rawsse.errors import InvalidRequestError, WireRawSSEError
 
 _UNAVAILABLE: Final = 69
 """EX_UNAVAILABLE of sysexits(3)."""
@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> int:
 
     try:
         run(options_from(options), _announce)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         raise Failure(str(error), USAGE) from None
     except WireRawSSEError as error:
         raise Failure(str(error), _UNAVAILABLE) from None

@@ -6,7 +6,7 @@ import sys
 
 from wire_rawsse.cli import stdio
 from wire_rawsse.cli.arguments import Parser, path
-from wire_rawsse.cli.ending import INTERRUPTED, TERMINATED
+from wire_rawsse.cli.exit import INTERRUPTED, TERMINATED
 from wire_rawsse.errors import RelayFileError
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.status import CONNECTED, DEGRADED, UNKNOWN, Status, assess, check

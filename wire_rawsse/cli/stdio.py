@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final, TextIO
 
-from wire_rawsse.cli.ending import OUTPUT_FAILED, Failure
+from wire_rawsse.cli.exit import OUTPUT_FAILED, Failure
 
 _ORNAMENTS: Final = str.maketrans(
     {"…": "...", "–": "-", "·": "-", "→": "->", "µ": "u", "─": "-", "█": "#", "×": "x", "≤": "<=", "✓": "ok"}

@@ -27,7 +27,7 @@ from typing import Final
 from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.bell import take
 from wire_rawsse.hosts.poller import FEW_EVENTS, Poller
-from wire_rawsse.hosts.task import SYSTEM, System, Task
+from wire_rawsse.hosts.task import OS_SERVICES, OsServices, Task
 from wire_rawsse.hosts.turns import PAST, Turns
 from wire_rawsse.transport.resolve import Resolver
 from wire_rawsse.waits import READ, Coroutine
@@ -39,7 +39,7 @@ _OPEN_AGAIN: Final = 0.05
 class Loop(Turns):
     """Runs tasks in the thread that calls `run`; nothing runs, and nothing is opened, before that."""
 
-    def __init__(self, system: System = SYSTEM) -> None:
+    def __init__(self, system: OsServices = OS_SERVICES) -> None:
         super().__init__(system)
         self._poller: Poller | None = None
         self._busy = _thread.allocate_lock()

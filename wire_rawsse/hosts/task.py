@@ -24,7 +24,7 @@ from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import Poller, new_poller
 from wire_rawsse.transport.dial import open_socket
 from wire_rawsse.transport.resolve import Resolver
-from wire_rawsse.waits import Address, Answer, Coroutine, Receive, Wait
+from wire_rawsse.waits import Address, Coroutine, Future, Receive, Wait
 
 if TYPE_CHECKING:
     from wire_rawsse.hosts.inline import Loop
@@ -47,23 +47,23 @@ def _real_monotonic() -> Callable[[], float]:
     return cast("Callable[[], float]", original.monotonic)
 
 
-class System(NamedTuple):
+class OsServices(NamedTuple):
     """What a loop and its tasks take from the operating system. A world made of memory brings its own.
 
     `monotonic` is the only clock by which anything here computes a time-out.
     """
 
     monotonic: Callable[[], float] = _real_monotonic()
-    wall: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    dice: Callable[[], float] = _dice
+    time: Callable[[], float] = time.time
+    random: Callable[[], float] = _dice
     bell: Callable[[], Bell] = Bell
     poller: Callable[[], Poller] = new_poller
     resolver: Callable[[Callable[[], None]], Resolver] = Resolver
     open: Callable[[Address], socket.socket] = open_socket
 
 
-SYSTEM: Final = System()
+OS_SERVICES: Final = OsServices()
 
 NO_DOUBT: Final = 0.02
 """Seconds; a host that has slept until a deadline and comes so shortly after it finds what came just then. Otherwise
@@ -93,7 +93,7 @@ class Chore(Protocol):
 
 
 class Task:
-    """A coroutine with the wait it stands in. It is also the `World` of that coroutine."""
+    """A coroutine with the wait it stands in. It is also the `HostServices` of that coroutine."""
 
     __slots__ = (
         "__weakref__",
@@ -148,18 +148,18 @@ class Task:
         self.started = False
         self.due = True
 
-    # What the coroutine asks of its host: see `World`.
+    # What the coroutine asks of its host: see `HostServices`.
 
     def now(self) -> float:
         return self._now
 
-    def wall(self) -> float:
-        return self._loop.system.wall()
+    def time(self) -> float:
+        return self._loop.system.time()
 
-    def dice(self) -> float:
-        return self._loop.system.dice()
+    def random(self) -> float:
+        return self._loop.system.random()
 
-    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
+    def resolve(self, host: str, port: int) -> Future[list[Address]]:
         loop = self._loop
         if loop.resolver is None:
             loop.resolver = loop.system.resolver(loop.announce)

@@ -103,7 +103,7 @@ class SubscriberThread(threading.Thread):
     def stop(self, timeout: float | None = None) -> None:
         """Close the subscriber and join the thread, for at most `timeout` seconds (None: as long as it takes).
 
-        Twice is fine. Raises `InvalidRequest` for a timeout that is no number.
+        Twice is fine. Raises `InvalidRequestError` for a timeout that is no number.
         """
         seconds = checks.seconds(timeout)
         self.subscriber.close()

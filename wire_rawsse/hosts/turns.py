@@ -15,8 +15,8 @@ from typing import Final
 
 from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.hosts.poller import FEW_EVENTS, Watch
-from wire_rawsse.hosts.task import NO_DOUBT, Chore, System, Task
-from wire_rawsse.waits import FEW_BYTES, READ, SIGNAL, WRITE, Receive, Step, Wait, WriteToo
+from wire_rawsse.hosts.task import NO_DOUBT, Chore, OsServices, Task
+from wire_rawsse.waits import FEW_BYTES, READ, WAKE, WRITE, Receive, Step, Wait, WriteToo
 
 RECEIVE_BYTES: Final = 16 * 1024
 """The largest reception, so that no peer makes a step long: 16 KiB of the costliest bytes take a few milliseconds."""
@@ -29,7 +29,7 @@ _LONGEST_POLL: Final = 86400.0
 class Turns:
     """The half of a `Loop` that never sleeps. Its methods are called by the thread that is in `run`."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: OsServices) -> None:
         self.system = system
         self._monotonic = system.monotonic
         self._tasks: list[Task] = []
@@ -143,7 +143,7 @@ class Turns:
             # looked at its beginning only. And so were the threads that look names up.
             self._looked = self._began
             for task in self._tasks:
-                if task.wait is not None and task.wait.answer is not None and not task.due:
+                if task.wait is not None and task.wait.future is not None and not task.due:
                     task.spare(real, self._began)
         return self._woken
 
@@ -212,7 +212,7 @@ class Turns:
         step = self._resume(task)
         if step is None:
             return False
-        if step is SIGNAL:
+        if step is WAKE:
             task.wait = task.receive = None
             task.due = True
             return True
@@ -230,7 +230,7 @@ class Turns:
         except OSError as error:  # The system has no room for one more descriptor to watch.
             task.throw = task.throw or error
             return False
-        if step.answer is not None and step.answer.done:
+        if step.future is not None and step.future.done:
             task.given = ()
             task.due = True
         elif task.throw is None and (receive := task.receive) is not None and receive.pending and receive.pending():
@@ -262,7 +262,7 @@ class Turns:
         self._bell.silence()
         for task in self._tasks:
             wait = task.wait
-            if wait is not None and wait.answer is not None and wait.answer.done and not task.due:
+            if wait is not None and wait.future is not None and wait.future.done and not task.due:
                 task.found(real, self._looked)
                 task.given = ()
                 task.due = True

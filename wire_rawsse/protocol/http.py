@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import h11
 
 from wire_rawsse.errors import (
-    InvalidRequest,
-    MalformedResponse,
-    NotAnEventStream,
-    Truncated,
+    InvalidRequestError,
+    MalformedResponseError,
+    NotAnEventStreamError,
+    TruncatedError,
 )
 from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
 from wire_rawsse.protocol.diagnosis import broken_rule, speaks
@@ -84,14 +84,14 @@ class Exchange:
             ]
         except h11.LocalProtocolError:
             # Never chained: h11 quotes the offending value, which may be a token.
-            raise InvalidRequest("the header fields contradict each other (two Host fields?)") from None
+            raise InvalidRequestError("the header fields contradict each other (two Host fields?)") from None
         self.to_send = b"".join(part or b"" for part in sent)
 
     def head(self, data: bytes) -> Response | None:
         """Take more bytes (b"" is the end of the connection); the final response's head once it is complete.
 
         Interim responses (RFC 9110 §15.2) are skipped; they count towards the 64 KiB, so not for ever. What follows the
-        head is kept for `body(None)`. Raises `MalformedResponse`, or `Truncated` where the peer closed.
+        head is kept for `body(None)`. Raises `MalformedResponseError`, or `TruncatedError` where the peer closed.
         """
         if len(self._first) < 128:
             self._first = (self._first + data)[:128]
@@ -103,11 +103,11 @@ class Exchange:
                     if self._first[:1].isascii() and self._first[0] >= 32
                     else ""
                 )
-                raise MalformedResponse(f"expected an HTTP/1 response, got {protocol}{text}")
-            raise MalformedResponse(f"expected an HTTP/1 response, got: {self._secrets.quote(self._first)}")
+                raise MalformedResponseError(f"expected an HTTP/1 response, got {protocol}{text}")
+            raise MalformedResponseError(f"expected an HTTP/1 response, got: {self._secrets.quote(self._first)}")
         if not data:
             got = f"only: {self._secrets.quote(self._first)}" if self._first else "nothing"
-            raise Truncated(f"the peer closed the connection before the response head was complete; it sent {got}")
+            raise TruncatedError(f"the peer closed the connection before the response head was complete; it sent {got}")
         # Fed no further than the limit, so that whether a head is too long never depends on how it was split.
         allowed = data[: HEAD_BYTES - self._head_bytes]
         self._head_bytes += len(allowed)
@@ -116,7 +116,7 @@ class Exchange:
         response = self._next_head(ready) if ready else None  # (To h11, b"" is the end.)
         self._head_lines += allowed.count(b"\n") if response is None else len(response.headers)
         if self._head_lines > HEAD_LINES:
-            raise MalformedResponse(f"the response head has more than {HEAD_LINES} lines")
+            raise MalformedResponseError(f"the response head has more than {HEAD_LINES} lines")
         if response is not None:
             self._head.clear()
             if self._chunked is not None:
@@ -124,7 +124,7 @@ class Exchange:
             elif len(data) > len(allowed):
                 self._h11.receive_data(data[len(allowed) :])
         elif self._head_bytes >= HEAD_BYTES:
-            raise MalformedResponse(f"the response head is longer than {HEAD_BYTES} bytes")
+            raise MalformedResponseError(f"the response head is longer than {HEAD_BYTES} bytes")
         return response
 
     def _next_head(self, data: bytes) -> Response | None:
@@ -149,7 +149,7 @@ class Exchange:
             # h11's own text may quote a header line, and the line may echo a secret of ours. ValueError is what h11
             # before 0.16 has for a Content-Length of thousands of digits.
             rule = broken_rule(bytes(self._head), self._secrets) or self._secrets.quote(self._first)
-            raise MalformedResponse(f"the response head breaks HTTP/1.1: {rule}") from None
+            raise MalformedResponseError(f"the response head breaks HTTP/1.1: {rule}") from None
 
     def rest(self) -> bytes:
         """What came behind the head of a response that switched to a tunnel (RFC 9110 §9.3.6)."""
@@ -162,8 +162,8 @@ class Exchange:
     def body(self, data: bytes | None) -> Iterator[bytes]:
         """The body bytes in `data`, chunk framing removed, each piece as soon as it is there.
 
-        None asks for what came with the head; b"" says that the connection ended. Raises `Truncated` or
-        `MalformedResponse`, after the pieces before the fault.
+        None asks for what came with the head; b"" says that the connection ended. Raises `TruncatedError` or
+        `MalformedResponseError`, after the pieces before the fault.
         """
         if self._chunked is None:
             yield from self._plain_body(data)
@@ -175,10 +175,10 @@ class Exchange:
             yield from self._chunked.feed(read)
         except BadChunk as error:
             shown = self._secrets.quote(read)
-            raise MalformedResponse(f"{error} (chunked coding, RFC 9112 §7.1), near: {shown}") from None
+            raise MalformedResponseError(f"{error} (chunked coding, RFC 9112 §7.1), near: {shown}") from None
         self.ended = self._chunked.ended
         if data == b"" and not self.ended:
-            raise Truncated(_CUT_SHORT)
+            raise TruncatedError(_CUT_SHORT)
 
     def _plain_body(self, data: bytes | None) -> Iterator[bytes]:
         """A body that ends with its Content-Length or with the connection (RFC 9112 §6.3)."""
@@ -194,7 +194,7 @@ class Exchange:
                 else:
                     return
         except h11.RemoteProtocolError:
-            raise Truncated(_CUT_SHORT) from None
+            raise TruncatedError(_CUT_SHORT) from None
 
 
 def _tunnel_head() -> TunnelHead:
@@ -207,7 +207,7 @@ _CUT_SHORT: Final = "the peer closed the connection in the middle of the respons
 
 
 def check_event_stream(response: Response, request: Request, place: str, body: bytes = b"", left_at: str = "") -> None:
-    """Accept a 200 whose content is an event stream, or raise `StatusError` or `NotAnEventStream`.
+    """Accept a 200 whose content is an event stream, or raise `StatusError` or `NotAnEventStreamError`.
 
     `body` and `left_at` are for the text of a refusal: see `refusal.refused`.
 
@@ -222,7 +222,9 @@ def check_event_stream(response: Response, request: Request, place: str, body: b
     if coding is not None:
         asked = any(name.lower() == b"accept-encoding" and value != b"identity" for name, value in request.headers)
         advice = "; leave Accept-Encoding out" if asked else ", nor was it asked for"
-        raise NotAnEventStream(f"{place} sent Content-Encoding {coding}, and compression is not spoken here{advice}")
+        raise NotAnEventStreamError(
+            f"{place} sent Content-Encoding {coding}, and compression is not spoken here{advice}"
+        )
 
 
 def is_event_stream(response: Response) -> bool:

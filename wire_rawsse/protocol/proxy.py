@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from wire_rawsse.errors import InvalidRequest, ProxyError
+from wire_rawsse.errors import InvalidRequestError, ProxyError
 from wire_rawsse.protocol.url import Url, parse_url
 
 # Compiled by the first proxy setting, not by each import.
@@ -70,7 +70,7 @@ def _parse(name: str, value: str) -> Proxy:
         )
     try:
         return Proxy(parse_url(value if scheme else f"http://{value}", name))
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         raise ProxyError(f"{error}; it is expected to be http://[user:password@]host:port") from None
 
 

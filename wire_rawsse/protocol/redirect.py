@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from wire_rawsse.errors import InvalidRequest, RedirectError
+from wire_rawsse.errors import InvalidRequestError, RedirectError
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import HeaderList
 from wire_rawsse.protocol.url import Url, resolve
@@ -36,7 +36,7 @@ class Hop(NamedTuple):
 
     @property
     def place(self) -> str:
-        return self.shown(self.url.shown)
+        return self.shown(self.url.redacted)
 
 
 def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
@@ -49,7 +49,7 @@ def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
     try:
         # Field values are Latin-1 for us, but a Location is most often raw UTF-8 where it is not ASCII.
         url = resolve(hop.url, location.encode("latin-1").decode("utf-8", "replace"))
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         text = f"{hop.place} answered {response.status} with a bad Location: {error}"
         raise RedirectError(text, permanent=True) from None
     became_get = response.status == 303 or (response.status in (301, 302) and hop.method == b"POST")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, NotAnEventStream, StatusError, one_line
+from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, NotAnEventStreamError, StatusError, one_line
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.redact import Secrets
 
@@ -84,14 +84,14 @@ def refused(response: Response, request: Request, place: str, body: bytes = b"",
     )
 
 
-def not_a_stream(response: Response, request: Request, place: str, body: bytes) -> NotAnEventStream:
+def not_a_stream(response: Response, request: Request, place: str, body: bytes) -> NotAnEventStreamError:
     """The error for a 200 of another type. It may be a page for a login, or JSON with an error in it."""
     secrets = request.secrets
     content, said = _said(response, secrets, body)
     kind = response.get("content-type")
     came = f"Content-Type {secrets.quote(kind)}" if kind else "no Content-Type"
     text = f"{place} answered 200 with {came}, expected text/event-stream{said}"
-    return NotAnEventStream(text, headers=_public_fields(response, secrets), body=content)
+    return NotAnEventStreamError(text, headers=_public_fields(response, secrets), body=content)
 
 
 def _said(response: Response, secrets: Secrets, body: bytes) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from wire_rawsse import checks
 from wire_rawsse._version import __version__
-from wire_rawsse.errors import CredentialsError, InvalidRequest
+from wire_rawsse.errors import CredentialsError, InvalidRequestError
 from wire_rawsse.protocol.url import Url, parse_url
 from wire_rawsse.redact import Secrets
 
@@ -75,16 +75,16 @@ _MOST_OF_BODY: Final = 32
 
 
 def check_method(method: str) -> bytes:
-    """RFC 9110 §9.1. `CONNECT` is refused: it has no response that could be a stream. Raises `InvalidRequest`."""
+    """RFC 9110 §9.1. `CONNECT` is refused: it has no response that could be a stream. Raises `InvalidRequestError`."""
     checks.text(method, "method")
     encoded = method.encode("ascii", "replace")
     if not _is_token(encoded) or encoded.upper() in (b"CONNECT", b"HEAD"):
-        raise InvalidRequest("the method must be an HTTP token such as GET or POST, and neither CONNECT nor HEAD")
+        raise InvalidRequestError("the method must be an HTTP token such as GET or POST, and neither CONNECT nor HEAD")
     return encoded
 
 
 def check_body(body: bytes | None) -> bytes | None:
-    """Raises `InvalidRequest`."""
+    """Raises `InvalidRequestError`."""
     if body is not None and not isinstance(body, bytes):
         raise checks.wrong("body", "bytes or None", body)
     return body
@@ -95,35 +95,35 @@ def _is_token(name: bytes) -> bool:
 
 
 def check_value(value: str | bytes, what: str) -> bytes:
-    """A field value (RFC 9110 §5.5) as UTF-8, or `InvalidRequest`, which names `what` and never quotes the value."""
+    """A field value (RFC 9110 §5.5) as UTF-8. Raises `InvalidRequestError`, which names `what` and quotes no value."""
     if isinstance(value, str):
         value = checks.utf8(value, what)
     elif not isinstance(value, bytes):
         raise checks.wrong(what, "a str", value)
     if not _BAD_IN_VALUE.isdisjoint(value):
-        raise InvalidRequest(f"{what} holds a line end or another control character; remove it")
+        raise InvalidRequestError(f"{what} holds a line end or another control character; remove it")
     if value != value.strip(b" \t"):
-        raise InvalidRequest(f"{what} begins or ends with a space; remove it")
+        raise InvalidRequestError(f"{what} begins or ends with a space; remove it")
     return value
 
 
 def check_headers(headers: Headers) -> HeaderList:
-    """The caller's header fields, checked. Raises `InvalidRequest`, which names a field but never its value."""
+    """The caller's header fields, checked. Raises `InvalidRequestError`, which names a field but never its value."""
     checked: HeaderList = []
     for number, (name, value) in enumerate(pairs_of(headers), 1):
         encoded = name.encode("utf-8", "replace") if isinstance(name, str) else b""
         if not _is_token(encoded):
-            raise InvalidRequest(f"header {number} has a name that is not an HTTP token (RFC 9110 §5.1)")
+            raise InvalidRequestError(f"header {number} has a name that is not an HTTP token (RFC 9110 §5.1)")
         if encoded.lower() in _OURS_ALONE:
-            raise InvalidRequest(f"the header {encoded.decode()} belongs to the connection and cannot be given")
+            raise InvalidRequestError(f"the header {encoded.decode()} belongs to the connection and cannot be given")
         if encoded.lower() in (b"host", b"last-event-id") and any(encoded.lower() == one.lower() for one, _ in checked):
-            raise InvalidRequest(f"the header {encoded.decode()} is given twice; give it once")  # RFC 9112 §3.2
+            raise InvalidRequestError(f"the header {encoded.decode()} is given twice; give it once")  # RFC 9112 §3.2
         checked.append((encoded, check_value(value, f"the value of the header {encoded.decode()}")))
     return checked
 
 
 def pairs_of(headers: Headers) -> list[tuple[str, str]]:
-    """The caller's header fields as pairs of anything. Raises `InvalidRequest` where they are no pairs."""
+    """The caller's header fields as pairs of anything. Raises `InvalidRequestError` where they are no pairs."""
     expected = "a mapping of str to str, pairs of them, or a callable that returns either"
     given: Any = headers.items() if isinstance(headers, Mapping) else headers
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
@@ -132,7 +132,9 @@ def pairs_of(headers: Headers) -> list[tuple[str, str]]:
     for pair in given:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             count = f" of {len(pair)}" if isinstance(pair, (tuple, list)) else ""
-            raise InvalidRequest(f"headers must be {expected}; item {len(pairs) + 1} is a {type(pair).__name__}{count}")
+            raise InvalidRequestError(
+                f"headers must be {expected}; item {len(pairs) + 1} is a {type(pair).__name__}{count}"
+            )
         pairs.append((pair[0], pair[1]))
     return pairs
 
@@ -140,7 +142,7 @@ def pairs_of(headers: Headers) -> list[tuple[str, str]]:
 def ask_headers(source: HeaderSource) -> HeaderList:
     """The caller's fields as of now: `source` may be a callable, asked at each connect.
 
-    Raises `CredentialsError` where the callable raises or returns what cannot be sent; `InvalidRequest` where the
+    Raises `CredentialsError` where the callable raises or returns what cannot be sent; `InvalidRequestError` where the
     values were given directly. A `CredentialsError` that the callable itself raises passes through with its own text.
     """
     if source is None:
@@ -167,11 +169,11 @@ def ask_url(source: Callable[[], str]) -> Url:
     return _ask("url", source, parse_url)
 
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 Checked = TypeVar("Checked")
 
 
-def _ask(name: str, source: Callable[[], Answer], check: Callable[[Answer], Checked]) -> Checked:
+def _ask(name: str, source: Callable[[], Value], check: Callable[[Value], Checked]) -> Checked:
     """What the caller's callable for `name` answers now, checked."""
     try:
         answer = source()
@@ -181,7 +183,7 @@ def _ask(name: str, source: Callable[[], Answer], check: Callable[[Answer], Chec
         raise CredentialsError(_raised(name, error)) from error
     try:
         return check(answer)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         raise CredentialsError(f"the callable given as {name} returned something unusable: {error}") from None
     except Exception as error:  # An answer that fails while it is looked at, as a lazy iterator may.
         raise CredentialsError(_raised(name, error)) from error
@@ -201,9 +203,9 @@ def _check_token(token: str) -> bytes:
         raise checks.wrong("the bearer token", "a str", token)
     token = token.removesuffix("\n").removesuffix("\r")
     if not token or not token.isascii():
-        raise InvalidRequest("the bearer token must be non-empty ASCII")
+        raise InvalidRequestError("the bearer token must be non-empty ASCII")
     if " " in token:
-        raise InvalidRequest("the bearer token holds a space; remove it")
+        raise InvalidRequestError("the bearer token holds a space; remove it")
     return check_value(token, "the bearer token")
 
 
@@ -214,7 +216,7 @@ def can_carry(last_event_id: str) -> bool:
     """
     try:
         return len(check_value(last_event_id, "")) <= LONGEST_ID
-    except InvalidRequest:
+    except InvalidRequestError:
         return False
 
 
@@ -229,14 +231,16 @@ def take_last_event_id(headers: HeaderList) -> tuple[HeaderList, str]:
 def first_event_id(source: HeaderSource, last_event_id: str) -> str:
     """Where a stream begins: `last_event_id=`, or a `Last-Event-ID` among headers that were given directly.
 
-    Raises `InvalidRequest` where both are given.
+    Raises `InvalidRequestError` where both are given.
     """
     checks.text(last_event_id, "last_event_id")
     if source is None or callable(source):
         return last_event_id
     _, given = take_last_event_id(check_headers(source))
     if given and last_event_id:
-        raise InvalidRequest("Last-Event-ID is given both among the headers and as last_event_id=; give one of them")
+        raise InvalidRequestError(
+            "Last-Event-ID is given both among the headers and as last_event_id=; give one of them"
+        )
     return given or last_event_id
 
 

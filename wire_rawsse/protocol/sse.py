@@ -31,7 +31,7 @@ from itertools import repeat
 from typing import Final, NamedTuple
 
 from wire_rawsse import checks
-from wire_rawsse.errors import EventTooLarge
+from wire_rawsse.errors import EventTooLargeError
 
 MAX_RETRY_MS: Final = (1 << 53) - 1
 """The largest `retry_ms`, in milliseconds; a larger `retry` counts as this. A float holds it exactly."""
@@ -128,8 +128,8 @@ class EventParser(_Stream):
     """An incremental parser of one event stream. A new stream needs a new parser, begun with the last one's id.
 
     `comments`: hand out `Comment`s too. `last_event_id`: where the stream's last event ID buffer starts.
-    `max_event_bytes`: the most that the block of one event may hold. Raises `InvalidRequest` for a limit below 1 and
-    for arguments of another type.
+    `max_event_bytes`: the most that the block of one event may hold. Raises `InvalidRequestError` for a limit below 1
+    and for arguments of another type.
 
     A block is every line since the last blank line: `data`, comments, ids, unknown fields. Each line counts with its
     bytes and with one for its line end, whichever it is. A block of exactly `max_event_bytes` is fine; the blank line
@@ -163,7 +163,7 @@ class EventParser(_Stream):
         """The events that `data` completes, and the comments if they were asked for, in their order.
 
         What comes before an event that is too large is still returned; what comes after it is never looked at. The
-        next call, with b"" too, and each later one raises `EventTooLarge`. Raises `InvalidRequest` (a
+        next call, with b"" too, and each later one raises `EventTooLargeError`. Raises `InvalidRequestError` (a
         `TypeError` too) for what is not bytes-like.
         """
         if type(data) is bytes and _CR not in data:
@@ -186,7 +186,7 @@ class EventParser(_Stream):
 
     def _feed(self, data: bytes | bytearray | memoryview) -> list[Event | Comment]:
         if self.failed:
-            raise EventTooLarge(self._limit)
+            raise EventTooLargeError(self._limit)
         items: list[Event | Comment] = []
         try:
             if type(data) is bytes and self._beginning is None and len(data) <= self._piece:
@@ -197,7 +197,7 @@ class EventParser(_Stream):
             self._room = self._limit - self._size
             self._ready = self._beginning is None
             self._between = self._ready and not (self._line or self._size or self._after_cr)
-        except EventTooLarge:
+        except EventTooLargeError:
             self._fail()
         return items
 
@@ -264,7 +264,7 @@ class EventParser(_Stream):
                 continue
             size += len(line) + 1
             if size > limit:
-                raise EventTooLarge(limit)
+                raise EventTooLargeError(limit)
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if name == b"data":
@@ -284,7 +284,7 @@ class EventParser(_Stream):
         self._size = size
         self._line += rest
         if size + len(self._line) > limit:
-            raise EventTooLarge(limit)
+            raise EventTooLargeError(limit)
 
 
 class WakeParser(_Stream):

@@ -17,7 +17,7 @@ import re
 from typing import Final, NamedTuple
 
 from wire_rawsse import checks
-from wire_rawsse.errors import InvalidRequest, one_line
+from wire_rawsse.errors import InvalidRequestError, one_line
 
 _MOST_SHOWN: Final = 300
 """Characters of a URL in a text. A host name has 253 at most."""
@@ -78,7 +78,7 @@ class Url(NamedTuple):
         return f"{_bracketed(self.host)}:{self.port}"
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """For logs and errors: scheme, place and path, in the form that can be typed, cut if it is long.
 
         It has no userinfo and no query, which may hold secrets.
@@ -91,7 +91,7 @@ class Url(NamedTuple):
         return one_line(f"unix://{typed}" + (f"?path={value}" if path != "/" else ""), _MOST_SHOWN)
 
     def __repr__(self) -> str:
-        return f"<Url {self.shown}>"
+        return f"<Url {self.redacted}>"
 
     def _place(self, host: str) -> str:
         shown = _bracketed(host)
@@ -101,22 +101,22 @@ class Url(NamedTuple):
 def parse_url(text: str, what: str = "URL") -> Url:
     """Check and split an absolute URL. `what` names it in errors, which never quote it.
 
-    Raises `InvalidRequest`.
+    Raises `InvalidRequestError`.
     """
     if not isinstance(text, str):
         raise checks.wrong(f"the {what}", "a str", text)
     if not _CONTROLS.isdisjoint(text):
-        raise InvalidRequest(f"the {what} holds a control character (a line end?); remove it")
+        raise InvalidRequestError(f"the {what} holds a control character (a line end?); remove it")
     if text != text.strip():
-        raise InvalidRequest(f"the {what} begins or ends with a space; remove it")
+        raise InvalidRequestError(f"the {what} begins or ends with a space; remove it")
     scheme, authority, path, query = _parts(text)
     scheme = (scheme or "").lower()
     if scheme not in DEFAULT_PORTS:
-        raise InvalidRequest(f"the {what} must begin with http://, https:// or unix:///")
+        raise InvalidRequestError(f"the {what} must begin with http://, https:// or unix:///")
     if scheme == "unix":
         return _unix(authority, path, query, what)
     if not authority:
-        raise InvalidRequest(f"the {what} names no host: expected {scheme}://host/…")
+        raise InvalidRequestError(f"the {what} names no host: expected {scheme}://host/…")
     userinfo, _, place = authority.rpartition("@")
     host, port = _host_and_port(place, DEFAULT_PORTS[scheme], what)
     target = (path or "/") + ("" if query is None else f"?{query}")
@@ -126,17 +126,17 @@ def parse_url(text: str, what: str = "URL") -> Url:
 def resolve(base: Url, reference: str) -> Url:
     """The URL that `reference` (a `Location`, RFC 9110 §10.2.2) means at `base` (RFC 3986 §5.2).
 
-    Userinfo of `base` is inherited only within its own origin. Raises `InvalidRequest`.
+    Userinfo of `base` is inherited only within its own origin. Raises `InvalidRequestError`.
     """
     if not _CONTROLS.isdisjoint(reference):
-        raise InvalidRequest("the Location holds a control character")
+        raise InvalidRequestError("the Location holds a control character")
     reference = reference.strip(" ")
     scheme, authority, path, query = _parts(reference)
     if scheme is not None:
         return parse_url(reference, "Location")
     if authority is not None:
         if base.scheme == "unix":
-            raise InvalidRequest("the Location leads off a Unix-domain socket")
+            raise InvalidRequestError("the Location leads off a Unix-domain socket")
         return parse_url(f"{base.scheme}:{reference}", "Location")
     base_path, _, base_query = base.target.partition("?")
     if not path:
@@ -176,15 +176,17 @@ def _parts(reference: str) -> tuple[str | None, str | None, str, str | None]:
 
 def _unix(authority: str | None, path: str, query: str | None, what: str) -> Url:
     if authority or not path.startswith("/") or path == "/":
-        raise InvalidRequest(f"the {what} must be unix:///absolute/path.sock, with the request target in ?path=")
+        raise InvalidRequestError(f"the {what} must be unix:///absolute/path.sock, with the request target in ?path=")
     target = "/"
     if query:
         name, _, value = query.partition("=")
         if name != "path" or "&" in value:
-            raise InvalidRequest(f"the {what} may have one parameter, path=, that holds the percent-encoded target")
+            raise InvalidRequestError(
+                f"the {what} may have one parameter, path=, that holds the percent-encoded target"
+            )
         target = _decoded_text(value, what)
         if not target.startswith("/"):
-            raise InvalidRequest(f"the target in the {what}'s path= must begin with /")
+            raise InvalidRequestError(f"the target in the {what}'s path= must begin with /")
     return Url("unix", "", 0, _ascii(target.partition("#")[0], what), _decoded_text(path, what), None)
 
 
@@ -199,13 +201,17 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
             or (mark and not zone)
             or (rest[:1] not in ("", ":"))
         ):
-            raise InvalidRequest(f"the {what} has no valid IPv6 address between its brackets (RFC 3986 section 3.2.2)")
+            raise InvalidRequestError(
+                f"the {what} has no valid IPv6 address between its brackets (RFC 3986 section 3.2.2)"
+            )
         host = address.lower() + mark[:1] + zone  # The name of an interface keeps its case (RFC 4007 §11.2).
         port = rest[1:]
     else:
         host, _, port = place.partition(":")
         if len(host) > LONGEST_HOST_NAME:
-            raise InvalidRequest(f"the {what} has a host name of more than {LONGEST_HOST_NAME} characters (RFC 1035)")
+            raise InvalidRequestError(
+                f"the {what} has a host name of more than {LONGEST_HOST_NAME} characters (RFC 1035)"
+            )
         if not host.isascii():
             host = _idna(host, what)
         host = host.lower()
@@ -213,7 +219,7 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
     if not port:
         return host, default_port
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise InvalidRequest(f"the {what} has no valid port: expected a number from 1 to 65535")
+        raise InvalidRequestError(f"the {what} has no valid port: expected a number from 1 to 65535")
     return host, int(port)
 
 
@@ -226,11 +232,11 @@ def _check_name(host: str, what: str) -> None:
     """
     labels = host.removesuffix(".").split(".")
     if not _IN_HOST_NAME.issuperset(host) or host == "*" or not all(0 < len(label) <= 63 for label in labels):
-        raise InvalidRequest(f"the {what} has no valid host name")
+        raise InvalidRequestError(f"the {what} has no valid host name")
     last = labels[-1]
     is_number = last.isdigit() or (last.startswith("0x") and _HEX_DIGITS.issuperset(last[2:]))
     if is_number and (host.endswith(".") or len(labels) != 4 or not all(map(_is_octet, labels))):
-        raise InvalidRequest(
+        raise InvalidRequestError(
             f"the {what} has a host that ends in a number and is no IPv4 address: "
             "expected four decimal numbers from 0 to 255, without leading zeros"
         )
@@ -269,7 +275,7 @@ def _idna(host: str, what: str) -> str:
     # Each character by itself: at the end of a word `lower` makes a final sigma of a capital one, and IDNA does not.
     lower = "".join(map(str.lower, host))
     if not _DEVIATIONS.isdisjoint(unicodedata.normalize("NFKC", lower) + unicodedata.normalize("NFKC", host)):
-        raise InvalidRequest(
+        raise InvalidRequestError(
             f"the {what} has a host name with a character that IDNA 2003 and 2008 encode differently "
             "(sharp s, final sigma, zero-width joiner or non-joiner); give the name in its xn-- form"
         )
@@ -277,7 +283,7 @@ def _idna(host: str, what: str) -> str:
         return host.encode("idna").decode("ascii")
     except UnicodeError:
         pass  # It holds the name, so what is raised must not have it as its context.
-    raise InvalidRequest(f"the {what} has a host name that no DNS name stands for (RFC 3490)")
+    raise InvalidRequestError(f"the {what} has a host name that no DNS name stands for (RFC 3490)")
 
 
 def _ascii(target: str, what: str) -> str:
@@ -300,9 +306,9 @@ def _decoded_text(text: str, what: str) -> str:
     data = _percent_decoded(text)
     decoded = data.decode("utf-8", "replace")
     if decoded.encode() != data:
-        raise InvalidRequest(f"the {what} is not UTF-8 once percent-decoded")
+        raise InvalidRequestError(f"the {what} is not UTF-8 once percent-decoded")
     if not _CONTROLS.isdisjoint(decoded):
-        raise InvalidRequest(f"the {what} holds an encoded control character")
+        raise InvalidRequestError(f"the {what} holds an encoded control character")
     return decoded
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from wire_rawsse.errors import InvalidRequest, WireRawSSEError
+from wire_rawsse.errors import InvalidRequestError, WireRawSSEError
 from wire_rawsse.relay.server import add_arguments, options_from, run
 
 _USAGE = 64
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
         run(options_from(namespace))
     except WireRawSSEError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
-        return _USAGE if isinstance(error, InvalidRequest) else _UNAVAILABLE
+        return _USAGE if isinstance(error, InvalidRequestError) else _UNAVAILABLE
     return 0
 
 

@@ -16,10 +16,10 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from wire_rawsse.relay.answers import JSON, TEXT, Refused, json_answer, json_body, text_answer
+from wire_rawsse.relay.answers import JSON, TEXT, Refused, json_body, json_reply, text_reply
 from wire_rawsse.relay.facts import Facts
 from wire_rawsse.relay.http import Connection
-from wire_rawsse.relay.messages import Answer, Request
+from wire_rawsse.relay.messages import Reply, Request
 from wire_rawsse.relay.misbehave import Conduct
 from wire_rawsse.relay.store import (
     EVENT_BYTES,
@@ -66,12 +66,12 @@ def _query(query: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
         if name in fields and name in ("since", "limit"):
-            raise Refused(text_answer(400, f"{name} came twice in the query\n"))
+            raise Refused(text_reply(400, f"{name} came twice in the query\n"))
         fields[name] = value
     return fields
 
 
-_Route: TypeAlias = Callable[[Connection, Request, str], "Answer | None"]
+_Route: TypeAlias = Callable[[Connection, Request, str], "Reply | None"]
 
 
 class App:
@@ -124,11 +124,11 @@ class App:
         elif parts[:3] == ["", "v1", "events"] and len(parts) == 5 and parts[4] == "stream":
             slot_id, methods = parts[3], {"GET": self._stream}
         else:
-            raise Refused(Answer(404))
+            raise Refused(Reply(404))
         if "GET" in methods:
             methods["HEAD"] = methods["GET"]
         if request.method not in methods:
-            raise Refused(Answer(405, (("allow", ",".join(methods)),)))
+            raise Refused(Reply(405, (("allow", ",".join(methods)),)))
         return methods[request.method], slot_id
 
     def _spend(self) -> None:
@@ -136,73 +136,71 @@ class App:
         if wait:
             seconds = math.ceil(wait)
             text = f"too many allocations: the next one is due in {seconds} s\n"
-            limited = Answer(429, (TEXT, ("x-ratelimit-after", str(int(wait)))), text.encode())
+            limited = Reply(429, (TEXT, ("x-ratelimit-after", str(int(wait)))), text.encode())
             raise Refused(limited)
 
     def _slot(self, request: Request, slot_id: str) -> Slot:
         """The slot that the request may use. Refused with 401, 404 or 403."""
         scheme, _, token = request.fields.get("authorization", "").partition(" ")
         if scheme != "Bearer" or not token:
-            raise Refused(json_answer(401, {"error": "no bearer token: send Authorization: Bearer SLOT_TOKEN"}))
+            raise Refused(json_reply(401, {"error": "no bearer token: send Authorization: Bearer SLOT_TOKEN"}))
         slot = self._store.slots.get(slot_id)
         if slot is None:
-            raise Refused(json_answer(404, {"error": "no such slot"}))
+            raise Refused(json_reply(404, {"error": "no such slot"}))
         if not slot.admits(token):
-            raise Refused(json_answer(403, {"error": "the token is not this slot's"}))
+            raise Refused(json_reply(403, {"error": "the token is not this slot's"}))
         return slot
 
-    def _health(self, connection: Connection, request: Request, slot_id: str) -> Answer:
-        return text_answer(200, "ok\n")
+    def _health(self, connection: Connection, request: Request, slot_id: str) -> Reply:
+        return text_reply(200, "ok\n")
 
-    def _allocate(self, connection: Connection, request: Request, slot_id: str) -> Answer:
+    def _allocate(self, connection: Connection, request: Request, slot_id: str) -> Reply:
         value = json_body(request)
         if not isinstance(value, dict) or not isinstance(value.get("handle"), (str, type(None))):
-            raise Refused(text_answer(422, 'the body must be {} or {"handle": "NAME"}\n'))
+            raise Refused(text_reply(422, 'the body must be {} or {"handle": "NAME"}\n'))
         try:
             slot = self._store.allocate()
         except StoreFull:
-            return json_answer(503, {"error": f"the relay has its {SLOTS} slots already; end it and start another"})
-        return json_answer(201, {"slot_id": slot.slot_id, "slot_token": slot.slot_token})
+            return json_reply(503, {"error": f"the relay has its {SLOTS} slots already; end it and start another"})
+        return json_reply(201, {"slot_id": slot.slot_id, "slot_token": slot.slot_token})
 
-    def _post(self, connection: Connection, request: Request, slot_id: str) -> Answer:
+    def _post(self, connection: Connection, request: Request, slot_id: str) -> Reply:
         value = json_body(request)
         if not isinstance(value, dict) or "event" not in value:
-            raise Refused(text_answer(422, 'the body must be {"event": …}\n'))
+            raise Refused(text_reply(422, 'the body must be {"event": …}\n'))
         slot = self._slot(request, slot_id)
         try:
             event_id, is_new = slot.add(value["event"])
         except EventTooBig:
-            return json_answer(413, {"error": "the event is over 256 KiB", "max_bytes": EVENT_BYTES})
+            return json_reply(413, {"error": "the event is over 256 KiB", "max_bytes": EVENT_BYTES})
         except SlotFull:
             used = {"slot_bytes_max": SLOT_BYTES, "slot_bytes_used": slot.size}
-            return json_answer(413, {"error": "the slot is full", "remediation": "allocate another slot", **used})
+            return json_reply(413, {"error": "the slot is full", "remediation": "allocate another slot", **used})
         except StoreFull:
-            return json_answer(503, {"error": "the relay's memory is full; end it and start another"})
+            return json_reply(503, {"error": "the relay's memory is full; end it and start another"})
         except ValueError as error:
-            return text_answer(400, f"the event cannot be kept as JSON: {type(error).__name__}\n")
+            return text_reply(400, f"the event cannot be kept as JSON: {type(error).__name__}\n")
         if is_new:
             position = len(slot.bodies) - 1
             self.pump(slot)
             slot.stamp(position, time.monotonic())  # Counts where no stream took it.
-        return json_answer(
-            201 if is_new else 200, {"event_id": event_id, "status": "stored" if is_new else "duplicate"}
-        )
+        return json_reply(201 if is_new else 200, {"event_id": event_id, "status": "stored" if is_new else "duplicate"})
 
-    def _pull(self, connection: Connection, request: Request, slot_id: str) -> Answer:
+    def _pull(self, connection: Connection, request: Request, slot_id: str) -> Reply:
         query = _query(request.query)
         limit = query.get("limit", str(PULL_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 20):
-            raise Refused(text_answer(400, "limit must be a number, 0 or more\n"))
+            raise Refused(text_reply(400, "limit must be a number, 0 or more\n"))
         slot = self._slot(request, slot_id)
-        return Answer(200, (JSON,), slot.pull(query.get("since"), int(limit)))
+        return Reply(200, (JSON,), slot.pull(query.get("since"), int(limit)))
 
-    def _stream(self, connection: Connection, request: Request, slot_id: str) -> Answer | None:
+    def _stream(self, connection: Connection, request: Request, slot_id: str) -> Reply | None:
         slot = self._slot(request, slot_id)
         live = self._streams.setdefault(slot.slot_id, {})
         if len(live) >= STREAMS_PER_SLOT:
-            raise Refused(json_answer(503, {"error": f"the slot has its {STREAMS_PER_SLOT} streams already"}))
+            raise Refused(json_reply(503, {"error": f"the slot has its {STREAMS_PER_SLOT} streams already"}))
         if request.method == "HEAD":
-            return Answer(200, _STREAM, measured=False)
+            return Reply(200, _STREAM, measured=False)
         position = len(slot.bodies)
         last_event_id = request.fields.get("last-event-id")
         if self._manner.replay_ids and last_event_id:

@@ -25,12 +25,12 @@ import h11
 
 from wire_rawsse.errors import (
     ConnectError,
-    ConnectionBroken,
-    InvalidRequest,
-    MalformedResponse,
+    ConnectionBrokenError,
+    InvalidRequestError,
+    MalformedResponseError,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
     excerpt,
 )
 from wire_rawsse.redact import Secrets
@@ -73,7 +73,7 @@ class Response(NamedTuple):
         try:
             return json.loads(self.body)
         except ValueError:
-            raise MalformedResponse(f"JSON was expected, but this came: {excerpt(self.body)!r}") from None
+            raise MalformedResponseError(f"JSON was expected, but this came: {excerpt(self.body)!r}") from None
 
 
 class _Stale(Exception):
@@ -86,7 +86,7 @@ class _Link:
     def __init__(self, url: str, timeout: float, tls: ssl.SSLContext | None) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https", "unix") or parts.username is not None:
-            raise InvalidRequest("a relay's URL must be http://HOST:PORT, https://HOST:PORT or unix:///PATH")
+            raise InvalidRequestError("a relay's URL must be http://HOST:PORT, https://HOST:PORT or unix:///PATH")
         self._scheme = parts.scheme
         self._path = urllib.parse.unquote(parts.path)
         self._host = parts.hostname or ""
@@ -148,7 +148,7 @@ class _Link:
             data += self._framed(h11.EndOfMessage())
         except h11.LocalProtocolError:
             self.close()
-            raise InvalidRequest("a request's method, target or headers cannot be sent as HTTP") from None
+            raise InvalidRequestError("a request's method, target or headers cannot be sent as HTTP") from None
         try:
             response = self._response(sock, data, kept)
         except TimeoutError as error:
@@ -156,9 +156,11 @@ class _Link:
             raise ResponseTimeout("response", self._timeout, "response", text) from error
         except h11.RemoteProtocolError as error:
             if self._http.trailing_data[1]:
-                raise Truncated(f"the relay at {self._authority} closed the connection within an answer") from None
+                raise TruncatedError(f"the relay at {self._authority} closed the connection within an answer") from None
             shown = Secrets(value for _, value in fields).quote(str(error))
-            raise MalformedResponse(f"the relay at {self._authority} did not answer in HTTP/1.1: {shown}") from None
+            raise MalformedResponseError(
+                f"the relay at {self._authority} did not answer in HTTP/1.1: {shown}"
+            ) from None
         finally:
             if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
                 self._http.start_next_cycle()
@@ -185,7 +187,7 @@ class _Link:
                 elif event is h11.NEED_DATA:
                     data = sock.recv(65536)
                     if not (data or began):
-                        raise Truncated(f"the relay at {self._authority} closed the connection without an answer")
+                        raise TruncatedError(f"the relay at {self._authority} closed the connection without an answer")
                     began = True
                     self._http.receive_data(data)
         except TimeoutError:
@@ -193,9 +195,9 @@ class _Link:
         except OSError as error:
             if kept and not began:
                 raise _Stale from error
-            if isinstance(error, Truncated):
+            if isinstance(error, TruncatedError):
                 raise
-            raise ConnectionBroken(f"the connection to the relay at {self._authority} broke: {error}") from error
+            raise ConnectionBrokenError(f"the connection to the relay at {self._authority} broke: {error}") from error
 
     def _framed(self, event: h11.Event) -> bytes:
         return self._http.send(event) or b""
@@ -205,8 +207,8 @@ class RelayClient:
     """Talks to the relay at `url`, and to its control port if `control` is that port's URL.
 
     `timeout` is in seconds, for each wait on the socket; `tls` is used for https as it is. Every method raises a
-    `WireRawSSEError`: `ConnectError`, `ConnectionBroken`, `Truncated`, `ResponseTimeout`, `MalformedResponse`, or
-    `StatusError` for a status that is none of a success.
+    `WireRawSSEError`: `ConnectError`, `ConnectionBrokenError`, `TruncatedError`, `ResponseTimeout`,
+    `MalformedResponseError`, or `StatusError` for a status that is none of a success.
     """
 
     def __init__(
@@ -265,7 +267,7 @@ class RelayClient:
     def control(self, do: str, **call: Any) -> dict[str, Any]:
         """One control call; see `wire_rawsse.relay.control`."""
         if self._control is None:
-            raise InvalidRequest("this client was given no control port; start the relay with --control")
+            raise InvalidRequestError("this client was given no control port; start the relay with --control")
         response = self._control.exchange("POST", "/control", (), _json({"do": do, **call}))
         return dict(self._expect(response).json())
 

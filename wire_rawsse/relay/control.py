@@ -30,11 +30,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wire_rawsse.errors import ConnectError
-from wire_rawsse.relay.answers import Refused, json_answer, json_body
+from wire_rawsse.relay.answers import Refused, json_body, json_reply
 from wire_rawsse.relay.facts import Facts
 from wire_rawsse.relay.faults import read_fault
 from wire_rawsse.relay.http import Connection
-from wire_rawsse.relay.messages import Answer, Request
+from wire_rawsse.relay.messages import Reply, Request
 from wire_rawsse.relay.misbehave import Conduct
 from wire_rawsse.relay.store import Slot, Store
 
@@ -63,25 +63,25 @@ class Control:
         self._tasks[connection] = asyncio.get_running_loop().create_task(self._serve(connection, request))
 
     async def _serve(self, connection: Connection, request: Request) -> None:
-        answer = json_answer(500, {"error": "internal error; the relay's standard error has the traceback"})
+        answer = json_reply(500, {"error": "internal error; the relay's standard error has the traceback"})
         try:
-            answer = json_answer(200, await self._do(request))
+            answer = json_reply(200, await self._do(request))
         except Refused as refused:
             answer = refused.answer
         except (KeyError, TypeError, ValueError) as error:
             text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-            answer = json_answer(400, {"error": text})
+            answer = json_reply(400, {"error": text})
         except ConnectError as error:  # A listener that was refusing did not open again.
-            answer = json_answer(500, {"error": str(error)})
+            answer = json_reply(500, {"error": str(error)})
         finally:
             self._tasks.pop(connection, None)
             connection.answer(answer)
 
     async def _do(self, request: Request) -> object:
         if request.path != "/control":
-            raise Refused(Answer(404))
+            raise Refused(Reply(404))
         if request.method != "POST":
-            raise Refused(Answer(405, (("allow", "POST"),)))
+            raise Refused(Reply(405, (("allow", "POST"),)))
         call = json_body(request)
         if not isinstance(call, dict):
             raise ValueError('the call must be an object with a "do"')

@@ -39,7 +39,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final, Literal, TypeAlias
 
-from wire_rawsse.errors import InvalidRequest
+from wire_rawsse.errors import InvalidRequestError
 
 Action: TypeAlias = Literal["silent", "cut", "reset", "drip", "garbage", "answer", "refuse"]
 Place: TypeAlias = Literal[
@@ -75,7 +75,7 @@ _NEVER_LIVE: Final = (*ON_CONNECTION, "head")
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """One fault, checked. Raises `InvalidRequest`, saying what is allowed, for a combination that does not exist.
+    """One fault, checked. Raises `InvalidRequestError`, saying what is allowed, for a combination that does not exist.
 
     `count` None: until things are back to normal. `after`: seconds from the opening of a stream (for a live one from
     now) until a fault at `stream`, `end`, `line`, `extension` or `trailer` strikes. `flights`: how many flights of the
@@ -101,33 +101,35 @@ class Fault:
     def __post_init__(self) -> None:
         places = PLACES.get(self.action)
         if places is None:
-            raise InvalidRequest(f"action must be one of {', '.join(PLACES)}")
+            raise InvalidRequestError(f"action must be one of {', '.join(PLACES)}")
         place = self.at or places[0]
         if place not in places:
-            raise InvalidRequest(f"{self.action} must be at one of {', '.join(places)}")
+            raise InvalidRequestError(f"{self.action} must be at one of {', '.join(places)}")
         live = self.action not in ("answer", "refuse") and place not in _NEVER_LIVE
         scope = self.scope or ("both" if live else "new")
         if scope not in ("new", "live", "both"):
-            raise InvalidRequest("scope must be new, live or both")
+            raise InvalidRequestError("scope must be new, live or both")
         if scope != "new" and not live:
-            raise InvalidRequest(f"{self.action} at {place} cannot strike a live stream: scope must be new")
+            raise InvalidRequestError(f"{self.action} at {place} cannot strike a live stream: scope must be new")
         if self.only not in ("all", "stream"):
-            raise InvalidRequest("only must be all or stream")
+            raise InvalidRequestError("only must be all or stream")
         if self.only == "stream" and place in ON_CONNECTION:
-            raise InvalidRequest(f"what a connection asks for is not known yet at {place}: only must be all")
+            raise InvalidRequestError(f"what a connection asks for is not known yet at {place}: only must be all")
         if self.count is not None and (self.count < 1 or self.action == "refuse"):
-            raise InvalidRequest("count must be 1 or more, and refuse has none: the kernel refuses, and does not count")
+            raise InvalidRequestError(
+                "count must be 1 or more, and refuse has none: the kernel refuses, and does not count"
+            )
         if self.seconds <= 0 or self.size < 1 or self.after < 0 or self.flights < 0:
-            raise InvalidRequest("seconds and size must be above 0, after and flights not below it")
+            raise InvalidRequestError("seconds and size must be above 0, after and flights not below it")
         if not 200 <= self.status <= 599:
-            raise InvalidRequest("status must be 200 to 599")
+            raise InvalidRequestError("status must be 200 to 599")
         for value in (self.retry_after, self.location, self.content_type):
             if value is not None and not (value.isascii() and value.isprintable() and value == value.strip()):
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     "retry_after, location and content_type must be printable ASCII without outer spaces"
                 )
         if any(character > "\xff" for character in self.text):
-            raise InvalidRequest("text must be Latin-1: each character stands for one byte")
+            raise InvalidRequestError("text must be Latin-1: each character stands for one byte")
         object.__setattr__(self, "at", place)
         object.__setattr__(self, "scope", scope)
 
@@ -150,13 +152,13 @@ class Fault:
 
 
 def read_fault(value: object) -> Fault:
-    """A fault from its JSON object. Raises `InvalidRequest` saying what is wrong with it."""
+    """A fault from its JSON object. Raises `InvalidRequestError` saying what is wrong with it."""
     if not isinstance(value, dict):
-        raise InvalidRequest("a fault must be a JSON object")
+        raise InvalidRequestError("a fault must be a JSON object")
     kinds = {field.name: field.type for field in dataclasses.fields(Fault)}
     for name, given in value.items():
         if name not in kinds:
-            raise InvalidRequest(f"a fault has the fields {', '.join(kinds)}, and no others")
+            raise InvalidRequestError(f"a fault has the fields {', '.join(kinds)}, and no others")
         kind = kinds[name]
         right: bool
         if kind == "float":
@@ -166,7 +168,7 @@ def read_fault(value: object) -> Fault:
         else:
             right = isinstance(given, str)
         if not right and not (given is None and "None" in str(kind)):
-            raise InvalidRequest(f"{name} must be of type {kind}")
+            raise InvalidRequestError(f"{name} must be of type {kind}")
     if "action" not in value:
-        raise InvalidRequest(f"a fault needs an action: one of {', '.join(PLACES)}")
+        raise InvalidRequestError(f"a fault needs an action: one of {', '.join(PLACES)}")
     return Fault(**value)

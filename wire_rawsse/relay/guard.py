@@ -22,7 +22,7 @@ from typing import Final
 
 import h11
 
-from wire_rawsse.errors import InvalidRequest, excerpt
+from wire_rawsse.errors import InvalidRequestError, excerpt
 
 _SAFE_SITES: Final = ("same-origin", "none")
 _NO_AUTHORITY: Final = re.compile(r"[\s/\\?#@]")
@@ -63,11 +63,11 @@ def refusal(
 
 
 def host_name(text: str) -> str:
-    """A name or IP address for `allowed`, without a port. Raises `InvalidRequest`."""
+    """A name or IP address for `allowed`, without a port. Raises `InvalidRequestError`."""
     inner = f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text
     name = _name(f"//{inner}")
     if name is None or _NO_AUTHORITY.search(inner) or urllib.parse.urlsplit(f"//{inner}").port is not None:
-        raise InvalidRequest("an allowed host must be a name or an IP address, without scheme and port")
+        raise InvalidRequestError("an allowed host must be a name or an IP address, without scheme and port")
     return name
 
 
@@ -112,7 +112,7 @@ def _port_is_right(url: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What peers may hold. Raises `InvalidRequest` for what cannot be.
+    """What peers may hold. Raises `InvalidRequestError` for what cannot be.
 
     request:     seconds from the first byte of a request to its last one, the TLS handshake before it included.
     idle:        seconds without a request, from the connection or from the end of the last answer.
@@ -131,9 +131,9 @@ class Limits:
         for name in ("request", "idle", "unread"):
             seconds = getattr(self, name)
             if not (math.isfinite(seconds) and seconds > 0):
-                raise InvalidRequest(f"the {name} timeout must be a number of seconds above 0")
+                raise InvalidRequestError(f"the {name} timeout must be a number of seconds above 0")
         if self.connections < 1 or self.held < 1:
-            raise InvalidRequest("the number of connections and of bytes held must be above 0")
+            raise InvalidRequestError("the number of connections and of bytes held must be above 0")
 
 
 class Rules:

@@ -32,7 +32,7 @@ import h11
 
 from wire_rawsse.relay.facts import Facts
 from wire_rawsse.relay.guard import Rules, refusal
-from wire_rawsse.relay.messages import BODY_BYTES, BODY_PIECES, HEAD_BYTES, REASONS, REFUSALS, Answer, Body, Request
+from wire_rawsse.relay.messages import BODY_BYTES, BODY_PIECES, HEAD_BYTES, REASONS, REFUSALS, Body, Reply, Request
 from wire_rawsse.relay.tls import Tls
 
 _STASH_BYTES: Final = 1024 * 1024
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
         """True while a body may send more."""
         return self._writable and not self.held and not self.ended
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Reply) -> None:
         """Send a whole response in one write, and go on with the next request if the connection lives."""
         fields = list(answer.fields)
         if answer.measured and answer.status not in (204, 304):
@@ -421,7 +421,7 @@ class Connection(asyncio.Protocol):
             self._unread = asyncio.get_running_loop().call_later(self._rules.limits.unread, self._await_reader, left)
 
     def _refuse(self, status: int, text: str = "") -> None:
-        """Answer what is no proper request, or is not wanted, and close."""
+        """Reply what is no proper request, or is not wanted, and close."""
         self.record.note("refused", str(status))
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = (text or REFUSALS.get(status, "this is no HTTP/1.1 request\n")).encode()

@@ -21,17 +21,17 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from wire_rawsse.errors import ConnectError, InvalidRequest
+from wire_rawsse.errors import ConnectError, InvalidRequestError
 from wire_rawsse.relay.http import Connection
 
 _BACKLOG: Final = 1024
 
 
 def host_and_port(place: str) -> tuple[str, int]:
-    """Of HOST:PORT, or [IPv6]:PORT. Raises `InvalidRequest`."""
+    """Of HOST:PORT, or [IPv6]:PORT. Raises `InvalidRequestError`."""
     host, colon, port = place.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
-        raise InvalidRequest("a place to listen on must be HOST:PORT with a port from 0 to 65535")
+        raise InvalidRequestError("a place to listen on must be HOST:PORT with a port from 0 to 65535")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

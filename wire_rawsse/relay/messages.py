@@ -24,7 +24,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class Reply:
     """A whole response. Content-Length and Date are added; `measured=False` leaves Content-Length out (HEAD of a
     stream)."""
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from wire_rawsse.relay.facts import Facts
 from wire_rawsse.relay.faults import IN_EVENT, ON_CONNECTION, ON_REQUEST, Fault
 from wire_rawsse.relay.http import Connection
-from wire_rawsse.relay.messages import Answer
+from wire_rawsse.relay.messages import Reply
 from wire_rawsse.relay.stream import Stream
 
 _GARBAGE: Final = "\x00\xff\xfe this is no HTTP \x16\x03\r\n\r\n"
@@ -287,7 +287,7 @@ class Conduct:
         timer = loop.call_soon(drip)
 
 
-def _answer(fault: Fault) -> Answer:
+def _answer(fault: Fault) -> Reply:
     given = (
         ("content-type", fault.content_type),
         ("retry-after", fault.retry_after),
@@ -295,4 +295,4 @@ def _answer(fault: Fault) -> Answer:
     )
     fields = tuple((name, value) for name, value in given if value is not None)
     body = b"" if fault.status in (204, 304) else fault.text.encode("latin-1")
-    return Answer(fault.status, fields, body)
+    return Reply(fault.status, fields, body)

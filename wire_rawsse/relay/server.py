@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from wire_rawsse.errors import InvalidRequest, TrustError
+from wire_rawsse.errors import InvalidRequestError, TrustError
 from wire_rawsse.relay.app import WIRE_ALLOCATE_BURST, WIRE_ALLOCATE_RATE, WIRE_HEARTBEAT, App, Manner
 from wire_rawsse.relay.control import Control
 from wire_rawsse.relay.facts import Facts
@@ -41,7 +41,7 @@ DEFAULT_BIND: Final = "127.0.0.1:8770"
 
 @dataclasses.dataclass(frozen=True)
 class RelayOptions:
-    """What a relay is started with. Raises `InvalidRequest` for settings that cannot be.
+    """What a relay is started with. Raises `InvalidRequestError` for settings that cannot be.
 
     `bind` and `bind_tls` are HOST:PORT (port 0: any free one; [::1]:0 for IPv6), `uds` paths; with none of them the
     relay listens on `DEFAULT_BIND`. `certificate` and `key` are PEM files. `heartbeat` is in seconds. `replay_ids`,
@@ -69,19 +69,19 @@ class RelayOptions:
 
     def __post_init__(self) -> None:
         if self.bind_tls and not (self.certificate and self.key):
-            raise InvalidRequest("https needs a certificate and its key, as two PEM files")
+            raise InvalidRequestError("https needs a certificate and its key, as two PEM files")
         if not (self.heartbeat > 0 and self.allocate_rate > 0 and self.allocate_burst >= 1):
-            raise InvalidRequest("the heartbeat, the allocation rate and its burst must be above 0")
+            raise InvalidRequestError("the heartbeat, the allocation rate and its burst must be above 0")
         if self.uds and sys.platform == "win32":
-            raise InvalidRequest("Unix-domain sockets are not to be had on this platform")
+            raise InvalidRequestError("Unix-domain sockets are not to be had on this platform")
         if "" in self.uds:
-            raise InvalidRequest("a Unix-domain socket must have a path")
+            raise InvalidRequestError("a Unix-domain socket must have a path")
         for place in (*self.bind, *self.bind_tls):
             host_and_port(place)
         self.rules()
 
     def rules(self) -> Rules:
-        """What all connections share. Raises `InvalidRequest`."""
+        """What all connections share. Raises `InvalidRequestError`."""
         limits = Limits(request=self.request_timeout, idle=self.idle_timeout, connections=self.max_connections)
         return Rules(limits, frozenset(map(host_name, self.allow_host)))
 
@@ -123,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def options_from(namespace: argparse.Namespace) -> RelayOptions:
-    """The options that `add_arguments` defined. Raises `InvalidRequest`."""
+    """The options that `add_arguments` defined. Raises `InvalidRequestError`."""
     given: dict[str, Any] = {field.name: getattr(namespace, field.name) for field in dataclasses.fields(RelayOptions)}
     for name in ("bind", "bind_tls", "uds", "allow_host"):
         given[name] = tuple(given[name])
@@ -144,7 +144,7 @@ def _print(text: str) -> None:
 def run(options: RelayOptions, announce: Callable[[str], None] = _print) -> None:
     """Serve until SIGTERM, SIGINT or (`with_parent`) the end of standard input. `announce` says where it listens.
 
-    Raises `ConnectError` where it cannot listen, `InvalidRequest` where the certificate cannot be used, and what
+    Raises `ConnectError` where it cannot listen, `InvalidRequestError` where the certificate cannot be used, and what
     `announce` raises.
     """
     context = None
@@ -152,7 +152,7 @@ def run(options: RelayOptions, announce: Callable[[str], None] = _print) -> None
         try:
             context = context_for(options.certificate, options.key)
         except TrustError as error:
-            raise InvalidRequest(str(error)) from error
+            raise InvalidRequestError(str(error)) from error
     asyncio.run(_Server(options, context, announce).serve())
 
 

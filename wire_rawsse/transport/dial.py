@@ -6,7 +6,7 @@ attempt delay* of 250 ms apart, and the next at once where one fails. The first 
 closed. Families alternate, beginning with that of the first address (§4): what is dead is most often a family.
 
 Addresses whose connections failed before come last (see `addresses`), and are started only after a quarter of the
-budget: one that accepts TCP quickly and is dead after that must not win against one that is healthy and far away.
+deadline: one that accepts TCP quickly and is dead after that must not win against one that is healthy and far away.
 
 What we leave out: asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once.
 
@@ -25,8 +25,8 @@ from typing import Final, TypeAlias
 from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.addresses import AddressMemory
-from wire_rawsse.transport.budget import Budget
-from wire_rawsse.waits import WRITE, Address, Coroutine, Wait, World
+from wire_rawsse.transport.deadline import Deadline
+from wire_rawsse.waits import WRITE, Address, Coroutine, HostServices, Wait
 
 ATTEMPT_DELAY: Final = 0.25
 """Seconds; the value that RFC 8305 §8 recommends."""
@@ -44,59 +44,59 @@ _WINDOWS_MAXIMUM_RETRANSMISSION: Final = 5  # TCP_MAXRT, seconds.
 
 
 def dial(
-    world: World,
+    services: HostServices,
     addresses: Sequence[Address],
-    budget: Budget,
+    deadline: Deadline,
     keepalive: Keepalive,
     memory: AddressMemory | None = None,
 ) -> Coroutine[socket.socket]:
-    """Race to the first connected socket, which the caller then owns (and gives back by `world.release`).
+    """Race to the first connected socket, which the caller then owns (and gives back by `services.release`).
 
     `memory` decides the order, and is told which address was connected. Raises `DialError` with every attempt when all
     have failed, `ConnectTimeout` when the budget ran out.
     """
     memory = AddressMemory() if memory is None else memory
-    first, failed_before = memory.order(addresses, world.now())
+    first, failed_before = memory.order(addresses, services.now())
     waiting = [*first, *failed_before]
     racing: dict[socket.socket, Address] = {}
     failed: list[Attempt] = []
-    next_start = world.now()
+    next_start = services.now()
     winner: socket.socket | None = None
     try:
         while winner is None:
-            while waiting and (not racing or world.now() >= next_start):
+            while waiting and (not racing or services.now() >= next_start):
                 started = len(racing)
                 address = waiting.pop(0)
-                winner = _start(world, address, keepalive, racing, failed)
+                winner = _start(services, address, keepalive, racing, failed)
                 if winner is not None:
-                    memory.connected(address, world.now())
+                    memory.connected(address, services.now())
                     return winner
                 if len(racing) > started:
                     patient = len(waiting) <= len(failed_before)
-                    next_start = world.now() + max(ATTEMPT_DELAY, budget.seconds / 4 if patient else 0)
+                    next_start = services.now() + max(ATTEMPT_DELAY, deadline.seconds / 4 if patient else 0)
             if not racing:
                 raise DialError(
-                    f"no address of {budget.place} could be connected: {_told(failed, addresses)}", _shown(failed)
+                    f"no address of {deadline.place} could be connected: {_told(failed, addresses)}", _shown(failed)
                 )
-            deadline = min(budget.deadline, next_start) if waiting else budget.deadline
-            ready = yield Wait({sock.fileno(): WRITE for sock in racing}, deadline)
-            if ready is None and world.now() >= budget.deadline:
+            until = min(deadline.at, next_start) if waiting else deadline.at
+            ready = yield Wait({sock.fileno(): WRITE for sock in racing}, until)
+            if ready is None and services.now() >= deadline.at:
                 failed += [(address, TimeoutError(errno.ETIMEDOUT, "no answer")) for address in racing.values()]
-                raise budget.ran_out("connecting", f"waiting for {_told(failed, addresses)}")
+                raise deadline.ran_out("connecting", f"waiting for {_told(failed, addresses)}")
             for sock in [sock for sock in racing if sock.fileno() in (ready or ())]:
-                winner = winner or _finish(world, sock, racing, failed)
+                winner = winner or _finish(services, sock, racing, failed)
                 if sock not in racing and len(waiting) > len(failed_before):
-                    next_start = world.now()  # It failed: no reason to hold the next one back.
-        memory.connected(racing[winner], world.now())
+                    next_start = services.now()  # It failed: no reason to hold the next one back.
+        memory.connected(racing[winner], services.now())
         return winner
     except (DialError, ConnectTimeout):
         if len(failed) < len(addresses):
-            memory.set_back((address for address, _ in failed), world.now())  # The next attempt tries the others.
+            memory.set_back((address for address, _ in failed), services.now())  # The next attempt tries the others.
         raise
     finally:
         for sock in racing:
             if sock is not winner:
-                world.release(sock)
+                services.release(sock)
 
 
 def unix_address(path: str) -> Address:
@@ -115,7 +115,7 @@ def open_socket(address: Address) -> socket.socket:
 
 
 def _start(
-    world: World,
+    services: HostServices,
     address: Address,
     keepalive: Keepalive,
     racing: dict[socket.socket, Address],
@@ -123,7 +123,7 @@ def _start(
 ) -> socket.socket | None:
     """Begin one attempt; the socket if it is connected at once, as Unix-domain sockets are."""
     try:
-        sock = world.open(address)
+        sock = services.open(address)
     except OSError as error:
         failed.append((address, error))
         return None
@@ -131,7 +131,7 @@ def _start(
         set_options(sock, keepalive)
         code = sock.connect_ex(address.sockaddr)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL.
-        world.release(sock)
+        services.release(sock)
         if not isinstance(error, OSError) or error.errno is None:  # Python's own objection: a path that is too long.
             error = OSError(errno.EINVAL, str(error))
         failed.append((address, error))
@@ -141,7 +141,7 @@ def _start(
         racing[sock] = address
         return None
     if code:
-        world.release(sock)
+        services.release(sock)
         failed.append((address, OSError(code, os.strerror(code) + _hint(code, address))))
         return None
     return sock
@@ -159,14 +159,14 @@ def _hint(code: int, address: Address) -> str:
 
 
 def _finish(
-    world: World, sock: socket.socket, racing: dict[socket.socket, Address], failed: list[Attempt]
+    services: HostServices, sock: socket.socket, racing: dict[socket.socket, Address], failed: list[Attempt]
 ) -> socket.socket | None:
     """A racing socket has turned writable: connected, or failed with SO_ERROR (connect(2), EINPROGRESS)."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if not code:
         return sock
     failed.append((racing.pop(sock), OSError(code, os.strerror(code))))
-    world.release(sock)
+    services.release(sock)
     return None
 
 

@@ -1,7 +1,7 @@
 """Names to addresses, without ever blocking.
 
 getaddrinfo(3) has no deadline and cannot be interrupted: with a dead resolver it takes as long as the C library likes,
-at worst for ever. So each look-up runs in a plain daemon thread, which delivers its answer to whoever still waits, and
+at worst for ever. So each look-up runs in a plain daemon thread, which delivers its future to whoever still waits, and
 is simply left behind by whoever does not. `concurrent.futures` would not do: it joins its threads at the interpreter's
 exit, which is the hang that we came to prevent.
 
@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from weakref import ReferenceType, ref
 
-from wire_rawsse.waits import Address, Answer
+from wire_rawsse.waits import Address, Future
 
 LookUp = Callable[[str, int], "list[Address]"]
 
@@ -37,28 +37,28 @@ def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
 
 
 class _UnderWay:
-    """One look-up in a thread, and the answers that it owes."""
+    """One look-up in a thread, and the futures that it owes."""
 
     __slots__ = ("_waiting", "over")
 
     def __init__(self) -> None:
-        self._waiting: deque[ReferenceType[Answer[list[Address]]]] = deque()
+        self._waiting: deque[ReferenceType[Future[list[Address]]]] = deque()
         self.over = False
-        """It takes no more answers. Set before the last `take`."""
+        """It takes no more futures. Set before the last `take`."""
 
-    def join(self, answer: Answer[list[Address]]) -> None:
-        """Owe one more answer, for as long as someone else refers to it."""
-        self._waiting.append(ref(answer))
-        while self._waiting[0]() is None:  # Of attempts that gave up. `answer` itself ends the loop.
+    def join(self, future: Future[list[Address]]) -> None:
+        """Owe one more future, for as long as someone else refers to it."""
+        self._waiting.append(ref(future))
+        while self._waiting[0]() is None:  # Of attempts that gave up. `future` itself ends the loop.
             self._waiting.popleft()
 
-    def take(self) -> list[Answer[list[Address]]]:
-        """The answers that are still waited for; each is taken only once."""
+    def take(self) -> list[Future[list[Address]]]:
+        """The futures that are still waited for; each is taken only once."""
         taken = []
         while self._waiting:
-            answer = self._waiting.popleft()()
-            if answer is not None:
-                taken.append(answer)
+            future = self._waiting.popleft()()
+            if future is not None:
+                taken.append(future)
         return taken
 
 
@@ -75,20 +75,20 @@ class Resolver:
         self._look_up = look_up
         self._under_way: dict[tuple[str, int], _UnderWay] = {}
 
-    def resolve(self, host: str, port: int) -> Answer[list[Address]]:
-        """Start or join a look-up. Drop the answer to give up on it. From one thread at a time."""
-        answer: Answer[list[Address]] = Answer(self._announce)
+    def resolve(self, host: str, port: int) -> Future[list[Address]]:
+        """Start or join a look-up. Drop the future to give up on it. From one thread at a time."""
+        future: Future[list[Address]] = Future(self._announce)
         try:
-            answer.deliver(look_up(host, port, socket.AI_NUMERICHOST))
-            return answer
+            future.set_result(look_up(host, port, socket.AI_NUMERICHOST))
+            return future
         except OSError:
             pass  # Not numeric.
         name, mine = (host, port), _UnderWay()
         try:
             while True:
                 under_way = self._under_way.setdefault(name, mine)
-                under_way.join(answer)
-                if not under_way.over:  # Otherwise its thread may have taken its last answers already.
+                under_way.join(future)
+                if not under_way.over:  # Otherwise its thread may have taken its last futures already.
                     break
             if under_way is mine:
                 self._start(host, port, under_way)
@@ -96,13 +96,13 @@ class Resolver:
             # A signal handler raised. A look-up that never began would be joined for ever.
             self._forget(name, mine)
             raise
-        return answer
+        return future
 
     def _start(self, host: str, port: int, under_way: _UnderWay) -> None:
         try:
             _thread.start_new_thread(self._run, (host, port, under_way))
         except RuntimeError as error:  # The system has no thread left.
-            self._finish(host, port, under_way, under_way.take(), None, OSError(str(error)))
+            self._finish(host, port, under_way, under_way.take(), [], OSError(str(error)))
 
     def _run(self, host: str, port: int, under_way: _UnderWay) -> None:
         asked = under_way.take()
@@ -110,7 +110,7 @@ class Resolver:
             try:
                 found, error = self._look_up(host, port), None
             except Exception as caught:
-                found, error = None, caught
+                found, error = [], caught
             asked = self._finish(host, port, under_way, asked, found, error)
             if not asked:
                 return
@@ -120,11 +120,11 @@ class Resolver:
         host: str,
         port: int,
         under_way: _UnderWay,
-        asked: list[Answer[list[Address]]],
-        found: list[Address] | None,
+        asked: list[Future[list[Address]]],
+        found: list[Address],
         error: Exception | None,
-    ) -> list[Answer[list[Address]]]:
-        """Deliver what a look-up for `asked` has given. Returns the answers for which it must be made once more."""
+    ) -> list[Future[list[Address]]]:
+        """Deliver what a look-up for `asked` has given. Returns the futures for which it must be made once more."""
         late = under_way.take()
         if error is None:
             asked, late = [*asked, *late], []
@@ -132,8 +132,11 @@ class Resolver:
             self._forget((host, port), under_way)
             under_way.over = True
             late = under_way.take()  # Joined before they could know.
-        for answer in asked:
-            answer.deliver(found, error)
+        for future in asked:
+            if error is None:
+                future.set_result(found)
+            else:
+                future.set_exception(error)
         return late
 
     def _forget(self, name: tuple[str, int], under_way: _UnderWay) -> None:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from wire_rawsse.errors import CertificateError, HandshakeError
 from wire_rawsse.transport import alerts
-from wire_rawsse.transport.budget import Budget
-from wire_rawsse.waits import FEW_BYTES, READ, WRITE, Coroutine, Wait, World, WriteToo
+from wire_rawsse.transport.deadline import Deadline
+from wire_rawsse.waits import FEW_BYTES, READ, WRITE, Coroutine, HostServices, Wait, WriteToo
 
 if TYPE_CHECKING:
     import ssl
@@ -273,7 +273,7 @@ class TlsChannel:
 
 
 def secure(
-    world: World, sock: socket.socket, context: ssl.SSLContext, host: str, budget: Budget
+    services: HostServices, sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline
 ) -> Coroutine[TlsChannel]:
     """The TLS handshake on a connected socket, which this takes over: it is released if this raises.
 
@@ -284,23 +284,23 @@ def secure(
     try:
         channel = TlsChannel(sock, context, host)
         while interest := channel.handshake():
-            if (yield Wait({sock.fileno(): interest}, budget.deadline)) is None:
-                raise budget.ran_out("handshake", "waiting for the peer's part of the TLS handshake")
+            if (yield Wait({sock.fileno(): interest}, deadline.at)) is None:
+                raise deadline.ran_out("handshake", "waiting for the peer's part of the TLS handshake")
             if interest == READ:
                 channel.receive_handshake()
         return channel
     except ssl.SSLCertVerificationError as error:
-        world.release(sock)
+        services.release(sock)
         raise CertificateError(
-            f"the certificate of {budget.place} does not verify: {_certificate_fault(error, world.wall())}"
+            f"the certificate of {deadline.place} does not verify: {_certificate_fault(error, services.time())}"
         ) from error
     except (OSError, ValueError) as error:
-        world.release(sock)
+        services.release(sock)
         if isinstance(error, TimeoutError):
             raise
-        raise HandshakeError(f"no TLS with {budget.place}: {_told(error)}") from error
+        raise HandshakeError(f"no TLS with {deadline.place}: {_told(error)}") from error
     except BaseException:
-        world.release(sock)
+        services.release(sock)
         raise
 
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from wire_rawsse import checks
-from wire_rawsse.errors import InvalidRequest, TrustError
+from wire_rawsse.errors import InvalidRequestError, TrustError
 from wire_rawsse.log import warn_once
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ signal handler that raises can leave a lock held for ever."""
 
 
 def check_trust(trust: AnyTrust) -> None:
-    """Raises `InvalidRequest` for what is no trust setting, and does not load `ssl` to find out."""
+    """Raises `InvalidRequestError` for what is no trust setting, and does not load `ssl` to find out."""
     if trust is None or isinstance(trust, Unverified):
         return
     if isinstance(trust, (str, bytes, os.PathLike)):
@@ -95,31 +95,34 @@ def check_trust(trust: AnyTrust) -> None:
     if known is None or not isinstance(trust, known.SSLContext):
         raise checks.wrong("tls", "None, an SSLContext or the path of a CA file", trust)
     if getattr(trust, "protocol", None) == known.PROTOCOL_TLS_SERVER:
-        raise InvalidRequest("tls must be a context for clients, not one of ssl.PROTOCOL_TLS_SERVER")
+        raise InvalidRequestError("tls must be a context for clients, not one of ssl.PROTOCOL_TLS_SERVER")
 
 
 def check_client_cert(client_cert: ClientCertificate, trust: AnyTrust) -> ClientFiles | None:
-    """The files of a client certificate. Raises `InvalidRequest` for anything else, and beside an own `SSLContext`."""
+    """The files of a client certificate.
+
+    Raises `InvalidRequestError` for anything else, and beside an `SSLContext` of the caller's.
+    """
     if client_cert is None:
         return None
     pair = tuple(client_cert) if isinstance(client_cert, (tuple, list)) else (client_cert, client_cert)
     if len(pair) != 2 or not all(isinstance(path, (str, bytes, os.PathLike)) and path for path in pair):
-        raise InvalidRequest(
+        raise InvalidRequestError(
             "client_cert must be the path of a PEM file, or a pair of them (certificate, key), "
             f"not {type(client_cert).__name__}"
         )
     if trust is not None and not isinstance(trust, (str, bytes, os.PathLike, Unverified)):
-        raise InvalidRequest("client_cert cannot be added to an SSLContext of your own: use its load_cert_chain()")
+        raise InvalidRequestError("client_cert cannot be added to an SSLContext of your own: use its load_cert_chain()")
     for path in pair:
         _check_path(path, "client_cert")
     return ClientFiles(*map(os.fsdecode, pair))
 
 
 def _check_path(path: str | bytes | os.PathLike[str], name: str) -> None:
-    """Raises `InvalidRequest` for a path at which there can be no file."""
+    """Raises `InvalidRequestError` for a path at which there can be no file."""
     text = os.fsdecode(path)
     if not text or "\0" in text:
-        raise InvalidRequest(
+        raise InvalidRequestError(
             f"{name} must be the path of a file, not {'an empty one' if not text else 'one with a NUL'}"
         )
 

@@ -18,13 +18,13 @@ import errno
 import os
 import stat
 
-from wire_rawsse.wire.machine import Machine
+from wire_rawsse.wire.file_system import FileSystem
 
 _PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def replace_whole(path: str, temporary: str, content: bytes, machine: Machine = os) -> None:
+def replace_whole(path: str, temporary: str, content: bytes, file_system: FileSystem = os) -> None:
     """Put `content` at `path` in one step, by way of `temporary` in the same folder; mode 0600.
 
     Missing folders are made, each with mode 0700 (XDG Base Directory Specification). What stands at `temporary` is
@@ -32,57 +32,57 @@ def replace_whole(path: str, temporary: str, content: bytes, machine: Machine = 
 
     On Windows a reader that holds `path` open makes this fail (the caller tries again later).
     """
-    descriptor = _create(machine, temporary)
+    descriptor = _create(file_system, temporary)
     try:
         try:
             rest = memoryview(content)
             while rest:
-                rest = rest[machine.write(descriptor, rest) :]
+                rest = rest[file_system.write(descriptor, rest) :]
         finally:
-            machine.close(descriptor)  # May itself say that the disk is full (NFS, quotas).
-        machine.replace(temporary, path)
+            file_system.close(descriptor)  # May itself say that the disk is full (NFS, quotas).
+        file_system.replace(temporary, path)
     except BaseException:
-        remove(temporary, machine)
+        remove(temporary, file_system)
         raise
 
 
-def remove(path: str, machine: Machine = os) -> None:
+def remove(path: str, file_system: FileSystem = os) -> None:
     """Remove a file or link, if that is possible."""
     with contextlib.suppress(OSError):
-        machine.unlink(path)
+        file_system.unlink(path)
 
 
-def _open(machine: Machine, path: str, flags: int) -> int:
+def _open(file_system: FileSystem, path: str, flags: int) -> int:
     try:
-        return machine.open(path, flags | _PLAIN, 0o600)
+        return file_system.open(path, flags | _PLAIN, 0o600)
     except ValueError as error:  # A NUL, or a character that the file system's encoding lacks.
         raise OSError(errno.EINVAL, "the path holds a character that no path may have") from error
 
 
-def _create(machine: Machine, path: str) -> int:
+def _create(file_system: FileSystem, path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
     try:
-        return _open(machine, path, flags)
+        return _open(file_system, path, flags)
     except FileNotFoundError:
-        make_folder(machine, os.path.dirname(path))
+        make_folder(file_system, os.path.dirname(path))
     except FileExistsError:
-        machine.unlink(path)
-    return _open(machine, path, flags)
+        file_system.unlink(path)
+    return _open(file_system, path, flags)
 
 
-def make_folder(machine: Machine, path: str) -> None:
+def make_folder(file_system: FileSystem, path: str) -> None:
     """Make the folder at `path`, and those above it, where they are missing; mode 0700. Raises `OSError`."""
     missing: list[str] = []
-    while path and not _is_folder(machine, path) and path != os.path.dirname(path):
+    while path and not _is_folder(file_system, path) and path != os.path.dirname(path):
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):  # Made by somebody else; no folder at all shows at the next open.
-            machine.mkdir(folder, 0o700)
+            file_system.mkdir(folder, 0o700)
 
 
-def _is_folder(machine: Machine, path: str) -> bool:
+def _is_folder(file_system: FileSystem, path: str) -> bool:
     try:
-        return stat.S_ISDIR(machine.stat(path).st_mode)
+        return stat.S_ISDIR(file_system.stat(path).st_mode)
     except (OSError, ValueError):
         return False

@@ -17,18 +17,18 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from wire_rawsse.errors import InvalidRequest, RelayFileError
+from wire_rawsse.errors import InvalidRequestError, RelayFileError
 from wire_rawsse.hosts.task import Task
 from wire_rawsse.log import tell, warn, warn_once
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.state import SubscriberState, summarise
-from wire_rawsse.streams import Streams
 from wire_rawsse.transport.trust import UNVERIFIED, AnyTrust, ClientFiles
+from wire_rawsse.wake_streams import Streams
 from wire_rawsse.wire import paths
+from wire_rawsse.wire.file_system import FileSystem
 from wire_rawsse.wire.lock import WriterLock
-from wire_rawsse.wire.machine import Machine
 from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints, stream_url
 from wire_rawsse.wire.state_file import StateFile
 
@@ -50,10 +50,10 @@ class Follower:
         backoff: Backoff,
         trust: AnyTrust,
         client_cert: ClientFiles | None = None,
-        machine: Machine = os,
+        file_system: FileSystem = os,
     ) -> None:
         self._streams = streams
-        self._machine = machine
+        self._machine = file_system
         self._timeouts = timeouts
         self._keepalive = keepalive
         self._backoff = backoff
@@ -67,7 +67,7 @@ class Follower:
         self._problem: str | None = None
         self._warned: str | None = None
         self._unreadable = False
-        self._since = streams.loop.system.wall()
+        self._since = streams.loop.system.time()
         self._changed = True
         self._looked_at = self._read_at = 0.0
         self._due = 0.0
@@ -131,38 +131,38 @@ class Follower:
             self._due = min(self._due, self._state_file.due() or self._due)
 
     def _begin(self, now: float) -> None:
-        system, machine = self._streams.loop.system, self._machine
+        system, file_system = self._streams.loop.system, self._machine
         self._read_at = now  # Tried, at least: where there is no home this is due again later, whatever struck before.
-        if paths.skip_tls_verify(machine.environ):
+        if paths.skip_tls_verify(file_system.environ):
             explicit = self._trust is not None and self._trust is not UNVERIFIED
             paths.warn_insecure(overruled=explicit)
             if not explicit:
                 self._trust = UNVERIFIED
         try:
-            self._relay_json = paths.relay_json(machine.environ)
+            self._relay_json = paths.relay_json(file_system.environ)
             state_file = self._state_file or self._open_state_file()
         except RelayFileError as error:  # There is no home to look in. Tried again: it may be mended.
             self._report(str(error))
             return
         self._state_file = state_file
         # Before reading, so that no change can fall in between.
-        self._watch = Watch(self._relay_json, system.wall, machine)
+        self._watch = Watch(self._relay_json, system.time, file_system)
         self._read(now)
 
     def _open_state_file(self) -> StateFile:
         """Nothing is opened yet. Raises `RelayFileError`."""
-        machine = self._machine
-        path = paths.stream_state_json(machine.environ)
-        # A machine of the tests' own has no locks.
-        lock = WriterLock(path, machine) if machine is os else None
-        wall = self._streams.loop.system.wall
-        return StateFile(path, pid=machine.getpid(), wall=wall, machine=machine, lock=lock)
+        file_system = self._machine
+        path = paths.stream_state_json(file_system.environ)
+        # A file_system of the tests' own has no locks.
+        lock = WriterLock(path, file_system) if file_system is os else None
+        wall = self._streams.loop.system.time
+        return StateFile(path, pid=file_system.getpid(), wall=wall, file_system=file_system, lock=lock)
 
     def _read(self, now: float) -> None:
         self._read_at = now  # Not when it was looked at: phases that change all the time would put it off for ever.
         self._unreadable = True  # Until it has been read, whatever may be raised on the way.
         try:
-            found = read_endpoints(self._relay_json, machine=self._machine)
+            found = read_endpoints(self._relay_json, file_system=self._machine)
         except RelayFileError as error:
             # What it says is wrong until it changes, which is noticed; why it cannot be read may not show in it.
             self._unreadable = isinstance(error.__cause__, OSError)
@@ -183,7 +183,7 @@ class Follower:
         """Subscribe to it, or say why that is impossible."""
         try:
             url = parse_url(stream_url(endpoint), "relay_url")
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             return str(error)
         plan = Plan(
             url,
@@ -196,7 +196,7 @@ class Follower:
             environ=self._machine.environ,
         )
         self._tasks[endpoint] = self._streams.add(plan, changed=self._note_change)
-        tell(f"subscribing to {url.shown}")
+        tell(f"subscribing to {url.redacted}")
         return None
 
     def _leave(self, endpoint: Endpoint) -> None:

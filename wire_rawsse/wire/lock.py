@@ -28,7 +28,7 @@ from typing import Final, Literal, TypeAlias
 
 from wire_rawsse import foreign
 from wire_rawsse.wire import files
-from wire_rawsse.wire.machine import Machine
+from wire_rawsse.wire.file_system import FileSystem
 
 Taken: TypeAlias = Literal["ours", "another's", "none"]
 """The lock is ours, another writer has it, or there is none to be had."""
@@ -58,11 +58,11 @@ class WriterLock:
 
     __slots__ = ("__weakref__", "_descriptors", "_machine", "path", "problem")
 
-    def __init__(self, state_path: str, machine: Machine = os) -> None:
+    def __init__(self, state_path: str, file_system: FileSystem = os) -> None:
         self.path = lock_path(state_path)
         self.problem: str | None = None
         """Why there is no lock, after `take` has said so; None where this platform knows none."""
-        self._machine = machine
+        self._machine = file_system
         self._descriptors: list[int] = []
 
     def take(self) -> Taken:
@@ -138,21 +138,21 @@ class WriterLock:
         return "none"
 
 
-def held(state_path: str, machine: Machine = os) -> bool | None:
+def held(state_path: str, file_system: FileSystem = os) -> bool | None:
     """Whether a writer of the state file holds its lock; None where that cannot be known. Never raises `OSError`."""
-    flock = _flock(machine)
+    flock = _flock(file_system)
     if flock is None:
         return None
     try:
-        descriptor = machine.open(lock_path(state_path), os.O_RDONLY | _FLAGS)
+        descriptor = file_system.open(lock_path(state_path), os.O_RDONLY | _FLAGS)
     except (OSError, ValueError):
         return None
     try:
-        return None if not stat.S_ISREG(machine.fstat(descriptor).st_mode) else not flock(descriptor, _SHARED)
+        return None if not stat.S_ISREG(file_system.fstat(descriptor).st_mode) else not flock(descriptor, _SHARED)
     except OSError:
         return None
     finally:
-        machine.close(descriptor)  # Which gives the lock back.
+        file_system.close(descriptor)  # Which gives the lock back.
 
 
 Flock: TypeAlias = Callable[[int, int], bool]
@@ -160,12 +160,12 @@ Flock: TypeAlias = Callable[[int, int], bool]
 _SHARED, _EXCLUSIVE, _UNLOCK = 1, 2, 8  # LOCK_SH, LOCK_EX and LOCK_UN of flock(2), on every platform that has it.
 
 
-def _flock(machine: Machine) -> Flock | None:
+def _flock(file_system: FileSystem) -> Flock | None:
     """flock(2) without waiting: False where another has the lock. None where there is no such call.
 
-    A machine of the tests' own has none either.
+    A file_system of the tests' own has none either.
     """
-    if machine is not os:
+    if file_system is not os:
         return None
     try:
         import fcntl

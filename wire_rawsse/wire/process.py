@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
-from wire_rawsse.wire.machine import Machine
+from wire_rawsse.wire.file_system import FileSystem
 
 
-def alive(pid: int, machine: Machine = os) -> bool:
+def alive(pid: int, file_system: FileSystem = os) -> bool:
     """True if a process `pid` exists, whoever owns it; a zombie counts, since it is one until it is waited for.
 
     Never raises. Only for processes of the same PID namespace (see `pid_namespace`): another container's are not seen,
     or are taken for ours of the same number.
     """
-    return pid > 0 and _exists(pid, machine)  # To kill(2), 0 and less mean a whole group, or everybody.
+    return pid > 0 and _exists(pid, file_system)  # To kill(2), 0 and less mean a whole group, or everybody.
 
 
 def pid_namespace() -> str | None:
@@ -31,7 +31,7 @@ def pid_namespace() -> str | None:
 
 if sys.platform == "win32":
 
-    def _exists(pid: int, machine: Machine) -> bool:
+    def _exists(pid: int, file_system: FileSystem) -> bool:
         """`os.kill(pid, 0)` would end the process here: Windows takes the 0 for CTRL_C_EVENT or for an exit status."""
         import ctypes
 
@@ -51,9 +51,9 @@ if sys.platform == "win32":
 
 else:
 
-    def _exists(pid: int, machine: Machine) -> bool:
+    def _exists(pid: int, file_system: FileSystem) -> bool:
         try:
-            machine.kill(pid, 0)
+            file_system.kill(pid, 0)
         except PermissionError:
             return True  # Somebody else's, but there.
         except (OSError, OverflowError):

@@ -27,9 +27,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wire_rawsse import foreign
-from wire_rawsse.errors import InvalidRequest, RelayFileError
+from wire_rawsse.errors import InvalidRequestError, RelayFileError
 from wire_rawsse.protocol.url import parse_url
-from wire_rawsse.wire.machine import Machine
+from wire_rawsse.wire.file_system import FileSystem
 
 LARGEST: Final = 10 * 1024 * 1024
 """Bytes. A real file has a few hundred for each endpoint and peer; what is larger is something else."""
@@ -107,7 +107,7 @@ class RelayFile:
     """Other users can read the file."""
 
 
-def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST, machine: Machine = os) -> RelayFile:
+def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST, file_system: FileSystem = os) -> RelayFile:
     """Every endpoint of `self` in the file at `path`, each stream once. A missing file reads as `{"self": null}`.
 
     Raises `RelayFileError` with one line for what is unreadable, empty, no JSON, of the wrong shape, or larger than
@@ -115,7 +115,7 @@ def read_endpoints(path: str | os.PathLike[str], limit: int = LARGEST, machine: 
     """
     name = foreign.shown(os.fspath(path))
     try:
-        file = foreign.read_file(os.fspath(path), limit, system=machine)
+        file = foreign.read_file(os.fspath(path), limit, system=file_system)
     except FileNotFoundError:
         return RelayFile(note=f"{name} does not exist yet; `wire up` makes it")
     except OSError as error:
@@ -143,11 +143,11 @@ def stream_url(endpoint: Endpoint) -> str:
     The slot's id is one path segment, whatever it holds (RFC 3986 §2.4 and §3.3). What follows `unix://` is a path as
     it is in the file system; it becomes `unix:///path.sock?path={target}`, with both percent-encoded once (more).
 
-    Raises `InvalidRequest` for a slot_id that no segment can stand for: empty, `.` or `..` (which mean the same when
-    percent-encoded, RFC 3986 §5.2.4), or with a lone surrogate. What `read_endpoints` gave never raises.
+    Raises `InvalidRequestError` for a slot_id that no segment can stand for: empty, `.` or `..` (which mean the same
+    when percent-encoded, RFC 3986 §5.2.4), or with a lone surrogate. What `read_endpoints` gave never raises.
     """
     if endpoint.slot_id in ("", ".", ".."):
-        raise InvalidRequest("the slot_id must be able to stand in a path: it is empty, . or ..")
+        raise InvalidRequestError("the slot_id must be able to stand in a path: it is empty, . or ..")
     target = f"/v1/events/{_encoded(endpoint.slot_id)}/stream"
     scheme, slashes, place = endpoint.relay_url.partition("://")
     place = place.rstrip("/")
@@ -169,11 +169,11 @@ class Watch:
     __slots__ = ("_doubt", "_machine", "_path", "_seen", "_wall")
 
     def __init__(
-        self, path: str | os.PathLike[str], wall: Callable[[], float] = time.time, machine: Machine = os
+        self, path: str | os.PathLike[str], wall: Callable[[], float] = time.time, file_system: FileSystem = os
     ) -> None:
         """`wall` gives seconds since the epoch, to be compared with the file's stamps."""
         self._path = os.fspath(path)
-        self._machine = machine
+        self._machine = file_system
         self._wall = wall
         self._seen = self._look()
         self._doubt = self._young()
@@ -300,7 +300,7 @@ def _endpoint(entry: dict[str, Any], where: str, problems: list[str]) -> Endpoin
     endpoint = Endpoint(relay_url, slot_id, slot_token, scope)
     try:
         url = parse_url(stream_url(endpoint), "stream's URL")
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         raise _WrongShape(f"{where}: no stream can be asked for: {error}") from None
     if url.authorization is not None:
         raise _WrongShape(f"{where}.relay_url: expected no user name or password; the slot_token stands in their place")
@@ -325,7 +325,7 @@ def _kind(value: object) -> str:
 
 
 def _encoded(text: str, kept: bytes = b"") -> str:
-    """Percent-encoded (RFC 3986 §2.1) but for the unreserved and `kept` characters. Raises `InvalidRequest`."""
+    """Percent-encoded (RFC 3986 §2.1) but for the unreserved and `kept` characters. Raises `InvalidRequestError`."""
     try:
         octets = text.encode()
     except UnicodeEncodeError:
@@ -337,4 +337,4 @@ def _encoded(text: str, kept: bytes = b"") -> str:
             plain = _UNRESERVED.union(kept)
             table = _tables[kept] = [chr(byte) if byte in plain else f"%{byte:02X}" for byte in range(256)]
         return "".join([table[byte] for byte in octets])
-    raise InvalidRequest("it holds a lone surrogate, which has no UTF-8")
+    raise InvalidRequestError("it holds a lone surrogate, which has no UTF-8")

@@ -33,8 +33,8 @@ from wire_rawsse import foreign
 from wire_rawsse.log import warn
 from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire import files, process
+from wire_rawsse.wire.file_system import FileSystem
 from wire_rawsse.wire.lock import HELD_BY_READER, WriterLock
-from wire_rawsse.wire.machine import Machine
 
 SCHEMA: Final = "wire-daemon-stream-state-v1"
 REFRESH: Final = 300.0
@@ -108,7 +108,7 @@ class StateFile:
         minimum_interval: float = 1.0,
         refresh: float = REFRESH,
         wall: Callable[[], float] = time.time,
-        machine: Machine = os,
+        file_system: FileSystem = os,
         lock: WriterLock | None = None,
     ) -> None:
         """Intervals in seconds: the least between two writes, and the longest. `wall`: seconds since the epoch.
@@ -127,7 +127,7 @@ class StateFile:
         self._refresh = refresh
         self._retry = min(refresh, RETRY)
         self._wall = wall
-        self._machine = machine
+        self._machine = file_system
         self._snapshot: SubscriberState | None = None
         self._offered_at = 0.0
         self._news: object = None

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from tests.fuzz.oracles import secrets
-from wire_rawsse.errors import NotAnEventStream, StatusError
+from wire_rawsse.errors import NotAnEventStreamError, StatusError
 from wire_rawsse.protocol import http, tunnel
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.proxy import proxy_for
@@ -50,7 +50,7 @@ def check(response: Response, request: Request, body: bytes) -> None:
         assert error.retry_after == _masked(response.get("retry-after"))
         assert error.permanent == (error.status not in (408, 425, 429) and error.status < 500)
         assert len(error.body) <= 1024 and error.body.isprintable(), "a body that is no line, or too long"
-    except NotAnEventStream as error:
+    except NotAnEventStreamError as error:
         secrets.check_error(error)
         assert coded or not _PLAINLY_ONE.fullmatch(kinds), "an event stream was refused"
     else:

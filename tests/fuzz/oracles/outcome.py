@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.oracles import secrets
-from wire_rawsse.errors import MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse.errors import MalformedResponseError, TruncatedError, WireRawSSEError
 from wire_rawsse.protocol.http import Exchange, Response
 from wire_rawsse.protocol.request import Request
 
@@ -41,7 +41,7 @@ def receive(request: Request, reads: list[bytes], closes: bool) -> Outcome:
             found.tunnel = exchange.rest() + b"".join(left)
         else:
             _receive_body(exchange, [None, *left, *([b""] if closes else [])], found)
-    except (MalformedResponse, Truncated) as error:
+    except (MalformedResponseError, TruncatedError) as error:
         secrets.check_error(error)
         found.error = error
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wire_rawsse.errors import MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse.errors import MalformedResponseError, TruncatedError, WireRawSSEError
 from wire_rawsse.redact import Secrets
 
 SECRET: Final = "Qx7Zk9Vw2Jp5"
@@ -23,6 +23,8 @@ def check_error(error: WireRawSSEError) -> None:
     text = str(error)
     assert text.isprintable() and len(text) < 400, "an error that is no single line"
     assert not shows_secret(f"{text} {error!r} {error.args!r} {vars(error)!r}"), "a secret in an error"
-    assert not error.permanent or not isinstance(error, (MalformedResponse, Truncated)), "what a peer sent ends all"
+    assert not error.permanent or not isinstance(error, (MalformedResponseError, TruncatedError)), (
+        "what a peer sent ends all"
+    )
     # h11's own error quotes what it was given.
     assert error.__cause__ is None and (error.__suppress_context__ or error.__context__ is None), "a cause that quotes"

@@ -39,7 +39,7 @@ ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "urls": ("protocol/url.py", "protocol/proxy.py"),
     "requests": ("protocol/request.py",),
     "chunks": ("protocol/chunked.py",),
-    "wakes": ("stream.py", "streams.py"),
+    "wakes": ("connection.py", "wake_streams.py"),
     "secrets": ("redact.py",),
     "dates": ("policy.py",),
     "state_json": ("wire/status.py",),

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from wire_rawsse import policy
-from wire_rawsse.errors import NotAnEventStream, StatusError, Truncated, WireRawSSEError
+from wire_rawsse.errors import NotAnEventStreamError, StatusError, TruncatedError, WireRawSSEError
 
 LONGEST: Final = 96
 WORDS: Final = (
@@ -60,11 +60,11 @@ def check(data: bytes) -> None:
     backoff = _BACKOFFS[options % 3]
     error: WireRawSSEError | None = (
         None,
-        Truncated("x"),
+        TruncatedError("x"),
         StatusError(503, "x", retry_after=value),
         StatusError(429, "x", retry_after=value),
         StatusError(404, "x", retry_after=value),
-        NotAnEventStream("x"),
+        NotAnEventStreamError("x"),
     )[options // 4 % 6]
     retry_ms = None if options & 64 else clocks[2] ** 6
     attempt = clocks[3] * 9
@@ -73,10 +73,10 @@ def check(data: bytes) -> None:
     decision = policy.decide(
         error,
         attempt=attempt,
-        healthy=healthy,
+        healthy_for=healthy,
         retry_ms=retry_ms,
         wall=wall,
-        dice=dice / 256,
+        random=dice / 256,
         backoff=backoff,
         persistent=persistent,
     )

@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.fuzz.pieces import cut
 from tests.protocol.sse_reference import Fact, interpret, too_large_at
-from wire_rawsse.errors import EventTooLarge
+from wire_rawsse.errors import EventTooLargeError
 from wire_rawsse.protocol import sse
 
 COMMENTS, START_ID, SMALL_PIECES, LIMIT = 1, 2, 4, 8
@@ -153,7 +153,7 @@ def _check_limit(feeds: list[bytes], facts: list[Fact], limit: int, over: int | 
             for _ in range(2):
                 try:
                     parser.feed(b"")
-                except EventTooLarge as error:
+                except EventTooLargeError as error:
                     assert error.limit == limit
                 else:
                     raise AssertionError("a parser that has failed goes on")

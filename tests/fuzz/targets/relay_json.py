@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from tests.fuzz.pieces import Recipe
-from wire_rawsse.errors import InvalidRequest, RelayFileError
+from wire_rawsse.errors import InvalidRequestError, RelayFileError
 from wire_rawsse.protocol import request as requests
 from wire_rawsse.protocol import url as urls
 from wire_rawsse.protocol.url import Url
@@ -219,7 +219,7 @@ def _by_hand(document: Any) -> dict[str, tuple[tuple[str, ...], Url]] | None:
         try:
             place = _place(relay_url, scheme == "unix", slot_id)
             url = urls.parse_url(place)
-        except (InvalidRequest, UnicodeEncodeError):
+        except (InvalidRequestError, UnicodeEncodeError):
             continue
         if url.authorization is None:
             scope = entry.get("scope")

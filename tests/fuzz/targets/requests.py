@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import h11
 
-from wire_rawsse.errors import MOST_CHARACTERS, CredentialsError, InvalidRequest, WireRawSSEError
+from wire_rawsse.errors import MOST_CHARACTERS, CredentialsError, InvalidRequestError, WireRawSSEError
 from wire_rawsse.protocol import http
 from wire_rawsse.protocol import request as requests
 from wire_rawsse.protocol.url import parse_url
@@ -91,7 +91,7 @@ def check(data: bytes) -> None:
         bearer = requests.ask_bearer((lambda: token) if options & CALLABLE else token) if token else []
         url = parse_url("http://example.com/?" + query) if query.isprintable() else parse_url("http://example.com/")
         checked = requests.check_method(method) if method else b"GET"
-    except (InvalidRequest, CredentialsError) as error:
+    except (InvalidRequestError, CredentialsError) as error:
         _check_refusal(error, [token, value, another], name + other)
         return
     if bearer:
@@ -111,7 +111,7 @@ def check(data: bytes) -> None:
         assert len(secret) < 8 or secret in method or secret not in repr(request), "a secret in a repr"
     try:
         sent = http.Exchange(request).to_send
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         hosts = [key for key, _ in request.headers if key.lower() == b"host"]
         assert len(hosts) != 1, "a request that is fine was refused"
         _check_refusal(error, [token, value, another], name + other)

@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from tests.fuzz.oracles.secrets import SECRET
-from wire_rawsse.errors import ConnectionBroken
+from wire_rawsse.errors import ConnectionBrokenError
 from wire_rawsse.redact import Secrets
 
 LONGEST: Final = 512
@@ -141,7 +141,7 @@ def check(data: bytes) -> None:
 
 
 def _check_error(secrets: Secrets, text: str) -> None:
-    error = ConnectionBroken(f"said: {text}")
+    error = ConnectionBrokenError(f"said: {text}")
     error.__cause__ = OSError(errno.EPROTO, text)
     secrets.cleanse(error)
     for told in (str(error), repr(error), str(error.__cause__), repr(error.__cause__)):

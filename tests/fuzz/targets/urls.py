@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from wire_rawsse.errors import InvalidRequest, ProxyError, WireRawSSEError
+from wire_rawsse.errors import InvalidRequestError, ProxyError, WireRawSSEError
 from wire_rawsse.protocol import proxy as proxies
 from wire_rawsse.protocol import url as urls
 from wire_rawsse.protocol.url import Url
@@ -133,7 +133,7 @@ def _check_refusal(error: WireRawSSEError, given: str) -> None:
 def _check_url(text: str) -> Url | None:
     try:
         url = urls.parse_url(text)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         _check_refusal(error, text)
         plain = _PLAIN.fullmatch(text)
         if plain is not None and 0 < int(plain[2] or 80) < 65536:
@@ -170,15 +170,15 @@ def _is_host(host: str) -> bool:
 
 def _check_shown(url: Url) -> None:
     path = url.target.partition("?")[0]
-    assert url.shown.isprintable() and len(url.shown) <= 300, "no single line is shown"
+    assert url.redacted.isprintable() and len(url.redacted) <= 300, "no single line is shown"
     if url.scheme == "unix":
-        if not url.shown.endswith("…"):
-            assert urls.parse_url(url.shown) == url._replace(target=path), "what is shown cannot be typed"
+        if not url.redacted.endswith("…"):
+            assert urls.parse_url(url.redacted) == url._replace(target=path), "what is shown cannot be typed"
         return
     whole = f"{url.scheme}://{url.place}{path}"
-    cut = len(whole) > 300 and url.shown.endswith("…") and whole.startswith(url.shown[:-1])
-    assert url.shown == whole or cut, "more is shown than a place"
-    assert not url.authorization or url.authorization not in f"{url.shown}{url!r}", "credentials are shown"
+    cut = len(whole) > 300 and url.redacted.endswith("…") and whole.startswith(url.redacted[:-1])
+    assert url.redacted == whole or cut, "more is shown than a place"
+    assert not url.authorization or url.authorization not in f"{url.redacted}{url!r}", "credentials are shown"
     for authority in (url.authority, url.host_and_port):
         assert not set(authority) & set(" @%/?#\\"), "an authority that cannot be sent"
 

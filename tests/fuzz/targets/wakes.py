@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from tests.fuzz.pieces import cut
 from tests.protocol.sse_reference import interpret
-from wire_rawsse import stream as reading
-from wire_rawsse import streams
-from wire_rawsse.errors import MalformedResponse, Truncated, WireRawSSEError
+from wire_rawsse import connection as reading
+from wire_rawsse import wake_streams
+from wire_rawsse.errors import MalformedResponseError, TruncatedError, WireRawSSEError
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff
 from wire_rawsse.protocol import http
@@ -22,7 +22,7 @@ from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
 from wire_rawsse.redact import Secrets
-from wire_rawsse.waits import SIGNAL, Receive
+from wire_rawsse.waits import WAKE, Receive
 
 FRAMING, CLOSES = 3, 4
 """Bits of the options: chunked, as it is and taken for chunks, with a length, until the end; whether the peer closes.
@@ -81,7 +81,7 @@ class _World:
     def now(self) -> float:
         return 1.0
 
-    def wall(self) -> float:
+    def time(self) -> float:
         return 1.0
 
 
@@ -106,7 +106,7 @@ def check(data: bytes) -> None:
     facts = interpret(whole)
     data_at = [fact.at for fact in facts if fact.what == "data"]
 
-    sink = streams.WakeSink()
+    sink = wake_streams.WakeSink()
     sink.resume_from("")  # As the sink of a caller who gave an id: it keeps the ids that come.
     exchange = http.Exchange(_REQUEST)
     response = exchange.head(head)
@@ -121,7 +121,7 @@ def check(data: bytes) -> None:
         "place",
         sink.opened(response, False),
     )
-    assert next(loop) is SIGNAL, "a connection came about and nobody was told"
+    assert next(loop) is WAKE, "a connection came about and nobody was told"
     at = 0
     step: Any
     try:
@@ -156,7 +156,7 @@ def _resume(loop: Any, read: bytes) -> tuple[Any, bool, BaseException | None]:
     signalled = False
     try:
         step = loop.send(read)
-        while step is SIGNAL:
+        while step is WAKE:
             assert not signalled, "one wake twice"
             signalled = True
             step = loop.send(None)
@@ -190,7 +190,7 @@ def _by_itself(head: bytes, reads: list[bytes]) -> tuple[list[bytes], bool, type
         try:
             for piece in exchange.body(read):
                 body += piece
-        except (MalformedResponse, Truncated) as error:
+        except (MalformedResponseError, TruncatedError) as error:
             return [*bodies, body], False, type(error)
         bodies.append(body)
         if exchange.ended:

@@ -15,7 +15,7 @@ from __future__ import annotations
 def run(arguments: list[str]) -> int:
     from wire_rawsse.cli.arguments import Parser
     from wire_rawsse.cli.demo.play import play
-    from wire_rawsse.cli.ending import FAILED, INTERRUPTED, OK, TERMINATED
+    from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, TERMINATED
 
     Parser(
         "demo",

@@ -20,7 +20,7 @@ from typing import Any, Final
 from wire_rawsse.cli.demo import tell
 from wire_rawsse.cli.demo.stage import Stage
 from wire_rawsse.cli.demo.tell import Promise, Voice
-from wire_rawsse.cli.ending import FAILED, Failure
+from wire_rawsse.cli.exit import FAILED, Failure
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.relay.client import RelayClient, Slot
 from wire_rawsse.relay.faults import Fault

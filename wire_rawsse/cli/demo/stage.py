@@ -19,7 +19,7 @@ import time
 from typing import IO, Any, Final
 
 import wire_rawsse
-from wire_rawsse.cli.ending import FAILED, Failure, before_the_end
+from wire_rawsse.cli.exit import FAILED, Failure, before_the_end
 from wire_rawsse.relay.process import RelayProcess
 
 _TO_END: Final = 1.0

@@ -8,13 +8,13 @@ from typing import Final
 
 from wire_rawsse.transport.alerts import is_alert
 from wire_rawsse.transport.tls import TlsChannel
-from wire_rawsse.waits import READ, WRITE, Coroutine, Receive, Wait, World
+from wire_rawsse.waits import READ, WRITE, Coroutine, HostServices, Receive, Wait
 
 RECEIVE_BYTES: Final = 16 * 1024
 """The largest reception while a request is being sent."""
 
 
-class Connection:
+class Channel:
     """Owns `sock` until `end`; `tls` is the channel on it, None for plain HTTP."""
 
     __slots__ = ("sock", "tls")
@@ -79,8 +79,8 @@ class Connection:
         if self.tls is not None:
             self.tls.trim()
 
-    def end(self, world: World) -> None:
+    def end(self, services: HostServices) -> None:
         """Say goodbye where that is possible at once, and give the socket back. Never raises."""
         if self.tls is not None:
             self.tls.end()
-        world.release(self.sock)
+        services.release(self.sock)

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from wire_rawsse.errors import (
-    ConnectionBroken,
-    MalformedResponse,
+    ConnectionBrokenError,
+    MalformedResponseError,
     ProxyError,
     RateTimeout,
     ReadTimeout,
@@ -27,7 +27,7 @@ from wire_rawsse.errors import (
     ResolveError,
     ResponseTimeout,
     StatusError,
-    Truncated,
+    TruncatedError,
     WireRawSSEError,
 )
 from wire_rawsse.plan import Asked, Plan
@@ -40,12 +40,12 @@ from wire_rawsse.protocol.request import Request, compose, compose_connect
 from wire_rawsse.protocol.url import Url
 from wire_rawsse.record import Record
 from wire_rawsse.transport import alerts
-from wire_rawsse.transport.budget import Budget
-from wire_rawsse.transport.connection import Connection
+from wire_rawsse.transport.channel import Channel
+from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial, unix_address
 from wire_rawsse.transport.tls import secure
 from wire_rawsse.transport.trust import context_for
-from wire_rawsse.waits import SIGNAL, Address, Coroutine, Wait, World
+from wire_rawsse.waits import WAKE, Address, Coroutine, HostServices, Wait
 
 MOST_REDIRECTS: Final = 10
 ERROR_BODY_SECONDS: Final = 1.0
@@ -74,36 +74,38 @@ class Sink(Protocol):
         """A stream begins. True: signal."""
 
     def feed(self, piece: bytes) -> bool:
-        """Body bytes. True: signal. Raises `EventTooLarge`."""
+        """Body bytes. True: signal. Raises `EventTooLargeError`."""
 
 
-def one_stream(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
+def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
     """From the first look-up to the end of the stream. Returns where the peer ended it cleanly.
 
     Raises one `WireRawSSEError` for every other end.
     """
     try:
-        yield from _follow_redirects(world, plan, record, sink)
+        yield from _follow_redirects(services, plan, record, sink)
     except WireRawSSEError:
         raise
     except OSError as error:
         place = f"{record.url} ({record.phase})"
         if error.errno is None or "EOF" in type(error).__name__:
             # OpenSSL's word for a TCP end without close_notify (RFC 8446 §6.1): it may have been cut by anybody.
-            raise Truncated(f"{place}: the peer closed the connection without ending TLS first") from error
-        raise ConnectionBroken(f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}") from error
+            raise TruncatedError(f"{place}: the peer closed the connection without ending TLS first") from error
+        raise ConnectionBrokenError(
+            f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}"
+        ) from error
 
 
-def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
+def _follow_redirects(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
     asked = plan.ask()
-    record.goes_to(asked.url.shown)
+    record.goes_to(asked.url.redacted)
     given = record.resume.begin(asked.headers, sink)
     hop = Hop(asked.url, plan.method, plan.body, credentials=True)
     sets_cookies = False
     for _ in range(MOST_REDIRECTS + 1):
         place = hop.place
         proxy = proxy_for(hop.url, plan.environ)
-        connection = yield from _connect(world, plan, record, hop, proxy)
+        channel = yield from _connect(services, plan, record, hop, proxy)
         try:
             fields = fields_for(hop, given, plan.method)
             request = compose(
@@ -116,7 +118,7 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 proxy_authorization=proxy.url.authorization if proxy and hop.url.scheme == "http" else None,
                 secrets=record.secrets,
             )
-            exchange, response = yield from _ask(world, plan, record, connection, request, place)
+            exchange, response = yield from _ask(services, plan, record, channel, request, place)
             if response.status not in REDIRECTS:
                 if response.status == 407 and proxy is not None:
                     # The proxy's own word (RFC 9110 §15.5.8), also where it forwards a request for http.
@@ -125,11 +127,11 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 if response.status != 200:
                     record.resume.refused(response.status, request)
                 if response.status >= 400 or (response.status == 200 and not is_event_stream(response)):
-                    body = yield from _error_body(world, connection, exchange)
+                    body = yield from _error_body(services, channel, exchange)
                 left_at = hop.left_at if asked.url.authorization or len(fields) < len(given) else ""
                 check_event_stream(response, request, place, body, left_at)
                 news = sink.opened(response, record.resume.accepted(request, sink))
-                yield from _read(world, plan, record, sink, connection, exchange, place, news)
+                yield from _read(services, plan, record, sink, channel, exchange, place, news)
                 return
             sets_cookies = sets_cookies or response.get("set-cookie") is not None
             hop = follow(response, hop, record.secrets)
@@ -139,7 +141,7 @@ def _follow_redirects(world: World, plan: Plan, record: Record, sink: Sink) -> C
                 _ask_once_more(plan, record, asked)
             raise
         finally:
-            connection.end(world)
+            channel.end(services)
     hint = "; it sets cookies, which are not kept here: is a login expected?" if sets_cookies else ""
     raise RedirectError(f"{record.url} redirects more than {MOST_REDIRECTS} times{hint}")
 
@@ -154,10 +156,10 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
         record.renewed = plan.ask() != asked
 
 
-def _error_body(world: World, connection: Connection, exchange: Exchange) -> Coroutine[bytes]:
+def _error_body(services: HostServices, channel: Channel, exchange: Exchange) -> Coroutine[bytes]:
     """The beginning of the content of a refusal: at most 1 KiB, within a second. What the peer does raises nothing."""
     found = bytearray()
-    receive = connection.receive(world.now() + ERROR_BODY_SECONDS)
+    receive = channel.receive(services.now() + ERROR_BODY_SECONDS)
     data: bytes | None = None  # What came with the head.
     try:
         while True:
@@ -173,38 +175,40 @@ def _error_body(world: World, connection: Connection, exchange: Exchange) -> Cor
     return bytes(found[:BODY_BYTES])
 
 
-def _connect(world: World, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Connection]:
+def _connect(services: HostServices, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Channel]:
     url = hop.url
     context = context_for(plan.trust, plan.client_cert if hop.credentials else None) if url.scheme == "https" else None
     first = proxy.url if proxy else url
     place = f"{hop.place} through the proxy {proxy}" if proxy else hop.place
-    budget = Budget(world.now(), plan.timeouts.connect, place)
+    deadline = Deadline(services.now(), plan.timeouts.connect, place)
     if first.scheme == "unix":
         addresses = [unix_address(first.socket_path)]
     else:
-        record.enter("resolving", world.wall())
+        record.enter("resolving", services.time())
         name = first.host if proxy else hop.shown(first.host)
-        addresses = yield from _resolve(world, first, name, budget, hop.place if proxy else "")
-    record.enter("connecting", world.wall())
-    sock = yield from dial(world, addresses, budget, plan.keepalive, record.addresses)
+        addresses = yield from _resolve(services, first, name, deadline, hop.place if proxy else "")
+    record.enter("connecting", services.time())
+    sock = yield from dial(services, addresses, deadline, plan.keepalive, record.addresses)
     if proxy is not None and context is not None:
-        record.enter("tunnel", world.wall())
+        record.enter("tunnel", services.time())
         try:
-            yield from _open_tunnel(world, record, Connection(sock), hop, proxy, budget)
+            yield from _open_tunnel(services, record, Channel(sock), hop, proxy, deadline)
         except BaseException:
-            world.release(sock)
+            services.release(sock)
             raise
     if context is None:
-        return Connection(sock)
-    record.enter("handshake", world.wall())
-    return Connection(sock, (yield from secure(world, sock, context, url.server_name, budget)))
+        return Channel(sock)
+    record.enter("handshake", services.time())
+    return Channel(sock, (yield from secure(services, sock, context, url.server_name, deadline)))
 
 
-def _resolve(world: World, url: Url, shown: str, budget: Budget, proxied: str) -> Coroutine[list[Address]]:
+def _resolve(
+    services: HostServices, url: Url, shown: str, deadline: Deadline, proxied: str
+) -> Coroutine[list[Address]]:
     """`proxied` is the place that the name is the proxy for, or ""."""
-    answer = world.resolve(url.host, url.port)
-    if not answer.done and (yield Wait({}, budget.deadline, answer)) is None:
-        raise budget.ran_out("resolving", f"looking up {shown}")
+    answer = services.resolve(url.host, url.port)
+    if not answer.done and (yield Wait({}, deadline.at, answer)) is None:
+        raise deadline.ran_out("resolving", f"looking up {shown}")
     if answer.error is not None:
         reason = getattr(answer.error, "strerror", None) or type(answer.error).__name__
         whose = f" (of the proxy for {proxied})" if proxied else ""
@@ -213,17 +217,17 @@ def _resolve(world: World, url: Url, shown: str, budget: Budget, proxied: str) -
 
 
 def _open_tunnel(
-    world: World, record: Record, connection: Connection, hop: Hop, proxy: Proxy, budget: Budget
+    services: HostServices, record: Record, channel: Channel, hop: Hop, proxy: Proxy, deadline: Deadline
 ) -> Coroutine[None]:
     """CONNECT (RFC 9110 §9.3.6): afterwards the connection is the origin's."""
     request = compose_connect(hop.url, proxy.url.authorization, record.secrets)
     exchange = Exchange(request)
     try:
-        response = yield from _final_head(connection, exchange, budget.deadline)
-    except (MalformedResponse, Truncated) as error:
+        response = yield from _final_head(channel, exchange, deadline.at)
+    except (MalformedResponseError, TruncatedError) as error:
         raise ProxyError(f"the proxy {proxy} did not answer CONNECT properly: {error}") from error
     if response is None:
-        raise budget.ran_out("tunnel", "waiting for the proxy's answer to CONNECT")
+        raise deadline.ran_out("tunnel", "waiting for the proxy's answer to CONNECT")
     if not 200 <= response.status < 300:
         raise _refusal(record, proxy, response, f"a tunnel to {hop.shown(hop.url.host_and_port)}")
     if exchange.rest():
@@ -238,25 +242,25 @@ def _refusal(record: Record, proxy: Proxy, response: Response, wanted: str) -> P
 
 
 def _ask(
-    world: World, plan: Plan, record: Record, connection: Connection, request: Request, place: str
+    services: HostServices, plan: Plan, record: Record, channel: Channel, request: Request, place: str
 ) -> Coroutine[tuple[Exchange, Response]]:
     """Send the request and receive the head of the final response."""
-    record.enter("head", world.wall())
-    patience, timeouts, began = record.patience, plan.timeouts, world.now()
+    record.enter("head", services.time())
+    patience, timeouts, began = record.patience, plan.timeouts, services.now()
     seconds = patience.seconds(timeouts)
     exchange = Exchange(request)
     try:
-        response = yield from _final_head(connection, exchange, began + seconds)
-    except (MalformedResponse, Truncated) as error:
+        response = yield from _final_head(channel, exchange, began + seconds)
+    except (MalformedResponseError, TruncatedError) as error:
         raise type(error)(f"{place}: {error}") from None
     if response is None:
         patience.ran_out(timeouts)
         following = patience.seconds(timeouts) if plan.reconnect else 0.0
         raise ResponseTimeout("response", seconds, "head", _no_head(place, exchange.sent, seconds, following))
     if response.status in REDIRECTS:
-        patience.redirected(world.now() - began)
+        patience.redirected(services.now() - began)
     else:
-        patience.answered(world.now() - began, timeouts)
+        patience.answered(services.now() - began, timeouts)
     return exchange, response
 
 
@@ -269,7 +273,7 @@ def _no_head(place: str, sent: bool, seconds: float, following: float) -> str:
     return f"{text}; if the server sends it with its first event only, give larger Timeouts(response=…, read=…)"
 
 
-def _final_head(connection: Connection, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:
+def _final_head(channel: Channel, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:
     """Send the request and receive the head of the final response, or None where `deadline` passed.
 
     A final head ends the sending (RFC 9112 §9.5): the server has decided without the rest of the request.
@@ -282,8 +286,8 @@ def _final_head(connection: Connection, exchange: Exchange, deadline: float) -> 
             found.append(response)
         return bool(found)
 
-    exchange.sent = yield from connection.send(exchange.to_send, deadline, heard)
-    receive = connection.receive(deadline)
+    exchange.sent = yield from channel.send(exchange.to_send, deadline, heard)
+    receive = channel.receive(deadline)
     while exchange.sent and not found:
         data = yield receive
         if data is None:
@@ -293,21 +297,21 @@ def _final_head(connection: Connection, exchange: Exchange, deadline: float) -> 
 
 
 def _read(
-    world: World,
+    services: HostServices,
     plan: Plan,
     record: Record,
     sink: Sink,
-    connection: Connection,
+    channel: Channel,
     exchange: Exchange,
     place: str,
     news: bool,
 ) -> Coroutine[None]:
     """The stream itself. `news`: the opening is to be signalled, with whatever came with the head."""
-    record.accepted(world.now(), world.wall())
-    silence = Silence(world.now(), plan.timeouts, place)
+    record.accepted(services.now(), services.time())
+    silence = Silence(services.now(), plan.timeouts, place)
     intake = Intake(exchange, sink, place)
-    connection.settle()
-    receive = connection.receive(silence.deadline)
+    channel.settle()
+    receive = channel.receive(silence.deadline)
     # Where a signal needs the parsed event, parsing is the hint: all else can wait until the caller has it.
     receive.news, receive.hint = sink.news, sink.hint or intake.take
     receive.restarts = True
@@ -319,24 +323,24 @@ def _read(
         size, event = sum(map(len, intake.pieces)), intake.event
         silence.lines(intake.pieces)
         if size:
-            wall = world.wall()
-            record.heard(world.now(), wall)
-            receive.deadline = silence.heard(world.now(), size, sink.line_open)
+            wall = services.time()
+            record.heard(services.now(), wall)
+            receive.deadline = silence.heard(services.now(), size, sink.line_open)
             receive.renewed = silence.renewed
             if event:
                 record.last_event_at = wall
         news = news or event
         if news or receive.hinted:
-            record.last_wake_at = world.wall()
+            record.last_wake_at = services.time()
         if news and not receive.hinted:
-            yield SIGNAL
+            yield WAKE
         news = receive.hinted = False
         if intake.failure is not None:
             raise intake.failure
         if exchange.ended:
             return
         while (data := (yield receive)) is None:
-            receive.deadline = silence.passed(world.now())
+            receive.deadline = silence.passed(services.now())
 
 
 class Intake:
@@ -368,7 +372,7 @@ class Intake:
                 self.event = self._sink.feed(piece)
             else:
                 self._take_all(data)
-        except (MalformedResponse, Truncated) as error:
+        except (MalformedResponseError, TruncatedError) as error:
             self.failure = type(error)(f"{self._place}: {error}")
         except Exception as error:
             self.failure = error

@@ -11,13 +11,13 @@ from typing import TypeAlias
 
 from wire_rawsse.errors import BusyError, WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.task import SYSTEM, System, Task
+from wire_rawsse.hosts.task import OS_SERVICES, OsServices, Task
 from wire_rawsse.log import warn
 from wire_rawsse.plan import Plan
-from wire_rawsse.policy import Pace
+from wire_rawsse.policy import TokenBucket
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.sse import BEGINS_DATA_LINE, WakeParser, holds_data_line
-from wire_rawsse.reconnect import Restart, internal_error, keep_alive
+from wire_rawsse.reconnect import Restart, internal_error, reconnect_forever
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
 
@@ -75,7 +75,7 @@ class Streams:
     again and again must not have the relay hammered.
     """
 
-    def __init__(self, system: System = SYSTEM) -> None:
+    def __init__(self, system: OsServices = OS_SERVICES) -> None:
         self.loop = Loop(system)
         # A world made of memory overhears both.
         self.new_record: Callable[..., Record] = Record
@@ -83,18 +83,18 @@ class Streams:
         # Another thread may be reading: it takes `list(…)`, one call into C, and iterates over that.
         self._records: dict[Task, Record] = {}
         self._relays: dict[Task, Relay] = {}
-        self._paces: dict[Relay, list[Pace]] = {}
+        self._paces: dict[Relay, list[TokenBucket]] = {}
         """Of streams that are gone."""
         self._forget_paces_at = 0.0
 
     def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] = lambda: None) -> Task:
         """Begin a stream, which never gives up; `changed` is called whenever its phase does."""
         sink = self.new_sink(last_event_id)
-        record = self.new_record(plan.url.shown, plan.backoff, changed, self.loop.system.wall)
+        record = self.new_record(plan.url.redacted, plan.backoff, changed, self.loop.system.time)
         relay = plan.url.origin
         if self._paces.get(relay):
             record.pace = self._paces[relay].pop()
-        task = self.loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=True))
+        task = self.loop.add(lambda services: reconnect_forever(services, plan, record, sink, persistent=True))
         self._records[task] = record
         self._relays[task] = relay
         return task
@@ -109,7 +109,7 @@ class Streams:
         del self._relays[task]
         self._forget_paces(now)
         del self._records[task]
-        return record.snapshot(self.loop.system.wall())
+        return record.snapshot(self.loop.system.time())
 
     def _forget_paces(self, now: float) -> None:
         """Those that have rested for so long that a new one would be no different. Looks at them once a minute."""
@@ -130,10 +130,10 @@ class Streams:
         if not isinstance(error, BusyError):  # Then another thread runs the streams.
             self.loop.start_over()
             for record in self._records.values():
-                record.ended(told, pause, self.loop.system.wall())
+                record.ended(told, pause, self.loop.system.time())
         warn(f"{told}; trying again in {pause:.1f} s")
 
     def snapshots(self) -> list[EndpointState]:
         """The state of each, in the order they were added. From any thread."""
-        wall = self.loop.system.wall()
+        wall = self.loop.system.time()
         return [record.snapshot(wall) for record in list(self._records.values())]

@@ -15,8 +15,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Final, Generic, TypedDict, TypeVar
 
-from wire_rawsse.cli.ending import USAGE, Failure
-from wire_rawsse.errors import CredentialsError, InvalidRequest, TrustError
+from wire_rawsse.cli.exit import USAGE, Failure
+from wire_rawsse.errors import CredentialsError, InvalidRequestError, TrustError
 from wire_rawsse.foreign import File, exposed, read_file, reason, shown
 from wire_rawsse.log import warn_once
 from wire_rawsse.protocol.request import check_headers
@@ -39,7 +39,7 @@ def url(text: str) -> Url:
     """A checked URL without user name and password."""
     try:
         found = parse_url(text)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         raise Failure(str(error), USAGE) from None
     if found.authorization is not None:
         raise Failure(
@@ -180,7 +180,7 @@ def _checked_token(text: str, option: str, where: str = "") -> str:
 def _check(pairs: HeaderPairs, where: str, path: str = "") -> None:
     try:
         check_headers(pairs)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         # The error counts from the first of the pairs it was given, which is no number that the user knows.
         raise Failure(
             f"{where}: {str(error).replace('header 1 has a name', 'expected NAME:VALUE with a name')}{path}", USAGE

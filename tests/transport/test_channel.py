@@ -14,23 +14,23 @@ from tests.support.fixtures import Serve
 from tests.support.server import PATIENCE, Peer, reset, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse.policy import Keepalive
-from wire_rawsse.transport.budget import Budget
-from wire_rawsse.transport.connection import Connection
+from wire_rawsse.transport.channel import Channel
+from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
 from wire_rawsse.transport.trust import context_for
-from wire_rawsse.waits import Address, Coroutine, World
+from wire_rawsse.waits import Address, Coroutine, HostServices
 
 MUCH = bytes(range(256)) * (1 << 14)  # 4 MiB: more than the kernel's buffers on both sides take.
 
 
-def connected(world: World, port: int, context: ssl.SSLContext | None) -> Coroutine[Connection]:
+def connected(services: HostServices, port: int, context: ssl.SSLContext | None) -> Coroutine[Channel]:
     address = Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", port))
-    budget = Budget(world.now(), PATIENCE, "the server")
-    sock = yield from dial(world, [address], budget, Keepalive())
+    budget = Deadline(services.now(), PATIENCE, "the server")
+    sock = yield from dial(services, [address], budget, Keepalive())
     if context is None:
-        return Connection(sock)
-    return Connection(sock, (yield from secure(world, sock, context, "localhost", budget)))
+        return Channel(sock)
+    return Channel(sock, (yield from secure(services, sock, context, "localhost", budget)))
 
 
 @pytest.mark.parametrize("secured", [False, True])
@@ -44,10 +44,10 @@ def test_all_of_it_arrives(secured: bool, serve: Serve, authority: Authority) ->
     server = serve([*([tls(authority.server())] if secured else []), slowly])
     context = context_for(authority.file) if secured else None
 
-    def start(world: World) -> Coroutine[bool]:
-        connection = yield from connected(world, server.port, context)
-        sent = yield from connection.send(MUCH, world.now() + PATIENCE)
-        connection.end(world)
+    def start(services: HostServices) -> Coroutine[bool]:
+        connection = yield from connected(services, server.port, context)
+        sent = yield from connection.send(MUCH, services.now() + PATIENCE)
+        connection.end(services)
         return sent
 
     assert drive(start) is True
@@ -65,12 +65,12 @@ def test_a_peer_that_takes_nothing_ends_it_at_the_deadline(secured: bool, serve:
     server = serve([*([tls(authority.server())] if secured else []), idle])
     context = context_for(authority.file) if secured else None
 
-    def start(world: World) -> Coroutine[tuple[bool, float]]:
-        connection = yield from connected(world, server.port, context)
-        began = world.now()
+    def start(services: HostServices) -> Coroutine[tuple[bool, float]]:
+        connection = yield from connected(services, server.port, context)
+        began = services.now()
         sent = yield from connection.send(MUCH, began + 0.2)
-        passed = world.now() - began
-        connection.end(world)
+        passed = services.now() - began
+        connection.end(services)
         return sent, passed
 
     sent, passed = drive(start)
@@ -82,12 +82,12 @@ def test_a_peer_that_takes_nothing_ends_it_at_the_deadline(secured: bool, serve:
 def test_a_peer_that_is_gone_is_an_error(serve: Serve) -> None:
     server = serve([lambda peer: peer.close()])
 
-    def start(world: World) -> Coroutine[None]:
-        connection = yield from connected(world, server.port, None)
+    def start(services: HostServices) -> Coroutine[None]:
+        connection = yield from connected(services, server.port, None)
         try:
-            yield from connection.send(MUCH, world.now() + PATIENCE)
+            yield from connection.send(MUCH, services.now() + PATIENCE)
         finally:
-            connection.end(world)
+            connection.end(services)
 
     with pytest.raises(ConnectionError):
         drive(start)
@@ -103,13 +103,13 @@ def test_what_came_before_a_send_failed_is_heard(secured: bool, serve: Serve, au
         heard.append(data)
         return b"".join(heard) == b"answer"
 
-    def start(world: World) -> Coroutine[bool]:
-        connection = yield from connected(world, server.port, context_for(authority.file) if secured else None)
+    def start(services: HostServices) -> Coroutine[bool]:
+        connection = yield from connected(services, server.port, context_for(authority.file) if secured else None)
         server.until(lambda: bool(server.over))
         try:
-            return (yield from connection.send(MUCH, world.now() + PATIENCE, take))
+            return (yield from connection.send(MUCH, services.now() + PATIENCE, take))
         finally:
-            connection.end(world)
+            connection.end(services)
 
     assert drive(start) is True
     assert b"".join(heard) == b"answer"
@@ -128,13 +128,13 @@ def test_receiving(secured: bool, serve: Serve, authority: Authority) -> None:
     server = serve([*([tls(authority.server())] if secured else []), speak])
     context = context_for(authority.file) if secured else None
 
-    def start(world: World) -> Coroutine[bytes]:
-        connection = yield from connected(world, server.port, context)
-        receive = connection.receive(world.now() + PATIENCE)
+    def start(services: HostServices) -> Coroutine[bytes]:
+        connection = yield from connected(services, server.port, context)
+        receive = connection.receive(services.now() + PATIENCE)
         received = bytearray()
         while data := (yield receive):
             received += data
-        connection.end(world)
+        connection.end(services)
         return bytes(received)
 
     assert drive(start) == MUCH
@@ -149,9 +149,9 @@ def test_it_says_goodbye_where_tls_can(serve: Serve, authority: Authority) -> No
 
     server = serve([tls(authority.server()), listen])
 
-    def start(world: World) -> Coroutine[None]:
-        connection = yield from connected(world, server.port, context_for(authority.file))
-        connection.end(world)
+    def start(services: HostServices) -> Coroutine[None]:
+        connection = yield from connected(services, server.port, context_for(authority.file))
+        connection.end(services)
 
     drive(start)
     server.until(lambda: bool(ends) or bool(server.errors))
@@ -162,11 +162,11 @@ def test_the_end_waits_for_nobody(serve: Serve, authority: Authority) -> None:
     """Not even for a peer that takes nothing more: what cannot be said at once is not said."""
     server = serve([tls(authority.server()), stall])
 
-    def start(world: World) -> Coroutine[float]:
-        connection = yield from connected(world, server.port, context_for(authority.file))
+    def start(services: HostServices) -> Coroutine[float]:
+        connection = yield from connected(services, server.port, context_for(authority.file))
         began = time.monotonic()
-        connection.end(world)
-        connection.end(world)  # Twice is fine.
+        connection.end(services)
+        connection.end(services)  # Twice is fine.
         return time.monotonic() - began
 
     assert drive(start) < PATIENCE / 2

@@ -5,13 +5,13 @@ from __future__ import annotations
 from wire_rawsse.errors import ConnectTimeout
 
 
-class Budget:
+class Deadline:
     """`seconds` from when it is made, on the stream's clock. Running out names the step it ran out in."""
 
-    __slots__ = ("deadline", "place", "seconds")
+    __slots__ = ("at", "place", "seconds")
 
     def __init__(self, now: float, seconds: float, place: str) -> None:
-        self.deadline = now + seconds
+        self.at = now + seconds
         self.seconds = seconds
         self.place = place
 

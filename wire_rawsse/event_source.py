@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from wire_rawsse import checks
-from wire_rawsse.errors import ClosedError, InvalidRequest, StatusError, WireRawSSEError
+from wire_rawsse.errors import ClosedError, InvalidRequestError, StatusError, WireRawSSEError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.turns import PAST
 from wire_rawsse.plan import make_plan
@@ -16,7 +16,7 @@ from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import Headers, first_event_id
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
-from wire_rawsse.reconnect import Restart, keep_alive
+from wire_rawsse.reconnect import Restart, reconnect_forever
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
 from wire_rawsse.transport.trust import ClientCertificate, Trust
@@ -138,14 +138,14 @@ class EventSource:
     Before each connection the callables are asked, and files that have changed are read again. After a 401 the
     callables are asked once more, and if an answer differs the source connects again at once.
 
-    Raises `InvalidRequest` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
+    Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
 
     Iterating raises the `WireRawSSEError` that ends the source for good: a certificate that does not verify
     (`CertificateError`), a status other than 200 that is no redirect and not 408, 425, 429 or 5xx (`StatusError`), a
-    response that is not an event stream (`NotAnEventStream`), an event that is too large (`EventTooLarge`), a redirect
-    without a usable Location, from https to http, or with a body to another origin (`RedirectError`). After a 204 it
-    stops without an error. Everything else is retried, also a callable that raises (`CredentialsError`) and a file that
-    cannot be read (`TrustError`).
+    response that is not an event stream (`NotAnEventStreamError`), an event that is too large (`EventTooLargeError`), a
+    redirect without a usable Location, from https to http, or with a body to another origin (`RedirectError`). After a
+    204 it stops without an error. Everything else is retried, also a callable that raises (`CredentialsError`) and a
+    file that cannot be read (`TrustError`).
 
     With `reconnect=False` iterating raises whatever ended the response, a failure to connect included, and stops after
     a response that ended cleanly.
@@ -184,12 +184,14 @@ class EventSource:
             reconnect=reconnect,
         )
         if persistent and not reconnect:
-            raise InvalidRequest("persistent=True and reconnect=False contradict each other; give one of them")
+            raise InvalidRequestError("persistent=True and reconnect=False contradict each other; give one of them")
         self._reconnect = reconnect
         self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
         self._loop = Loop()
-        self._record = record = Record(plan.url.shown, backoff, wall=self._loop.system.wall)
-        self._task = self._loop.add(lambda world: keep_alive(world, plan, record, sink, persistent=persistent))
+        self._record = record = Record(plan.url.redacted, backoff, wall=self._loop.system.time)
+        self._task = self._loop.add(
+            lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent)
+        )
 
     def __repr__(self) -> str:
         return f"<EventSource {self._record.url} {self._record.phase}>"
@@ -198,8 +200,8 @@ class EventSource:
         """The next event, or None when `timeout` seconds are up (None: wait for ever).
 
         Raises what ended the source for good, `ClosedError` after `close()`, a 204, or the one response of
-        `reconnect=False`, `BusyError` if another thread waits on this source, and `InvalidRequest` for a timeout that
-        is no number.
+        `reconnect=False`, `BusyError` if another thread waits on this source, and `InvalidRequestError` for a timeout
+        that is no number.
         """
         until = self._until(timeout)
         while True:
@@ -229,10 +231,10 @@ class EventSource:
     def restart(self) -> None:
         """Drop the connection and make a new one at once, in any phase. From any thread; twice is fine.
 
-        Raises `InvalidRequest` after `reconnect=False`, which allows no second request.
+        Raises `InvalidRequestError` after `reconnect=False`, which allows no second request.
         """
         if not self._reconnect:
-            raise InvalidRequest("restart() would send a second request, which reconnect=False does not allow")
+            raise InvalidRequestError("restart() would send a second request, which reconnect=False does not allow")
         self._loop.interrupt(self._task, Restart())
 
     def close(self) -> None:
@@ -250,7 +252,7 @@ class EventSource:
     @property
     def state(self) -> EndpointState:
         """A frozen value: phase, since when, last byte, last error, next attempt. From any thread."""
-        return self._record.snapshot(self._loop.system.wall())
+        return self._record.snapshot(self._loop.system.time())
 
     def fileno(self) -> int:
         """One descriptor for a select loop of the host's own, the same over all reconnects.
@@ -279,7 +281,7 @@ class EventSource:
         return self._sink.retry_ms
 
     def _until(self, timeout: float | None) -> float | None:
-        """The moment at which `timeout` seconds are up, on the loop's own clock. Raises `InvalidRequest`."""
+        """The moment at which `timeout` seconds are up, on the loop's own clock. Raises `InvalidRequestError`."""
         seconds = checks.seconds(timeout)
         return None if seconds is None else self._loop.system.monotonic() + seconds
 

@@ -139,13 +139,13 @@ def test_nothing_is_said_when_ctrl_c_comes_early(command: str, status: int, home
 def test_what_an_end_breaks_on_its_way_is_not_told(home: Path) -> None:
     script = (
         "import os, signal, sys, threading, time, wire_rawsse.cli as cli\n"
-        "from wire_rawsse.cli import ending\n"
+        "from wire_rawsse.cli import exit\n"
         "struck = threading.Event()\n"
         "def fail(arguments):\n"
-        "    ending.before_the_end(lambda: (struck.set(), time.sleep(0.3)))\n"
+        "    exit.before_the_end(lambda: (struck.set(), time.sleep(0.3)))\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    struck.wait(20)\n"
-        "    raise ending.Failure('a process of ours has ended', 1)\n"
+        "    raise exit.Failure('a process of ours has ended', 1)\n"
         "cli._run = lambda command, arguments: fail(arguments)\n"
         "sys.exit(cli.main(['demo']))"
     )

@@ -12,7 +12,7 @@ from typing import Protocol
 from wire_rawsse.foreign import FileReader
 
 
-class Machine(FileReader, Protocol):
+class FileSystem(FileReader, Protocol):
     """The signatures are those of `os`, as far as they are used here."""
 
     @property
