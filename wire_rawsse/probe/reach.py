@@ -1,0 +1,285 @@
+"""One connection to one address, measured step by step: TCP, the proxy's tunnel, TLS, the response head."""
+
+from __future__ import annotations
+
+import errno
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from wire_rawsse.connection import final_head
+from wire_rawsse.errors import (
+    CertificateError,
+    DialError,
+    HandshakeError,
+    MalformedResponseError,
+    ProxyError,
+    TruncatedError,
+    TrustError,
+    WireRawSSEError,
+)
+from wire_rawsse.policy import Keepalive
+from wire_rawsse.probe.blocking import BlockingHost
+from wire_rawsse.probe.chain import chain_of
+from wire_rawsse.probe.measurements import Attempt, Step, Tls
+from wire_rawsse.probe.tcp_info import tcp_info
+from wire_rawsse.protocol.http import Exchange, Response
+from wire_rawsse.protocol.proxy import Proxy
+from wire_rawsse.protocol.redirect import Hop
+from wire_rawsse.protocol.request import Request, compose_connect
+from wire_rawsse.protocol.tunnel import refusal
+from wire_rawsse.redact import Secrets
+from wire_rawsse.transport import alerts
+from wire_rawsse.transport.channel import Channel
+from wire_rawsse.transport.deadline import Deadline
+from wire_rawsse.transport.dial import dial
+from wire_rawsse.transport.tls import secure
+from wire_rawsse.transport.trust import UNVERIFIED, context_for
+from wire_rawsse.waits import Address
+
+if TYPE_CHECKING:
+    import ssl
+
+_FAULTS: Final = {9: "early", 10: "expired", 18: "issuer", 19: "issuer", 20: "issuer", 21: "issuer", 62: "name", 64: "name"}
+"""X509_STORE_CTX_get_error(3)."""
+_AWAITED: Final[dict[Step, str]] = {
+    "tcp": "answer",
+    "tunnel": "answer of the proxy to CONNECT",
+    "tls": "complete TLS handshake",
+    "head": "complete response head",
+}
+_UNREACHABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
+
+
+@dataclass
+class Way:
+    """What all connections of one hop have in common. `step` is the budget of TCP and of TLS, in seconds."""
+
+    hop: Hop
+    proxy: Proxy | None
+    context: ssl.SSLContext | None
+    step: float
+    secrets: Secrets
+
+    @property
+    def place(self) -> str:
+        return self.hop.shown(self.hop.url.host_and_port)
+
+
+class Observed(Exchange):
+    """An exchange that keeps what came up to the end of the head, and when it began to come."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.raw = b""
+        self.first_at: float | None = None
+
+    def head(self, data: bytes) -> Response | None:
+        if data and self.first_at is None:
+            self.first_at = time.monotonic()
+        self.raw += data
+        return super().head(data)
+
+    @property
+    def behind_head(self) -> bytes:
+        """What came with the head, as it came."""
+        rest = self.raw
+        while True:
+            head, _, rest = rest.partition(b"\r\n\r\n")
+            if not head.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+                return rest
+
+
+@dataclass
+class Reached:
+    """An attempt that is over, or holds an open channel: with `response`, its body is still to be read."""
+
+    attempt: Attempt
+    address: Address
+    host: BlockingHost
+    doing: Step = "tcp"
+    over: bool = False
+    """Set by whoever runs it."""
+    began: float = 0.0
+    channel: Channel | None = None
+    exchange: Observed | None = None
+    response: Response | None = None
+    asked_at: float = 0.0
+    """When the request began to be sent, on the monotonic clock."""
+    asked_wall: float = 0.0
+    answered_wall: float = 0.0
+
+    def end(self) -> None:
+        """Close the connection. Twice is fine."""
+        if self.channel is not None:
+            self.attempt.info = tcp_info(self.channel.sock)
+            self.channel.end(self.host)
+            self.channel = None
+
+
+def connect(way: Way, address: Address, *, mss: int | None = None, verify: bool = True) -> Reached:
+    """A new connection: TCP, tunnel and TLS."""
+    reached = Reached(Attempt(str(address)), address, BlockingHost(mss))
+    go(reached, way, verify=verify)
+    return reached
+
+
+def go(reached: Reached, way: Way, *, verify: bool = True) -> None:
+    """TCP, tunnel and TLS. What fails is noted in the attempt; nothing is raised that a network can cause."""
+    attempt, host, address = reached.attempt, reached.host, reached.address
+    try:
+        reached.doing = "tcp"
+        reached.began = began = host.now()
+        sock = host.run(dial(host, [address], Deadline(began, way.step, way.place), Keepalive()))
+        attempt.tcp = host.now() - began
+        reached.channel = Channel(sock)
+        if way.proxy is not None and way.context is not None:
+            reached.doing, began = "tunnel", host.now()
+            _tunnel(host, way, reached.channel, way.proxy)
+            attempt.tunnel = host.now() - began
+        if way.context is not None:
+            reached.doing, began = "tls", host.now()
+            attempt.tls = Tls()
+            context = way.context if verify else context_for(UNVERIFIED)
+            reached.channel = None  # `secure` takes the socket over.
+            tls = host.run(secure(host, sock, context, way.hop.url.server_name, Deadline(began, way.step, way.place)))
+            reached.channel = Channel(sock, tls)
+            attempt.tls = _facts(tls.session, host.now() - began, way.secrets, verify)
+    except (OSError, WireRawSSEError) as error:
+        note_failure(reached, error, way.secrets, way.step)
+        reached.end()
+        if attempt.info is None:
+            attempt.info = host.last_info
+
+
+def _tunnel(host: BlockingHost, way: Way, channel: Channel, proxy: Proxy) -> None:
+    exchange = Exchange(compose_connect(way.hop.url, proxy.url.authorization, way.secrets))
+    response = host.run(final_head(channel, exchange, host.now() + way.step))
+    if response is None:
+        raise TimeoutError(errno.ETIMEDOUT, f"the proxy did not answer CONNECT within {way.step:g} s")
+    if not 200 <= response.status < 300:
+        raise refusal(proxy, response, f"a tunnel to {way.place}", way.secrets)
+    if exchange.rest():
+        raise ProxyError(f"the proxy {proxy} sent data of its own into the tunnel")
+
+
+def look_at_certificate(way: Way, address: Address) -> Tls | None:
+    """A second handshake, without verification, that shows the certificates. Nothing is sent over it.
+
+    It shows no client certificate either.
+    """
+    try:
+        reached = connect(way, address, verify=False)
+    except TrustError:
+        return None
+    reached.end()
+    return reached.attempt.tls if not reached.attempt.failed_in else None
+
+
+def ask(reached: Reached, request: Request, deadline: float, secrets: Secrets) -> None:
+    """Send the request and receive the head, by `deadline` on the monotonic clock. What fails is noted."""
+    host, attempt, channel = reached.host, reached.attempt, reached.channel
+    assert channel is not None
+    exchange = reached.exchange = Observed(request)
+    reached.doing = "head"
+    reached.asked_at, reached.asked_wall = host.now(), host.time()
+    try:
+        response = host.run(final_head(channel, exchange, deadline))
+    except (OSError, WireRawSSEError) as error:
+        note_failure(reached, error, secrets, deadline - reached.asked_at)
+    else:
+        reached.answered_wall = host.time()
+        if response is None:
+            note_failure(reached, TimeoutError(), secrets, host.now() - reached.asked_at)
+        else:
+            attempt.head = host.now() - reached.asked_at
+            attempt.status = response.status
+            reached.response = response
+            channel.settle()
+    attempt.got = len(exchange.raw)
+    if reached.response is None:
+        reached.end()
+
+
+def body_of(reached: Reached, seconds: float, most: int) -> bytes:
+    """The beginning of a body that is no event stream. What the peer does raises nothing."""
+    found = bytearray()
+    channel, exchange, host = reached.channel, reached.exchange, reached.host
+    assert channel is not None and exchange is not None
+    until = host.now() + seconds
+    data: bytes | None = None
+    try:
+        while True:
+            for piece in exchange.body(data):
+                found += piece
+            if exchange.ended or data == b"" or len(found) >= most:
+                break
+            data = host.run(_one(channel, until))
+            if data is None:
+                break
+    except (OSError, WireRawSSEError):
+        pass  # What has been received until then may say enough.
+    return bytes(found[:most])
+
+
+def _one(channel: Channel, deadline: float):  # type: ignore[no-untyped-def]
+    return (yield channel.receive(deadline))
+
+
+def _facts(session: ssl.SSLObject, seconds: float, secrets: Secrets, verified: bool) -> Tls:
+    cipher = session.cipher()
+    return Tls(
+        seconds=seconds,
+        version=session.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=session.selected_alpn_protocol() or "",
+        chain=chain_of(session, secrets),
+        verified=verified,
+    )
+
+
+def note_failure(reached: Reached, error: BaseException, secrets: Secrets, budget: float) -> None:
+    """Note in the attempt how and where it failed; `budget` is in seconds, for an error that is a timeout."""
+    attempt, step = reached.attempt, reached.doing
+    attempt.failed_in = step
+    secrets.cleanse(error)
+    attempt.error = str(error)
+    cause = error.__cause__
+    if isinstance(error, DialError) and error.attempts:
+        cause = error.attempts[0][1]
+        attempt.error = cause.strerror or str(cause)
+    if isinstance(error, TimeoutError):
+        attempt.failure, attempt.error = "timeout", f"no {_AWAITED[step]} within {budget:.3g} s"
+    elif isinstance(error, CertificateError):
+        attempt.failure = "certificate"
+        assert attempt.tls is not None
+        attempt.tls.fault = _FAULTS.get(getattr(cause, "verify_code", 0), "other")  # type: ignore[assignment]
+    elif isinstance(error, ProxyError):
+        attempt.failure = "refused"
+    elif isinstance(error, MalformedResponseError):
+        attempt.failure = "protocol"
+    elif isinstance(error, TruncatedError):
+        attempt.failure = "closed"
+    elif isinstance(error, HandshakeError):
+        attempt.failure = "alert" if cause is not None and alerts.is_alert(cause) else "protocol"
+        if isinstance(cause, (ConnectionError, EOFError)) or "closed the connection" in attempt.error:
+            attempt.failure = "closed"
+    elif isinstance(error, OSError) or isinstance(cause, OSError):
+        _note_system(attempt, cause if isinstance(cause, OSError) else error)
+
+
+def _note_system(attempt: Attempt, error: BaseException) -> None:
+    code = getattr(error, "errno", None)
+    if isinstance(error, TimeoutError):
+        attempt.failure = "timeout"
+    elif isinstance(error, ConnectionRefusedError) or (attempt.failed_in == "tcp" and code == errno.ENOENT):
+        attempt.failure = "refused"
+    elif code in _UNREACHABLE:
+        attempt.failure = "unreachable"
+    elif alerts.is_alert(error):
+        attempt.failure, attempt.error = "alert", alerts.failure(error) or attempt.error
+    elif isinstance(error, (ConnectionError, EOFError)) or "EOF" in type(error).__name__:
+        attempt.failure = "closed"
+        attempt.error = getattr(error, "strerror", None) or attempt.error
+    else:
+        attempt.failure = "other"

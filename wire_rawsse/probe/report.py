@@ -1,0 +1,219 @@
+"""The result of a probe, as text for people and as one JSON object.
+
+The text begins with the verdict and the one thing to change. Below it is what was measured, in the order of a
+connection's life, one line for each fact, so that a reader can check the verdict.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from wire_rawsse.probe.finding import Finding, count, day, seconds
+from wire_rawsse.probe.measurements import Attempt, Head, Hop, Measurements, ProxySetting, Replay, Stream, Tcp, Tls
+from wire_rawsse.probe.rhythm import heartbeat, longest_gap
+
+WELL: Final = 0
+DOUBTFUL: Final = 1
+BROKEN: Final = 2
+_MOST_ARRIVALS: Final = 1000
+"""Of each life, in JSON."""
+_STATUS: Final = {"broken": BROKEN, "doubtful": DOUBTFUL, "note": WELL}
+_VERDICT: Final = {WELL: "well", DOUBTFUL: "doubtful", BROKEN: "broken"}
+_REPLAYED: Final = {
+    "resumes": "the server sends what followed the Last-Event-ID",
+    "ignores": "the server ignores Last-Event-ID",
+    "nothing": "nothing came after a request with Last-Event-ID",
+    "refused": "the server refuses Last-Event-ID",
+}
+_ALIVE: Final = {
+    "answered": "a keepalive probe at the end was answered",
+    "unanswered": "a keepalive probe at the end was not answered",
+    "reset": "a keepalive probe at the end was answered with a reset",
+}
+
+
+def status_of(findings: Sequence[Finding]) -> int:
+    """The exit status."""
+    return max((_STATUS[one.severity] for one in findings), default=WELL)
+
+
+def as_json(found: Measurements, findings: Sequence[Finding]) -> dict[str, Any]:
+    """For programs. `change` is the one thing to change, or None."""
+    status = status_of(findings)
+    beat = heartbeat(found.stream.lives) if found.stream is not None else None
+    measured = asdict(found)
+    for life in (measured["stream"] or {"lives": ()})["lives"]:
+        del life["arrivals"][_MOST_ARRIVALS:]
+    facts = {
+        "url": found.url,
+        "verdict": _VERDICT[status],
+        "change": findings[0].change if status else None,
+        "findings": [one._asdict() for one in findings],
+        "heartbeat": None if beat is None else asdict(beat),
+        "measurements": measured,
+    }
+    return dict(_rounded(facts))
+
+
+def _rounded(value: Any) -> Any:
+    """To microseconds."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_text(found: Measurements, findings: Sequence[Finding]) -> str:
+    """For people: about twenty lines, each at its own margin."""
+    lines = [f"{label:<9} {text}" if text else label for label, text in _lines(found, findings)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _lines(found: Measurements, findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
+    status = status_of(findings)
+    if status:
+        yield _VERDICT[status].upper(), findings[0].text
+        yield "change", findings[0].change
+    else:
+        yield "WELL", _praise(found)
+    for other in findings[1 if status else 0 :]:
+        yield other.severity if other.severity != "note" else "note", other.text
+        if other.change:
+            yield "", f"→ {other.change}"
+    yield "", ""
+    for number, hop in enumerate(found.hops, 1):
+        if len(found.hops) > 1:
+            yield f"hop {number}", hop.url
+        yield from _of_hop(hop)
+    if found.stream is not None:
+        yield from _of_stream(found, found.stream)
+        yield "replay", _replay(found.replay)
+        yield "clocks", _clocks(found, found.stream)
+
+
+def _praise(found: Measurements) -> str:
+    stream = found.stream
+    beat = heartbeat(stream.lives) if stream is not None else None
+    said = f", with a heartbeat every {seconds(beat.period)}" if beat is not None else ""
+    return f"an event stream{said}; nothing stood out in {seconds(found.seconds)}"
+
+
+def _of_hop(hop: Hop) -> Iterator[tuple[str, str]]:
+    yield "proxy", _proxy(hop.proxy)
+    if hop.name is not None:
+        took = f" ({seconds(hop.name.seconds)})" if hop.name.seconds is not None else ""
+        addresses = f": {count(len(hop.name.addresses), 'address', 'addresses')}{took}" if hop.name.addresses else ""
+        yield "name", f"{hop.name.host}{addresses or ': ' + hop.name.error}"
+    for attempt in hop.attempts:
+        yield "address", _attempt(attempt)
+    if hop.left_out:
+        yield "", f"{hop.left_out} more addresses, not tried"
+    tls = next((one.tls for one in hop.attempts if one.tls is not None and (one.tls.version or one.tls.chain)), None)
+    if tls is not None:
+        yield from _of_tls(tls)
+    if hop.redirect:
+        status = next((one.status for one in hop.attempts if one.status is not None), None)
+        yield "redirect", f"{status} to {hop.redirect}"
+    if hop.head is not None:
+        yield from _of_head(hop.head)
+
+
+def _proxy(setting: ProxySetting) -> str:
+    if setting.error:
+        return setting.error
+    if setting.proxy:
+        return f"{setting.proxy}, because {setting.variable} is set"
+    if setting.excepted_by:
+        return f"none, because {setting.excepted_by} lists the host ({setting.variable} is set)"
+    if setting.variable:
+        return f"none, because {setting.variable} is empty"
+    return "none (no proxy variable is set)"
+
+
+def _attempt(attempt: Attempt) -> str:
+    steps = [("TCP", attempt.tcp), ("tunnel", attempt.tunnel), ("TLS", attempt.tls.seconds if attempt.tls else None)]
+    steps.append(("head", attempt.head))
+    told = [f"{name} {seconds(value)}" for name, value in steps if value is not None]
+    if attempt.failed_in:
+        told.append(attempt.error)
+    elif attempt.status is not None:
+        told.append(str(attempt.status))
+    return f"{attempt.address:<21}  {', '.join(told)}"
+
+
+def _of_tls(tls: Tls) -> Iterator[tuple[str, str]]:
+    yield "TLS", ", ".join(filter(None, (tls.version, tls.cipher, f"ALPN {tls.alpn}" if tls.alpn else "no ALPN")))
+    for number, one in enumerate(tls.chain):
+        names = f" for {', '.join(one.names[:4])}{' …' if len(one.names) > 4 else ''}" if number == 0 and one.names else ""
+        until = f", until {day(one.not_after)}" if one.not_after is not None else ""
+        label = "cert" if number == 0 else ""
+        yield label, f"{one.subject or '(no subject)'}{names}{until}, issued by {one.issuer}"
+
+
+def _of_head(head: Head) -> Iterator[tuple[str, str]]:
+    framing = {"chunked": "chunked", "length": "with a Content-Length", "close": "until the connection closes"}[head.framing]
+    coding = f", coded {head.coding}" if head.coding else ""
+    yield "head", f"{head.status} {head.content_type or '(no Content-Type)'}, {framing}{coding}"
+    shown = [f"{name}: {value}" for name, value in head.fields if name not in ("date", "transfer-encoding")]
+    for pair in shown:
+        yield "", pair
+    if head.skew is not None:
+        yield "clock", f"the server's is {seconds(abs(head.skew))} {'ahead' if head.skew > 0 else 'behind'}" if head.skew else (
+            "the server's agrees with ours (Date)"
+        )
+
+
+def _of_stream(found: Measurements, stream: Stream) -> Iterator[tuple[str, str]]:
+    first = stream.lives[0]
+    heard = sum(life.stopped - life.opened for life in stream.lives)
+    kinds = f" ({', '.join(stream.types)})" if stream.types else ""
+    parts = [
+        f"{count(stream.events, 'event')}{kinds}",
+        count(stream.comments, "comment"),
+        count(stream.bytes, "byte"),
+    ]
+    rate = f" ({stream.bytes / heard:.0f} bytes/s)" if heard > 0 else ""
+    yield "stream", f"{', '.join(parts)} in {seconds(heard)}{rate}"
+    if first.arrivals:
+        yield "", f"first byte {seconds(first.arrivals[0].at - first.opened)} after the head"
+    beat = heartbeat(stream.lives)
+    if beat is not None:
+        yield "", f"heartbeat every {seconds(beat.period)} (±{seconds(beat.jitter)}, {count(beat.count, 'gap')})"
+    yield "", f"longest silence {seconds(max(longest_gap(life) for life in stream.lives))}"
+    if stream.chunks:
+        yield "", f"chunks of {min(stream.chunks)} to {max(stream.chunks)} bytes, median {statistics.median(stream.chunks):.0f}"
+    if stream.retry_ms is not None:
+        yield "", f"retry: {stream.retry_ms} ms"
+    for life in stream.lives:
+        if life.end:
+            how = "by the server, in good order" if life.end == "clean" else life.error
+            yield "", f"ended after {seconds(life.stopped - life.opened)}: {how}"
+    if stream.alive:
+        yield "", _ALIVE[stream.alive]
+    if stream.info is not None:
+        yield "TCP", _tcp(stream.info)
+
+
+def _tcp(info: Tcp) -> str:
+    loss = f"{info.retransmissions} of {info.segments_sent} segments sent again"
+    beyond = f", {info.out_of_order} received beyond a gap" if info.out_of_order else ""
+    return f"round trip {seconds(info.rtt)}, segments up to {info.mss_sent} bytes, {loss}{beyond}"
+
+
+def _replay(replay: Replay) -> str:
+    if replay.result:
+        return _REPLAYED[replay.result]
+    return f"not tried: {replay.why_not or replay.error or 'no time was left'}"
+
+
+def _clocks(found: Measurements, stream: Stream) -> str:
+    beat = heartbeat(stream.lives)
+    _, response, read = found.clocks
+    if beat is None:
+        return f"read {read:g} s, response {response:g} s (no heartbeat is known that they could be fitted to)"
+    fitted = min(read, 1.5 * beat.period + 2)
+    return f"read {read:g} s, response {response:g} s; with this heartbeat, silence means death after {seconds(fitted)}"

@@ -1,0 +1,157 @@
+"""What the arrivals of a stream tell: its heartbeat, its silences, and whether something holds events back.
+
+Pure functions on `Life` and `Arrival`. The difficulty with buffers is that a stream that is written in bunches looks
+like one that is held back. So a suspicion needs more than a bunch:
+
+* Events that carry their own times were made at different moments and arrived together: this is proof.
+* Comments are heartbeats. A server sends one each time; two together were held back.
+* Pieces that end in the middle of a line, followed by a silence, are what a buffer of a fixed size lets out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from wire_rawsse.probe.measurements import Arrival, Life
+
+TOGETHER: Final = 0.1
+"""Seconds: arrivals with smaller gaps are one burst."""
+_STEADY: Final = 0.2
+"""A heartbeat's gaps differ from their median by at most this part of it."""
+_HELD: Final = 1.0
+"""Seconds by which the times of events in one burst must differ."""
+_CUT_SILENCE: Final = 0.2
+_LINES_OF_COMMENT: Final = 3
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Arrivals that came together."""
+
+    first: float
+    last: float
+    arrivals: tuple[Arrival, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(one.size for one in self.arrivals)
+
+    @property
+    def events(self) -> int:
+        return sum(one.events for one in self.arrivals)
+
+    @property
+    def comments(self) -> int:
+        return sum(one.comments for one in self.arrivals)
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """`period` and `jitter` (the largest difference from it) in seconds."""
+
+    period: float
+    jitter: float
+    count: int
+    """Gaps that were measured."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something holds bytes back. `seconds` is the longest time, if known; `proof` says what shows it."""
+
+    proof: str
+    seconds: float | None
+    certain: bool
+
+
+def bursts(life: Life) -> list[Burst]:
+    groups: list[list[Arrival]] = []
+    for arrival in life.arrivals:
+        if groups and arrival.at - groups[-1][-1].at < TOGETHER:
+            groups[-1].append(arrival)
+        else:
+            groups.append([arrival])
+    return [Burst(group[0].at, group[-1].at, tuple(group)) for group in groups]
+
+
+def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
+    """The period of comments that come alone, or of anything, if it is steady."""
+    gaps: list[float] = []
+    for life in lives:
+        found = bursts(life)
+        gaps += [
+            after.first - before.first
+            for before, after in zip(found, found[1:], strict=False)
+            if after.comments and not after.events
+        ]
+    if not gaps:
+        for life in lives:
+            found = bursts(life)
+            gaps += [after.first - before.first for before, after in zip(found, found[1:], strict=False)]
+        if len(gaps) < 2 or not _steady(gaps):
+            return None
+    period = statistics.median(gaps)
+    return Heartbeat(period, max(abs(gap - period) for gap in gaps), len(gaps))
+
+
+def _steady(gaps: Sequence[float]) -> bool:
+    period = statistics.median(gaps)
+    return all(abs(gap - period) <= _STEADY * period for gap in gaps)
+
+
+def silence_before_end(life: Life) -> float:
+    """Seconds from the last body byte, or from the head, to the end of the stream or of listening."""
+    return life.stopped - (life.arrivals[-1].at if life.arrivals else life.opened)
+
+
+def longest_gap(life: Life) -> float:
+    """The longest silence within a life, the one at its end included."""
+    moments = [life.opened, *(one.at for one in life.arrivals), life.stopped]
+    return max(after - before for before, after in zip(moments, moments[1:], strict=False))
+
+
+def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> Held | None:
+    """Whether something between the server's program and us keeps bytes back. The strongest sign, or None.
+
+    `skew` is the server's clock minus ours. Events that were made before the request are history and prove nothing.
+    """
+    groups = bursts(life)
+    longest = 0.0
+    for burst in groups:
+        stamps = [
+            stamp for one in burst.arrivals for stamp in one.stamps if stamp - skew >= wall_of_request
+        ]
+        if len(stamps) > 1:
+            longest = max(longest, max(stamps) - min(stamps))
+    if longest >= _HELD:
+        return Held("events that say that they were made at different moments arrived together", longest, True)
+    later = groups[1:]
+    doubled = [burst for burst in later if burst.comments > 1]
+    if doubled and len(doubled) * 2 >= len([burst for burst in later if burst.comments]):
+        # A server may write two or three lines of comment each time.
+        always = {burst.comments for burst in later if burst.comments}
+        usual = len(always) == 1 and max(always) <= _LINES_OF_COMMENT
+        if not usual:
+            return Held("heartbeats (comments) arrived several at once", _longest_between(groups), True)
+    cut = [
+        (burst, after)
+        for burst, after in zip(groups, groups[1:], strict=False)
+        if burst.arrivals[-1].line_open and after.first - burst.last >= _CUT_SILENCE
+    ]
+    if len(cut) > 1:
+        sizes = sorted(burst.size for burst, _ in cut)
+        pause = max(after.first - burst.last for burst, after in cut)
+        return Held(f"pieces of about {statistics.median(sizes):.0f} bytes end in the middle of an event", pause, True)
+    crowded = [burst for burst in later if burst.events > 2]
+    gaps = [after.first - before.last for before, after in zip(groups, groups[1:], strict=False)]
+    if len(crowded) > 1 and len(crowded) == len([burst for burst in later if burst.events]) and min(gaps) >= _HELD:
+        count = statistics.median([burst.events for burst in crowded])
+        return Held(f"events came in bunches of {count:.0f} with nothing between them", None, False)
+    return None
+
+
+def _longest_between(groups: Sequence[Burst]) -> float:
+    return max((after.first - before.last for before, after in zip(groups, groups[1:], strict=False)), default=0.0)

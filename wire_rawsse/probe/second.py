@@ -1,0 +1,115 @@
+"""Second opinions: further connections that tell apart what looks the same from one.
+
+They send what the first request sent, or nothing that is secret. Each has a budget and raises nothing that a network
+can cause.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from dataclasses import replace
+from typing import Final
+
+from wire_rawsse.probe.listening import Listener
+from wire_rawsse.probe.measurements import Cross, Replay, Stream
+from wire_rawsse.probe.reach import Reached, Way, ask, connect
+from wire_rawsse.probe.tcp_info import probe_peer, tcp_info
+from wire_rawsse.protocol.http import is_event_stream
+from wire_rawsse.protocol.request import Request, compose
+from wire_rawsse.protocol.sse import Event
+from wire_rawsse.waits import Address
+
+SMALL_SEGMENT: Final = 536
+"""Bytes: the segments that every path carries (RFC 9293 section 3.7.1)."""
+
+_CLOCK_TICK: Final = 0.05
+"""Seconds: the kernel counts in ticks of up to 10 ms. The last acknowledgement before the probe is older than this."""
+
+
+def ask_others(cross: Cross, way: Way, request: Request | None, address: Address, deadline: float) -> None:
+    """Start both questions in threads that fill `cross` in. `request` None: the connection itself does not succeed."""
+
+    def start(question: object, *arguments: object) -> None:
+        threading.Thread(target=question, args=arguments, daemon=True).start()  # type: ignore[arg-type]
+
+    start(_small_segments, cross, way, request, address, deadline)
+    if request is not None:
+        start(_other_path, cross, way, address, deadline)
+
+
+def _small_segments(cross: Cross, way: Way, request: Request | None, address: Address, deadline: float) -> None:
+    """Whether the same works with small segments: then something on the path loses large packets (RFC 2923)."""
+    reached = connect(way, address, mss=SMALL_SEGMENT)
+    if request is not None and reached.channel is not None:
+        ask(reached, request, deadline, way.secrets)
+    cross.small_segments = "did not help" if reached.attempt.failed_in else "helped"
+    reached.end()
+
+
+def _other_path(cross: Cross, way: Way, address: Address, deadline: float) -> None:
+    """Whether the server answers a request for /, which has none of the caller's fields."""
+    plain_proxy = way.proxy if way.hop.url.scheme == "http" else None
+    request = compose(
+        way.hop.url._replace(target="/", authorization=None),
+        absolute_form=plain_proxy is not None,
+        proxy_authorization=plain_proxy.url.authorization if plain_proxy else None,
+        secrets=way.secrets,
+    )
+    reached = connect(way, address)
+    if reached.channel is not None:
+        ask(reached, request, deadline, way.secrets)
+    if reached.response is not None:
+        cross.other_server = way.secrets.quote(reached.response.get("server") or "")
+    cross.other_path = "silent" if reached.response is None else "answered"
+    reached.end()
+
+
+def resumes(
+    replay: Replay, way: Way, request: Request, address: Address, ids: list[str], step: float, until: float
+) -> None:
+    """Ask for what followed the first event: does the server send the second one again?"""
+    reached = connect(replace(way, step=step), address)
+    if reached.channel is not None:
+        ask(reached, request, until, way.secrets)
+    response = reached.response
+    if response is None:
+        replay.error = reached.attempt.error
+        return
+    try:
+        if response.status != 200 or not is_event_stream(response):
+            replay.result = "refused"
+            replay.error = f"{response.status}"
+            return
+        seen: list[str] = []
+
+        def enough(event: Event) -> bool:
+            if event.id in ids:
+                seen.append(event.id)
+            return bool(seen)
+
+        Listener(Stream(), time.monotonic(), way.secrets, enough=enough).listen(reached, until)
+        replay.result = "nothing" if not seen else "ignores" if seen[0] == ids[0] else "resumes"
+    finally:
+        reached.end()
+
+
+def is_peer_there(reached: Reached, stream: Stream, seconds: float) -> None:
+    """Ask the peer's kernel with a keepalive probe whether it still knows a silent connection."""
+    assert reached.channel is not None
+    sock = reached.channel.sock
+    if not probe_peer(sock):
+        return
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < seconds:
+        time.sleep(0.02)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        info = tcp_info(sock)
+        if code or info is None:
+            stream.alive = "reset"
+            return
+        if info.since_acknowledgement < passed + _CLOCK_TICK:
+            stream.alive = "answered"
+            return
+    stream.alive = "unanswered"
