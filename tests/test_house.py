@@ -28,6 +28,7 @@ LAYERS = [
     ["wire_rawsse.wake_streams"],
     ["wire_rawsse.wire"],
     ["wire_rawsse.subscriber"],
+    ["wire_rawsse.probe"],
     ["wire_rawsse.relay", "wire_rawsse"],
     ["wire_rawsse.cli", "wire_rawsse.__main__"],
 ]

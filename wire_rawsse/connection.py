@@ -223,7 +223,7 @@ def _open_tunnel(
     request = compose_connect(hop.url, proxy.url.authorization, record.secrets)
     exchange = Exchange(request)
     try:
-        response = yield from _final_head(channel, exchange, deadline.at)
+        response = yield from final_head(channel, exchange, deadline.at)
     except (MalformedResponseError, TruncatedError) as error:
         raise ProxyError(f"the proxy {proxy} did not answer CONNECT properly: {error}") from error
     if response is None:
@@ -250,7 +250,7 @@ def _ask(
     seconds = patience.seconds(timeouts)
     exchange = Exchange(request)
     try:
-        response = yield from _final_head(channel, exchange, began + seconds)
+        response = yield from final_head(channel, exchange, began + seconds)
     except (MalformedResponseError, TruncatedError) as error:
         raise type(error)(f"{place}: {error}") from None
     if response is None:
@@ -273,7 +273,7 @@ def _no_head(place: str, sent: bool, seconds: float, following: float) -> str:
     return f"{text}; if the server sends it with its first event only, give larger Timeouts(response=…, read=…)"
 
 
-def _final_head(channel: Channel, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:
+def final_head(channel: Channel, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:
     """Send the request and receive the head of the final response, or None where `deadline` passed.
 
     A final head ends the sending (RFC 9112 §9.5): the server has decided without the rest of the request.

@@ -162,9 +162,10 @@ class Secrets:
     def _masked(self, text: str, *, whole: bool) -> str:
         if not self._values:
             return text
-        if self._forms is None:
-            self._forms = _Forms(self._values, self._shown)
-        find = self._forms.wholes_in if whole else self._forms.pieces_in
+        forms = self._forms
+        if forms is None:  # Another thread may call `settle` meanwhile.
+            forms = self._forms = _Forms(self._values, self._shown)
+        find = forms.wholes_in if whole else forms.pieces_in
         shown = text
         for steps, reading in _readings(text):
             found = list(find(_visible(reading)))

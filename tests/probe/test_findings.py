@@ -116,7 +116,11 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "no-answer", failed("tcp", "timeout")),
     ("broken", "unreachable", failed("tcp", "unreachable")),
     ("broken", "proxy-refuses", failed("tunnel", "refused", "the proxy p:1 refused a tunnel: 403")),
-    ("broken", "proxy-credentials", failed("tunnel", "refused", "the proxy p:1 refused a tunnel: 407 Auth; it offers Basic")),
+    (
+        "broken",
+        "proxy-credentials",
+        failed("tunnel", "refused", "the proxy p:1 refused a tunnel: 407 Auth; it offers Basic"),
+    ),
     ("broken", "proxy", failed("tunnel", "timeout")),
     ("broken", "certificate-expired", bad_certificate("expired", own(not_after=NOW - DAY))),
     ("broken", "certificate-early", bad_certificate("early", own(not_before=NOW + DAY))),
@@ -157,9 +161,9 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "compressed", head(coding="gzip", error="gzip")),
     ("broken", "redirect", lambda found: setattr(found, "redirect_error", "from https to http; refused")),
     # Streams.
-    ("broken", "malformed", lives(life(1.0, end="malformed"))),
-    ("broken", "too-large", lives(life(1.0, end="too large"))),
-    ("broken", "broken", lives(life(1.0, end="other"))),
+    ("broken", "malformed", lives(life(1.0, end="malformed", error="a bad chunk"))),
+    ("broken", "too-large", lives(life(1.0, end="too large", error="too large"))),
+    ("broken", "broken", lives(life(1.0, end="other", error="no route"))),
     ("broken", "idle-cut", lives(life(until=5.1, end="cut"), life(until=5.2, end="reset"))),
     ("broken", "idle-cut", lives(life(until=5.1, end="clean"))),
     ("doubtful", "ends", lives(life(1.0, 2.0, 3.0, until=3.2, end="clean"))),
@@ -178,7 +182,7 @@ TABLE: list[tuple[str, str, Change]] = [
     ("doubtful", "head-held", head(held=8.0)),
     ("doubtful", "no-replay", lambda found: setattr(found, "replay", Replay("ignores"))),
     ("doubtful", "no-replay", lambda found: setattr(found, "replay", Replay("nothing"))),
-    ("doubtful", "no-replay", lambda found: setattr(found, "replay", Replay("refused"))),
+    ("doubtful", "no-replay", lambda found: setattr(found, "replay", Replay("refused", error="400"))),
     ("broken", "response-clock", lambda found: setattr(found, "clocks", (10.0, 0.02, 75.0))),
     ("doubtful", "slow-head", lambda found: setattr(found, "clocks", (10.0, 0.05, 75.0))),
     ("broken", "read-clock", lambda found: setattr(found, "clocks", (10.0, 15.0, 0.9))),
@@ -189,7 +193,11 @@ TABLE: list[tuple[str, str, Change]] = [
         "dead-address",
         lambda found: hop(found).attempts.append(Attempt("192.0.2.2:443", failed_in="tcp", failure="timeout")),
     ),
-    ("doubtful", "certificate-soon", set_hop(attempts=[Attempt("a", tls=Tls(0.1, verified=True, chain=[own(not_after=NOW + DAY)]))])),
+    (
+        "doubtful",
+        "certificate-soon",
+        set_hop(attempts=[Attempt("a", tls=Tls(0.1, verified=True, chain=[own(not_after=NOW + DAY)]))]),
+    ),
     ("doubtful", "slow-name", set_hop(name=Name("relay.example", 3.0, ["192.0.2.1:443"]))),
 ]
 
@@ -217,7 +225,10 @@ def test_a_healthy_stream_has_none() -> None:
 
 
 NOTES: list[tuple[str, Change]] = [
-    ("no-route", lambda found: hop(found).attempts.append(Attempt("[::1]:443", failed_in="tcp", failure="unreachable"))),
+    (
+        "no-route",
+        lambda found: hop(found).attempts.append(Attempt("[::1]:443", failed_in="tcp", failure="unreachable")),
+    ),
     ("redirected", lambda found: found.hops.insert(0, Hop("http://relay.example/", redirect="https://relay.example/"))),
     ("no-ids", lambda found: found.stream.__dict__.update(events=3)),
 ]

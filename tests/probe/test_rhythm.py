@@ -10,7 +10,9 @@ from wire_rawsse.probe.rhythm import bursts, heartbeat, held_back, longest_gap, 
 WALL = 1.8e9
 
 
-def arrival(at: float, *, events: int = 0, comments: int = 0, open_: bool = False, size: int = 10, made: tuple[float, ...] = ()) -> Arrival:
+def arrival(
+    at: float, *, events: int = 0, comments: int = 0, open_: bool = False, size: int = 10, made: tuple[float, ...] = ()
+) -> Arrival:
     return Arrival(at, WALL + at, size, events, comments, open_, tuple(WALL + one for one in made))
 
 
@@ -65,7 +67,9 @@ def test_events_that_arrive_when_they_are_made_were_not_held() -> None:
 
 
 def test_several_heartbeats_at_once_were_held_back() -> None:
-    found = held_back(body(arrival(0.2), *(arrival(at, comments=number) for at, number in ((5.0, 5), (10.0, 4), (15.0, 5)))))
+    found = held_back(
+        body(arrival(0.2), *(arrival(at, comments=number) for at, number in ((5.0, 5), (10.0, 4), (15.0, 5))))
+    )
     assert found is not None and found.certain and found.seconds == pytest.approx(5.0)
 
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "listen": "print the events of any event stream and reconnect for ever, like a curl -N that cannot wedge",
     "daemon": "run a command as soon as an event arrives at an endpoint of wire, and every few seconds",
     "status": "print the state of the running daemon in one line, from wire's stream_state.json",
+    "probe": "say what is wrong with an event stream, hop by hop, and the one thing to change",
     "relay": "run a development relay, which can be told to misbehave",
 }
 
@@ -87,6 +88,8 @@ def _run(command: str, arguments: list[str]) -> int:
         from wire_rawsse.cli.daemon import run
     elif command == "status":
         from wire_rawsse.cli.status import run
+    elif command == "probe":
+        from wire_rawsse.cli.probe import run
     else:
         from wire_rawsse.cli.relay import run
     return run(arguments)

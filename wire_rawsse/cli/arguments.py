@@ -148,6 +148,25 @@ def shown(text: str) -> str:
     return f"'{excerpt(text)}'" if text else "nothing"
 
 
+def add_request(options: Parser) -> None:
+    """What is sent, for every command that opens a stream of the user's choice."""
+    of_request = options.add_argument_group(
+        "request",
+        "Give secrets in files or in the environment; other users can read the arguments. Token and headers files are "
+        "read before each connection, and again after a 401.",
+    )
+    header = "a header field without a secret; may be repeated"
+    of_request.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help=header)
+    fields = "header fields, one NAME: VALUE per line; # begins a comment"
+    of_request.add_argument("--headers-file", metavar="FILE", type=path, help=fields)
+    token = of_request.add_mutually_exclusive_group()
+    token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token")
+    token.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
+    of_request.add_argument("--method", metavar="METHOD", help="the method (default GET, or POST with --data-file)")
+    body = "the body of the request, which each connection sends again"
+    of_request.add_argument("--data-file", metavar="FILE", type=path, help=body)
+
+
 def add_limits(options: Parser) -> None:
     """The clocks of a stream and its trust, for every command that holds one."""
     defaults = Timeouts()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.cli import inputs, logs, stdio
-from wire_rawsse.cli.arguments import Parser, add_limits, path, timeouts, whole
+from wire_rawsse.cli.arguments import Parser, add_limits, add_request, timeouts, whole
 from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, TERMINATED, USAGE, Failure, before_the_end
 from wire_rawsse.cli.status_line import QuietLine, describe
 from wire_rawsse.errors import ClosedError, InvalidRequestError, WireRawSSEError
@@ -58,21 +58,7 @@ def parser() -> Parser:
     persistent = "also retry what would end the stream for good (404, 204, a bad certificate …), every 15 to 30 s"
     options.add_argument("--persistent", action="store_true", help=persistent)
     options.add_argument("--last-event-id", metavar="ID", default="", help="the id to begin with: resume after it")
-    of_request = options.add_argument_group(
-        "request",
-        "Give secrets in files or in the environment; other users can read the arguments. Token and headers files are "
-        "read before each connection, and again after a 401.",
-    )
-    header = "a header field without a secret; may be repeated"
-    of_request.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help=header)
-    fields = "header fields, one NAME: VALUE per line; # begins a comment"
-    of_request.add_argument("--headers-file", metavar="FILE", type=path, help=fields)
-    token = of_request.add_mutually_exclusive_group()
-    token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token")
-    token.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
-    of_request.add_argument("--method", metavar="METHOD", help="the method (default GET, or POST with --data-file)")
-    body = "the body of the request, which each connection sends again"
-    of_request.add_argument("--data-file", metavar="FILE", type=path, help=body)
+    add_request(options)
     add_limits(options)
     return options
 

@@ -1,4 +1,4 @@
-"""`probe`: what is wrong with an event stream, hop by hop, and the one thing to change. The work is `wire_rawsse.probe`'s."""
+"""`probe`: what is wrong with an event stream, and the one thing to change. The work is done in `wire_rawsse.probe`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def parser() -> Parser:
         "probe",
         "Say what is wrong with an event stream, and the one thing to change: proxy settings, each address, TLS and "
         "certificates, redirects, the response, buffering, heartbeats, cuts of idle connections, lost packets, clocks. "
-        "It connects to each address of the name, listens, connects again if the stream ends, and asks for a replay with "
-        "Last-Event-ID; a request with a body, or with another method than GET, is sent once only.",
+        "It connects to each address of the name, listens, connects again if the stream ends, and asks for a replay "
+        "with Last-Event-ID; a request with a body, or with another method than GET, is sent once only.",
         operand="URL",
         examples=[
             "wire-rawsse probe https://example.org/events",
@@ -43,8 +43,8 @@ def parser() -> Parser:
     options.add_argument("url", metavar="URL", help="http://, https:// or unix:///path.sock?path=/target")
     options.add_argument("--json", action="store_true", help="print all findings and measurements as one JSON object")
     length = (
-        "seconds that the probe takes at most (default %(default)g); only a longer one sees slow heartbeats, and proxies "
-        "that end idle streams after a minute"
+        "seconds that the probe takes at most (default %(default)g); only a longer one sees slow heartbeats, and "
+        "proxies that end idle streams after a minute"
     )
     options.add_argument("--for", metavar="S", dest="seconds", type=seconds(), default=DEFAULT_SECONDS, help=length)
     options.add_argument("--last-event-id", metavar="ID", default="", help="the id to begin with")

@@ -14,7 +14,15 @@ from wire_rawsse.protocol.request import Request
 
 SHOWN: Final = (
     *("server", "via", "date", "age", "cache-control", "connection", "keep-alive", "content-encoding"),
-    *("transfer-encoding", "content-length", "x-accel-buffering", "x-cache", "cf-cache-status", "cf-ray", "x-served-by"),
+    *(
+        "transfer-encoding",
+        "content-length",
+        "x-accel-buffering",
+        "x-cache",
+        "cf-cache-status",
+        "cf-ray",
+        "x-served-by",
+    ),
     *("retry-after", "www-authenticate", "alt-svc"),
 )
 """Fields that tell who answered and how a stream is treated on its way."""
@@ -60,7 +68,7 @@ def _framing(response: Response) -> str:
 def _clock(response: Response, reached: Reached) -> tuple[float | None, float | None]:
     """The server's clock minus ours, and how long the head was held back.
 
-    Date (RFC 9110 section 6.6.1) has whole seconds, and was made between the request and the answer if the clocks agree.
+    Date (RFC 9110 section 6.6.1) has whole seconds. If the clocks agree, it lies between the request and the answer.
     """
     try:
         date = parsedate_to_datetime(response.get("date") or "").timestamp()

@@ -1,8 +1,8 @@
 """Runs one coroutine of waits in the calling thread, and blocks until it ends.
 
-The library's steps (`dial`, `secure`, `Channel.send`) are coroutines, made for a loop that has many of them. A probe has
-one for each address, in a thread of its own, and wants to measure each step. So this is the simplest host: no wake-ups,
-no late hosts. Each wait has its deadline, so every call ends.
+The library's steps (`dial`, `secure`, `Channel.send`) are coroutines, made for a loop that has many of them. A probe
+has one for each address, in a thread of its own, and measures each step. So this is the simplest host: no wakes, no
+late hosts. Each wait has its deadline, so every call ends.
 """
 
 from __future__ import annotations

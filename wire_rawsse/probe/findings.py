@@ -19,8 +19,8 @@ _SLOW_NAME: Final = 1.0
 _ORDER: Final[tuple[Step, ...]] = ("", "head", "tls", "tunnel", "tcp")
 """The attempt that got furthest tells most."""
 _BUFFERING: Final = (
-    "switch buffering off for this path in the proxy before the server (nginx: proxy_buffering off;), or have the server "
-    "send X-Accel-Buffering: no and its head at once"
+    "switch buffering off for this path in the proxy before the server (nginx: proxy_buffering off;), or have the "
+    "server send X-Accel-Buffering: no and its head at once"
 )
 
 
@@ -40,7 +40,9 @@ def _all(found: Measurements) -> Iterator[Finding]:
             "broken", "redirect", found.redirect_error, "give the final URL, or correct the redirect on the server"
         )
     if hop.proxy.error:
-        yield Finding("broken", "proxy-setting", hop.proxy.error, f"correct that variable, or add {_host(hop)} to NO_PROXY")
+        yield Finding(
+            "broken", "proxy-setting", hop.proxy.error, f"correct that variable, or add {_host(hop)} to NO_PROXY"
+        )
     if hop.name is not None and hop.name.error:
         yield _of_name(hop)
     elif hop.attempts and hop.head is None and not hop.redirect and not found.redirect_error:
@@ -67,7 +69,9 @@ def _all(found: Measurements) -> Iterator[Finding]:
         )
     if len(found.hops) > 1 and not found.redirect_error:
         yield Finding(
-            "note", "redirected", f"{count(len(found.hops) - 1, 'redirect')}: the final URL saves them at each reconnect"
+            "note",
+            "redirected",
+            f"{count(len(found.hops) - 1, 'redirect')}: the final URL saves them at each reconnect",
         )
 
 
@@ -124,6 +128,14 @@ def _of_tcp(hop: Hop, attempt: Attempt) -> Finding:
             f"{target} refuses connections: nothing listens there",
             f"start the {'proxy' if hop.proxy.proxy else 'server'}, or correct the host and port {setting}",
         )
+    if attempt.failure == "closed":
+        return Finding(
+            "broken",
+            "closed",
+            f"{target} ends each connection at once: {attempt.error}",
+            f"look at the {'proxy' if hop.proxy.proxy else 'server'}, or at the firewall before it: it does not want "
+            "connections from this machine",
+        )
     if attempt.failure == "timeout" or "timeout" in kinds:
         return Finding(
             "broken",
@@ -152,7 +164,9 @@ def _of_tunnel(hop: Hop, attempt: Attempt) -> Finding:
     if attempt.failure == "refused":
         return Finding("broken", "proxy-refuses", attempt.error, change)
     text = f"the proxy {proxy} opens no tunnel: {attempt.error}"
-    return Finding("broken", "proxy", text, f"correct {variable} if this is no http proxy, or add {_host(hop)} to NO_PROXY")
+    return Finding(
+        "broken", "proxy", text, f"correct {variable} if this is no http proxy, or add {_host(hop)} to NO_PROXY"
+    )
 
 
 def _of_tls(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
@@ -247,7 +261,7 @@ def _of_issuer(host: str, chain: list[Certificate]) -> Finding:
 def _lost_packets(found: Measurements, attempt: Attempt, what: str) -> Finding | None:
     """A path that loses large packets: the same succeeds with small ones (RFC 2923)."""
     change = (
-        "let ICMP \"packet too big\" through the firewalls on the path, or lower the MTU (or clamp the MSS) on the "
+        'let ICMP "packet too big" through the firewalls on the path, or lower the MTU (or clamp the MSS) on the '
         "router, VPN or interface on the way"
     )
     if found.cross.small_segments == "helped":
@@ -300,7 +314,9 @@ def _of_head(found: Measurements, attempt: Attempt) -> Finding:
         change = "correct the URL's port; if it is right, the server is no HTTP/1.1 server"
         return Finding("broken", "not-http", attempt.error, change)
     if attempt.failure == "alert":
-        return Finding("broken", "tls-alert", attempt.error, "give a client certificate that the server accepts (--cert)")
+        return Finding(
+            "broken", "tls-alert", attempt.error, "give a client certificate that the server accepts (--cert)"
+        )
     if attempt.failure == "closed":
         return Finding(
             "broken",

@@ -23,8 +23,8 @@ _OF_READ: Final = 2.5
 """`Timeouts.read` should cover so many heartbeats."""
 _PING: Final = 'have the server send a comment line (": ping") every 15 s'
 _NO_BUFFERS: Final = (
-    "switch buffering off in the proxy before the server (nginx: proxy_buffering off; for this path), or have the server "
-    "send X-Accel-Buffering: no and flush after each event"
+    "switch buffering off in the proxy before the server (nginx: proxy_buffering off; for this path), or have the "
+    "server send X-Accel-Buffering: no and flush after each event"
 )
 
 
@@ -86,13 +86,18 @@ def _of_buffers(found: Measurements, stream: Stream, head: Head) -> Iterator[Fin
 
 
 def _of_ends(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Iterator[Finding]:
-    life = stream.lives[-1]
+    life = next((one for one in stream.lives if one.end in ("malformed", "too large", "other")), stream.lives[-1])
     if life.end == "malformed":
         yield Finding(
-            "broken", "malformed", life.error, "look at the server or proxy that frames the response: its chunks are damaged"
+            "broken",
+            "malformed",
+            life.error,
+            "look at the server or proxy that frames the response: its chunks are damaged",
         )
     elif life.end == "too large":
-        yield Finding("broken", "too-large", life.error, "make the events smaller, or raise --max-event-bytes of listen")
+        yield Finding(
+            "broken", "too-large", life.error, "make the events smaller, or raise --max-event-bytes of listen"
+        )
     elif life.end == "other":
         yield Finding("broken", "broken", f"the stream broke: {life.error}", "look at the log of the server or proxy")
     ended = [one for one in stream.lives if one.end in ("clean", "cut", "reset")]
@@ -108,9 +113,9 @@ def _of_ends(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Ite
         yield Finding(
             "broken",
             "idle-cut",
-            f"{len(ended)} times the stream was {how} after {seconds(usual)} of silence: something on the path ends idle "
-            "connections",
-            f"have the server send a comment line (\": ping\") at least every {seconds(usual / 2)}, or raise the idle "
+            f"{len(ended)} times the stream was {how} after {seconds(usual)} of silence: something on the path ends "
+            "idle connections",
+            f'have the server send a comment line (": ping") at least every {seconds(usual / 2)}, or raise the idle '
             "time-out of the proxy or firewall before it",
         )
     elif idle:
@@ -176,8 +181,8 @@ def _of_silence(found: Measurements, stream: Stream, beat: Heartbeat | None) -> 
         yield Finding(
             "broken",
             "mtu",
-            f"{before} for {seconds(silence)}, while {count(stream.info.out_of_order, 'segment')} arrived beyond a gap that "
-            "is never filled: the path loses large packets (MTU black hole)",
+            f"{before} for {seconds(silence)}, while {count(stream.info.out_of_order, 'segment')} arrived beyond a gap "
+            "that is never filled: the path loses large packets (MTU black hole)",
             'let ICMP "packet too big" through the firewalls on the path, or lower the MTU (or clamp the MSS) on the '
             "router, VPN or interface on the way",
         )
@@ -191,14 +196,16 @@ def _of_silence(found: Measurements, stream: Stream, beat: Heartbeat | None) -> 
             "look at the server's program (or the proxy's): it hangs, while its kernel keeps the connection up",
         )
     elif _drips(life):
-        passed = life.stopped - life.opened
+        passed, size = life.stopped - life.opened, sum(one.size for one in life.arrivals)
         yield Finding(
             "broken",
             "drips",
-            f"a line that does not end drips: {count(sum(one.size for one in life.arrivals), 'byte')} in {seconds(passed)}",
+            f"a line that does not end drips: {count(size, 'byte')} in {seconds(passed)}",
             "look at the server: it writes an event a few bytes at a time and never ends it",
         )
-    elif not nothing and life.arrivals[-1].line_open and silence >= max(_SHORT_SILENCE, 2 * (beat.period if beat else 0)):
+    elif (
+        not nothing and life.arrivals[-1].line_open and silence >= max(_SHORT_SILENCE, 2 * (beat.period if beat else 0))
+    ):
         yield Finding(
             "broken",
             "half-event",
@@ -244,8 +251,8 @@ def _of_clocks(found: Measurements, hop: Hop, beat: Heartbeat | None) -> Iterato
         yield Finding(
             "broken",
             "read-clock",
-            f"nothing came for {seconds(gap)}, longer than the read clock of {seconds(read)}: a healthy stream is taken "
-            "for dead",
+            f"nothing came for {seconds(gap)}, longer than the read clock of {seconds(read)}: a healthy stream is "
+            "taken for dead",
             f"{_PING}, or raise --read-timeout (Timeouts.read) to {_OF_READ * gap:.0f}",
         )
     elif beat is not None and beat.period * _OF_READ > read:

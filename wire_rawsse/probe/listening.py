@@ -144,7 +144,7 @@ class Listener:
 
 
 class ChunkSizes:
-    """Notes the sizes of chunks (RFC 9112 section 7.1) beside the decoder, which has checked them or will refuse them."""
+    """Notes the sizes of chunks (RFC 9112 section 7.1) beside the decoder, which checks them."""
 
     def __init__(self, sizes: list[int]) -> None:
         self._sizes = sizes
@@ -195,7 +195,9 @@ def _moments(text: str) -> list[float]:
         whole, fraction, zone = re.fullmatch(r"([^.+]*T[0-9:]*)(\.[0-9]+)?([+-].*)", plain).groups()  # type: ignore[union-attr]
         zone = zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
         try:
-            moments.append(datetime.fromisoformat(whole + zone).astimezone(timezone.utc).timestamp() + float(fraction or 0))
+            moments.append(
+                datetime.fromisoformat(whole + zone).astimezone(timezone.utc).timestamp() + float(fraction or 0)
+            )
         except (ValueError, OverflowError):
             continue
     return moments

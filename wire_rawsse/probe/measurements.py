@@ -90,7 +90,9 @@ class Attempt:
     """From the beginning of the request to the end of the response head."""
     status: int | None = None
     failed_in: Step = ""
-    failure: Literal["", "refused", "timeout", "unreachable", "certificate", "closed", "protocol", "alert", "other"] = ""
+    failure: Literal["", "refused", "timeout", "unreachable", "certificate", "closed", "protocol", "alert", "other"] = (
+        ""
+    )
     error: str = ""
     got: int = 0
     """Bytes of a response that did not become complete."""

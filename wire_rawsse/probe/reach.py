@@ -40,7 +40,16 @@ from wire_rawsse.waits import Address
 if TYPE_CHECKING:
     import ssl
 
-_FAULTS: Final = {9: "early", 10: "expired", 18: "issuer", 19: "issuer", 20: "issuer", 21: "issuer", 62: "name", 64: "name"}
+_FAULTS: Final = {
+    9: "early",
+    10: "expired",
+    18: "issuer",
+    19: "issuer",
+    20: "issuer",
+    21: "issuer",
+    62: "name",
+    64: "name",
+}
 """X509_STORE_CTX_get_error(3)."""
 _AWAITED: Final[dict[Step, str]] = {
     "tcp": "answer",

@@ -148,22 +148,29 @@ def _attempt(attempt: Attempt) -> str:
 def _of_tls(tls: Tls) -> Iterator[tuple[str, str]]:
     yield "TLS", ", ".join(filter(None, (tls.version, tls.cipher, f"ALPN {tls.alpn}" if tls.alpn else "no ALPN")))
     for number, one in enumerate(tls.chain):
-        names = f" for {', '.join(one.names[:4])}{' …' if len(one.names) > 4 else ''}" if number == 0 and one.names else ""
+        names = (
+            f" for {', '.join(one.names[:4])}{' …' if len(one.names) > 4 else ''}" if number == 0 and one.names else ""
+        )
         until = f", until {day(one.not_after)}" if one.not_after is not None else ""
         label = "cert" if number == 0 else ""
         yield label, f"{one.subject or '(no subject)'}{names}{until}, issued by {one.issuer}"
 
 
 def _of_head(head: Head) -> Iterator[tuple[str, str]]:
-    framing = {"chunked": "chunked", "length": "with a Content-Length", "close": "until the connection closes"}[head.framing]
+    framing = {"chunked": "chunked", "length": "with a Content-Length", "close": "until the connection closes"}[
+        head.framing
+    ]
     coding = f", coded {head.coding}" if head.coding else ""
     yield "head", f"{head.status} {head.content_type or '(no Content-Type)'}, {framing}{coding}"
     shown = [f"{name}: {value}" for name, value in head.fields if name not in ("date", "transfer-encoding")]
     for pair in shown:
         yield "", pair
     if head.skew is not None:
-        yield "clock", f"the server's is {seconds(abs(head.skew))} {'ahead' if head.skew > 0 else 'behind'}" if head.skew else (
-            "the server's agrees with ours (Date)"
+        yield (
+            "clock",
+            f"the server's is {seconds(abs(head.skew))} {'ahead' if head.skew > 0 else 'behind'}"
+            if head.skew
+            else ("the server's agrees with ours (Date)"),
         )
 
 
@@ -185,7 +192,8 @@ def _of_stream(found: Measurements, stream: Stream) -> Iterator[tuple[str, str]]
         yield "", f"heartbeat every {seconds(beat.period)} (±{seconds(beat.jitter)}, {count(beat.count, 'gap')})"
     yield "", f"longest silence {seconds(max(longest_gap(life) for life in stream.lives))}"
     if stream.chunks:
-        yield "", f"chunks of {min(stream.chunks)} to {max(stream.chunks)} bytes, median {statistics.median(stream.chunks):.0f}"
+        middle = statistics.median(stream.chunks)
+        yield "", f"chunks of {min(stream.chunks)} to {max(stream.chunks)} bytes, median {middle:.0f}"
     if stream.retry_ms is not None:
         yield "", f"retry: {stream.retry_ms} ms"
     for life in stream.lives:

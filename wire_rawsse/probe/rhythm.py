@@ -10,6 +10,7 @@ like one that is held back. So a suspicion needs more than a bunch:
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _HELD: Final = 1.0
 """Seconds by which the times of events in one burst must differ."""
 _CUT_SILENCE: Final = 0.2
 _LINES_OF_COMMENT: Final = 3
+_SMALLEST_BUFFER: Final = 256
+"""Bytes. What stops within fewer, the server itself has written so."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,13 @@ def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
         found = bursts(life)
         gaps += [
             after.first - before.first
-            for before, after in zip(found, found[1:], strict=False)
+            for before, after in itertools.pairwise(found)
             if after.comments and not after.events
         ]
     if not gaps:
         for life in lives:
             found = bursts(life)
-            gaps += [after.first - before.first for before, after in zip(found, found[1:], strict=False)]
+            gaps += [after.first - before.first for before, after in itertools.pairwise(found)]
         if len(gaps) < 2 or not _steady(gaps):
             return None
     period = statistics.median(gaps)
@@ -110,7 +113,7 @@ def silence_before_end(life: Life) -> float:
 def longest_gap(life: Life) -> float:
     """The longest silence within a life, the one at its end included."""
     moments = [life.opened, *(one.at for one in life.arrivals), life.stopped]
-    return max(after - before for before, after in zip(moments, moments[1:], strict=False))
+    return max(after - before for before, after in itertools.pairwise(moments))
 
 
 def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> Held | None:
@@ -121,9 +124,7 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
     groups = bursts(life)
     longest = 0.0
     for burst in groups:
-        stamps = [
-            stamp for one in burst.arrivals for stamp in one.stamps if stamp - skew >= wall_of_request
-        ]
+        stamps = [stamp for one in burst.arrivals for stamp in one.stamps if stamp - skew >= wall_of_request]
         if len(stamps) > 1:
             longest = max(longest, max(stamps) - min(stamps))
     if longest >= _HELD:
@@ -138,15 +139,15 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
             return Held("heartbeats (comments) arrived several at once", _longest_between(groups), True)
     cut = [
         (burst, after)
-        for burst, after in zip(groups, groups[1:], strict=False)
-        if burst.arrivals[-1].line_open and after.first - burst.last >= _CUT_SILENCE
+        for burst, after in itertools.pairwise(groups)
+        if burst.arrivals[-1].line_open and burst.size >= _SMALLEST_BUFFER and after.first - burst.last >= _CUT_SILENCE
     ]
     if len(cut) > 1:
         sizes = sorted(burst.size for burst, _ in cut)
         pause = max(after.first - burst.last for burst, after in cut)
         return Held(f"pieces of about {statistics.median(sizes):.0f} bytes end in the middle of an event", pause, True)
     crowded = [burst for burst in later if burst.events > 2]
-    gaps = [after.first - before.last for before, after in zip(groups, groups[1:], strict=False)]
+    gaps = [after.first - before.last for before, after in itertools.pairwise(groups)]
     if len(crowded) > 1 and len(crowded) == len([burst for burst in later if burst.events]) and min(gaps) >= _HELD:
         count = statistics.median([burst.events for burst in crowded])
         return Held(f"events came in bunches of {count:.0f} with nothing between them", None, False)
@@ -154,4 +155,4 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
 
 
 def _longest_between(groups: Sequence[Burst]) -> float:
-    return max((after.first - before.last for before, after in zip(groups, groups[1:], strict=False)), default=0.0)
+    return max((after.first - before.last for before, after in itertools.pairwise(groups)), default=0.0)

@@ -35,18 +35,36 @@ class Proxy(NamedTuple):
         return f"<Proxy {self.url.authority}>"
 
 
+class Choice(NamedTuple):
+    """The proxy for a URL, and why."""
+
+    proxy: Proxy | None = None
+    variable: str = ""
+    """The variable that decided, or "" if none is set."""
+    excepted_by: str = ""
+    """The variable in whose list of exceptions the host is, or ""."""
+
+
 def proxy_for(url: Url, environ: Mapping[str, str]) -> Proxy | None:
-    """The proxy for `url`, or None for a direct connection.
+    """The proxy for `url`, or None for a direct connection. Raises as `choose` does."""
+    return choose(url, environ).proxy
+
+
+def choose(url: Url, environ: Mapping[str, str]) -> Choice:
+    """Which proxy `url` goes through, and which variable says so.
 
     Raises `ProxyError`, which is never for good: the setting may be mended while a daemon runs.
     """
     if url.scheme == "unix":
-        return None
-    for name in _names(url.scheme, environ):
+        return Choice()
+    names = _names(url.scheme, environ)
+    for name in names:
         value = environ.get(name, "").strip()
         if value:
-            return None if _excepted(url.host, environ) else _parse(name, value)
-    return None
+            if _excepted(url.host, environ):
+                return Choice(None, name, _exceptions(environ))
+            return Choice(_parse(name, value), name)
+    return Choice(None, names[0] if names else "")
 
 
 def _names(scheme: str, environ: Mapping[str, str]) -> list[str]:
@@ -74,8 +92,13 @@ def _parse(name: str, value: str) -> Proxy:
         raise ProxyError(f"{error}; it is expected to be http://[user:password@]host:port") from None
 
 
+def _exceptions(environ: Mapping[str, str]) -> str:
+    """The variable that lists them."""
+    return "NO_PROXY" if "NO_PROXY" in environ else "no_proxy"
+
+
 def _excepted(host: str, environ: Mapping[str, str]) -> bool:
-    value = environ["NO_PROXY"] if "NO_PROXY" in environ else environ.get("no_proxy", "")
+    value = environ.get(_exceptions(environ), "")
     entries = [entry.strip().lower() for entry in value.split(",")]
     if "*" in entries:
         return True
