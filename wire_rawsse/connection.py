@@ -54,10 +54,10 @@ ERROR_BODY_SECONDS: Final = 1.0
 class Sink(Protocol):
     """Where a stream's bytes go: to events, or only to wakes."""
 
-    news: bytes | None
-    """Raw bytes that hold this are to signal."""
-    hint: Callable[[bytes], bool] | None
-    """Asked of raw bytes, to signal before they are parsed; None where a signal needs the parsed event."""
+    wake_marker: bytes | None
+    """Raw bytes that hold this are a wake."""
+    is_wake: Callable[[bytes], bool] | None
+    """Whether raw bytes are a wake, before they are parsed; None if that takes the parsed event."""
 
     @property
     def last_event_id(self) -> str:
@@ -312,8 +312,8 @@ def _read(
     intake = Intake(exchange, sink, place)
     channel.settle()
     receive = channel.receive(silence.deadline)
-    # Where a signal needs the parsed event, parsing is the hint: all else can wait until the caller has it.
-    receive.news, receive.hint = sink.news, sink.hint or intake.take
+    # If a wake takes the parsed event, `is_wake` parses: all else can wait until the caller has it.
+    receive.wake_marker, receive.is_wake = sink.wake_marker, sink.is_wake or intake.take
     receive.restarts = True
     data: bytes | None = None  # What came with the head.
     while True:
@@ -330,11 +330,11 @@ def _read(
             if event:
                 record.last_event_at = wall
         news = news or event
-        if news or receive.hinted:
+        if news or receive.woke_early:
             record.last_wake_at = services.time()
-        if news and not receive.hinted:
+        if news and not receive.woke_early:
             yield WAKE
-        news = receive.hinted = False
+        news = receive.woke_early = False
         if intake.failure is not None:
             raise intake.failure
         if exchange.ended:
@@ -353,7 +353,7 @@ class Intake:
         self._sink = sink
         self._place = place
         self.taken = False
-        """The host has done it, as the hint. The coroutine, which would do it otherwise, sets it back."""
+        """The host has done it, as `is_wake`. The coroutine, which would do it otherwise, sets it back."""
         self.pieces: Sequence[bytes] = ()
         """Of the body, in the last reception."""
         self.event = False

@@ -57,8 +57,8 @@ class EventSink:
 
     def __init__(self, last_event_id: str, max_event_bytes: int) -> None:
         self.items: deque[Item] = deque()
-        self.news: bytes | None = None
-        self.hint: Callable[[bytes], bool] | None = None  # A signal needs the parsed event.
+        self.wake_marker: bytes | None = None
+        self.is_wake: Callable[[bytes], bool] | None = None  # A wake needs the parsed event.
         self.ended: Closed | None = None
         self.delivered = False
         self._max_event_bytes = max_event_bytes

@@ -86,14 +86,14 @@ class Receive(Wait):
 
     `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
 
-    Where `hint` is given, the host asks it about what it received, and on True lets its waiter go *before* it resumes
-    the coroutine; it then leaves `hinted` True, and the coroutine sets it back. It need not ask where it finds `news`
-    in there: these bytes anywhere are what most hints are about, and nothing is sooner found.
+    If `is_wake` is given, the host asks it about the bytes received. On True it lets its waiter go *before* it resumes
+    the coroutine, and sets `woke_early`, which the coroutine sets back. It need not ask if the bytes hold
+    `wake_marker`: most wakes have it, and a search for it is the fastest test there is.
 
-    `room` is how many bytes the host asks of one `recv`: `FEW_BYTES` while receptions are as small as that.
+    `bufsize` is how many bytes the host asks of one `recv`: `FEW_BYTES` while receptions are as small as that.
     """
 
-    __slots__ = ("fd", "hint", "hinted", "news", "pending", "recv", "restarts", "room", "sock")
+    __slots__ = ("bufsize", "fd", "is_wake", "pending", "recv", "restarts", "sock", "wake_marker", "woke_early")
 
     def __init__(
         self,
@@ -109,10 +109,10 @@ class Receive(Wait):
         self.recv: Callable[[int], bytes] = sock.recv if recv is None else recv
         self.pending = pending
         self.restarts = False
-        self.hint: Callable[[bytes], bool] | None = None
-        self.hinted = False
-        self.news: bytes | None = None
-        self.room = FEW_BYTES
+        self.is_wake: Callable[[bytes], bool] | None = None
+        self.woke_early = False
+        self.wake_marker: bytes | None = None
+        self.bufsize = FEW_BYTES
 
 
 class WriteToo(BlockingIOError):

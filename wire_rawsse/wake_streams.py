@@ -33,8 +33,8 @@ class WakeSink:
     """
 
     def __init__(self, last_event_id: str = "") -> None:
-        self.news: bytes | None = BEGINS_DATA_LINE
-        self.hint: Callable[[bytes], bool] | None = holds_data_line
+        self.wake_marker: bytes | None = BEGINS_DATA_LINE
+        self.is_wake: Callable[[bytes], bool] | None = holds_data_line
         self.last_event_id = last_event_id
         self._resumes = bool(last_event_id)
         self.retry_ms: int | None = None

@@ -320,8 +320,8 @@ PLANTS: Final[dict[str, list[Plant]]] = {
         plant(
             "the wake that is owed before a failure is lost",
             "connection:_read",
-            "if news and not receive.hinted:",
-            "if news and not receive.hinted and intake.failure is None:",
+            "if news and not receive.woke_early:",
+            "if news and not receive.woke_early and intake.failure is None:",
         ),
         plant(
             "of the pieces of a read only the last can wake",

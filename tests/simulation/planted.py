@@ -67,7 +67,7 @@ OURS: Final[list[Plant]] = [
         "a hint is taken for a wake that was given",
         "hosts.inline:Loop.run",
         "woken = True\n                            if tell",
-        "receive.hinted = True\n                            if tell",
+        "receive.woke_early = True\n                            if tell",
     ),
     plant(
         "a field name that is cut over two reads wakes nobody",

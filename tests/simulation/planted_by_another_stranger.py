@@ -17,12 +17,12 @@ MORE: Final[list[Plant]] = [
         [
             Change(
                 "connection:_read",
-                "        news = receive.hinted = False\n",
+                "        news = receive.woke_early = False\n",
                 "        news = False\n",
             )
         ],
         STRANGER,
-        "`hinted` is never taken back, so from the first hinted event on every signal of the parser counts as given "
+        "`woke_early` is never taken back, so from the first early wake on every wake of the parser counts as given "
         "already. An event whose field name `data` is cut over two reads is lost without a wake, "
         "and each heartbeat is noted as the last wake.",
     ),

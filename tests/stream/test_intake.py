@@ -72,9 +72,9 @@ class Life:
         self.sink.items.clear()
 
     def hint(self, read: bytes) -> bool:
-        assert self.receive.hint is not None
-        self.receive.hinted = self.receive.hint(read)
-        return self.receive.hinted
+        assert self.receive.is_wake is not None
+        self.receive.woke_early = self.receive.is_wake(read)
+        return self.receive.woke_early
 
     def resume(self, read: bytes) -> bool:
         """True: it signals."""

@@ -139,7 +139,7 @@ class Loop(Turns):
             while not woken and poller is not None and (limit := self._before_sleep()) is not None:
                 receive = self._expected
                 if receive is not None:
-                    recv, room, news, hint = receive.recv, receive.room, receive.news, receive.hint
+                    recv, bufsize, marker, is_wake = receive.recv, receive.bufsize, receive.wake_marker, receive.is_wake
                 self._in_hand = self._woken
                 events = poller.poll(limit, FEW_EVENTS)
                 # What runs from here to the return is what a wake costs.
@@ -147,15 +147,15 @@ class Loop(Turns):
                 if receive is not None:
                     # Whether it is in `events` is not asked: nearly always it is, and else there is nothing to receive.
                     try:
-                        data = recv(room)
-                        if length(data) == room:
+                        data = recv(bufsize)
+                        if length(data) == bufsize:
                             data = self._with_rest(receive, data)
                     except OSError as error:
                         if not isinstance(error, BlockingIOError):
                             self._refused(receive, error, monotonic())
                             continue
                     else:
-                        if (news is not None and data.find(news) >= 0) or (hint is not None and hint(data)):
+                        if (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data)):
                             woken = True
                             if tell is not None:
                                 tell()
@@ -198,7 +198,7 @@ class Loop(Turns):
             if self._caught is not None and self._sole is not None:
                 # What the last `run` was ended by: so its waiter has been let go.
                 assert self._sole.receive is not None
-                self._sole.receive.hinted = True
+                self._sole.receive.woke_early = True
                 self._hand_over(self._caught)
         self._woken = self._last = False
         return poller

@@ -102,7 +102,7 @@ class Turns:
             return 0
         if soonest > began and len(self._tasks) == 1:  # Asked again: the chore may have ended a task.
             receive = self._tasks[0].receive
-            if receive is not None and receive.hint is not None:
+            if receive is not None and receive.is_wake is not None:
                 self._sole, self._expected = self._tasks[0], receive
         limit = max(0, min(soonest - began, self._until - began, _LONGEST_POLL))
         self._ends = began + limit
@@ -164,8 +164,8 @@ class Turns:
         receive = task.receive
         assert receive is not None
         try:
-            data = receive.recv(receive.room)
-            if len(data) == receive.room:
+            data = receive.recv(receive.bufsize)
+            if len(data) == receive.bufsize:
                 data = self._with_rest(receive, data)
         except OSError as error:
             self._refused(receive, error, real)
@@ -173,8 +173,8 @@ class Turns:
         task.found(real, self._looked)
         task.given = data
         task.due = True
-        if receive.hint is not None and receive.hint(data):
-            receive.hinted = True
+        if receive.is_wake is not None and receive.is_wake(data):
+            receive.woke_early = True
             return True
         return False
 
@@ -208,7 +208,7 @@ class Turns:
             task.resumed(self._monotonic(), self._looked)
         if receive is not None and task.given is not None:
             # The next reception will be much like this one.
-            receive.room = FEW_BYTES if len(task.given) < FEW_BYTES else RECEIVE_BYTES
+            receive.bufsize = FEW_BYTES if len(task.given) < FEW_BYTES else RECEIVE_BYTES
         step = self._resume(task)
         if step is None:
             return False

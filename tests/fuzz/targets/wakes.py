@@ -127,9 +127,9 @@ def check(data: bytes) -> None:
     try:
         step = next(loop)
         for read, body in zip(reads, bodies, strict=False):
-            assert isinstance(step, Receive) and step.hint is not None
-            hinted = step.hint(read)
-            step.hinted = hinted
+            assert isinstance(step, Receive) and step.is_wake is not None
+            hinted = step.is_wake(read)
+            step.woke_early = hinted
             due = any(at <= place < at + len(body) for place in data_at)
             at += len(body)
             step, signalled, over = _resume(loop, read)
