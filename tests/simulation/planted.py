@@ -35,7 +35,7 @@ OURS: Final[list[Plant]] = [
     ),
     plant(
         "the response clock is restarted by a head that drips",
-        "connection:_final_head",
+        "connection:final_head",
         "        heard(data)\n",
         "        receive.deadline += 0 if heard(data) else 15\n",
     ),
