@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 
 import wire_rawsse
-from wire_rawsse import errors
+from wire_rawsse import aio, errors
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 NOT_OURS = {
-    *("Any", "Callable", "Iterable", "Iterator", "Literal", "Mapping", "PathLike", "SSLContext", "TracebackType"),
-    *("os", "ssl", "types"),
+    *("Any", "AsyncIterator", "Callable", "Iterable", "Iterator", "Literal", "Mapping", "PathLike", "SSLContext"),
+    *("Self", "TracebackType", "os", "ssl", "types"),
 }
 """Names of the standard library that may stand in an annotation."""
+PUBLIC: dict[str, Any] = {name: getattr(module, name) for module in (wire_rawsse, aio) for name in module.__all__}
 ALIASES = ("ClientCertificate", "Headers", "Item", "State", "Trust")
 
 
@@ -48,7 +49,8 @@ def annotations_of(value: Any) -> Iterator[tuple[str, object]]:
         yield "return", inspect.signature(value).return_annotation
         return
     yield from ((name, what) for name, what in inspect.get_annotations(value).items() if name[0] != "_")
-    for name, member in vars(value).items():
+    ours = [kind for kind in reversed(value.__mro__) if kind.__module__.startswith("wire_rawsse")]
+    for name, member in {name: member for kind in ours for name, member in vars(kind).items()}.items():
         if name[0] == "_" and (name != "__init__" or value.__name__ == "SubscriberThread"):
             continue  # A SubscriberThread is made by spawn_stream_subscriber only.
         inner = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
@@ -57,11 +59,11 @@ def annotations_of(value: Any) -> Iterator[tuple[str, object]]:
             yield from ((f"{name}({part})", what) for part, what in annotations_of(inner))
 
 
-@pytest.mark.parametrize("name", [name for name in wire_rawsse.__all__ if name not in (*ALIASES, "__version__")])
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in (*ALIASES, "__version__")])
 def test_every_type_in_a_public_signature_is_public(name: str) -> None:
     known = NOT_OURS | set(dir(builtins)) | set(wire_rawsse.__all__)
     found = 0
-    for where, annotation in annotations_of(getattr(wire_rawsse, name)):
+    for where, annotation in annotations_of(PUBLIC[name]):
         found += 1
         assert annotation is not inspect.Parameter.empty, f"{name}.{where} has no type"
         assert names_in(annotation) <= known, f"{name}.{where}: {annotation}"
@@ -104,11 +106,23 @@ def test_the_thread_is_loaded_when_it_is_asked_for() -> None:
     assert ran.stdout.split() == ["False", "True", "SubscriberThread"]
 
 
+def described_by(kind: type) -> set[str]:
+    return set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"(?m)^ *((?:\w+, )*\w+):", kind.__doc__ or ""))))
+
+
 @pytest.mark.parametrize("name", ["EventSource", "StreamSubscriber"])
 def test_every_argument_is_documented(name: str) -> None:
-    kind = getattr(wire_rawsse, name)
-    described = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"(?m)^ *((?:\w+, )*\w+):", kind.__doc__))))
-    assert set(inspect.signature(kind).parameters) <= described
+    assert set(inspect.signature(PUBLIC[name]).parameters) <= described_by(PUBLIC[name])
+
+
+@pytest.mark.parametrize("name", ["EventSource", "StreamSubscriber"])
+def test_the_arguments_of_asyncios_classes_are_documented_once(name: str) -> None:
+    """They are those of the other class, with the same defaults, and a few more, which are the ones described."""
+    parameters, others = (dict(inspect.signature(PUBLIC[one]).parameters) for one in (f"Async{name}", name))
+    more = described_by(PUBLIC[f"Async{name}"])
+    assert f"`{name}`" in (PUBLIC[f"Async{name}"].__doc__ or "")
+    assert set(parameters) - set(others) == more
+    assert {one: what for one, what in parameters.items() if one not in more} == others
 
 
 # The exceptions.

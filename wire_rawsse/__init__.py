@@ -1,7 +1,7 @@
 """An HTTP event stream (Server-Sent Events) on a raw socket that cannot wedge, and that wakes a daemon at once.
 
-Public are the names in `__all__` here, and those in `wire_rawsse.errors.__all__`. All other modules may change at any
-time.
+Public are the names in `__all__` here, in `wire_rawsse.errors.__all__` and in `wire_rawsse.aio.__all__`. All other
+modules may change at any time.
 """
 
 from typing import TYPE_CHECKING

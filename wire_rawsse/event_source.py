@@ -108,7 +108,106 @@ class EventSink:
         return parser
 
 
-class EventSource:
+class BaseEventSource:
+    """Everything but the waiting: what `EventSource` and `aio.AsyncEventSource` have in common."""
+
+    def __init__(
+        self,
+        url: str | Callable[[], str],
+        *,
+        headers: Headers | Callable[[], Headers] | None = None,
+        method: str = "GET",
+        body: bytes | None = None,
+        bearer_token: str | Callable[[], str] | None = None,
+        last_event_id: str = "",
+        timeouts: Timeouts = Timeouts(),
+        keepalive: Keepalive = Keepalive(),
+        backoff: Backoff = Backoff(),
+        tls: Trust = None,
+        client_cert: ClientCertificate = None,
+        max_event_bytes: int = 1 << 20,
+        persistent: bool = False,
+        reconnect: bool = True,
+    ) -> None:
+        checks.flag(persistent, "persistent")
+        plan = make_plan(
+            url,
+            headers=headers,
+            method=method,
+            body=body,
+            bearer_token=bearer_token,
+            timeouts=timeouts,
+            keepalive=keepalive,
+            backoff=backoff,
+            tls=tls,
+            client_cert=client_cert,
+            reconnect=reconnect,
+        )
+        if persistent and not reconnect:
+            raise InvalidRequestError("persistent=True and reconnect=False contradict each other; give one of them")
+        self._reconnect = reconnect
+        self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
+        self._prepare()
+        self._record = record = Record(plan.url.redacted, backoff, wall=self._loop.system.time)
+        self._task = self._loop.add(
+            lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent)
+        )
+
+    def _prepare(self) -> None:
+        self._loop = Loop()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._record.url} {self._record.phase}>"
+
+    def restart(self) -> None:
+        """Drop the connection and make a new one at once, in any phase. From any thread; twice is fine.
+
+        Raises `InvalidRequestError` after `reconnect=False`, which allows no second request.
+        """
+        if not self._reconnect:
+            raise InvalidRequestError("restart() would send a second request, which reconnect=False does not allow")
+        self._loop.interrupt(self._task, Restart())
+
+    def close(self) -> None:
+        """End it, in any phase, and give everything back. From any thread or signal handler; twice is fine."""
+        self._loop.close()
+
+    @property
+    def state(self) -> EndpointState:
+        """A frozen value: phase, since when, last byte, last error, next attempt. From any thread."""
+        return self._record.snapshot(self._loop.system.time())
+
+    @property
+    def last_event_id(self) -> str:
+        """The id that a reconnect would send as `Last-Event-ID`."""
+        return self._sink.last_event_id
+
+    @property
+    def retry_ms(self) -> int | None:
+        """The reconnection time that the stream has asked for, in milliseconds, or None."""
+        return self._sink.retry_ms
+
+    def _check_usable(self) -> None:
+        """Raise what ended this source, if anything has and everything before it was handed out."""
+        ended = self._sink.ended
+        if ended is not None and not self._sink.items:
+            self.close()
+            self._loop.release_descriptor()
+            error = ended.error
+            if error is None:
+                raise ClosedError("the response has ended, and reconnect=False asks for no other one")
+            if isinstance(error, StatusError) and error.status == 204:
+                raise ClosedError("the server answered 204: it wants no further connection") from error
+            raise error
+        if ended is None and self._loop.closing:
+            self._refuse_closed()
+
+    def _refuse_closed(self) -> NoReturn:
+        self._loop.release_descriptor()
+        raise ClosedError("this stream is closed; make another one")
+
+
+class EventSource(BaseEventSource):
     """The events of an event stream (WHATWG HTML, "server-sent events"), over as many connections as it takes.
 
     Iterate it for its events, or call `next` or `next_item` with a timeout. It runs in the thread that asks, and only
@@ -151,51 +250,6 @@ class EventSource:
     a response that ended cleanly.
     """
 
-    def __init__(
-        self,
-        url: str | Callable[[], str],
-        *,
-        headers: Headers | Callable[[], Headers] | None = None,
-        method: str = "GET",
-        body: bytes | None = None,
-        bearer_token: str | Callable[[], str] | None = None,
-        last_event_id: str = "",
-        timeouts: Timeouts = Timeouts(),
-        keepalive: Keepalive = Keepalive(),
-        backoff: Backoff = Backoff(),
-        tls: Trust = None,
-        client_cert: ClientCertificate = None,
-        max_event_bytes: int = 1 << 20,
-        persistent: bool = False,
-        reconnect: bool = True,
-    ) -> None:
-        checks.flag(persistent, "persistent")
-        plan = make_plan(
-            url,
-            headers=headers,
-            method=method,
-            body=body,
-            bearer_token=bearer_token,
-            timeouts=timeouts,
-            keepalive=keepalive,
-            backoff=backoff,
-            tls=tls,
-            client_cert=client_cert,
-            reconnect=reconnect,
-        )
-        if persistent and not reconnect:
-            raise InvalidRequestError("persistent=True and reconnect=False contradict each other; give one of them")
-        self._reconnect = reconnect
-        self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
-        self._loop = Loop()
-        self._record = record = Record(plan.url.redacted, backoff, wall=self._loop.system.time)
-        self._task = self._loop.add(
-            lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent)
-        )
-
-    def __repr__(self) -> str:
-        return f"<EventSource {self._record.url} {self._record.phase}>"
-
     def next(self, timeout: float | None = None) -> Event | None:
         """The next event, or None when `timeout` seconds are up (None: wait for ever).
 
@@ -228,19 +282,6 @@ class EventSource:
             assert isinstance(item, Event)
             yield item
 
-    def restart(self) -> None:
-        """Drop the connection and make a new one at once, in any phase. From any thread; twice is fine.
-
-        Raises `InvalidRequestError` after `reconnect=False`, which allows no second request.
-        """
-        if not self._reconnect:
-            raise InvalidRequestError("restart() would send a second request, which reconnect=False does not allow")
-        self._loop.interrupt(self._task, Restart())
-
-    def close(self) -> None:
-        """End it, in any phase, and give everything back. From any thread or signal handler; twice is fine."""
-        self._loop.close()
-
     def __enter__(self) -> EventSource:
         return self
 
@@ -248,11 +289,6 @@ class EventSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def state(self) -> EndpointState:
-        """A frozen value: phase, since when, last byte, last error, next attempt. From any thread."""
-        return self._record.snapshot(self._loop.system.time())
 
     def fileno(self) -> int:
         """One descriptor for a select loop of the host's own, the same over all reconnects.
@@ -269,21 +305,6 @@ class EventSource:
         It lies in the past while items wait to be taken or received bytes are unparsed, and before the first call.
         """
         return PAST if self._sink.items or self._sink.ended is not None else self._loop.deadline()
-
-    @property
-    def last_event_id(self) -> str:
-        """The id that a reconnect would send as `Last-Event-ID`."""
-        return self._sink.last_event_id
-
-    @property
-    def retry_ms(self) -> int | None:
-        """The reconnection time that the stream has asked for, in milliseconds, or None."""
-        return self._sink.retry_ms
-
-    def _until(self, timeout: float | None) -> float | None:
-        """The moment at which `timeout` seconds are up, on the loop's own clock. Raises `InvalidRequestError`."""
-        seconds = checks.seconds(timeout)
-        return None if seconds is None else self._loop.system.monotonic() + seconds
 
     def _until_closed(self, wanted: type[Event] | None) -> Iterator[Item]:
         self._check_usable()
@@ -307,21 +328,7 @@ class EventSource:
             if not loop.run(left) and left == 0 and not sink.items and not loop.closing:
                 return None
 
-    def _check_usable(self) -> None:
-        """Raise what ended this source, if anything has and everything before it was handed out."""
-        ended = self._sink.ended
-        if ended is not None and not self._sink.items:
-            self._loop.close()
-            self._loop.release_descriptor()
-            error = ended.error
-            if error is None:
-                raise ClosedError("the response has ended, and reconnect=False asks for no other one")
-            if isinstance(error, StatusError) and error.status == 204:
-                raise ClosedError("the server answered 204: it wants no further connection") from error
-            raise error
-        if ended is None and self._loop.closing:
-            self._refuse_closed()
-
-    def _refuse_closed(self) -> NoReturn:
-        self._loop.release_descriptor()
-        raise ClosedError("this stream is closed; make another one")
+    def _until(self, timeout: float | None) -> float | None:
+        """The moment at which `timeout` seconds are up, on the loop's own clock. Raises `InvalidRequestError`."""
+        seconds = checks.seconds(timeout)
+        return None if seconds is None else self._loop.system.monotonic() + seconds

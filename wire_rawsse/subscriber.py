@@ -20,29 +20,14 @@ from wire_rawsse.wake import WakeChannel
 from wire_rawsse.wake_streams import Streams
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from wire_rawsse.hosts.thread import SubscriberThread
     from wire_rawsse.wire.follow import Follower
 
 
-class StreamSubscriber:
-    """Sleeps on an event stream: `wait(timeout)` returns True at once on a wake.
-
-    A wake says that something has come: an event, or a new connection, before which events may have been missed. It
-    does not say what came. Nothing runs and nothing is opened before the first `wait`, and nothing runs between two.
-    `wait` is for one thread at a time; `close`, `restart` and `state` are for any thread.
-
-    url:           http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
-                   connection, for a token in the query.
-    bearer_token:  sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
-    last_event_id: the id to begin with. Without one, here or as `Last-Event-ID` in `headers`, no id is ever sent: each
-                   connection is a wake anyway.
-    headers, method, body, timeouts, keepalive, backoff, tls, client_cert:
-                   as for `EventSource`.
-    max_event_bytes: has no effect, since no event is kept.
-
-    Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing
-    that a network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.
-    """
+class BaseSubscriber:
+    """Everything but the waiting: what `StreamSubscriber` and `aio.AsyncStreamSubscriber` have in common."""
 
     def __init__(
         self,
@@ -90,7 +75,7 @@ class StreamSubscriber:
         backoff: Backoff = Backoff(),
         tls: Trust = None,
         client_cert: ClientCertificate = None,
-    ) -> StreamSubscriber:
+    ) -> Self:
         """Every endpoint in wire's relay.json, followed while it changes; its state in wire's stream_state.json.
 
         This, and nothing else here, reads wire's files and environment. A file that is missing or broken is a state and
@@ -112,7 +97,47 @@ class StreamSubscriber:
         return subscriber
 
     def __repr__(self) -> str:
-        return f"<StreamSubscriber {self.state.state} {', '.join(one.url for one in self.state.endpoints)}>"
+        return f"<{type(self).__name__} {self.state.state} {', '.join(one.url for one in self.state.endpoints)}>"
+
+    @property
+    def state(self) -> SubscriberState:
+        """A frozen value: phase, since when, last byte, last wake, last error, next attempt, for each endpoint too."""
+        if self._follower is not None:
+            return self._follower.state()
+        return summarise(self._streams.snapshots())
+
+    def _failed(self, error: Exception, pause: float) -> None:
+        """For the thread host: its loop has raised an unexpected `error`, and is run again in `pause` seconds."""
+        self._streams.failed(error, pause)
+
+    def restart(self) -> None:
+        """Drop every connection and make new ones at once, in any phase. It interrupts no `wait`. From any thread."""
+        self._streams.restart()
+
+    def close(self) -> None:
+        """End it in any phase and close everything. From any thread or signal handler; twice is fine."""
+        self._loop.close()
+
+
+class StreamSubscriber(BaseSubscriber):
+    """Sleeps on an event stream: `wait(timeout)` returns True at once on a wake.
+
+    A wake says that something has come: an event, or a new connection, before which events may have been missed. It
+    does not say what came. Nothing runs and nothing is opened before the first `wait`, and nothing runs between two.
+    `wait` is for one thread at a time; `close`, `restart` and `state` are for any thread.
+
+    url:           http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
+                   connection, for a token in the query.
+    bearer_token:  sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
+    last_event_id: the id to begin with. Without one, here or as `Last-Event-ID` in `headers`, no id is ever sent: each
+                   connection is a wake anyway.
+    headers, method, body, timeouts, keepalive, backoff, tls, client_cert:
+                   as for `EventSource`.
+    max_event_bytes: has no effect, since no event is kept.
+
+    Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing
+    that a network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.
+    """
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until there is a wake (True) or `timeout` seconds have passed (False). None: no limit.
@@ -137,25 +162,6 @@ class StreamSubscriber:
         It lies in the past while received bytes are unparsed, and before the first wait.
         """
         return self._loop.deadline()
-
-    @property
-    def state(self) -> SubscriberState:
-        """A frozen value: phase, since when, last byte, last wake, last error, next attempt, for each endpoint too."""
-        if self._follower is not None:
-            return self._follower.state()
-        return summarise(self._streams.snapshots())
-
-    def _failed(self, error: Exception, pause: float) -> None:
-        """For the thread host: its loop has raised an unexpected `error`, and is run again in `pause` seconds."""
-        self._streams.failed(error, pause)
-
-    def restart(self) -> None:
-        """Drop every connection and make new ones at once, in any phase. It interrupts no `wait`. From any thread."""
-        self._streams.restart()
-
-    def close(self) -> None:
-        """End it in any phase and close everything. From any thread or signal handler; twice is fine."""
-        self._loop.close()
 
     def __enter__(self) -> StreamSubscriber:
         return self

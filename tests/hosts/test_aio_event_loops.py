@@ -1,0 +1,220 @@
+"""A stream and its event loop: which one attends it, what follows when that has ended, and what is left at exit."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import weakref
+
+import pytest
+
+from tests.hosts.conftest import Serve
+from tests.hosts.support import NEVER, PATIENCE, InThread, run_script
+from tests.support.aio import LOOPS, MakeLoop, libuv, make, run
+from wire_rawsse.aio import AsyncEventSource, AsyncStreamSubscriber
+from wire_rawsse.errors import BusyError, ClosedError
+
+__all__ = ["libuv", "make"]  # Fixtures.
+
+
+async def woken(subscriber: AsyncStreamSubscriber) -> None:
+    assert await subscriber.wait(PATIENCE)
+
+
+class TestWhichEventLoop:
+    def test_an_object_may_be_made_outside(self, serve: Serve, make: MakeLoop) -> None:
+        subscriber = AsyncStreamSubscriber(serve().url)
+        assert subscriber.state.state == "connecting"
+        run(make, woken(subscriber))
+        subscriber.close()
+
+    def test_nothing_is_opened_before_it_is_attended(self, serve: Serve, make: MakeLoop) -> None:
+        server = serve()
+        before = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
+
+        async def main() -> None:
+            AsyncStreamSubscriber(server.url)
+            AsyncEventSource(server.url)
+            await asyncio.sleep(0.02)
+            assert server.nobody(0)
+
+        run(make, main())
+        assert len(os.listdir("/proc/self/fd")) == len(before) if before else True
+
+    def test_the_next_one_goes_on_where_the_first_ended(self, serve: Serve, make: MakeLoop) -> None:
+        server = serve()
+        subscriber = AsyncStreamSubscriber(server.url, backoff=NEVER)
+        run(make, woken(subscriber))
+        peer = server.peer()
+        for _ in range(3):
+            peer.say()
+            run(make, woken(subscriber))
+        assert server.nobody(0), "the connection has outlived the event loops"
+        subscriber.close()
+        assert peer.gone()
+
+    def test_events_outlive_the_event_loop(self, serve: Serve, make: MakeLoop) -> None:
+        server = serve()
+        source = AsyncEventSource(server.url, backoff=NEVER)
+
+        async def first() -> None:
+            helper = asyncio.create_task(asyncio.to_thread(lambda: server.peer().say(b"data: 1\n\ndata: 2\n\n")))
+            event = await source.next(PATIENCE)
+            assert event is not None and event.data == "1"
+            await helper
+
+        async def second() -> None:
+            event = await source.next(PATIENCE)
+            assert event is not None and event.data == "2"
+            source.close()
+
+        run(make, first())
+        run(make, second())
+
+    def test_another_one_is_refused_while_the_first_is_open(self, serve: Serve, make: MakeLoop) -> None:
+        subscriber = AsyncStreamSubscriber(serve().url)
+
+        async def main() -> None:
+            await woken(subscriber)
+            with pytest.raises(BusyError, match="another event loop attends"):
+                await asyncio.to_thread(lambda: run(make, woken(subscriber)))
+            subscriber.close()
+
+        run(make, main())
+
+    def test_two_in_two_threads(self, serve: Serve, make: MakeLoop) -> None:
+        server = serve()
+
+        async def main() -> None:
+            async with AsyncStreamSubscriber(server.url) as one, AsyncEventSource(server.url) as two:
+                await woken(one)
+                for _ in range(2):
+                    (await asyncio.to_thread(server.peer)).say()
+                assert await two.next(PATIENCE)
+
+        for call in [InThread(lambda: run(make, main())) for _ in range(2)]:
+            call.result()
+
+    def test_a_closed_one_is_no_obstacle_to_close(self, serve: Serve, make: MakeLoop) -> None:
+        """The program has closed its event loop too early."""
+        server = serve()
+        subscriber, source = AsyncStreamSubscriber(server.url), AsyncEventSource(server.url)
+
+        async def main() -> None:
+            await woken(subscriber)
+            assert await source.next_item(PATIENCE)
+
+        run(make, main())
+        subscriber.restart()
+        for one in (subscriber, source):
+            InThread(one.close).result()
+            one.close()
+        for _ in range(2):
+            assert server.peer().gone()
+
+    def test_one_that_stands_still_is_none_either(self, serve: Serve) -> None:
+        server = serve()
+        subscriber = AsyncStreamSubscriber(server.url)
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(woken(subscriber))
+        subscriber.close()
+        assert server.peer().gone()
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+
+    @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+    def test_a_stream_that_is_dropped_with_its_event_loop_is_freed(self, serve: Serve, kind: str, libuv: None) -> None:
+        """Without `close`."""
+        server = serve()
+        subscriber = AsyncStreamSubscriber(server.url)
+        run(LOOPS[kind], woken(subscriber), debug=False)
+        left = weakref.ref(subscriber)
+        del subscriber
+        gc.collect()
+        assert server.peer().gone()
+        assert left() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+class TestFork:
+    def test_the_child_leaves_the_parents_event_loop_alone(self, serve: Serve) -> None:
+        server = serve()
+
+        async def main() -> None:
+            async with AsyncStreamSubscriber(server.url, backoff=NEVER) as subscriber:
+                await woken(subscriber)
+                peer = await asyncio.to_thread(server.peer)
+                child = os.fork()
+                if child == 0:
+                    os._exit(_in_child(subscriber))
+                _, status = await asyncio.to_thread(os.waitpid, child, 0)
+                assert status == 0
+                peer.say()
+                await woken(subscriber)
+                assert server.nobody(0)
+
+        run(LOOPS["asyncio"], main(), debug=False)
+
+
+def _in_child(subscriber: AsyncStreamSubscriber) -> int:
+    """0 if all is as it should be."""
+    threading.Timer(PATIENCE, os._exit, (3,)).start()
+    loop = asyncio.SelectorEventLoop()
+    try:
+        loop.run_until_complete(subscriber.wait())
+    except ClosedError as error:
+        subscriber.close()
+        return 0 if "fork" in str(error) else 1
+    return 2
+
+
+EXIT = """
+import asyncio, sys
+from wire_rawsse.aio import AsyncEventSource, AsyncStreamSubscriber
+
+async def main(url, how):
+    subscriber, source = AsyncStreamSubscriber(url), AsyncEventSource(url)
+    tasks = [asyncio.create_task(source.next()) for _ in range(1)]
+    assert await subscriber.wait(20)
+    if how == "cancelled":
+        return  # With a task that waits, and without close().
+    if how == "closed":
+        subscriber.close()
+        source.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+factory = None
+if sys.argv[3] == "uvloop":
+    import uvloop as factory
+if sys.argv[3] == "thread":
+    class WithoutReaders(asyncio.SelectorEventLoop):
+        def add_reader(self, *_):
+            raise NotImplementedError
+    loop = WithoutReaders()
+else:
+    loop = factory.new_event_loop() if factory else asyncio.new_event_loop()
+loop.set_debug(True)
+try:
+    task = loop.create_task(main(sys.argv[1], sys.argv[2]))
+    loop.run_until_complete(task)
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+finally:
+    loop.close()
+"""
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop", "thread"])
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_nothing_is_said_at_exit(serve: Serve, kind: str, how: str) -> None:
+    """No task that was pending, no descriptor that was not closed, no exception that was ignored."""
+    server = serve()
+    ran = run_script(EXIT, server.url, how, kind)
+    assert ran.stdout == ran.stderr == ""
+
+
+def test_the_rest_of_the_library_does_not_import_asyncio() -> None:
+    run_script("import sys, wire_rawsse.hosts.inline; assert 'asyncio' not in sys.modules")

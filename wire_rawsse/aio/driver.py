@@ -1,0 +1,252 @@
+"""Runs a `Loop` on an asyncio event loop: its descriptor under `add_reader`, and one timer for its deadline.
+
+Nothing here is a task. The event loop calls `_ready` when the descriptor is readable or a deadline has come, whether
+or not somebody waits, so that a stream that has wedged is found while the program does other things. A task that waits
+is suspended on a `Waiter`; its cancellation changes nothing here.
+
+The descriptor is that of the loop's own poller and not of a socket, for two reasons. A socket must leave its poller
+before it is closed, and uvloop removes readers late. And a deadline is judged only by a poll that began after it.
+
+The one timer serves the deadlines of the streams and the time limit of the waiter. It is lazy: if its moment moves
+later, nothing is done, and the timer that fires too early is set again. So an event costs no timer.
+
+With an event loop that has no `add_reader` (Windows' Proactor), or a poller that has no descriptor, a thread runs the
+loop instead: see `thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from typing import Final
+
+from wire_rawsse.aio.thread import Consumer, LoopThread
+from wire_rawsse.aio.waiter import Waiter
+from wire_rawsse.errors import BusyError, ClosedError
+from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.turns import PAST
+
+_LONGEST_TIMER: Final = 86400.0
+"""Seconds; what asyncio's selectors can wait for."""
+_SHORTEST_TIMER: Final = 0.001
+"""Seconds; uvloop counts milliseconds, and would fire too early again and again."""
+
+
+class Driver:
+    """Attends one `Loop`, and suspends the task that waits on it. `close` and `look_soon` are for any thread, all else
+    for the thread of the event loop.
+    """
+
+    def __init__(self, loop: Loop, consumer: Consumer) -> None:
+        self.events: asyncio.AbstractEventLoop | None = None
+        """The event loop that attends ours."""
+        self.waiter: Waiter | None = None
+        self.paused = False
+        """The descriptor is not watched: the consumer is full, or an internal error is some time ago."""
+        self._loop = loop
+        self._monotonic = loop.system.monotonic
+        self._consumer = consumer
+        self._process = 0
+        self._fd = -1
+        self._thread: LoopThread | None = None
+        self._retry_at = 0.0
+        """When to run the loop again after an internal error; 0: there was none."""
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    def attach(self) -> None:
+        """Have the running event loop attend ours, until `close`.
+
+        Another event loop that has been closed is replaced. Raises `BusyError` if it has not, and `RuntimeError`
+        without a running event loop. Does nothing after `close` and in a forked child.
+        """
+        running = asyncio.get_running_loop()
+        if self.events is running or self._loop.closing:
+            return
+        if self.events is not None:
+            if self._process == os.getpid() and not self.events.is_closed():
+                raise BusyError("another event loop attends this stream; make one for each event loop")
+            self._forget_events()
+        self._fd = self._loop.fileno()
+        try:
+            if self._fd >= 0:
+                running.add_reader(self._fd, self._ready)
+        except NotImplementedError:
+            self._fd = -1
+        self.events, self._process, self.paused = running, os.getpid(), False
+        if self._fd < 0:
+            self._run_in_thread(running)
+        self._arm()
+
+    def begin(self, seconds: float | None) -> float:
+        """The start of a wait of so many seconds (None: for ever); returns the moment at which it is over.
+
+        With 0 it looks once, as such a wait never gives the event loop a chance to. Raises as `attach`, and `BusyError`
+        if another task waits.
+        """
+        self.attach()
+        if self.waiter is not None:
+            raise BusyError("another task waits on this stream; give each its own")
+        if seconds is None:
+            return math.inf
+        if seconds == 0 and not self.paused:
+            self._look()
+        return self._monotonic() + seconds
+
+    def is_over(self, until: float) -> bool:
+        return until < math.inf and self._monotonic() >= until
+
+    def wait(self, until: float) -> Waiter:
+        """To be awaited at once: ends by a wake, at `until`, by `close`, or for no reason."""
+        waiter = Waiter(self, until)
+        if until < self._timer_at:
+            self._set_timer(until)
+        return waiter
+
+    def resume(self) -> None:
+        """The consumer has room again."""
+        if self._thread is not None:
+            self._thread.go_on()
+        self._arm()
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` after `close`, and in a forked child, with the reason."""
+        if self._loop.closing:
+            self._loop.run(0)
+
+    def look_soon(self) -> None:
+        """Have the event loop look at what another thread has changed."""
+        events = self.events
+        if events is not None and self._process == os.getpid():
+            try:
+                events.call_soon_threadsafe(self._look)
+            except RuntimeError:
+                pass  # It is closed.
+
+    def close(self) -> None:
+        """End the streams and give everything back; the task that waits returns."""
+        self._loop.close()
+        events = self.events
+        if events is None or events.is_closed() or not events.is_running() or _running() is events:
+            self._detach()
+        else:
+            self.look_soon()  # It takes the descriptor out of its selector before the descriptor is closed.
+
+    def _ready(self) -> None:
+        """The descriptor is readable, or a deadline has come."""
+        run, consumer = self._loop.run, self._consumer
+        ours = True
+        try:
+            if run(0):
+                ours = False
+                consumer.on_wake()
+                # The program has run until it waits again: time to parse what it was woken for.
+                if self.events is not None:
+                    ours = True
+                    if run(0):
+                        ours = False
+                        consumer.on_wake()
+        except Exception as error:
+            if not ours:
+                raise
+            if not isinstance(error, ClosedError):
+                self._retry_at = self._monotonic() + consumer.on_failure(error)
+                consumer.on_wake()
+        finally:
+            self._arm()
+
+    def _look(self) -> None:
+        if self._thread is None and self.events is not None:
+            self._ready()
+        else:
+            self._arm()
+
+    def _arm(self) -> None:
+        """See to it that what is due next is done in time."""
+        events = self.events
+        if events is None:
+            return
+        if self._loop.closing:
+            self._detach()
+            return
+        moment = math.inf if self.waiter is None else self.waiter.until
+        if self._thread is None:
+            paused = self._retry_at > 0 or self._consumer.is_full()
+            if paused != self.paused:
+                self.paused = paused
+                if paused:
+                    events.remove_reader(self._fd)
+                else:
+                    events.add_reader(self._fd, self._ready)
+            if self._retry_at > 0:
+                moment = min(moment, self._retry_at)
+            elif not paused:
+                deadline = self._loop.deadline()
+                if deadline <= PAST:
+                    if self._soon is None:
+                        self._soon = events.call_soon(self._on_soon)
+                elif deadline < moment:
+                    moment = deadline
+        if moment < self._timer_at:
+            self._set_timer(moment)
+
+    def _set_timer(self, moment: float) -> None:
+        assert self.events is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = min(max(moment - self._monotonic(), _SHORTEST_TIMER), _LONGEST_TIMER)
+        self._timer_at = moment
+        self._timer = self.events.call_later(delay, self._on_timer)
+
+    def _on_soon(self) -> None:
+        self._soon = None
+        if not self.paused:
+            self._ready()
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        now = self._monotonic()
+        if self._retry_at <= now:
+            self._retry_at = 0.0
+        if self._thread is None and not self.paused:
+            self._ready()
+        waiter = self.waiter
+        if waiter is not None and waiter.until <= now:
+            waiter.resume()
+        self._arm()
+
+    def _run_in_thread(self, running: asyncio.AbstractEventLoop) -> None:
+        if self._thread is None:
+            self._thread = LoopThread(self._loop, running, self._consumer, self._arm)
+            self._thread.start()
+        else:
+            self._thread.move_to(running)
+
+    def _detach(self) -> None:
+        """After the end: take the descriptor out of the event loop, and only then give it back. Let the waiter go."""
+        events, waiter, thread = self.events, self.waiter, self._thread
+        ours = events is not None and self._process == os.getpid() and not events.is_closed()
+        if events is not None and ours and self._fd >= 0 and not self.paused:
+            events.remove_reader(self._fd)
+        if waiter is not None and ours:
+            waiter.resume_soon()
+        self._forget_events()
+        if thread is not None:
+            thread.end()
+        self._loop.release_descriptor()
+
+    def _forget_events(self) -> None:
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._soon = self._timer = self.events = None
+        self._timer_at = math.inf
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,168 @@
+"""`AsyncStreamSubscriber`: wakes for a program that lives in asyncio. `driver` attends the streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from wire_rawsse import checks
+from wire_rawsse.aio.driver import Driver
+from wire_rawsse.errors import ClosedError
+from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.request import Headers
+from wire_rawsse.subscriber import BaseSubscriber
+from wire_rawsse.transport.trust import ClientCertificate, Trust
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_FAILURE_PAUSES = (1.0, 30.0)
+"""Seconds until the streams start over after an internal error: the first time, doubled each time, and at most."""
+
+
+class AsyncStreamSubscriber(BaseSubscriber):
+    """`StreamSubscriber` for asyncio: `await wait(timeout)`, `async for _ in subscriber`, or `on_wake`.
+
+    The running event loop attends the streams from the first `wait` or `async with` until `close`, also while nobody
+    waits. There is no task: cancelling a task that waits changes nothing else, and never loses a wake. A wake that
+    comes while nobody waits is kept for the next `wait`; several are kept as one.
+
+    One task waits at a time, in the thread of the event loop. `close`, `restart` and `state` are for any thread.
+    Callables among the arguments are called by the event loop, so they must not block.
+
+    on_wake: called by the event loop on each wake, without arguments. It is sooner than `wait`, and both may be used.
+             An exception that it raises goes to the event loop's exception handler, and the streams go on.
+
+    All other arguments, and what they raise, are those of `StreamSubscriber`.
+    """
+
+    def __init__(
+        self,
+        url: str | Callable[[], str],
+        *,
+        on_wake: Callable[[], object] | None = None,
+        bearer_token: str | Callable[[], str] | None = None,
+        headers: Headers | Callable[[], Headers] | None = None,
+        method: str = "GET",
+        body: bytes | None = None,
+        last_event_id: str = "",
+        timeouts: Timeouts = Timeouts(),
+        keepalive: Keepalive = Keepalive(),
+        backoff: Backoff = Backoff(),
+        tls: Trust = None,
+        client_cert: ClientCertificate = None,
+        max_event_bytes: int = 1 << 20,
+    ) -> None:
+        super().__init__(
+            url,
+            bearer_token=bearer_token,
+            headers=headers,
+            method=method,
+            body=body,
+            last_event_id=last_event_id,
+            timeouts=timeouts,
+            keepalive=keepalive,
+            backoff=backoff,
+            tls=tls,
+            client_cert=client_cert,
+            max_event_bytes=max_event_bytes,
+        )
+        self._set_on_wake(on_wake)
+
+    @classmethod
+    def from_wire(
+        cls,
+        *,
+        on_wake: Callable[[], object] | None = None,
+        timeouts: Timeouts = Timeouts(),
+        keepalive: Keepalive = Keepalive(),
+        backoff: Backoff = Backoff(),
+        tls: Trust = None,
+        client_cert: ClientCertificate = None,
+    ) -> Self:
+        """Every endpoint in wire's relay.json: see `StreamSubscriber.from_wire`. Reads and writes small local files."""
+        subscriber = super().from_wire(
+            timeouts=timeouts, keepalive=keepalive, backoff=backoff, tls=tls, client_cert=client_cert
+        )
+        subscriber._set_on_wake(on_wake)
+        return subscriber
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._driver = Driver(self._loop, self)
+        self._woken = False
+        self._pause = _FAILURE_PAUSES[0]
+
+    def _set_on_wake(self, on_wake: Callable[[], object] | None) -> None:
+        if on_wake is not None and not callable(on_wake):
+            raise checks.wrong("on_wake", "a callable or None", on_wake)
+        self._callback = on_wake
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait until there is a wake (True) or `timeout` seconds have passed (False). None: no limit.
+
+        With 0 or less it looks and does not wait. Returns False at once when `close` is called meanwhile. Raises
+        `ClosedError` after `close`, `BusyError` if another task waits or another event loop attends the streams, and
+        `InvalidRequestError` for a timeout that is no number.
+        """
+        driver = self._driver
+        until = driver.begin(checks.seconds(timeout))
+        driver.check_open()
+        while not self._woken:
+            if self._loop.closing or driver.is_over(until):
+                return False
+            await driver.wait(until)
+        self._woken = False
+        return True
+
+    def __aiter__(self) -> AsyncIterator[None]:
+        """A None for each wake, until `close`. Raises `ClosedError` after `close`."""
+        self._driver.check_open()
+        return self
+
+    async def __anext__(self) -> None:
+        try:
+            woken = await self.wait()
+        except ClosedError:  # Closed by the body of the loop.
+            woken = False
+        if not woken:
+            raise StopAsyncIteration
+
+    async def __aenter__(self) -> Self:
+        self._driver.attach()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def restart(self) -> None:
+        super().restart()
+        self._driver.look_soon()
+
+    def close(self) -> None:
+        """End it in any phase and close everything, at once. From any thread; twice is fine."""
+        self._driver.close()
+
+    # For the driver.
+
+    def on_wake(self) -> None:
+        self._woken = True
+        self._pause = _FAILURE_PAUSES[0]
+        try:
+            if self._callback is not None:
+                self._callback()
+        finally:
+            waiter = self._driver.waiter
+            if waiter is not None:
+                waiter.resume()
+
+    def is_full(self) -> bool:
+        return False
+
+    def on_failure(self, error: Exception) -> float:
+        pause, self._pause = self._pause, min(2 * self._pause, _FAILURE_PAUSES[1])
+        self._failed(error, pause)
+        return pause
