@@ -34,7 +34,7 @@ from bench.limits import limit
 from bench.pictures import endtoend as picture
 from bench.stats import PERCENTILES, histogram, percentile
 from wire_rawsse import WireRawSSEError
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 
 POLL_SECONDS = 5.0
 START_SECONDS = 30.0

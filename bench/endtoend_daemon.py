@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from bench.sender import say
 from wire_rawsse import StreamSubscriber, WakeChannel, spawn_stream_subscriber
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 
 
 def sleeper(way: str, relay: str, slot: Slot, seconds: float, ca: str | None) -> Callable[[], object]:

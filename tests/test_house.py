@@ -31,6 +31,7 @@ LAYERS = [
     ["wire_rawsse.probe"],
     ["wire_rawsse.aio"],
     ["wire_rawsse.relay", "wire_rawsse"],
+    ["wire_rawsse.testing"],
     ["wire_rawsse.cli", "wire_rawsse.__main__"],
 ]
 """From the ground up. A module imports from its own layer and those below."""
@@ -82,8 +83,12 @@ def test_each_layer_knows_only_what_it_may(path: Path) -> None:
         assert not imported & {"socket", "ssl", "select", "time"}, "the protocol knows no socket and no clock"
     if within(module, "wire_rawsse.transport") or within(module, "wire_rawsse.hosts"):
         assert not any(within(name, "wire_rawsse.protocol") or name == "h11" for name in imported), "knows no HTTP"
-    if not within(module, "wire_rawsse.relay") and not within(module, "wire_rawsse.aio"):
+    if not any(within(module, name) for name in ("wire_rawsse.relay", "wire_rawsse.testing", "wire_rawsse.aio")):
         assert "asyncio" not in imported, "asyncio costs more than all of us"
+    if not any(
+        within(module, name) for name in ("wire_rawsse.testing", "wire_rawsse.cli.relay", "wire_rawsse.cli.demo")
+    ):
+        assert not any(within(name, "wire_rawsse.testing") for name in imported), "faults are for tests and the demo"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.phases_picture import picture
-from wire_rawsse.relay.client import RelayClient
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayProcess
+from wire_rawsse.testing.client import RelayClient
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

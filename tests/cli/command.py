@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from wire_rawsse.relay.client import Slot
+from wire_rawsse.testing.client import Slot
 
 PATIENCE = 20.0
 """Seconds for anything that has to happen; only a hang takes as long."""

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fixtures import authority, serve, socket_path
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 __all__ = ["authority", "serve", "socket_path"]
 

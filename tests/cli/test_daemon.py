@@ -21,9 +21,7 @@ import pytest
 
 from tests.cli.command import PATIENCE, Command, run, wait_until, write_relay_json, written
 from wire_rawsse.cli import child
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and signals are used to hold the command")
 

@@ -14,8 +14,7 @@ import pytest
 from tests.cli.command import PATIENCE, Command, write_relay_json
 from tests.cli.test_daemon import NEVER, Runs, settle
 from tests.conftest import missing
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and signals are used to hold the command")
 

@@ -13,8 +13,7 @@ import pytest
 from tests.cli.command import Command, ends_within, environment, wait_until, write_relay_json
 from tests.support.fixtures import Serve
 from tests.support.server import OPEN, request, send, stall
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
 

@@ -20,7 +20,7 @@ from tests.support.server import OPEN, answer, event_stream, request, send, stal
 from tests.support.trust import Authority
 from wire_rawsse.cli import inputs
 from wire_rawsse.cli.exit import Failure
-from wire_rawsse.relay.client import Slot
+from wire_rawsse.testing.client import Slot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the kinds of files are POSIX's")
 

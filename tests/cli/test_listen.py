@@ -18,9 +18,7 @@ from tests.cli.command import Command, assert_one_line, environment, run, wait_u
 from tests.support.fixtures import Serve
 from tests.support.server import OPEN, Peer, answer, event_stream, request, send, stall, tls
 from tests.support.trust import Authority
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 EVENTS = b'id: 7\nevent: tick\ndata: {"n": 1}\ndata: two\n\n: a comment\n\ndata: caf\xc3\xa9 \xe2\x80\xa8 \x1b[31m\n\n'
 

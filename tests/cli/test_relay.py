@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cli.command import Command, assert_one_line, run, wait_until
-from wire_rawsse.relay.client import RelayClient
+from wire_rawsse.testing.client import RelayClient
 
 
 def test_it_says_where_it_listens_and_serves(home: Path, socket_path: str) -> None:

@@ -20,7 +20,7 @@ from tests.faults.phases import PROXY_PORT
 from tests.faults.stage import HTTPS, PROXY_NAME, Poster, Relay
 from tests.faults.tools import LabError
 from tests.faults.world import RELAY, World
-from wire_rawsse.relay.faults import Fault as RelayFault
+from wire_rawsse.testing.faults import Fault as RelayFault
 
 SETTLE: Final = 3.0
 """Seconds within which all that was posted is to be fetched once the stream is back, and leftovers to be gone."""
@@ -90,11 +90,11 @@ class Cell:
 
     def strike(self, *deeds: RelayFault) -> Callable[[], None]:
         """Tell the relay what to do wrong from now on; gives a function that waits until each has been done."""
-        wanted = self.relay.report()["strikes"] + len(deeds)
+        wanted = self.relay.report()["injected"] + len(deeds)
         self.relay.misbehave(*deeds)
 
         def wait() -> None:
-            done = self.relay.control("await", counter="strikes", at_least=wanted, seconds=3.0)
+            done = self.relay.control("await", counter="injected", at_least=wanted, seconds=3.0)
             if not done["reached"]:
                 raise LabError(f"the relay did not do {', '.join(deed.action for deed in deeds)}")
 

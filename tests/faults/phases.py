@@ -14,7 +14,7 @@ from tests.faults.drops import Drop
 from tests.faults.lines import Line, state
 from tests.faults.stage import HTTP, HTTPS
 from tests.faults.tools import LabError
-from wire_rawsse.relay.faults import Fault as RelayFault
+from wire_rawsse.testing.faults import Fault as RelayFault
 
 if TYPE_CHECKING:
     from tests.faults.cell import Cell

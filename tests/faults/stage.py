@@ -20,9 +20,8 @@ from tests.faults.bounds import Setup
 from tests.faults.tools import LabError
 from tests.faults.world import RELAY, RELAY6, World
 from wire_rawsse import WireRawSSEError
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault as RelayFault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
+from wire_rawsse.testing.faults import Fault as RelayFault
 
 NAME: Final = "relay.lab"
 PROXY_NAME: Final = "proxy.lab"
@@ -130,7 +129,7 @@ class Relay:
         if self.stopped:
             self._to_let_go = True
         elif self.alive:
-            self.control("let go")
+            self.control("release")
 
     def report(self) -> dict[str, Any]:
         """What the present life has to say; of a dead or stopped one, what it said last."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.interop.support import Agent, WiresRelay
 from tests.support.fixtures import socket_path
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 
 __all__ = ["socket_path"]
 

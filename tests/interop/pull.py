@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.relay_json import read_endpoints
 

@@ -25,8 +25,8 @@ from tests.wire import needs
 from tests.wire.test_real_wire import Wire
 from wire_rawsse import StreamSubscriber
 from wire_rawsse.errors import ConnectError
-from wire_rawsse.relay.client import RelayClient, Slot
 from wire_rawsse.state import SubscriberState
+from wire_rawsse.testing import RelayClient, Slot
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.relay_json import read_endpoints
 

@@ -16,8 +16,8 @@ import pytest
 from tests.cli.command import PATIENCE, environment
 from tests.interop.support import curl_program
 from tests.support.trust import Authority
-from wire_rawsse.relay.client import Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayProcess
+from wire_rawsse.testing.client import Slot
 
 pytestmark = pytest.mark.interop
 

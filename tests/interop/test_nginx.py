@@ -19,8 +19,7 @@ import pytest
 from tests.cli.command import PATIENCE, Command
 from tests.interop.support import Nginx, connected, until
 from wire_rawsse import Backoff, Keepalive, StreamSubscriber, Timeouts
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 pytestmark = pytest.mark.interop
 

@@ -19,7 +19,7 @@ import pytest
 
 from tests.cli.command import Command, wait_until
 from tests.interop.support import Agent, WiresRelay
-from wire_rawsse.relay.client import RelayClient
+from wire_rawsse.testing.client import RelayClient
 
 pytestmark = pytest.mark.interop
 

@@ -15,7 +15,7 @@ from tests.wire.relay_files import file_of
 from wire_rawsse import Backoff, Comment, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.plan import Plan
 from wire_rawsse.protocol.url import parse_url
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 from wire_rawsse.wake_streams import Streams
 
 pytestmark = pytest.mark.interop

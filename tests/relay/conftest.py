@@ -16,8 +16,7 @@ import trustme
 
 from tests.conftest import missing
 from tests.relay.raw import Raw
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 
 class Certified:

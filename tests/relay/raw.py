@@ -8,7 +8,7 @@ import ssl
 import time
 import urllib.parse
 
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 
 
 class Raw:

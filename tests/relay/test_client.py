@@ -18,9 +18,7 @@ from wire_rawsse.errors import (
     TruncatedError,
     WireRawSSEError,
 )
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 
 def test_one_connection_serves_all_requests(client: RelayClient, slot: Slot) -> None:

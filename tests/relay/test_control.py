@@ -9,9 +9,7 @@ import pytest
 
 from tests.relay.conftest import Connect, Subscriber
 from wire_rawsse.errors import InvalidRequestError, ResponseTimeout, StatusError
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 
 def test_there_is_none_unless_asked_for() -> None:
@@ -39,7 +37,7 @@ def test_what_it_does_not_understand(relay: RelayProcess, client: RelayClient) -
         assert control.request("POST", "/control", fields=simple).status == 415
         assert control.request("POST", "/control", body=b"{").status == 400
     for call, told in (
-        ({"do": "dance"}, "do must be one of misbehave, normal, let go"),
+        ({"do": "dance"}, "do must be one of misbehave, normal, release"),
         ({"do": "misbehave"}, "faults is missing"),
         ({"do": "misbehave", "faults": {}}, "faults must be a list"),
         ({"do": "misbehave", "faults": [{"action": "cut", "at": "tea"}]}, "cut must be at one of stream"),
@@ -142,9 +140,9 @@ def test_what_is_held_is_let_go_while_the_faults_stay(subscribe: Subscriber, cli
     raw = subscribe()
     client.misbehave(Fault("silent", at="event", scope="live"))
     client.post(slot, {"event_id": "first"})
-    client.wait_until("strikes", 1)
+    client.wait_until("injected", 1)
     client.misbehave(Fault("cut", at="event", scope="both", only="stream"))
-    client.control("let go")
+    client.control("release")
     raw.until(b'first"}')
     assert client.report()["faults"], "the fault that was asked for is still in force"
 

@@ -9,8 +9,7 @@ import pytest
 from tests.relay.conftest import Connect, Subscriber
 from tests.relay.raw import BYTES, CHUNK, EVENT, log_of, unchunked
 from wire_rawsse.errors import StatusError
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
+from wire_rawsse.testing import Fault, RelayClient, Slot
 
 BOTH = pytest.mark.parametrize("scheme", ["http", "https"])
 

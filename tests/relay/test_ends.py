@@ -10,9 +10,8 @@ import pytest
 
 from tests.relay.conftest import Connect, Subscriber
 from tests.relay.raw import BYTES, CHUNK, EVENT, Raw, log_of, records, unchunked
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import PLACES, Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
+from wire_rawsse.testing.faults import PLACES, Fault
 
 BOTH = pytest.mark.parametrize("scheme", ["http", "https"])
 
@@ -198,7 +197,7 @@ def test_the_next_n_and_one_after_the_other(connect: Connect, client: RelayClien
     raw.subscribe(slot)
     assert raw.ended() == "RST"
     assert client.report()["faults"] == []
-    assert client.report()["strikes"] >= 4
+    assert client.report()["injected"] >= 4
     raw = connect()
     raw.subscribe(slot)
     assert raw.head()[0] == 200

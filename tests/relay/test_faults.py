@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wire_rawsse.relay.faults import PLACES, Fault, read_fault
+from wire_rawsse.testing.faults import PLACES, Fault, read_fault
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,9 @@ from tests.conftest import missing
 from tests.relay.conftest import Certified, Connect
 from tests.relay.raw import Raw
 from wire_rawsse.errors import InvalidRequestError
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
 from wire_rawsse.relay.guard import host_name, refusal
-from wire_rawsse.relay.process import RelayProcess
 from wire_rawsse.relay.store import OVERHEAD, SLOTS, STORE_BYTES, Store, StoreFull
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 RIGHT_HOSTS = [
     *("localhost", "localhost:8770", "LocalHost.", "127.0.0.1", "127.0.0.1:1", "127.9.9.9", "[::1]:8770"),

@@ -17,11 +17,9 @@ import pytest
 
 from tests.relay.conftest import Certified
 from wire_rawsse.errors import ConnectError, ResponseTimeout, StatusError
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
-COMMAND = [sys.executable, "-m", "wire_rawsse.relay"]
+COMMAND = [sys.executable, "-m", "wire_rawsse.testing"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +66,7 @@ def test_it_ends_at_once_on_a_signal(number: signal.Signals, running: subprocess
 def test_it_ends_when_whoever_started_it_is_killed() -> None:
     program = (
         "import os, sys, time\n"
-        "from wire_rawsse.relay.process import RelayProcess\n"
+        "from wire_rawsse.testing import RelayProcess\n"
         "relay = RelayProcess()\n"
         "print(relay.url, flush=True)\n"
         "time.sleep(600)\n"
@@ -232,5 +230,14 @@ def test_the_handle_says_that_it_did_not_start(capfd: pytest.CaptureFixture[str]
 
 
 def test_whoever_measures_imports_no_event_loop() -> None:
-    code = "import sys, wire_rawsse.relay.process; print([m for m in ('asyncio', 'argparse') if m in sys.modules])"
+    code = "import sys, wire_rawsse.testing.process; print([m for m in ('asyncio', 'argparse') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_the_relay_without_faults_has_no_control_port() -> None:
+    plain = [sys.executable, "-m", "wire_rawsse.relay"]
+    refused = subprocess.run([*plain, "--control"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 64
+    loads = "import sys, wire_rawsse.relay.server; print([name for name in sys.modules if 'testing' in name])"
+    done = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

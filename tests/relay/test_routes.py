@@ -12,8 +12,8 @@ import pytest
 
 from tests.relay.conftest import STORED_EVENTS, Connect, Target
 from tests.relay.raw import Raw
-from wire_rawsse.relay.client import RelayClient, Response, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayProcess
+from wire_rawsse.testing.client import ClientResponse, RelayClient, Slot
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -168,7 +168,7 @@ CASES = [
 ]
 
 
-def ask(case: Case, target: Target) -> Response:
+def ask(case: Case, target: Target) -> ClientResponse:
     slot = target.posted if case.method == "POST" else target.pulled
     other = target.pulled if case.method == "POST" else target.posted
     value = {
@@ -191,7 +191,7 @@ def ask(case: Case, target: Target) -> Response:
         status, answer = raw.head()
         length = 0 if case.method == "HEAD" else int(answer["content-length"])
         raw.until(lambda: len(raw.plain) >= length)
-        return Response(status, answer, raw.plain[:length])
+        return ClientResponse(status, answer, raw.plain[:length])
 
 
 def check(case: Case, target: Target) -> None:

@@ -8,9 +8,7 @@ import pytest
 
 from tests.relay.conftest import Connect, Subscriber
 from tests.relay.raw import BYTES, EVENT, Raw, log_of, records, unchunked
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 EVERY = pytest.mark.parametrize("scheme", ["http", "https", "uds"])
 BOTH = pytest.mark.parametrize("scheme", ["http", "https"])
@@ -57,7 +55,7 @@ def test_silent_relay(relay: RelayProcess, subscribe: Subscriber, connect: Conne
     for raw in (old, kept, fresh, encrypted):
         raw.quiet(0.1)
         assert kernel_answers(raw)
-    client.wait_until("strikes", 4)
+    client.wait_until("injected", 4)
     client.normal()
     for raw in (kept, fresh, encrypted):
         assert raw.head()[0] == 200

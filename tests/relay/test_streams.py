@@ -12,8 +12,7 @@ import pytest
 
 from tests.relay.conftest import Connect, Subscriber, Target
 from tests.relay.raw import Raw, unchunked
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 HEARTBEAT = b": phyllis: still on the line\n\n"
 

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from wire_rawsse import Backoff, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 from wire_rawsse.wire import follow, paths, state_file
 
 TIMEOUTS = Timeouts(connect=2, response=2, read=5, min_rate=0)

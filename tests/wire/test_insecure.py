@@ -12,7 +12,7 @@ import pytest
 from tests.cli.command import write_relay_json
 from tests.support.fixtures import authority, stranger
 from tests.support.trust import Authority
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayProcess
 
 __all__ = ["authority", "stranger"]
 

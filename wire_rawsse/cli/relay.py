@@ -14,23 +14,23 @@ _UNAVAILABLE: Final = 69
 
 
 def _notes() -> list[str]:
-    from wire_rawsse.relay.faults import PLACES
+    from wire_rawsse.testing.faults import PLACES
 
     return [
         "the control call (with --control): POST CONTROL_URL/control, a JSON object, Content-Type application/json",
         '  {"do": "misbehave", "faults": [FAULT, ...]}   from now on, only these faults',
         '  {"do": "normal"}                              no faults',
         '  {"do": "report"}                              counters, and the events of each connection',
-        "  published, await and adopt are described in wire_rawsse/relay/control.py",
+        "  published, await and adopt are described in wire_rawsse/testing/control.py",
         "",
-        'a FAULT is {"action": ..., "at": ...}; wire_rawsse/relay/faults.py describes it. Places of each action:',
+        'a FAULT is {"action": ..., "at": ...}; wire_rawsse/testing/faults.py describes it. Places of each action:',
         *(f"  {action:<9}{', '.join(places)}" for action, places in PLACES.items()),
         "",
     ]
 
 
 def parser() -> Parser:
-    from wire_rawsse.relay.server import add_arguments
+    from wire_rawsse.testing.server import add_arguments
 
     options = Parser(
         "relay",
@@ -56,7 +56,7 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     options = parser().parse(arguments)
     logs.route(lambda text: stdio.say("relay", text))
-    from wire_rawsse.relay.server import options_from, run
+    from wire_rawsse.testing.server import options_from, run
 
     try:
         run(options_from(options), _announce)

@@ -1,4 +1,4 @@
-"""`python -m wire_rawsse.relay`: the relay alone, as tests and the demonstration start it."""
+"""`python -m wire_rawsse.relay`: the relay alone, without faults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from wire_rawsse.errors import InvalidRequestError, WireRawSSEError
-from wire_rawsse.relay.server import add_arguments, options_from, run
+from wire_rawsse.relay.server import RelayOptions, add_arguments, options_from, run
 
 _USAGE = 64
 _UNAVAILABLE = 69
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     add_arguments(parser)
     namespace = parser.parse_args(argv)
     try:
-        run(options_from(namespace))
+        run(options_from(namespace, RelayOptions))
     except WireRawSSEError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return _USAGE if isinstance(error, InvalidRequestError) else _UNAVAILABLE

@@ -1,4 +1,4 @@
-"""wire's routes: who may do what, and with which status it ends. Knows no socket; of faults only where they come in.
+"""wire's routes: who may do what, and with which status it ends. Knows no socket and no fault.
 
 The order of the checks is wire's own, found by asking it: for a post the media type (415), the JSON (400), its shape
 (422), the token (401), the slot (404), whether they fit (403), the event's size and then the slot's (413), and only
@@ -16,22 +16,21 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from wire_rawsse.relay.answers import JSON, TEXT, Refused, json_body, json_reply, text_reply
-from wire_rawsse.relay.facts import Facts
-from wire_rawsse.relay.http import Connection
-from wire_rawsse.relay.messages import Reply, Request
-from wire_rawsse.relay.misbehave import Conduct
+from wire_rawsse.relay.event_log import EventLog
+from wire_rawsse.relay.http import ServerConnection
+from wire_rawsse.relay.messages import Reply, ServerRequest
+from wire_rawsse.relay.replies import JSON, TEXT, Refused, json_body, json_reply, text_reply
 from wire_rawsse.relay.store import (
     EVENT_BYTES,
     PULL_DEFAULT,
     SLOT_BYTES,
     SLOTS,
     STREAMS_PER_SLOT,
-    Budget,
     EventTooBig,
-    Slot,
+    RateLimiter,
     SlotFull,
     Store,
+    StoredSlot,
     StoreFull,
 )
 from wire_rawsse.relay.stream import Stream, position_after
@@ -44,7 +43,7 @@ _STREAM: Final = (("content-type", "text/event-stream"), ("cache-control", "no-c
 
 
 @dataclasses.dataclass(frozen=True)
-class Manner:
+class Settings:
     """How the routes behave where wire leaves a choice. `heartbeat` in seconds, `allocate_rate` in slots a second."""
 
     heartbeat: float = WIRE_HEARTBEAT
@@ -71,36 +70,31 @@ def _query(query: str) -> dict[str, str]:
     return fields
 
 
-_Route: TypeAlias = Callable[[Connection, Request, str], "Reply | None"]
+_Route: TypeAlias = Callable[[ServerConnection, ServerRequest, str], "Reply | None"]
 
 
 class App:
     """The handler of every ordinary listener."""
 
-    def __init__(self, store: Store, facts: Facts, conduct: Conduct, manner: Manner) -> None:
+    stream_type: type[Stream] = Stream
+
+    def __init__(self, store: Store, log: EventLog, settings: Settings) -> None:
         self._store = store
-        self._facts = facts
-        self._conduct = conduct
-        self._manner = manner
-        self._budget = Budget(manner.allocate_rate, manner.allocate_burst)
+        self._log = log
+        self._settings = settings
+        self._limiter = RateLimiter(settings.allocate_rate, settings.allocate_burst)
         self._streams: dict[str, dict[Stream, None]] = {}
 
-    def accepted(self, connection: Connection) -> None:
-        self._conduct.accepted(connection)
+    def accepted(self, connection: ServerConnection) -> None: ...
 
-    def gone(self, connection: Connection) -> None:
-        self._conduct.gone(connection)
+    def gone(self, connection: ServerConnection) -> None: ...
 
-    def pump(self, slot: Slot) -> None:
+    def pump(self, slot: StoredSlot) -> None:
         """Send what is new in a slot to its streams."""
         for stream in tuple(self._streams.get(slot.slot_id, ())):
             stream.pump()
 
-    def requested(self, connection: Connection, request: Request) -> None:
-        is_stream = request.method == "GET" and request.path.endswith("/stream")
-        self._conduct.requested(connection, is_stream, lambda: self._serve(connection, request))
-
-    def _serve(self, connection: Connection, request: Request) -> None:
+    def requested(self, connection: ServerConnection, request: ServerRequest) -> None:
         try:
             handler, slot_id = self._find(request)
             answer = handler(connection, request, slot_id)
@@ -109,7 +103,7 @@ class App:
         if answer is not None:
             connection.answer(answer)
 
-    def _find(self, request: Request) -> tuple[_Route, str]:
+    def _find(self, request: ServerRequest) -> tuple[_Route, str]:
         """The handler for a path and method, and the slot id that the path holds."""
         slot_id = ""
         methods: dict[str, _Route]
@@ -132,14 +126,14 @@ class App:
         return methods[request.method], slot_id
 
     def _spend(self) -> None:
-        wait = self._budget.take(time.monotonic())
+        wait = self._limiter.take(time.monotonic())
         if wait:
             seconds = math.ceil(wait)
             text = f"too many allocations: the next one is due in {seconds} s\n"
             limited = Reply(429, (TEXT, ("x-ratelimit-after", str(int(wait)))), text.encode())
             raise Refused(limited)
 
-    def _slot(self, request: Request, slot_id: str) -> Slot:
+    def _slot(self, request: ServerRequest, slot_id: str) -> StoredSlot:
         """The slot that the request may use. Refused with 401, 404 or 403."""
         scheme, _, token = request.fields.get("authorization", "").partition(" ")
         if scheme != "Bearer" or not token:
@@ -151,10 +145,10 @@ class App:
             raise Refused(json_reply(403, {"error": "the token is not this slot's"}))
         return slot
 
-    def _health(self, connection: Connection, request: Request, slot_id: str) -> Reply:
+    def _health(self, connection: ServerConnection, request: ServerRequest, slot_id: str) -> Reply:
         return text_reply(200, "ok\n")
 
-    def _allocate(self, connection: Connection, request: Request, slot_id: str) -> Reply:
+    def _allocate(self, connection: ServerConnection, request: ServerRequest, slot_id: str) -> Reply:
         value = json_body(request)
         if not isinstance(value, dict) or not isinstance(value.get("handle"), (str, type(None))):
             raise Refused(text_reply(422, 'the body must be {} or {"handle": "NAME"}\n'))
@@ -164,7 +158,7 @@ class App:
             return json_reply(503, {"error": f"the relay has its {SLOTS} slots already; end it and start another"})
         return json_reply(201, {"slot_id": slot.slot_id, "slot_token": slot.slot_token})
 
-    def _post(self, connection: Connection, request: Request, slot_id: str) -> Reply:
+    def _post(self, connection: ServerConnection, request: ServerRequest, slot_id: str) -> Reply:
         value = json_body(request)
         if not isinstance(value, dict) or "event" not in value:
             raise Refused(text_reply(422, 'the body must be {"event": …}\n'))
@@ -186,7 +180,7 @@ class App:
             slot.stamp(position, time.monotonic())  # Counts where no stream took it.
         return json_reply(201 if is_new else 200, {"event_id": event_id, "status": "stored" if is_new else "duplicate"})
 
-    def _pull(self, connection: Connection, request: Request, slot_id: str) -> Reply:
+    def _pull(self, connection: ServerConnection, request: ServerRequest, slot_id: str) -> Reply:
         query = _query(request.query)
         limit = query.get("limit", str(PULL_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 20):
@@ -194,7 +188,7 @@ class App:
         slot = self._slot(request, slot_id)
         return Reply(200, (JSON,), slot.pull(query.get("since"), int(limit)))
 
-    def _stream(self, connection: Connection, request: Request, slot_id: str) -> Reply | None:
+    def _stream(self, connection: ServerConnection, request: ServerRequest, slot_id: str) -> Reply | None:
         slot = self._slot(request, slot_id)
         live = self._streams.setdefault(slot.slot_id, {})
         if len(live) >= STREAMS_PER_SLOT:
@@ -203,19 +197,22 @@ class App:
             return Reply(200, _STREAM, measured=False)
         position = len(slot.bodies)
         last_event_id = request.fields.get("last-event-id")
-        if self._manner.replay_ids and last_event_id:
+        if self._settings.replay_ids and last_event_id:
             position = position_after(last_event_id, slot)
-        stream = Stream(
+        stream = self.stream_type(
             connection,
             slot,
-            self._facts,
+            self._log,
             position=position,
-            heartbeat=self._manner.heartbeat,
-            ids=self._manner.replay_ids,
+            heartbeat=self._settings.heartbeat,
+            ids=self._settings.replay_ids,
             closed=lambda stream: live.pop(stream, None),
         )
         live[stream] = None
         connection.begin(stream, _STREAM)
-        self._conduct.opened(stream)
+        self._opened(stream)
         stream.pump()
         return None
+
+    def _opened(self, stream: Stream) -> None:
+        """The head of a stream was sent, and none of its events."""

@@ -1,39 +1,40 @@
-"""One connection to the relay: HTTP/1 by h11 on an asyncio transport. Knows no route and no fault by name.
+"""One connection to the relay: HTTP/1 by h11 on an asyncio transport. Knows no route and no fault.
 
-Whoever answers is a `Handler`; whoever misbehaves does it with what this room offers:
+A `Handler` answers the requests. The bytes on the wire pass through this class, TLS records included (see `tls`), so
+the transport is always a plain socket. asyncio itself sets TCP_NODELAY on it. `wire_rawsse.testing.connection` derives
+a connection from this one that can be held, cut or reset at any byte; its places to do so are `held`, `_send_flight`
+and `_send_head`.
 
-- `hold` and `release`: while held no request is served and no stream goes on, and what arrives waits unread, as if the
-  program were stopped. The peer's FIN is still seen, so that the record of the connection stays true.
-- `before_flight`, `before_head`: hooks that take the bytes over that would have been sent next. They go back to None
-  when used, but for `before_flight`, which is asked for each flight of the handshake.
-- `cut` and `reset`: the two ways to end it. `cut` shuts the sending side and goes on reading for a while, since a
-  socket closed over unread bytes sends RST instead of FIN (RFC 9112 §9.6).
-- `send` frames nothing: what it is given goes out as it is, in one write, at once.
+`cut` shuts the sending side and goes on reading for a while, since a socket that is closed over unread bytes sends RST
+instead of FIN (RFC 9112 §9.6). `send` frames nothing: its bytes go out as they are, in one write, at once.
 
-Each connection is timed (`guard.Limits`) while its peer owes a request or the rest of one, unless it is held; the bytes
+Each connection is timed (`guard.Limits`) while its peer owes a request or the rest of one, unless it is held. The bytes
 of incomplete requests are counted over all connections. Requests of foreign web pages are refused (`guard.refusal`).
-
-TLS is done here and not by the transport (see `tls`), so the transport is always a plain socket. asyncio itself sets
-TCP_NODELAY on it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import ssl
-import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import h11
 
-from wire_rawsse.relay.facts import Facts
+from wire_rawsse.relay.event_log import EventLog
 from wire_rawsse.relay.guard import Rules, refusal
-from wire_rawsse.relay.messages import BODY_BYTES, BODY_PIECES, HEAD_BYTES, REASONS, REFUSALS, Body, Reply, Request
-from wire_rawsse.relay.tls import Tls
+from wire_rawsse.relay.messages import (
+    BODY_BYTES,
+    BODY_PIECES,
+    HEAD_BYTES,
+    REASONS,
+    REFUSALS,
+    Body,
+    Reply,
+    ServerRequest,
+)
+from wire_rawsse.relay.tls import ServerTls
 
 _STASH_BYTES: Final = 1024 * 1024
 _WRITE_BUFFER_BYTES: Final = 64 * 1024
@@ -43,23 +44,26 @@ _LINGER_SECONDS: Final = 2.0
 class Handler(Protocol):
     """What serves a listener's connections."""
 
-    def accepted(self, connection: Connection) -> None: ...
+    def accepted(self, connection: ServerConnection) -> None: ...
 
-    def requested(self, connection: Connection, request: Request) -> None:
+    def requested(self, connection: ServerConnection, request: ServerRequest) -> None:
         """Must lead to one `connection.answer` or one `connection.begin`, now or later, unless the connection is
         ended."""
 
-    def gone(self, connection: Connection) -> None: ...
+    def gone(self, connection: ServerConnection) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """The server's side of one accepted connection; it keeps itself in `connections` as long as it is open."""
+
+    held = False
+    """True while nothing is served and nothing is read: only a subclass sets it."""
 
     def __init__(
         self,
         handler: Handler,
-        facts: Facts,
-        connections: set[Connection],
+        log: EventLog,
+        connections: set[ServerConnection],
         rules: Rules,
         listener: str,
         bound: str,
@@ -67,12 +71,12 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """`listener` is its URL, `bound` the host that it was asked to listen on."""
         self._handler = handler
-        self._facts = facts
+        self._log = log
         self._connections = connections
         self._rules = rules
         self._listener = listener
         self._bound = bound
-        self.tls = None if context is None else Tls(context)
+        self.tls = None if context is None else ServerTls(context)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._request: h11.Request | None = None
         self._body = bytearray()
@@ -90,15 +94,10 @@ class Connection(asyncio.Protocol):
         self._last = False
         self.body: Body | None = None
         self.chunked = False
-        self.held = False
         self.ended = False
         self._writable = True
-        self._then: Callable[[], None] | None = None
         self._stash = bytearray()
-        self._withheld = bytearray()
         self._linger: asyncio.TimerHandle | None = None
-        self.before_flight: Callable[[bytes], None] | None = None
-        self.before_head: Callable[[bytes], None] | None = None
 
     # What asyncio calls.
 
@@ -107,11 +106,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._connections.add(self)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
-        self._socket: socket.socket = transport.get_extra_info("socket")
         peer = transport.get_extra_info("peername")
         shown = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
-        self.record = self._facts.connected(self._listener, shown)
-        if len(self._facts.open) > self._rules.limits.connections:
+        self.record = self._log.connected(self._listener, shown)
+        if len(self._log.open) > self._rules.limits.connections:
             self.record.note("too many connections")
             self.abort()
             return
@@ -144,7 +142,7 @@ class Connection(asyncio.Protocol):
                 timer.cancel()
         self._connections.discard(self)
         self._handler.gone(self)
-        self._facts.disconnected(self.record)
+        self._log.disconnected(self.record)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -207,8 +205,6 @@ class Connection(asyncio.Protocol):
         if not self.ended:
             self.send_wire(self.seal(data))
 
-    # What a fault calls.
-
     def seal(self, data: bytes) -> bytes:
         """`data` as it goes onto the wire: TLS records, or unchanged without TLS."""
         return data if self.tls is None else self.tls.seal(data)
@@ -218,33 +214,6 @@ class Connection(asyncio.Protocol):
         if data and not self._transport.is_closing():
             self.record.sent += len(data)
             self._transport.write(data)
-
-    def hold(self, then: Callable[[], None] | None = None, *, wire: bytes = b"") -> None:
-        """Neither serve nor read until `release`, which first sends `wire` (bytes below TLS) and calls `then`."""
-        self.held = True
-        self._then = then
-        self._withheld += wire
-        self._set_clock()
-
-    @property
-    def owed(self) -> Callable[[], None] | None:
-        """What `release` is going to call."""
-        return self._then
-
-    def release(self) -> None:
-        """Back to normal. Does nothing unless held."""
-        self.before_flight = self.before_head = None
-        if not self.held or self.ended:
-            return
-        self.held = False
-        self.record.note("released")
-        withheld, self._withheld = bytes(self._withheld), bytearray()
-        self.send_wire(withheld)
-        then, self._then = self._then, None
-        if then is not None:
-            then()
-        self._take_stash()
-        self._go_on()
 
     def cut(self, *, goodbye: bool = False) -> None:
         """FIN after what was written; with `goodbye` and TLS a close_notify before it."""
@@ -261,18 +230,6 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
                 return
             self._linger = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
-
-    def reset(self) -> None:
-        """RST: unsent bytes are dropped. On a Unix-domain socket, which knows no RST, the peer sees an end."""
-        if self.ended:
-            return
-        self.record.note("RST")
-        self._end()
-        if not self._transport.is_closing():
-            if self._socket.family in (socket.AF_INET, socket.AF_INET6):
-                with contextlib.suppress(OSError):  # macOS refuses once the peer has reset it.
-                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
 
     def abort(self) -> None:
         """The relay ends: close at once."""
@@ -308,8 +265,8 @@ class Connection(asyncio.Protocol):
                 self.cut()
                 return
             out = self.tls.take()
-            if out and shaking and self.before_flight is not None:
-                self.before_flight(out)
+            if out and shaking:
+                self._send_flight(out)
             else:
                 self.send_wire(out)
         if plain and self.body is None and not self.ended:
@@ -370,12 +327,12 @@ class Connection(asyncio.Protocol):
         for name, value in self._request.headers:
             fields.setdefault(name.decode("ascii"), value.decode("latin-1"))
         path, _, query = self._request.target.decode("ascii").partition("?")
-        request = Request(self._request.method.decode("ascii"), path, query, fields, bytes(self._body))
+        request = ServerRequest(self._request.method.decode("ascii"), path, query, fields, bytes(self._body))
         self._body = bytearray()
         self._count(0)
         self._begun = False
         self._answering = True
-        self._facts.requested(self.record, f"{request.method} {path}")
+        self._log.requested(self.record, f"{request.method} {path}")
         self._handler.requested(self, request)
 
     def _foreign(self, request: h11.Request) -> str | None:
@@ -435,9 +392,13 @@ class Connection(asyncio.Protocol):
         reason = REASONS.get(status, "")
         return self._framed(h11.Response(status_code=status, headers=[*fields, ("date", date)], reason=reason))
 
+    def _send_flight(self, data: bytes) -> None:
+        """Send one flight of the TLS handshake, as records."""
+        self.send_wire(data)
+
     def _send_head(self, data: bytes) -> None:
-        take_over, self.before_head = self.before_head, None
-        (take_over or self.send)(data)
+        """Send the head of a response, with its body if that is here."""
+        self.send(data)
 
     def _framed(self, event: h11.Event) -> bytes:
         return self._http.send(event) or b""

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.errors import ConnectError, InvalidRequestError
-from wire_rawsse.relay.http import Connection
+from wire_rawsse.relay.http import ServerConnection
 
 _BACKLOG: Final = 1024
 
@@ -41,7 +41,7 @@ class Listener:
 
     host = ""
 
-    def __init__(self, name: str, connection: Callable[[Listener], Connection]) -> None:
+    def __init__(self, name: str, connection: Callable[[Listener], ServerConnection]) -> None:
         self.name = name
         self.url = ""
         self._connection = connection
@@ -87,7 +87,7 @@ class TcpListener(Listener):
     """HOST:PORT, with TLS where there is a `context`."""
 
     def __init__(
-        self, name: str, connection: Callable[[Listener], Connection], context: ssl.SSLContext | None = None
+        self, name: str, connection: Callable[[Listener], ServerConnection], context: ssl.SSLContext | None = None
     ) -> None:
         super().__init__(name, connection)
         self._scheme = "http" if context is None else "https"
@@ -128,7 +128,7 @@ class TcpListener(Listener):
 class UnixListener(Listener):
     """The path of a Unix-domain socket."""
 
-    def __init__(self, name: str, connection: Callable[[Listener], Connection]) -> None:
+    def __init__(self, name: str, connection: Callable[[Listener], ServerConnection]) -> None:
         super().__init__(name, connection)
         self.url = f"unix://{os.path.abspath(name)}"
         self._ours: tuple[int, int, int] | None = None

@@ -13,7 +13,7 @@ HEAD_BYTES: Final = 64 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ServerRequest:
     """`fields` has the first value of each field, by lower-case name; `path` and `query` are still percent-encoded."""
 
     method: str

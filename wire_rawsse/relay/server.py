@@ -1,12 +1,12 @@
 """Options, and the life of the relay's process.
 
-Any number of listeners share one store. Where they listen is the first thing on standard output: with `json` one
-object, `{"urls": […], "control": URL or null, "pid": N}`, the URLs in the order bind, bind_tls, uds; else a line for
-each.
+Any number of listeners share one store. The first line on standard output says where they listen: with `json` one
+object, `{"urls": […], "control": URL or null, "pid": N}`, the URLs in the order bind, bind_tls, uds; otherwise a line
+for each.
 
 The process ends on SIGTERM and SIGINT, closing everything at once. With `with_parent` it also ends when its standard
-input does. Whoever starts the relay keeps the writing end of that pipe; when the starter dies, by whatever signal, the
-kernel closes it, and no relay is left behind. (A child that the starter forked without exec holds the pipe open too.)
+input does. The process that starts the relay keeps the writing end of that pipe. When it dies, by any signal, the
+kernel closes the pipe, and no relay is left over. (A child that it forked without exec holds the pipe open too.)
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from wire_rawsse.errors import InvalidRequestError, TrustError
-from wire_rawsse.relay.app import WIRE_ALLOCATE_BURST, WIRE_ALLOCATE_RATE, WIRE_HEARTBEAT, App, Manner
-from wire_rawsse.relay.control import Control
-from wire_rawsse.relay.facts import Facts
+from wire_rawsse.relay.app import WIRE_ALLOCATE_BURST, WIRE_ALLOCATE_RATE, WIRE_HEARTBEAT, App, Settings
+from wire_rawsse.relay.event_log import EventLog
 from wire_rawsse.relay.guard import Limits, Rules, host_name
-from wire_rawsse.relay.http import Connection, Handler
+from wire_rawsse.relay.http import ServerConnection
 from wire_rawsse.relay.listeners import Listener, TcpListener, UnixListener, host_and_port
-from wire_rawsse.relay.misbehave import Conduct
 from wire_rawsse.relay.store import Store
 from wire_rawsse.relay.tls import context_for
 
@@ -63,7 +61,6 @@ class RelayOptions:
     request_timeout: float = Limits.request
     idle_timeout: float = Limits.idle
     max_connections: int = Limits.connections
-    control: bool = False
     with_parent: bool = False
     json: bool = False
 
@@ -87,7 +84,7 @@ class RelayOptions:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The relay's options, for whoever builds the command line."""
+    """Add the relay's options to a command line."""
     add = parser.add_argument
     http = f"listen for http; port 0 is any free port; may be repeated (default: {DEFAULT_BIND})"
     add("--bind", metavar="HOST:PORT", action="append", default=[], help=http)
@@ -116,18 +113,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--idle-timeout", metavar="S", type=float, default=Limits.idle, help=idle)
     connections = "connections that may be open at once (default: %(default)d)"
     add("--max-connections", metavar="N", type=int, default=Limits.connections, help=connections)
-    control = "open a control port on 127.0.0.1, which makes the relay fail and reports what happened"
-    add("--control", action="store_true", help=control)
     add("--with-parent", action="store_true", help="end when standard input ends")
     add("--json", action="store_true", help="print the addresses that it listens on as one JSON object")
 
 
-def options_from(namespace: argparse.Namespace) -> RelayOptions:
-    """The options that `add_arguments` defined. Raises `InvalidRequestError`."""
-    given: dict[str, Any] = {field.name: getattr(namespace, field.name) for field in dataclasses.fields(RelayOptions)}
+Options = TypeVar("Options", bound=RelayOptions)
+
+
+def options_from(namespace: argparse.Namespace, kind: type[Options]) -> Options:
+    """The options of this kind that `add_arguments` defined. Raises `InvalidRequestError`."""
+    given: dict[str, Any] = {field.name: getattr(namespace, field.name) for field in dataclasses.fields(kind)}
     for name in ("bind", "bind_tls", "uds", "allow_host"):
         given[name] = tuple(given[name])
-    return RelayOptions(**given)
+    return kind(**given)
 
 
 def _print(text: str) -> None:
@@ -141,11 +139,15 @@ def _print(text: str) -> None:
             os.dup2(sink.fileno(), 1)
 
 
-def run(options: RelayOptions, announce: Callable[[str], None] = _print) -> None:
+def run(
+    options: RelayOptions,
+    announce: Callable[[str], None] = _print,
+    new_server: Callable[[RelayOptions, ssl.SSLContext | None, Callable[[str], None]], RelayServer] | None = None,
+) -> None:
     """Serve until SIGTERM, SIGINT or (`with_parent`) the end of standard input. `announce` says where it listens.
 
-    Raises `ConnectError` where it cannot listen, `InvalidRequestError` where the certificate cannot be used, and what
-    `announce` raises.
+    Raises `ConnectError` if it cannot listen, `InvalidRequestError` if the certificate cannot be used, and any error
+    of `announce`.
     """
     context = None
     if options.certificate and options.key:
@@ -153,42 +155,39 @@ def run(options: RelayOptions, announce: Callable[[str], None] = _print) -> None
             context = context_for(options.certificate, options.key)
         except TrustError as error:
             raise InvalidRequestError(str(error)) from error
-    asyncio.run(_Server(options, context, announce).serve())
+    asyncio.run((new_server or RelayServer)(options, context, announce).serve())
 
 
-class _Server:
+class RelayServer:
+    """One relay: a store, its routes, and the listeners that serve them."""
+
+    connection_type: type[ServerConnection] = ServerConnection
+
     def __init__(self, options: RelayOptions, context: ssl.SSLContext | None, announce: Callable[[str], None]) -> None:
         self._options = options
-        self._tell = announce
-        self._facts = Facts()
-        self._connections: set[Connection] = set()
-        store = Store()
-        conduct = Conduct(self._facts, self._refuse, self._reopen)
-        manner = Manner(options.heartbeat, options.replay_ids, options.allocate_rate, options.allocate_burst)
-        app = App(store, self._facts, conduct, manner)
-
+        self._announce_text = announce
+        self._log = EventLog()
+        self._connections: set[ServerConnection] = set()
+        self._store = Store()
+        settings = Settings(options.heartbeat, options.replay_ids, options.allocate_rate, options.allocate_burst)
+        app = self._new_app(settings)
         rules = options.rules()
 
-        def plain(listener: Listener) -> Connection:
-            return Connection(app, self._facts, self._connections, rules, listener.url, listener.host)
+        def plain(listener: Listener) -> ServerConnection:
+            return self.connection_type(app, self._log, self._connections, rules, listener.url, listener.host)
 
-        def encrypted(listener: Listener) -> Connection:
-            return Connection(app, self._facts, self._connections, rules, listener.url, listener.host, context)
+        def encrypted(listener: Listener) -> ServerConnection:
+            return self.connection_type(app, self._log, self._connections, rules, listener.url, listener.host, context)
 
         bind = options.bind if options.bind or options.bind_tls or options.uds else (DEFAULT_BIND,)
         self._listeners: list[Listener] = [TcpListener(name, plain) for name in bind]
         self._listeners += [TcpListener(name, encrypted, context) for name in options.bind_tls]
         self._listeners += [UnixListener(name, plain) for name in options.uds]
         self._control: Listener | None = None
-        if options.control:
-            handler: Handler = Control(store, self._facts, conduct, app.pump)
-            own = Facts()  # What goes on here must not show in what is reported.
-            own_rules = options.rules()  # And what the others hold must not keep it from working.
+        """A listener that does not count as one of the relay's; set by a subclass."""
 
-            def control(listener: Listener) -> Connection:
-                return Connection(handler, own, self._connections, own_rules, listener.url, listener.host)
-
-            self._control = TcpListener("127.0.0.1:0", control)
+    def _new_app(self, settings: Settings) -> App:
+        return App(self._store, self._log, settings)
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -222,11 +221,7 @@ class _Server:
         else:
             text = "\n".join(f"relay listening on {url}" for url in urls)
             text += f"\ncontrol port on {control}" if control is not None else ""
-        self._tell(text)
-
-    def _refuse(self) -> None:
-        for listener in self._listeners:
-            listener.refuse()
+        self._announce_text(text)
 
     async def _reopen(self) -> None:
         for listener in self._listeners:

@@ -64,7 +64,7 @@ class StoreFull(Exception):
     """The relay has `SLOTS` slots, or would hold more than `STORE_BYTES`."""
 
 
-class Slot:
+class StoredSlot:
     """One mailbox. `bodies`, `event_ids` and `published` run in parallel, oldest first."""
 
     __slots__ = ("_store", "bodies", "event_ids", "positions", "published", "size", "slot_id", "slot_token")
@@ -133,24 +133,24 @@ class Store:
 
     def __init__(self) -> None:
         self.size = 0
-        self.slots: dict[str, Slot] = {}
+        self.slots: dict[str, StoredSlot] = {}
 
-    def allocate(self) -> Slot:
+    def allocate(self) -> StoredSlot:
         """A new slot. Raises `StoreFull`."""
         if len(self.slots) >= SLOTS:
             raise StoreFull
         return self.adopt(secrets.token_hex(16), secrets.token_hex(32))
 
-    def adopt(self, slot_id: str, slot_token: str) -> Slot:
+    def adopt(self, slot_id: str, slot_token: str) -> StoredSlot:
         """An empty slot under a given id and token, so that a relay that was started anew is the old one to clients."""
         before = self.slots.get(slot_id)
         if before is not None:
             self.size -= before.size + OVERHEAD * len(before.bodies)
-        slot = self.slots[slot_id] = Slot(self, slot_id, slot_token)
+        slot = self.slots[slot_id] = StoredSlot(self, slot_id, slot_token)
         return slot
 
 
-class Budget:
+class RateLimiter:
     """A token bucket: `rate` a second, `burst` at once. The clock is the caller's."""
 
     __slots__ = ("_burst", "_left", "_looked", "_rate")

@@ -17,22 +17,22 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from wire_rawsse.relay.facts import Facts
-from wire_rawsse.relay.http import Connection
-from wire_rawsse.relay.store import Slot
+from wire_rawsse.relay.event_log import EventLog
+from wire_rawsse.relay.http import ServerConnection
+from wire_rawsse.relay.store import StoredSlot
 
 HEARTBEAT: Final = b": phyllis: still on the line\n\n"
 
 
 class Stream:
     """A stream of `slot` from `position` on; `heartbeat` in seconds without an event. `close` takes it off the
-    facts."""
+    log."""
 
     def __init__(
         self,
-        connection: Connection,
-        slot: Slot,
-        facts: Facts,
+        connection: ServerConnection,
+        slot: StoredSlot,
+        log: EventLog,
         *,
         position: int,
         heartbeat: float,
@@ -41,7 +41,7 @@ class Stream:
     ) -> None:
         self.connection = connection
         self.slot = slot
-        self._facts = facts
+        self._log = log
         self._position = position
         self._heartbeat = heartbeat
         self._ids = ids
@@ -50,9 +50,7 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._wrote_at = self._loop.time()
         self._timer = self._loop.call_later(heartbeat, self._beat)
-        self.before_event: Callable[[bytes], None] | None = None
-        """Takes over the next event's bytes (unframed) instead of their being sent; back to None when used."""
-        facts.stream_opened(connection.record, slot.slot_id)
+        log.stream_opened(connection.record, slot.slot_id)
 
     def pump(self) -> None:
         slot, connection = self.slot, self.connection
@@ -61,22 +59,21 @@ class Stream:
             event = b"data: " + slot.bodies[number - 1] + b"\n\n"
             if self._ids:
                 event = b"id: %d\n" % number + event
-            take_over, self.before_event = self.before_event, None
-            if take_over is None:
-                wire = connection.seal(connection.frame(event))
-                slot.stamp(number - 1, time.monotonic())  # As late as can be: wakes are measured from here.
-                connection.send_wire(wire)
-            else:
-                slot.stamp(number - 1, time.monotonic())
-                take_over(event)
+            self._send_event(event, number)
             self._wrote_at = self._loop.time()
             connection.record.note("event", slot.event_ids[number - 1] or "")
+
+    def _send_event(self, event: bytes, number: int) -> None:
+        """Send the bytes of the event that is the slot's `number`-th, unframed."""
+        wire = self.connection.seal(self.connection.frame(event))
+        self.slot.stamp(number - 1, time.monotonic())  # As late as possible: wakes are measured from here.
+        self.connection.send_wire(wire)
 
     def close(self) -> None:
         if self._open:
             self._open = False
             self._timer.cancel()
-            self._facts.stream_closed(self.connection.record, self.slot.slot_id)
+            self._log.stream_closed(self.connection.record, self.slot.slot_id)
             self._closed(self)
 
     def _beat(self) -> None:
@@ -91,7 +88,7 @@ class Stream:
         self._timer = self._loop.call_at(due, self._beat)
 
 
-def position_after(last_event_id: str, slot: Slot) -> int:
+def position_after(last_event_id: str, slot: StoredSlot) -> int:
     """Where a stream goes on after `Last-Event-ID: last_event_id`."""
     if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 20:
         number = int(last_event_id)

@@ -20,7 +20,7 @@ def context_for(certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-class Tls:
+class ServerTls:
     """The server's side of one TLS connection. After each call `take` has what must go onto the wire."""
 
     __slots__ = ("_incoming", "_object", "_outgoing", "established")

@@ -8,7 +8,7 @@ from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.check import Check
 from tests.faults.stranger import knock
 from tests.faults.tools import LabError
-from wire_rawsse.relay.faults import Fault as RelayFault
+from wire_rawsse.testing.faults import Fault as RelayFault
 
 if TYPE_CHECKING:
     from tests.faults.cell import Cell

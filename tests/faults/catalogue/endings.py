@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from tests.faults.bounds import Expectation, Kind, Setup
 from tests.faults.catalogue.base import Fault, Unproven, past
 from tests.faults.cell import Cell
-from wire_rawsse.relay.faults import Fault as RelayFault
+from wire_rawsse.testing.faults import Fault as RelayFault
 
 _DROP_SECONDS = 0.35
 """Seconds between two drops: no clock runs out in the moment in which one falls."""

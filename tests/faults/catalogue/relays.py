@@ -12,7 +12,7 @@ from tests.faults.cell import Cell
 from tests.faults.drops import Drop
 from tests.faults.look import stopped
 from tests.faults.phases import SYN
-from wire_rawsse.relay.faults import Fault as RelayFault
+from wire_rawsse.testing.faults import Fault as RelayFault
 
 
 def beyond_connecting(setup: Setup) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from wire_rawsse import Backoff, Keepalive, Timeouts, WireRawSSEError
 from wire_rawsse.errors import DeadlineError
 from wire_rawsse.record import Record
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing.client import RelayClient, Slot
 
 PULL_SECONDS = 0.5
 AGAIN_SECONDS = 0.1

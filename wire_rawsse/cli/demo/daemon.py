@@ -15,7 +15,7 @@ import time
 
 from wire_rawsse import Backoff, StreamSubscriber, Timeouts
 from wire_rawsse.cli import logs
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.relay_json import read_endpoints
 

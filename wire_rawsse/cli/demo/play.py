@@ -22,8 +22,7 @@ from wire_rawsse.cli.demo.stage import Stage
 from wire_rawsse.cli.demo.tell import Promise, Voice
 from wire_rawsse.cli.exit import FAILED, Failure
 from wire_rawsse.errors import WireRawSSEError
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
+from wire_rawsse.testing import Fault, RelayClient, Slot
 
 READ: Final = 2.0
 """Seconds, for the 75 of `Timeouts.read`."""

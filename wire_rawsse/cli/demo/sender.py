@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-from wire_rawsse.relay.client import RelayClient, Slot
+from wire_rawsse.testing import RelayClient, Slot
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 
 import wire_rawsse
 from wire_rawsse.cli.exit import FAILED, Failure, before_the_end
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing import RelayProcess
 
 _TO_END: Final = 1.0
 """Seconds that a process gets to end by itself."""

@@ -9,7 +9,7 @@ Whoever can reach the port can use it: it is a tool for one machine.
 
     {"do": "misbehave", "faults": [{"action": "cut", "at": "event", …}, …]}   see `faults`
     {"do": "normal"}                  no fault any more
-    {"do": "let go"}                  what is silenced or drips goes on; the faults in force stay in force
+    {"do": "release"}                  what is silenced or drips goes on; the faults in force stay in force
     {"do": "storm", "slot_id": ID, "count": N, "prefix": TEXT}
                                       N events at once, as if posted in one moment, with ids TEXT1 to TEXTN
     {"do": "report"}                  counters, faults in force, slots, and a log for each connection
@@ -17,7 +17,7 @@ Whoever can reach the port can use it: it is a tool for one machine.
                                       [[event_id, seconds], …] from position N on, at CLOCK_MONOTONIC: the moment
                                       just before the event was written to the first of the streams
     {"do": "await", "counter": NAME, "at_least": N, "at_most": N, "slot_id": ID, "seconds": S}
-                                      answers once the counter (accepted, requests, strikes, open, streams) is there,
+                                      answers once the counter (accepted, requests, injected, open, streams) is there,
                                       or after S seconds: {"reached": true or false, "value": N}
     {"do": "adopt", "slot_id": ID, "slot_token": TOKEN}
                                       an empty slot with these credentials: a relay started anew becomes the old one
@@ -30,13 +30,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wire_rawsse.errors import ConnectError
-from wire_rawsse.relay.answers import Refused, json_body, json_reply
-from wire_rawsse.relay.facts import Facts
-from wire_rawsse.relay.faults import read_fault
-from wire_rawsse.relay.http import Connection
-from wire_rawsse.relay.messages import Reply, Request
-from wire_rawsse.relay.misbehave import Conduct
-from wire_rawsse.relay.store import Slot, Store
+from wire_rawsse.relay.event_log import EventLog
+from wire_rawsse.relay.http import ServerConnection
+from wire_rawsse.relay.messages import Reply, ServerRequest
+from wire_rawsse.relay.replies import Refused, json_body, json_reply
+from wire_rawsse.relay.store import Store, StoredSlot
+from wire_rawsse.testing.faults import read_fault
+from wire_rawsse.testing.injector import FaultInjector
 
 _LONGEST_AWAIT = 600.0
 
@@ -44,25 +44,27 @@ _LONGEST_AWAIT = 600.0
 class Control:
     """The handler of the control listener."""
 
-    def __init__(self, store: Store, facts: Facts, conduct: Conduct, pump: Callable[[Slot], None]) -> None:
+    def __init__(
+        self, store: Store, log: EventLog, injector: FaultInjector, pump: Callable[[StoredSlot], None]
+    ) -> None:
         """`pump` sends what is new in a slot to its streams."""
         self._pump = pump
         self._store = store
-        self._facts = facts
-        self._conduct = conduct
-        self._tasks: dict[Connection, asyncio.Task[None]] = {}
+        self._log = log
+        self._injector = injector
+        self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
 
-    def accepted(self, connection: Connection) -> None: ...
+    def accepted(self, connection: ServerConnection) -> None: ...
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: ServerConnection) -> None:
         task = self._tasks.pop(connection, None)
         if task is not None:
             task.cancel()
 
-    def requested(self, connection: Connection, request: Request) -> None:
+    def requested(self, connection: ServerConnection, request: ServerRequest) -> None:
         self._tasks[connection] = asyncio.get_running_loop().create_task(self._serve(connection, request))
 
-    async def _serve(self, connection: Connection, request: Request) -> None:
+    async def _serve(self, connection: ServerConnection, request: ServerRequest) -> None:
         answer = json_reply(500, {"error": "internal error; the relay's standard error has the traceback"})
         try:
             answer = json_reply(200, await self._do(request))
@@ -77,7 +79,7 @@ class Control:
             self._tasks.pop(connection, None)
             connection.answer(answer)
 
-    async def _do(self, request: Request) -> object:
+    async def _do(self, request: ServerRequest) -> object:
         if request.path != "/control":
             raise Refused(Reply(404))
         if request.method != "POST":
@@ -90,11 +92,11 @@ class Control:
             faults = call["faults"]
             if not isinstance(faults, list):
                 raise ValueError("faults must be a list")
-            await self._conduct.misbehave([read_fault(fault) for fault in faults])
+            await self._injector.misbehave([read_fault(fault) for fault in faults])
         elif deed == "normal":
-            await self._conduct.normal()
-        elif deed == "let go":
-            self._conduct.let_go()
+            await self._injector.normal()
+        elif deed == "release":
+            self._injector.release_held()
         elif deed == "storm":
             slot, prefix = self._slot(call), _text(call, "prefix")
             for number in range(_number(call, "count", 1)):
@@ -111,10 +113,10 @@ class Control:
         elif deed == "adopt":
             self._store.adopt(_text(call, "slot_id"), _text(call, "slot_token"))
         else:
-            raise ValueError("do must be one of misbehave, normal, let go, storm, report, published, await, adopt")
+            raise ValueError("do must be one of misbehave, normal, release, storm, report, published, await, adopt")
         return {}
 
-    def _slot(self, call: Mapping[str, Any]) -> Slot:
+    def _slot(self, call: Mapping[str, Any]) -> StoredSlot:
         slot = self._store.slots.get(_text(call, "slot_id"))
         if slot is None:
             raise ValueError("no such slot")
@@ -122,7 +124,7 @@ class Control:
 
     def _report(self) -> dict[str, Any]:
         slots = {slot.slot_id: {"events": len(slot.bodies), "bytes": slot.size} for slot in self._store.slots.values()}
-        return {**self._facts.as_json(), "faults": self._conduct.as_json(), "slots": slots}
+        return {**self._log.as_json(), "faults": self._injector.as_json(), "slots": slots}
 
     async def _await(self, call: Mapping[str, Any]) -> dict[str, Any]:
         counter, slot_id = _text(call, "counter"), call.get("slot_id")
@@ -133,11 +135,11 @@ class Control:
             raise ValueError(f"seconds must be 0 to {_LONGEST_AWAIT:g}")
 
         def there() -> bool:
-            value = self._facts.count(counter, slot_id)
+            value = self._log.count(counter, slot_id)
             return at_least <= value and (at_most is None or value <= at_most)
 
         changed = asyncio.Event()
-        self._facts.watchers.append(changed.set)
+        self._log.watchers.append(changed.set)
         try:
             deadline = asyncio.get_running_loop().time() + seconds
             while not there():
@@ -146,8 +148,8 @@ class Control:
         except asyncio.TimeoutError:
             pass
         finally:
-            self._facts.watchers.remove(changed.set)
-        return {"reached": there(), "value": self._facts.count(counter, slot_id)}
+            self._log.watchers.remove(changed.set)
+        return {"reached": there(), "value": self._log.count(counter, slot_id)}
 
 
 def _text(call: Mapping[str, Any], name: str) -> str:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Final
 
 from wire_rawsse.errors import ConnectError
-from wire_rawsse.relay.client import RelayClient
+from wire_rawsse.testing.client import RelayClient
 
 _PATIENCE_SECONDS: Final = 5.0
 
@@ -27,8 +27,9 @@ _PATIENCE_SECONDS: Final = 5.0
 class RelayProcess:
     """A running relay. Starts at once; `with` or `stop` ends it.
 
-    The keywords are those of `server.RelayOptions`; without `bind`, `bind_tls` and `uds` it listens for http on a free
-    port of 127.0.0.1. `control` is on here. Raises `ConnectError` if it does not start; why is on standard error.
+    The keywords are those of `server.FaultyRelayOptions`; without `bind`, `bind_tls` and `uds` it listens for http on a
+    free port of 127.0.0.1. `control` is on here. Raises `ConnectError` if it does not start; the reason is on standard
+    error.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class RelayProcess:
         package_home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         path = os.pathsep.join(filter(None, (package_home, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "wire_rawsse.relay", "--json", "--with-parent", *arguments],
+            [sys.executable, "-m", "wire_rawsse.testing", "--json", "--with-parent", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # No json.py of the current folder's, and no encoding but the one that is read here.

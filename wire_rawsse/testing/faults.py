@@ -1,4 +1,4 @@
-"""What the relay can be asked to do wrong: plain values, known to server and client alike. No I/O, no asyncio.
+"""The faults that the relay can inject: plain values, known to server and client alike. No I/O, no asyncio.
 
 A fault is an *action* at a *place* in the life of a connection:
 
@@ -11,27 +11,28 @@ A fault is an *action* at a *place* in the life of a connection:
     chunk      in the middle of the chunk that holds the next event
     record     in the middle of the TLS record that holds the next event (without TLS: as `chunk`)
     end        on an event stream, after a proper last chunk
-    line, extension, trailer   where a drip goes: an unfinished line, chunk extension or trailer field
+    line, extension, trailer   the place of a drip: an unfinished line, chunk extension or trailer field
 
 and the actions are
 
-    silent     sends nothing more; connections stay open, the kernel goes on answering. What is owed is sent once things
-               are back to normal, as after SIGSTOP and SIGCONT
+    silent     sends nothing more; connections stay open, and the kernel goes on acknowledging. The withheld bytes are
+               sent once things are back to normal, as after SIGSTOP and SIGCONT
     cut        FIN (with TLS no close_notify before it, except at `end`)
     reset      RST
     drip       one byte every `seconds`, of a line, head, extension or trailer that never ends, or of the next event
     garbage    sends `text`, which is no HTTP, and stays open
     answer     answers a request with `status`, `retry_after`, `location`, `content_type` and `text`
-    refuse     closes the listening sockets: connections are refused by the kernel. Those that exist live on
+    refuse     closes the listening sockets, so that the kernel refuses connections. Existing connections live on
 
 So "accept, never answer" is silent at accept; "stall the handshake" is silent at handshake; "the head that drips" is
 drip at head. `PLACES` says which pairs exist, the default place first.
 
-Whom it strikes is the *scope*: `new` is what comes after, `live` the event streams open now, `both` is both. By default
-what is about streams or requests strikes both, and what is about connections, heads and answers the new ones. On a live
-stream `request` means at once. With `only="stream"` requests for anything but an event stream are left alone, so that a
-sender can go on posting. With `count=N` a fault is over once it has struck N new connections or requests; with several
-faults given at once the first that applies strikes, so that a script of one each is done in order.
+The *scope* says which connections a fault applies to: `new` to later ones, `live` to the event streams that are open
+now, `both` to both. The default is `both` for faults of streams and requests, and `new` for faults of connections,
+heads and answers. On a live stream `request` means at once. With `only="stream"` a fault applies to requests for an
+event stream alone, so that a sender can go on posting. With `count=N` a fault is over once it has been injected into N
+new connections or requests. Of several faults given at once the first that applies is injected, so that a script of
+faults with count=1 is carried out in order.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Fault:
     """One fault, checked. Raises `InvalidRequestError`, saying what is allowed, for a combination that does not exist.
 
     `count` None: until things are back to normal. `after`: seconds from the opening of a stream (for a live one from
-    now) until a fault at `stream`, `end`, `line`, `extension` or `trailer` strikes. `flights`: how many flights of the
+    now) until a fault at `stream`, `end`, `line`, `extension` or `trailer` injected. `flights`: how many flights of the
     server's TLS handshake are still sent. `seconds`: between two bytes of a drip; `size`: how many bytes each time.
     `text` is what `garbage` and `answer` send, as Latin-1.
     """
@@ -110,7 +111,7 @@ class Fault:
         if scope not in ("new", "live", "both"):
             raise InvalidRequestError("scope must be new, live or both")
         if scope != "new" and not live:
-            raise InvalidRequestError(f"{self.action} at {place} cannot strike a live stream: scope must be new")
+            raise InvalidRequestError(f"{self.action} at {place} does not apply to a live stream: scope must be new")
         if self.only not in ("all", "stream"):
             raise InvalidRequestError("only must be all or stream")
         if self.only == "stream" and place in ON_CONNECTION:
@@ -138,11 +139,11 @@ class Fault:
         return str(self.at)
 
     @property
-    def strikes_new(self) -> bool:
+    def applies_to_new(self) -> bool:
         return self.scope != "live"
 
     @property
-    def strikes_live(self) -> bool:
+    def applies_to_live(self) -> bool:
         return self.scope != "new"
 
     def as_json(self) -> dict[str, Any]:

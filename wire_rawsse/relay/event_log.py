@@ -20,7 +20,7 @@ CLOSED_KEPT: Final = 256
 _DETAIL_CHARACTERS: Final = 100
 
 
-class Record:
+class ConnectionLog:
     """One connection. Times are seconds on CLOCK_MONOTONIC."""
 
     __slots__ = (
@@ -55,51 +55,51 @@ class Record:
         return {name: getattr(self, name) for name in self.__slots__ if name != "log"} | {"log": list(self.log)}
 
 
-class Facts:
+class EventLog:
     """Counters and records of one relay. `watchers` are called after each change of a counter."""
 
     def __init__(self) -> None:
         self.accepted = 0
         self.requests = 0
-        self.strikes = 0
-        self.open: dict[int, Record] = {}
-        self.closed: collections.deque[Record] = collections.deque(maxlen=CLOSED_KEPT)
+        self.injected = 0
+        self.open: dict[int, ConnectionLog] = {}
+        self.closed: collections.deque[ConnectionLog] = collections.deque(maxlen=CLOSED_KEPT)
         self.streams: dict[str, int] = {}
         self.watchers: list[Callable[[], None]] = []
 
-    def connected(self, listener: str, peer: str) -> Record:
+    def connected(self, listener: str, peer: str) -> ConnectionLog:
         self.accepted += 1
-        record = self.open[self.accepted] = Record(self.accepted, listener, peer)
+        record = self.open[self.accepted] = ConnectionLog(self.accepted, listener, peer)
         self.changed()
         return record
 
-    def requested(self, record: Record, what: str) -> None:
+    def requested(self, record: ConnectionLog, what: str) -> None:
         self.requests += 1
         record.requests += 1
         record.note("request", what)
         self.changed()
 
-    def struck(self, record: Record | None, what: str) -> None:
+    def injected_fault(self, record: ConnectionLog | None, what: str) -> None:
         """A fault happened: to this connection, or (None) to the listening sockets."""
-        self.strikes += 1
+        self.injected += 1
         if record is not None:
             record.note("fault", what)
         self.changed()
 
-    def stream_opened(self, record: Record, slot_id: str) -> None:
+    def stream_opened(self, record: ConnectionLog, slot_id: str) -> None:
         self.streams[slot_id] = self.streams.get(slot_id, 0) + 1
         record.slot_id = slot_id
         record.note("stream")
         self.changed()
 
-    def stream_closed(self, record: Record, slot_id: str) -> None:
+    def stream_closed(self, record: ConnectionLog, slot_id: str) -> None:
         left = self.streams.pop(slot_id) - 1
         if left:
             self.streams[slot_id] = left
         record.note("stream closed")
         self.changed()
 
-    def disconnected(self, record: Record) -> None:
+    def disconnected(self, record: ConnectionLog) -> None:
         record.closed_at = time.monotonic()
         self.closed.append(self.open.pop(record.number))
         self.changed()
@@ -109,7 +109,7 @@ class Facts:
             watcher()
 
     def count(self, name: str, slot_id: str | None = None) -> int:
-        """The counter `name` (accepted, requests, strikes, open, streams). Raises ValueError for any other name."""
+        """The counter `name` (accepted, requests, injected, open, streams). Raises ValueError for any other name."""
         if name == "streams":
             return self.streams.get(slot_id, 0) if slot_id is not None else sum(self.streams.values())
         if name == "open":
@@ -118,9 +118,9 @@ class Facts:
             return self.accepted
         if name == "requests":
             return self.requests
-        if name == "strikes":
-            return self.strikes
-        raise ValueError("a counter is one of accepted, requests, strikes, open, streams")
+        if name == "injected":
+            return self.injected
+        raise ValueError("a counter is one of accepted, requests, injected, open, streams")
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -128,7 +128,7 @@ class Facts:
             "accepted": self.accepted,
             "open": len(self.open),
             "requests": self.requests,
-            "strikes": self.strikes,
+            "injected": self.injected,
             "streams": dict(self.streams),
             "connections": [record.as_json() for record in (*self.closed, *self.open.values())],
         }

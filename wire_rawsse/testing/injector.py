@@ -1,42 +1,59 @@
-"""How each fault is done to a connection. Knows what HTTP, chunks and event streams look like; knows no route.
+"""How each fault is injected into a connection. Knows HTTP, chunks and event streams; knows no route.
 
-`Conduct` holds what was asked for and is asked back at each place of a connection's life: when it is accepted, when a
-request has been read, when a stream has opened. What it finds there it does at once, or it leaves a hook
-(`before_flight`, `before_head`, `before_event`) that strikes when the bytes in question are about to go out.
+`FaultInjector` holds the faults in force. It is called at each step of a connection's life: when it is accepted, when a
+request has been read, when a stream has opened. A fault that applies is injected at once, or by a hook
+(`before_flight`, `before_head`, `before_event`) just before the bytes in question are sent.
 
 Two rules keep the bytes true to life. A fault inside an event cuts the bytes of a real event, the next one posted, and
-never makes one up: a test that wants a half event posts one. And what can be mended is mended: back to normal, a
-silenced connection sends what it owed, in order, and a drip ends its line, extension or head properly and the stream
-goes on; only a connection whose framing is beyond repair (garbage, a trailer) is closed then.
+never makes one up: a test that wants half an event posts one. And a fault that can be undone is undone: back to normal,
+a silenced connection sends the bytes that it withheld, in order, and a drip ends its line, extension or head properly,
+and the stream goes on. Only a connection whose framing cannot be completed (garbage, a trailer) is closed then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
-from wire_rawsse.relay.facts import Facts
-from wire_rawsse.relay.faults import IN_EVENT, ON_CONNECTION, ON_REQUEST, Fault
-from wire_rawsse.relay.http import Connection
+from wire_rawsse.relay.event_log import EventLog
 from wire_rawsse.relay.messages import Reply
 from wire_rawsse.relay.stream import Stream
+from wire_rawsse.testing.connection import FaultyConnection
+from wire_rawsse.testing.faults import IN_EVENT, ON_CONNECTION, ON_REQUEST, Fault
 
 _GARBAGE: Final = "\x00\xff\xfe this is no HTTP \x16\x03\r\n\r\n"
 
 
-class Conduct:
+class FaultyStream(Stream):
+    """A stream with one more place to inject a fault: before its next event."""
+
+    connection: FaultyConnection
+    before_event: Callable[[bytes], None] | None = None
+    """Called with the bytes of the next event, unframed, in place of sending them; back to None when used."""
+
+    def _send_event(self, event: bytes, number: int) -> None:
+        replacement, self.before_event = self.before_event, None
+        if replacement is None:
+            super()._send_event(event, number)
+        else:
+            self.slot.stamp(number - 1, time.monotonic())
+            replacement(event)
+
+
+class FaultInjector:
     """The faults in force. `refuse` and `reopen` close and open the listening sockets."""
 
-    def __init__(self, facts: Facts, refuse: Callable[[], None], reopen: Callable[[], Awaitable[None]]) -> None:
-        self._facts = facts
+    def __init__(self, log: EventLog, refuse: Callable[[], None], reopen: Callable[[], Awaitable[None]]) -> None:
+        self._log = log
         self._refuse = refuse
         self._reopen = reopen
         self._faults: list[tuple[Fault, list[int]]] = []
         self._timers: set[asyncio.TimerHandle] = set()
-        self._connections: dict[Connection, None] = {}
-        self._halved: set[Connection] = set()
+        self._connections: dict[FaultyConnection, None] = {}
+        self._halved: set[FaultyConnection] = set()
         """Those that were silenced inside an event, at the end of a chunk."""
 
     async def misbehave(self, faults: Sequence[Fault]) -> None:
@@ -47,13 +64,13 @@ class Conduct:
         for fault in faults:
             if fault.action == "refuse":
                 self._refuse()
-                self._facts.struck(None, "refuse")
-            elif fault.strikes_new:
+                self._log.injected_fault(None, "refuse")
+            elif fault.applies_to_new:
                 self._faults.append((fault, [fault.count or 0]))
-            if fault.strikes_live:
+            if fault.applies_to_live:
                 for connection in tuple(self._connections):
-                    if isinstance(connection.body, Stream) and not connection.ended:
-                        self._strike_stream(connection.body, fault)
+                    if isinstance(connection.body, FaultyStream) and not connection.ended:
+                        self._inject_stream(connection.body, fault)
 
     async def normal(self) -> None:
         """No fault any more: listeners open, silence ends, drips finish what they began."""
@@ -62,24 +79,24 @@ class Conduct:
             timer.cancel()
         self._timers.clear()
         for connection in tuple(self._connections):
-            if isinstance(connection.body, Stream):
+            if isinstance(connection.body, FaultyStream):
                 connection.body.before_event = None
             connection.release()
         await self._reopen()
 
-    def let_go(self) -> None:
-        """What is silenced or drips now goes on as it does back to normal; the faults in force stay in force."""
+    def release_held(self) -> None:
+        """Release the connections that are silenced or drip now. The faults in force stay in force."""
         for connection in tuple(self._connections):
             if connection.held:
                 connection.release()
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The faults that still wait for somebody new, `count` being what is left of it."""
+        """The faults that apply to new connections or requests, each with the rest of its `count`."""
         return [fault.as_json() | ({"count": left[0]} if fault.count else {}) for fault, left in self._faults]
 
-    # Where the life of a connection passes by.
+    # The steps of a connection's life.
 
-    def accepted(self, connection: Connection) -> None:
+    def accepted(self, connection: FaultyConnection) -> None:
         self._connections[connection] = None
         fault = self._take(
             lambda fault: fault.place in ON_CONNECTION and (fault.place == "accept" or connection.tls is not None)
@@ -87,7 +104,7 @@ class Conduct:
         if fault is None:
             return
         if fault.place == "accept":
-            self._strike(connection, fault)
+            self._inject(connection, fault)
             return
         flights = itertools.count()
 
@@ -96,34 +113,34 @@ class Conduct:
                 connection.send_wire(flight)
             else:
                 connection.before_flight = None
-                self._strike(connection, fault, wire=flight)
+                self._inject(connection, fault, wire=flight)
 
         connection.before_flight = before_flight
 
-    def requested(self, connection: Connection, is_stream: bool, serve: Callable[[], None]) -> None:
+    def requested(self, connection: FaultyConnection, is_stream: bool, serve: Callable[[], None]) -> None:
         """`serve` answers the request as usual; it is called now, later, or never."""
         fault = self._take(lambda fault: fault.place in ON_REQUEST and (is_stream or fault.only == "all"))
         if fault is None:
             serve()
         elif fault.action == "answer":
-            self._struck(connection, fault)
+            self._log_fault(connection, fault)
             connection.answer(_answer(fault))
         elif fault.place == "request":
-            self._strike(connection, fault, then=serve)
+            self._inject(connection, fault, then=serve)
         else:
-            connection.before_head = lambda head: self._strike_head(connection, fault, head)
+            connection.before_head = lambda head: self._inject_head(connection, fault, head)
             serve()
 
-    def opened(self, stream: Stream) -> None:
+    def opened(self, stream: FaultyStream) -> None:
         fault = self._take(lambda fault: fault.place not in ON_CONNECTION and fault.place not in ON_REQUEST)
         if fault is not None:
-            self._strike_stream(stream, fault)
+            self._inject_stream(stream, fault)
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: FaultyConnection) -> None:
         self._connections.pop(connection, None)
         self._halved.discard(connection)
 
-    # The deeds.
+    # Injection.
 
     def _take(self, applies: Callable[[Fault], bool]) -> Fault | None:
         """The first fault in force that applies, counted."""
@@ -135,19 +152,19 @@ class Conduct:
                 return fault
         return None
 
-    def _struck(self, connection: Connection, fault: Fault) -> None:
-        self._facts.struck(connection.record, f"{fault.action} at {fault.place}")
+    def _log_fault(self, connection: FaultyConnection, fault: Fault) -> None:
+        self._log.injected_fault(connection.record, f"{fault.action} at {fault.place}")
 
-    def _strike(
+    def _inject(
         self,
-        connection: Connection,
+        connection: FaultyConnection,
         fault: Fault,
         *,
         then: Callable[[], None] | None = None,
         wire: bytes = b"",
     ) -> None:
         """Do it now. Back to normal, a silenced connection sends `wire` (below TLS) and goes on with `then`."""
-        self._struck(connection, fault)
+        self._log_fault(connection, fault)
         self._halved.discard(connection)
         if fault.action == "silent":
             connection.hold(then, wire=wire)
@@ -163,7 +180,7 @@ class Conduct:
                 connection.send(text)
             connection.hold(connection.cut)
 
-    def _strike_head(self, connection: Connection, fault: Fault, head: bytes) -> None:
+    def _inject_head(self, connection: FaultyConnection, fault: Fault, head: bytes) -> None:
         """`head` is a whole response's bytes, or a stream's head."""
         if fault.action == "drip":
             status_line, _, rest = head.partition(b"\r\n")
@@ -173,25 +190,25 @@ class Conduct:
             return
         middle = head.index(b"\r\n\r\n") // 2
         connection.send(head[:middle])
-        self._strike(connection, fault, then=lambda: connection.send(head[middle:]))
+        self._inject(connection, fault, then=lambda: connection.send(head[middle:]))
 
-    def _strike_stream(self, stream: Stream, fault: Fault) -> None:
+    def _inject_stream(self, stream: FaultyStream, fault: Fault) -> None:
         """At a place on a stream: when the next event comes, or after `fault.after` seconds, or now."""
         if fault.place in IN_EVENT:
-            stream.before_event = lambda event: self._strike_event(stream, fault, event)
+            stream.before_event = lambda event: self._inject_event(stream, fault, event)
         elif fault.after:
             timers = self._timers
 
             def due() -> None:
                 timers.discard(timer)
-                self._strike_between(stream, fault)
+                self._inject_between(stream, fault)
 
             timer = asyncio.get_running_loop().call_later(fault.after, due)
             timers.add(timer)
         else:
-            self._strike_between(stream, fault)
+            self._inject_between(stream, fault)
 
-    def _strike_between(self, stream: Stream, fault: Fault) -> None:
+    def _inject_between(self, stream: FaultyStream, fault: Fault) -> None:
         connection = stream.connection
         if connection.ended or (connection.held and not self._even_if_held(connection, fault)):
             return
@@ -200,9 +217,9 @@ class Conduct:
             return
         if fault.place == "end":
             connection.send(connection.last_chunk())
-        self._strike(connection, fault)
+        self._inject(connection, fault)
 
-    def _even_if_held(self, connection: Connection, fault: Fault) -> bool:
+    def _even_if_held(self, connection: FaultyConnection, fault: Fault) -> bool:
         """What is silent can still be killed, but not made to speak, unless between two chunks and no sense.
 
         The line end with which a chunk extension ends goes into the event that it stands in, then.
@@ -211,7 +228,7 @@ class Conduct:
             return True
         return connection in self._halved and (fault.action == "garbage" or fault.place == "extension")
 
-    def _strike_event(self, stream: Stream, fault: Fault, event: bytes) -> None:
+    def _inject_event(self, stream: FaultyStream, fault: Fault, event: bytes) -> None:
         connection = stream.connection
         if fault.action == "drip":
             pieces = (event[i : i + fault.size] for i in range(0, len(event), fault.size))
@@ -220,7 +237,7 @@ class Conduct:
         middle = len(event) // 2
         if fault.place == "event":
             connection.send(connection.frame(event[:middle]))
-            self._strike(connection, fault, then=lambda: connection.send(connection.frame(event[middle:])))
+            self._inject(connection, fault, then=lambda: connection.send(connection.frame(event[middle:])))
             if connection.held:
                 self._halved.add(connection)
             return
@@ -230,12 +247,12 @@ class Conduct:
             sealed = connection.seal(chunk)
             middle = len(sealed) // 2
             connection.send_wire(sealed[:middle])
-            self._strike(connection, fault, wire=sealed[middle:])
+            self._inject(connection, fault, wire=sealed[middle:])
         else:
             connection.send(chunk[:middle])
-            self._strike(connection, fault, then=lambda: connection.send(chunk[middle:]))
+            self._inject(connection, fault, then=lambda: connection.send(chunk[middle:]))
 
-    def _drip_between(self, connection: Connection, fault: Fault) -> None:
+    def _drip_between(self, connection: FaultyConnection, fault: Fault) -> None:
         frame = connection.frame
         filler = itertools.repeat(b"." * fault.size)
         if fault.place == "extension" and connection.chunked:
@@ -250,7 +267,7 @@ class Conduct:
 
     def _drip(
         self,
-        connection: Connection,
+        connection: FaultyConnection,
         fault: Fault,
         opening: bytes,
         drops: Iterator[bytes],
@@ -281,7 +298,7 @@ class Conduct:
                 connection.send(drop)
                 timer = loop.call_later(fault.seconds, drip)
 
-        self._struck(connection, fault)
+        self._log_fault(connection, fault)
         connection.hold(finish)
         connection.send(opening)
         timer = loop.call_soon(drip)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from wire_rawsse.relay.messages import Reply, Request
+from wire_rawsse.relay.messages import Reply, ServerRequest
 from wire_rawsse.relay.store import read_json
 
 JSON: Final = ("content-type", "application/json")
@@ -27,7 +27,7 @@ def text_reply(status: int, text: str) -> Reply:
     return Reply(status, (TEXT,), text.encode())
 
 
-def json_body(request: Request) -> object:
+def json_body(request: ServerRequest) -> object:
     """The body's JSON value. Refused with 415 unless its media type is JSON's, with 400 where it isn't JSON."""
     kind = request.fields.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):

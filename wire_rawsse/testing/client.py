@@ -34,7 +34,7 @@ from wire_rawsse.errors import (
     excerpt,
 )
 from wire_rawsse.redact import Secrets
-from wire_rawsse.relay.faults import Fault
+from wire_rawsse.testing.faults import Fault
 
 _HEAD_BYTES: Final = 64 * 1024
 
@@ -62,7 +62,7 @@ class Posted(NamedTuple):
     status: str
 
 
-class Response(NamedTuple):
+class ClientResponse(NamedTuple):
     """`fields` by lower-case name; of a field that came twice the last."""
 
     status: int
@@ -102,7 +102,9 @@ class _Link:
             self._socket.close()
             self._socket = None
 
-    def exchange(self, method: str, target: str, fields: Sequence[tuple[str, str]], body: bytes | None) -> Response:
+    def exchange(
+        self, method: str, target: str, fields: Sequence[tuple[str, str]], body: bytes | None
+    ) -> ClientResponse:
         if self._socket is not None:
             try:
                 return self._exchange(self._socket, method, target, fields, body, kept=True)
@@ -138,7 +140,7 @@ class _Link:
         body: bytes | None,
         *,
         kept: bool,
-    ) -> Response:
+    ) -> ClientResponse:
         headers = [("Host", self._authority), *fields]
         if body is not None:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -168,7 +170,7 @@ class _Link:
                 self.close()
         return response
 
-    def _response(self, sock: socket.socket, request: bytes, kept: bool) -> Response:
+    def _response(self, sock: socket.socket, request: bytes, kept: bool) -> ClientResponse:
         head: h11.Response | None = None
         body: list[bytes] = []
         began = False
@@ -183,7 +185,7 @@ class _Link:
                 elif isinstance(event, h11.EndOfMessage):
                     assert head is not None
                     found = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-                    return Response(head.status_code, found, b"".join(body))
+                    return ClientResponse(head.status_code, found, b"".join(body))
                 elif event is h11.NEED_DATA:
                     data = sock.recv(65536)
                     if not (data or began):
@@ -239,7 +241,7 @@ class RelayClient:
         slot: Slot | None = None,
         fields: Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
-    ) -> Response:
+    ) -> ClientResponse:
         """Any request, any status; `slot` adds its token, `body` is sent as JSON."""
         given = [*fields, slot.authorization] if slot is not None else fields
         return self._link.exchange(method, target, given, body)
@@ -265,7 +267,7 @@ class RelayClient:
     # The control call.
 
     def control(self, do: str, **call: Any) -> dict[str, Any]:
-        """One control call; see `wire_rawsse.relay.control`."""
+        """One control call; see `wire_rawsse.testing.control`."""
         if self._control is None:
             raise InvalidRequestError("this client was given no control port; start the relay with --control")
         response = self._control.exchange("POST", "/control", (), _json({"do": do, **call}))
@@ -296,7 +298,7 @@ class RelayClient:
         slot: Slot | None = None,
         seconds: float = 5.0,
     ) -> int:
-        """Wait until a counter (accepted, requests, strikes, open, streams) is there; its value.
+        """Wait until a counter (accepted, requests, injected, open, streams) is there; its value.
 
         Raises `ResponseTimeout` after `seconds`, which must be below the client's `timeout`.
         """
@@ -311,7 +313,7 @@ class RelayClient:
         """Give the relay an empty slot with these credentials."""
         self.control("adopt", slot_id=slot.slot_id, slot_token=slot.slot_token)
 
-    def _expect(self, response: Response, slot: Slot | None = None) -> Response:
+    def _expect(self, response: ClientResponse, slot: Slot | None = None) -> ClientResponse:
         if 200 <= response.status < 300:
             return response
         secrets = Secrets(() if slot is None else (slot.slot_token,))
