@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.probe.support import Probed, probe
-from wire_rawsse.relay.client import RelayClient, Slot
-from wire_rawsse.relay.faults import Fault
-from wire_rawsse.relay.process import RelayProcess
+from wire_rawsse.testing.client import RelayClient, Slot
+from wire_rawsse.testing.faults import Fault
+from wire_rawsse.testing.process import RelayProcess
 
 HEARTBEAT = 0.2
 """Seconds, of the relay that the fixture starts."""
