@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["wire_rawsse._version", "wire_rawsse.errors", "wire_rawsse.waits", "wire_rawsse.state", "wire_rawsse.log"],
     ["wire_rawsse.redact", "wire_rawsse.foreign", "wire_rawsse.checks"],
-    ["wire_rawsse.protocol", "wire_rawsse.policy", "wire_rawsse.phases"],
+    ["wire_rawsse.protocol", "wire_rawsse.policy", "wire_rawsse.phases", "wire_rawsse.heartbeat"],
     ["wire_rawsse.transport"],
     ["wire_rawsse.hosts", "wire_rawsse.wake"],
     ["wire_rawsse.record", "wire_rawsse.resume", "wire_rawsse.patience", "wire_rawsse.plan"],

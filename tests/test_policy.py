@@ -15,11 +15,13 @@ from wire_rawsse.errors import (
     ConnectionBrokenError,
     ConnectTimeout,
     EventTooLargeError,
+    HeartbeatTimeout,
     InvalidRequestError,
     NotAnEventStreamError,
     ReadTimeout,
     RedirectError,
     ResponseTimeout,
+    StaleConnectionError,
     StatusError,
     TruncatedError,
     WireRawSSEError,
@@ -75,6 +77,10 @@ TABLE = [
     Case("a head waited for, shorter than the delay", 15.0, 6, ResponseTimeout("response", 15, "head", ""), 5),
     Case("a head waited for, longer than the delay", 1.0, 6, ResponseTimeout("response", 75, "head", ""), 5),
     Case("silent from the start", 0.75, 6, ReadTimeout("read", 75, "streaming", ""), 5, random=0.5),
+    Case("the machine has changed", 0.0, 0, StaleConnectionError("gone"), 3, 500.0, retry=5000, random=0.5),
+    Case("the machine has slept", 0.5, 3, StaleConnectionError("slept", spread=1), 3, random=0.5),
+    Case("past its heartbeat", 0.75, 1, HeartbeatTimeout("heartbeat", 24.5, "streaming", ""), 3, 500.0, random=0.5),
+    Case("past its age", 0.0, 0, None, 3, 500.0, random=0.5, renewed=True),
     Case("silent, with retry", 5.0, 6, ReadTimeout("read", 75, "streaming", ""), 5, retry=5000),
     Case("a slow name does not count", 30.0, 6, ConnectTimeout("connect", 40, "resolving", ""), 5),
     Case("truncated early", 8.0, 4, TruncatedError("cut"), 3, 5.0),
@@ -248,10 +254,21 @@ def test_settings_are_positive_and_finite(kind: Any, bad: Any) -> None:
         kind(**{first: bad})
 
 
+@pytest.mark.parametrize("bad", [0, 1, None, "yes"])
+def test_a_flag_is_true_or_false(bad: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"Timeouts\.learn must be True or False"):
+        Timeouts(learn=bad)
+
+
+def test_there_is_no_limit_to_the_age_of_a_connection_unless_asked_for() -> None:
+    assert (Timeouts().max_age, Timeouts().learn) == (0, True)
+    assert Timeouts(max_age=0) == Timeouts()
+
+
 @pytest.mark.parametrize("kind", [Timeouts, Keepalive, Backoff])
 def test_settings_are_values(kind: Any) -> None:
     names = kind.__slots__
-    numbers = range(1, 1 + len(names))
+    numbers = [False if name == "learn" else number for number, name in enumerate(names, 1)]
     value = kind(*numbers)
     assert value == kind(**dict(zip(names, numbers, strict=True))) != kind()
     assert hash(value) == hash(kind(*numbers))

@@ -14,6 +14,7 @@ Each class also derives from the builtin exceptions that a caller would expect t
     │   ├── ConnectTimeout
     │   ├── ResponseTimeout
     │   ├── ReadTimeout
+    │   │   └── HeartbeatTimeout
     │   └── RateTimeout
     ├── ConnectError              ConnectionError
     │   ├── ResolveError
@@ -22,6 +23,7 @@ Each class also derives from the builtin exceptions that a caller would expect t
     │   └── HandshakeError
     │       └── CertificateError                               for good
     ├── ConnectionBrokenError     ConnectionError
+    │   └── StaleConnectionError
     ├── TruncatedError            ConnectionError, EOFError
     ├── MalformedResponseError    ConnectionError
     ├── StatusError               ConnectionError              for good, but for 408, 425, 429 and from 500 on
@@ -51,6 +53,7 @@ __all__ = [
     "DialError",
     "EventTooLargeError",
     "HandshakeError",
+    "HeartbeatTimeout",
     "InvalidRequestError",
     "MalformedResponseError",
     "NotAnEventStreamError",
@@ -61,6 +64,7 @@ __all__ = [
     "RelayFileError",
     "ResolveError",
     "ResponseTimeout",
+    "StaleConnectionError",
     "StatusError",
     "TruncatedError",
     "TrustError",
@@ -155,7 +159,10 @@ class TrustError(WireRawSSEError, OSError):
 
 
 class DeadlineError(WireRawSSEError, TimeoutError):
-    """A clock ran out. `clock` names the field of `Timeouts`, `seconds` its value, `phase` where it ran out."""
+    """A clock ran out: `clock` names the field of `Timeouts`, or is `heartbeat`; `seconds` is its value.
+
+    `phase` says where it ran out.
+    """
 
     def __init__(self, clock: str, seconds: float, phase: str, text: str) -> None:
         super().__init__(text)
@@ -174,6 +181,10 @@ class ResponseTimeout(DeadlineError):
 
 class ReadTimeout(DeadlineError):
     """No body byte for `Timeouts.read`: the stream is wedged, whatever its socket says."""
+
+
+class HeartbeatTimeout(ReadTimeout):
+    """The server was silent for longer than its heartbeat allows; `clock` is `heartbeat`. See `Timeouts.learn`."""
 
 
 class RateTimeout(DeadlineError):
@@ -219,6 +230,18 @@ class CertificateError(HandshakeError):
 
 class ConnectionBrokenError(WireRawSSEError, ConnectionError):
     """An established connection was reset or failed. `__cause__` is the error of the system or of TLS, if any."""
+
+
+class StaleConnectionError(ConnectionBrokenError):
+    """The machine has changed, and the connection with it is dead or not to be trusted: see the text.
+
+    The local address is gone, new connections leave from another one and this one was silent, or the machine was
+    suspended. The next connection comes within `spread` seconds.
+    """
+
+    def __init__(self, text: str, *, spread: float = 0.0) -> None:
+        super().__init__(text)
+        self.spread = spread
 
 
 class TruncatedError(WireRawSSEError, ConnectionError, EOFError):

@@ -148,7 +148,7 @@ class BaseEventSource:
         self._reconnect = reconnect
         self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
         self._prepare()
-        self._record = record = Record(plan.url.redacted, backoff, wall=self._loop.system.time)
+        self._record = record = Record(plan.url.redacted, backoff, wall=self._loop.system.time, timeouts=timeouts)
         self._task = self._loop.add(
             lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent)
         )

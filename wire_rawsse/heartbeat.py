@@ -17,6 +17,7 @@ falls. `Timeouts.read` is the limit in any case.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 SHORTEST: Final = 0.5
@@ -33,6 +34,14 @@ PROBATION: Final = 20
 """Gaps, after the first alarm."""
 _LARGEST_FACTOR: Final = FACTOR * 2**16
 _LONGEST_PROBATION: Final = PROBATION * 4**8
+
+
+def all_comments(pieces: Sequence[bytes]) -> bool | None:
+    """Whether a reception, which begins with a line, holds comments and nothing else; None: it holds line ends only."""
+    if not pieces or pieces[0][0] not in b":\r\n":
+        return False  # As for nearly every event.
+    lines = [line for piece in pieces for line in piece.splitlines() if line]
+    return all(line.startswith(b":") for line in lines) if lines else None
 
 
 class Heartbeat:

@@ -34,6 +34,7 @@ from wire_rawsse.errors import (
     MalformedResponseError,
     ReadTimeout,
     ResponseTimeout,
+    StaleConnectionError,
     StatusError,
     TruncatedError,
     WireRawSSEError,
@@ -62,10 +63,15 @@ class _Numbers:
 
     __slots__: tuple[str, ...] = ()
     _may_be_zero: ClassVar[tuple[str, ...]] = ()
+    _flags: ClassVar[tuple[str, ...]] = ()
 
     def _fill(self, *numbers: float) -> None:
         for name, number in zip(self.__slots__, numbers, strict=True):
-            checks.number(number, f"{type(self).__name__}.{name}", zero=name in self._may_be_zero)
+            full_name = f"{type(self).__name__}.{name}"
+            if name in self._flags:
+                checks.flag(number, full_name)
+            else:
+                checks.number(number, full_name, zero=name in self._may_be_zero)
             object.__setattr__(self, name, number)
 
     def _all(self) -> tuple[float, ...]:
@@ -98,20 +104,36 @@ class Timeouts(_Numbers):
     response: from the request to the end of the response head. Consecutive timeouts double it, up to `read`.
     read:     the longest that one read of the body may wait: silence. Only body bytes restart it.
     min_rate: while a line is unfinished, each `read` seconds must bring `min_rate` × `read` bytes of it (0: off).
+    max_age:  the longest life of a connection, shortened at random by up to 10 %; then it is made again, so that a name
+              that has moved is followed (0: no limit).
+    learn:    True: once a server has sent three heartbeats (comments, each after the same silence P), a silence of more
+              than 1.5 P + 2 s ends the connection, if that is less than `read`.
 
-    Raises `InvalidRequestError` (a `ValueError`) for a value that is not a finite number above 0; `min_rate` may be 0.
+    Raises `InvalidRequestError` (a `ValueError`) for a value that is not a finite number above 0. `min_rate` and
+    `max_age` may be 0, and `learn` is a bool.
     """
 
-    __slots__ = ("connect", "response", "read", "min_rate")  # noqa: RUF023  # in the order of the arguments
-    _may_be_zero = ("min_rate",)
+    __slots__ = ("connect", "response", "read", "min_rate", "max_age", "learn")  # noqa: RUF023  # as the arguments
+    _may_be_zero = ("min_rate", "max_age")
+    _flags = ("learn",)
 
     connect: float
     response: float
     read: float
     min_rate: float
+    max_age: float
+    learn: bool
 
-    def __init__(self, connect: float = 10, response: float = 15, read: float = 75, min_rate: float = 100) -> None:
-        self._fill(connect, response, read, min_rate)
+    def __init__(
+        self,
+        connect: float = 10,
+        response: float = 15,
+        read: float = 75,
+        min_rate: float = 100,
+        max_age: float = 0,
+        learn: bool = True,
+    ) -> None:
+        self._fill(connect, response, read, min_rate, max_age, learn)
 
 
 class Keepalive(_Numbers):
@@ -208,14 +230,17 @@ def decide(
     random:     a random number in [0, 1).
     persistent: never give up; what would be for good is tried again at the slowest pace.
     delivered:  the response brought at least one event.
-    renewed:    the credentials were refused, and others are there: connect at once.
+    renewed:    the credentials were refused, and others are there; or the connection has reached its `max_age`. Connect
+                at once.
 
     `retry_ms` and Retry-After (RFC 9110 §10.2.3, on 429 and 503) are minimums, jittered upwards by up to half (by up to
     a quarter after a response that did what it should), never beyond `LONGEST_WISH`; all else is jittered downwards, by
     up to half.
     """
     if renewed:
-        return Decision(0.0, attempt)
+        return Decision(0.0, 0 if healthy_for >= backoff.healthy_after else attempt)
+    if isinstance(error, StaleConnectionError):  # No fault of the server.
+        return Decision(error.spread * random, 0 if healthy_for >= backoff.healthy_after else attempt)
     permanent = error is not None and error.permanent
     if permanent and not persistent:
         return Decision(None, attempt)

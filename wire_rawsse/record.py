@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.errors import StaleConnectionError, WireRawSSEError
+from wire_rawsse.heartbeat import Heartbeat
 from wire_rawsse.log import tell, warn
 from wire_rawsse.patience import Patience
 from wire_rawsse.phases import PHASES
-from wire_rawsse.policy import Backoff, TokenBucket
+from wire_rawsse.policy import Backoff, Timeouts, TokenBucket
 from wire_rawsse.redact import Secrets
 from wire_rawsse.resume import Resume
 from wire_rawsse.state import EndpointState, State
@@ -29,6 +30,7 @@ class Record:
         backoff: Backoff,
         changed: Callable[[], None] = lambda: None,
         wall: Callable[[], float] = time.time,
+        timeouts: Timeouts = Timeouts(),
     ) -> None:
         self.url = url
         self.phase = "idle"
@@ -47,6 +49,9 @@ class Record:
         self.addresses = AddressMemory()
         self.resume = Resume()
         self.patience = Patience()
+        self.heartbeat = Heartbeat()
+        """Learns only where `Timeouts.learn` allows it."""
+        self._timeouts = timeouts
         self._healthy_after = backoff.healthy_after
         self._spoke = False
         self.began = False
@@ -175,7 +180,7 @@ class Record:
             error.address = str(self.addresses.current)
         if 0 < self.healthy_for >= self._healthy_after or (error is None and self._spoke):
             self.addresses.worked()
-        else:
+        elif not isinstance(error, StaleConnectionError):
             self.addresses.failed()
 
     def snapshot(self, wall: float) -> EndpointState:
@@ -192,4 +197,6 @@ class Record:
             next_attempt_in=None if next_attempt_at is None else max(0.0, next_attempt_at - wall),
             reconnect_count=self.reconnect_count,
             address=None if address is None else str(address),
+            heartbeat=self.heartbeat.period,
+            read_limit=self.heartbeat.limit(self._timeouts.read),
         )

@@ -44,6 +44,8 @@ class EndpointState(NamedTuple):
     next_attempt_in: seconds until the next attempt, None when none is scheduled.
     reconnect_count: attempts after the first.
     address:         the peer (or proxy) of the present connection, or of the last one until the next attempt begins.
+    heartbeat:       seconds between two heartbeats of the server, once known (see `Timeouts.learn`).
+    read_limit:      seconds of silence that end the connection: `Timeouts.read`, or less where the heartbeat is known.
     """
 
     url: str
@@ -57,6 +59,8 @@ class EndpointState(NamedTuple):
     next_attempt_in: float | None
     reconnect_count: int
     address: str | None = None
+    heartbeat: float | None = None
+    read_limit: float | None = None
 
 
 class SubscriberState(NamedTuple):

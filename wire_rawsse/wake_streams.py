@@ -90,7 +90,7 @@ class Streams:
     def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] = lambda: None) -> Task:
         """Begin a stream, which never gives up; `changed` is called whenever its phase does."""
         sink = self.new_sink(last_event_id)
-        record = self.new_record(plan.url.redacted, plan.backoff, changed, self.loop.system.time)
+        record = self.new_record(plan.url.redacted, plan.backoff, changed, self.loop.system.time, plan.timeouts)
         relay = plan.url.origin
         if self._paces.get(relay):
             record.pace = self._paces[relay].pop()

@@ -104,7 +104,7 @@ class Stream:
         self.plan = plan
         self.sink = sink
         self.persistent = persistent
-        self.record = Journal(plan.url.redacted, plan.backoff, lambda: None, scene.kernel.wall)
+        self.record = Journal(plan.url.redacted, plan.backoff, lambda: None, scene.kernel.wall, plan.timeouts)
         self.phases: list[tuple[float, str]] = []
         self.ends: list[tuple[float, WireRawSSEError | None, float | None]] = []
         self.task: Task = scene.loop.add(self._begin)

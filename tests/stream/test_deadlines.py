@@ -39,7 +39,8 @@ SHORT = 0.3
 
 
 def timeouts(**short: float) -> Timeouts:
-    return Timeouts(**{"connect": PATIENCE, "response": PATIENCE, "read": PATIENCE, "min_rate": 0, **short})
+    clocks: dict[str, Any] = {"connect": PATIENCE, "response": PATIENCE, "read": PATIENCE, "min_rate": 0, **short}
+    return Timeouts(**clocks)
 
 
 def runs_out(url: str, seconds: float = SHORT, **short: float) -> DeadlineError:

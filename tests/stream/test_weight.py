@@ -22,7 +22,20 @@ FORBIDDEN = (
 """What a daemon on a local relay never pays for: the largest of them cost more than all of us."""
 
 MODULES_OF_OURS = (
-    *("_version", "checks", "errors", "log", "patience", "phases", "plan", "policy", "reconnect", "record", "redact"),
+    *(
+        "_version",
+        "checks",
+        "errors",
+        "heartbeat",
+        "log",
+        "patience",
+        "phases",
+        "plan",
+        "policy",
+        "reconnect",
+        "record",
+        "redact",
+    ),
     *("connection", "event_source", "resume", "state", "subscriber", "wake_streams"),
     *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),

@@ -48,6 +48,8 @@ def test_version_1_and_what_we_add() -> None:
         last_event_at=NEW_YEAR - 3,
         last_error="it was reset",
         reconnect_count=3,
+        heartbeat=30.1234,
+        read_limit=47.1851,
     )
     broken = endpoint(
         "error",
@@ -78,6 +80,8 @@ def test_version_1_and_what_we_add() -> None:
                 "last_byte_at": "2025-12-31T23:59:58.750Z",
                 "last_error": "it was reset",
                 "reconnect_in": None,
+                "heartbeat": 30.123,
+                "read_limit": 47.185,
             },
             {
                 "relay": "unix:///r.sock:/v1/events/2/stream",
@@ -88,9 +92,16 @@ def test_version_1_and_what_we_add() -> None:
                 "last_byte_at": None,
                 "last_error": "403 Forbidden",
                 "reconnect_in": 10.346,
+                "heartbeat": None,
+                "read_limit": None,
             },
         ],
     }
+
+
+def test_a_limit_beyond_all_reason_is_left_out() -> None:
+    facts = document(summarise([endpoint(read_limit=1e300)]), pid=PID, wall=NEW_YEAR)
+    assert facts["endpoints"][0]["read_limit"] is None
 
 
 def test_no_endpoint() -> None:

@@ -66,6 +66,8 @@ def test_connected() -> None:
         "pid_alive": True,
         "document": written(WELL),
     }
+    learned = assess(written(WELL._replace(heartbeat=30.0, read_limit=47.0)), NOW, alive)
+    assert "; heartbeat every 30 s, silence ends it after 47 s; last byte" in learned.line
     both = assess(written(WELL, WELL._replace(url="http://other")), NOW, alive)
     assert both.exit_code == 0
     assert "; all 2 endpoints; " in both.line

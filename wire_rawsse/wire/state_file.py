@@ -88,6 +88,8 @@ def document(
                 "last_event_at": _moment(one.last_event_at),
                 "reconnect_count": one.reconnect_count,
                 **_ours(one, elapsed),
+                "heartbeat": _seconds(one.heartbeat),
+                "read_limit": _seconds(one.read_limit),
             }
             for one in snapshot.endpoints
         ],
@@ -261,6 +263,11 @@ def _ours(one: EndpointState | SubscriberState, elapsed: float) -> dict[str, Any
         # JSON has no infinity, and a file that holds one is no JSON at all to wire.
         "reconnect_in": round(max(0.0, wait - elapsed), 3) if wait is not None and math.isfinite(wait) else None,
     }
+
+
+def _seconds(seconds: float | None) -> float | None:
+    """Rounded; None also for more than 30 years, which no reader takes for a time-out."""
+    return None if seconds is None or seconds >= 1e9 else round(seconds, 3)
 
 
 def _cut(url: str) -> str:

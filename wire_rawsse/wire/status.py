@@ -164,6 +164,10 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
         yield f"and {len(down) - _TOLD} more"
     if not down and document.get("phase"):
         yield _printable(document["phase"])
+    if endpoints == 1:
+        heartbeat, limit = (document["endpoints"][0].get(key) for key in ("heartbeat", "read_limit"))
+        if heartbeat is not None and limit is not None:
+            yield f"heartbeat every {_span(heartbeat)}, silence ends it after {_span(limit)}"
     last_byte = _seconds(document.get("last_byte_at"))
     if last_byte is not None:
         yield f"last byte {_ago(now - last_byte)}"
@@ -181,7 +185,7 @@ def _wrong_shape(document: Any) -> str | None:
         return "expected an array of objects as endpoints, found something else"
     wrong = [key for key, good in _WHOLE.items() if not good(document.get(key))]
     for index, one in enumerate(endpoints or ()):
-        wrong += [f"endpoints[{index}].{key}" for key, good in _EACH.items() if not good(one.get(key))]
+        wrong += [f"endpoints[{index}].{key}" for key, good in _ENDPOINT.items() if not good(one.get(key))]
     return f"these keys are missing or wrong: {', '.join(wrong[:5])}" if wrong else None
 
 
@@ -191,6 +195,10 @@ def _is_state(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0  # type(), because True is an int too.
+
+
+def _is_seconds_or_null(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < 1e9)
 
 
 def _is_text_or_null(value: Any) -> bool:
@@ -204,8 +212,13 @@ _EACH: Final[dict[str, Callable[[Any], bool]]] = {
     "last_byte_at": _is_text_or_null,
     "last_error": _is_text_or_null,
     "phase": _is_text_or_null,
-    "reconnect_in": lambda value: value is None or (type(value) in (int, float) and 0 <= value < 1e9),
+    "reconnect_in": _is_seconds_or_null,
     "relay": lambda value: isinstance(value, str),
+}
+_ENDPOINT: Final[dict[str, Callable[[Any], bool]]] = {
+    **_EACH,
+    "heartbeat": _is_seconds_or_null,
+    "read_limit": _is_seconds_or_null,
 }
 _WHOLE: Final[dict[str, Callable[[Any], bool]]] = {
     **_EACH,
