@@ -1,4 +1,4 @@
-"""The command `wire-rawsse`: from the first argument to the exit status.
+"""Internal: the command `wire-rawsse`, from the first argument to the exit status.
 
 What every subcommand may rely on is made true here, before its module is loaded:
 
