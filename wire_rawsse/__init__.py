@@ -1,20 +1,7 @@
 """An HTTP event stream (Server-Sent Events) on a raw socket that cannot wedge, and that wakes a daemon at once.
 
-Public are the names in `__all__` here, in `wire_rawsse.errors`, in `wire_rawsse.aio` and in `wire_rawsse.testing`.
-Every other module is internal and may change at any time. The rooms, from the ground up:
-
-waits, wakeup           the waits that a coroutine yields, and the descriptor that interrupts a sleep
-errors, state, policy   the exceptions, the published state, time-outs and backoff
-redact, foreign         how foreign text is quoted without a secret, and how foreign files are read
-protocol/, transport/   HTTP and event streams without I/O; names, addresses, sockets and TLS without HTTP
-hosts/, wake            the loop that runs coroutines, the thread that runs a loop, `WakeChannel`
-connection, reconnect   the life of one connection, and of one connection after another
-event_source, subscriber, wake_streams, aio/   the public classes
-wire/                   wire's relay.json and stream_state.json
-relay/, testing/        a development relay, and the faults that it injects
-cli/, probe/            the command `wire-rawsse`
-
-`ARCHITECTURE.md` in this folder has the two halves of a wake, the threads, the errors and the rules of a host.
+Public are the names in `__all__` here, in `wire_rawsse.errors.__all__` and in `wire_rawsse.aio.__all__`. All other
+modules may change at any time.
 """
 
 from typing import TYPE_CHECKING

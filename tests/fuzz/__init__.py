@@ -7,7 +7,7 @@ slow reading of the same standard. Three things use it:
   which is libFuzzer for Python). What it finds is made small and reported with the line that replays it.
 * `corpus/TARGET/` holds the inputs that long runs found worth keeping, each because it takes some branch, or takes one
   so often, as no smaller one does. The ordinary tests replay them, without atheris, on every Python.
-* `planted` puts bugs into the shipped code: the corpus alone has to find each, or the tests of the tests fail.
+* `tests.mutants` puts bugs into the shipped code: the corpus alone must find each that belongs to a target.
 
 Whether time is linear and memory bounded does not show in small inputs: `test_cost` blows the corpus up and measures,
 and the target `growth` searches for what must not be repeated. What takes long while small is told by `slow`.

@@ -12,8 +12,8 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.fuzz import corpora, findings, planted, run, slow, targets
-from tests.simulation.planting import planted as with_bug
+from tests.fuzz import corpora, findings, mutants, run, slow, targets
+from tests.mutants import installed
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     if options.target == "coverage":
         return _coverage()
     if options.replay:
-        with with_bug(planted.by_words(names[0], options.plant)) if options.plant else nullcontext():
+        with installed(mutants.by_words(names[0], options.mutant)) if options.mutant else nullcontext():
             return max(_replay(name, options.replay) for name in names)
     if options.distil:
         for name in names:
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, which share what they find")
     parser.add_argument("--work", type=Path, default=Path(".fuzz"), metavar="DIR", help="where it keeps what it finds")
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="check these inputs and nothing else")
-    parser.add_argument("--plant", default="", metavar="WORDS", help="put this bug in, and begin with the seeds alone")
+    parser.add_argument("--mutant", default="", metavar="WORDS", help="put this bug in, and begin with the seeds alone")
     parser.add_argument("--distil", action="store_true", help="make the committed corpus from it and what runs found")
     parser.epilog = f"targets: {', '.join(targets.NAMES)}; all of them in turn: all; what each promises: list; " + (
         "what the committed corpus reaches: coverage"
@@ -58,13 +58,13 @@ def _options() -> argparse.Namespace:
     for path in options.replay or ():
         if not path.exists():
             parser.error(f"--replay: there is no {path}")
-    if options.plant:
+    if options.mutant:
         if options.target not in targets.NAMES:
-            parser.error(f"--plant wants one target, not {options.target}")
+            parser.error(f"--mutant wants one target, not {options.target}")
         try:
-            planted.by_words(options.target, options.plant)
+            mutants.by_words(options.target, options.mutant)
         except LookupError as error:
-            parser.error(f"--plant: {error}")
+            parser.error(f"--mutant: {error}")
     return options
 
 
@@ -86,7 +86,7 @@ def _search(name: str, options: argparse.Namespace) -> int:
         seconds=options.seconds,
         seed=options.seed,
         jobs=options.jobs,
-        bug=options.plant and planted.by_words(name, options.plant).name,
+        mutant=options.mutant and mutants.by_words(name, options.mutant).name,
         progress=progress,
     )
     if shown:
@@ -96,8 +96,8 @@ def _search(name: str, options: argparse.Namespace) -> int:
         f"{outcome.branches} branches, {outcome.features} features"
     )
     if outcome.found is not None:
-        with with_bug(planted.by_words(name, options.plant)) if options.plant else nullcontext():
-            print(findings.report(name, outcome.found, options.work / "found", options.plant))
+        with installed(mutants.by_words(name, options.mutant)) if options.mutant else nullcontext():
+            print(findings.report(name, outcome.found, options.work / "found", options.mutant))
         return 1
     if outcome.failed:
         print(outcome.failed, file=sys.stderr)
@@ -121,7 +121,7 @@ def _distil(name: str, work: Path) -> None:
     target = targets.load(name)
     old = [path.read_bytes() for path in corpora.files(name)]
     new = [path.read_bytes() for path in (*(work / name).glob("*"), *(work / "found").glob(f"{name}-*"))]
-    kept = corpora.distilled([*target.SEEDS, *old, *new], target.check, planted.PLANTS[name])
+    kept = corpora.distilled([*target.SEEDS, *old, *new], target.check, mutants.of(name))
     for path in corpora.files(name):
         path.unlink()
     corpora.write(corpora.HERE / name, kept)

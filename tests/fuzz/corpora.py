@@ -3,7 +3,7 @@
 An input is kept for a feature that no smaller one has: a step from one line of the library to another, together with
 how often it is taken (once, twice, three times, up to 7, 15, 31, 127, or more), which is libFuzzer's own notion. It is
 traced in plain Python, so that anybody can do it, and so that the result depends on the inputs and on nothing else.
-But an invariant may break where no new step is taken; so of the inputs that break on a planted bug, the smallest is
+But an invariant may break where no new step is taken; so of the inputs that break on a mutant, the smallest is
 kept too.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import wire_rawsse
 from tests.fuzz.findings import failure
-from tests.simulation.planting import Plant, planted
+from tests.mutants import Mutant, installed
 
 HERE: Final = Path(__file__).parent / "corpus"
 PACKAGE: Final = str(Path(wire_rawsse.__file__).parent)
@@ -43,8 +43,8 @@ def write(folder: Path, inputs: Iterable[bytes]) -> None:
         (folder / file_name(data)).write_bytes(data)
 
 
-def distilled(inputs: Iterable[bytes], check: Callable[[bytes], None], plants: Iterable[Plant] = ()) -> list[bytes]:
-    """Of `inputs`, which all hold, those that have a feature, or find a plant, which no smaller one has or finds."""
+def distilled(inputs: Iterable[bytes], check: Callable[[bytes], None], mutants: Iterable[Mutant] = ()) -> list[bytes]:
+    """Of `inputs`, which all hold, those that have a feature, or find a mutant, which no smaller one has or finds."""
     seen: set[Feature] = set()
     kept: set[bytes] = set()
     smallest_first = sorted(set(inputs), key=lambda one: (len(one), one))
@@ -53,8 +53,8 @@ def distilled(inputs: Iterable[bytes], check: Callable[[bytes], None], plants: I
         if new:
             seen |= new
             kept.add(data)
-    for bug in plants:
-        with planted(bug):
+    for mutant in mutants:
+        with installed(mutant):
             found = next((data for data in smallest_first if failure(check, data)), None)
         if found is not None:
             kept.add(found)

@@ -55,8 +55,8 @@ def minimised(check: Callable[[bytes], None], data: bytes) -> bytes:
     return data
 
 
-def report(name: str, data: bytes, folder: Path, bug: str = "") -> str:
-    """All that a person needs, for an input that a fuzzer found (with `bug` planted); a small one goes to `folder`."""
+def report(name: str, data: bytes, folder: Path, mutant: str = "") -> str:
+    """All that a person needs for an input that a fuzzer found, with `mutant` perhaps; a small one goes to `folder`."""
     from tests.fuzz import corpora
 
     check = slow.check_of(name)
@@ -75,7 +75,7 @@ def report(name: str, data: bytes, folder: Path, bug: str = "") -> str:
             f"{name}: an input breaks the invariant",
             f"  how      {told}",
             f"  input    {small!r} ({len(small)} bytes, {len(data)} when found)",
-            f"  replay   python -m tests.fuzz {name}{f' --plant {bug!r}' if bug else ''} --replay {path}",
-            f"  keep     mend it, then: cp {path} tests/fuzz/corpus/{name}/",
+            f"  replay   python -m tests.fuzz {name}{f' --mutant {mutant!r}' if mutant else ''} --replay {path}",
+            f"  keep     correct the library, then: cp {path} tests/fuzz/corpus/{name}/",
         ]
     )

@@ -73,16 +73,16 @@ def fuzz(
     seconds: float | None,
     seed: int,
     jobs: int,
-    bug: str = "",
+    mutant: str = "",
     progress: Callable[[str], None],
 ) -> Outcome:
     """Search until so many inputs, so many seconds or one finding. `progress` is told five times a second.
 
-    With `bug`, the name of a planted one, it begins with the seeds alone.
+    With `mutant`, the name of one, it begins with the seeds alone.
     """
     with TemporaryDirectory() as empty:
-        folder = Path(empty) if bug else work
-        return _fuzz(name, folder, Path(empty) / "found", inputs, seconds, seed, jobs, bug, progress)
+        folder = Path(empty) if mutant else work
+        return _fuzz(name, folder, Path(empty) / "found", inputs, seconds, seed, jobs, mutant, progress)
 
 
 def _fuzz(
@@ -93,7 +93,7 @@ def _fuzz(
     seconds: float | None,
     seed: int,
     jobs: int,
-    bug: str,
+    mutant: str,
     progress: Callable[[str], None],
 ) -> Outcome:
     folder = work / name
@@ -102,7 +102,7 @@ def _fuzz(
     corpora.write(folder, targets.load(name).SEEDS)
     began = time.monotonic()
     workers = [
-        Worker(_start(name, bug, folder, artifacts, inputs and -(-inputs // jobs), seconds, seed + number))
+        Worker(_start(name, mutant, folder, artifacts, inputs and -(-inputs // jobs), seconds, seed + number))
         for number in range(jobs)
     ]
     threads = [threading.Thread(target=worker.listen) for worker in workers]
@@ -135,13 +135,13 @@ def _fuzz(
 
 
 def _start(
-    name: str, bug: str, folder: Path, artifacts: Path, inputs: int | None, seconds: float | None, seed: int
+    name: str, mutant: str, folder: Path, artifacts: Path, inputs: int | None, seconds: float | None, seed: int
 ) -> subprocess.Popen[str]:
     words = folder.parent / f"{name}.words"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.load(name).WORDS))
     kept = corpora.HERE / name
     arguments = [
-        *([str(folder), str(kept)] if not bug and kept.is_dir() else [str(folder)]),
+        *([str(folder), str(kept)] if not mutant and kept.is_dir() else [str(folder)]),
         f"-dict={words}",
         f"-max_len={targets.load(name).LONGEST}",
         f"-seed={seed}",
@@ -154,7 +154,7 @@ def _start(
         *([f"-max_total_time={seconds:.0f}"] if seconds else []),
     ]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.fuzz.worker", name, bug, *arguments],
+        [sys.executable, "-m", "tests.fuzz.worker", name, mutant, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

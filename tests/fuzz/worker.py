@@ -1,7 +1,7 @@
 """One fuzzing process: a target under atheris, which guides by the branches that an input takes in what it is about.
 
 Started by `python -m tests.fuzz`, which reads what libFuzzer prints on standard error. Needs the extra `fuzz`.
-Arguments: the target, a planted bug's name or nothing, then libFuzzer's own.
+Arguments: the target, a mutant's name or nothing, then libFuzzer's own.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from tests.fuzz import slow, targets
 
 
 def main() -> None:
-    name, bug, *arguments = sys.argv[1:]
+    name, mutant, *arguments = sys.argv[1:]
     # The tests are not instrumented: branches of the oracle are no news.
     with atheris.instrument_imports(include=["wire_rawsse"], exclude=_other_modules(targets.ABOUT[name])):
-        from tests.fuzz import planted
-        from tests.simulation.planting import planted as with_bug
+        from tests.mutants import by_words, installed
 
         targets.load(name)
-    with with_bug(planted.by_words(name, bug)) if bug else nullcontext():
+    with installed(by_words(mutant)) if mutant else nullcontext():
         atheris.Setup([sys.argv[0], *arguments], slow.check_of(name))
         atheris.Fuzz()  # Ends the process.
 

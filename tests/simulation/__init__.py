@@ -1,9 +1,8 @@
 """Years of bad weather in minutes: the shipped code against a network, names, relays, a clock and dice in memory.
 
-The room next door (`tests/support/virtual.py`) scripts a single coroutine. Here the whole of what runs in production
-runs: `Loop` with its rules for late hosts, `Task`, the resolver, the race of addresses, TLS's read and write wants,
-h11, the parsers, backoff and pace. Only what `hosts.task.OsServices` names is replaced, and the sockets that come with
-it.
+Everything that runs in production runs here: `Loop` with its rules for late hosts, `Task`, the resolver, the race of
+addresses, TLS's read and write wants, h11, the parsers, backoff and pace. Only `OsServices` is replaced, and the
+sockets that come with it.
 
 `kernel`     time, descriptors, the poller, and what may never happen in them
 `network`    addresses, sockets, and connections that keep TCP's promises and no others
@@ -19,10 +18,9 @@ it.
 `host`       the daemons that embed the library, on time or not
 `weather`    every fault, in any order, overlapping; many are in `faults_of_relays`, `faults_of_tls`, `faults_of_files`
 `life`       one stretch of simulated time, from a seed
-`run`        years of lives, in several processes
+`run`        years of lives, on any executor
 `hours`      an hour of each fault, and how many connections it costs
-`planted`    bugs put in on purpose, to see them found
-`hunt`       after how long each is found
+`hunt`       after how long each of `tests.mutants` is found
 `__main__`   `python -m tests.simulation`
 
 Everything is deterministic from one seed: no wall time, no thread, no hash order is read.

@@ -1,6 +1,6 @@
 """`python -m tests.simulation`: years of bad weather, and what they find.
 
-Exit status: 0 all promises kept, 1 one was broken (or a planted bug was not found), 64 usage.
+Exit status: 0 all promises kept, 1 one was broken (or a mutant was not found), 64 usage.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import time
 from collections import deque
 from typing import Final, NoReturn
 
+from tests import mutants
 from tests.simulation import run
-from tests.simulation.planted import PLANTS, by_name
+from tests.support import executors
 
 BROKEN: Final = 1
 USAGE: Final = 64
@@ -32,23 +33,24 @@ def arguments() -> argparse.Namespace:
     parser = Arguments(
         prog="python -m tests.simulation",
         description="Years of bad weather for the shipped code, in a world made of memory, deterministic from a seed.",
-        epilog="Exit status: 0 all promises kept, 1 one was broken or a planted bug was not found, 64 usage.",
+        epilog="Exit status: 0 all promises kept, 1 one was broken or a mutant was not found, 64 usage.",
     )
     parser.add_argument(
         "what",
         nargs="?",
         default="years",
-        choices=["years", "plants", "hours", "worker"],
-        help="years of random weather (the default); plants: each planted bug, and after how long it is found; "
+        choices=["years", "mutants", "hours"],
+        help="years of random weather (the default); mutants: after how long each bug that is put in is found; "
         "hours: an hour of each fault, and how many connections it costs",
     )
     parser.add_argument("--years", type=_positive, default=1.0, metavar="N", help="how many (1)")
     parser.add_argument("--seed", default="1", metavar="S", help="what everything follows from (1)")
     parser.add_argument("--processes", type=_count, default=os.cpu_count() or 1, metavar="N", help="(all cores)")
+    executors.add_option(parser)
     parser.add_argument("--replay", type=_life, metavar="SEED/N", help="live one life again, and show its trace")
     parser.add_argument("--last", type=_count, default=200, metavar="N", help="lines of a replay that are shown (200)")
     parser.add_argument("--all", action="store_true", help="show every line of a replay, as it happens")
-    parser.add_argument("--plant", type=_plant, metavar="WORDS", help="with the planted bug whose name has these words")
+    parser.add_argument("--mutant", type=_mutant, metavar="WORDS", help="with the mutant whose name has these words")
     return parser.parse_args()
 
 
@@ -81,11 +83,11 @@ def _life(text: str) -> tuple[str, int]:
     return seed, int(number)
 
 
-def _plant(text: str) -> str:
+def _mutant(text: str) -> str:
     try:
-        return by_name(text).name
+        return mutants.by_words(text).name
     except LookupError as error:
-        known = "\n  ".join(one.name for one in PLANTS)
+        known = "\n  ".join(one.name for one in mutants.MUTANTS)
         raise argparse.ArgumentTypeError(f"{error}. There are:\n  {known}\n") from error
 
 
@@ -119,24 +121,26 @@ class Progress:
 
 def years(given: argparse.Namespace) -> int:
     progress, began = Progress(given.years), time.monotonic()
-    total, wrong = run.run(given.seed, given.years, given.processes, given.plant, progress)
+    with executors.executor(given.executor, given.processes) as made:
+        total, wrong = run.run(given.seed, given.years, made, given.processes, given.mutant, progress)
     progress.end()
     if wrong is not None:
         print(*wrong.trace, sep="\n")
         print(f"\na promise was broken in life {given.seed}/{wrong.number}, after {wrong.days:.2f} days of it:")
         print(f"  {wrong.violation}")
-        planted = f' --plant "{given.plant}"' if given.plant else ""
-        print(f"see it again: python -m tests.simulation --replay {given.seed}/{wrong.number}{planted}")
+        mutant = f' --mutant "{given.mutant}"' if given.mutant else ""
+        print(f"see it again: python -m tests.simulation --replay {given.seed}/{wrong.number}{mutant}")
         print(f"lived until then: {total}")
         return BROKEN
-    print(f"all promises kept over {total}; {time.monotonic() - began:.0f} s in {given.processes} processes")
+    where = given.executor if "/" not in given.executor else f"workers of {given.executor}"
+    print(f"all promises kept over {total}; {time.monotonic() - began:.0f} s on {given.processes} {where}")
     return 0
 
 
 def replay(given: argparse.Namespace) -> int:
     seed, number = given.replay
     kept: deque[str] = deque(maxlen=given.last)
-    with run.planting(given.plant):
+    with run.installed(given.mutant):
         lived = run.live(seed, number, print if given.all else kept.append)
     for line in kept:
         print(line)
@@ -148,15 +152,13 @@ def replay(given: argparse.Namespace) -> int:
 def main() -> int:
     given = arguments()
     run.quiet()
-    if given.what == "worker":
-        run.serve(given.seed, given.plant)
-        return 0
     if given.replay is not None:
         return replay(given)
-    if given.what == "plants":
+    if given.what == "mutants":
         from tests.simulation.hunt import table
 
-        return table(given.processes)
+        with executors.executor(given.executor, given.processes) as made:
+            return table(made, given.processes)
     if given.what == "hours":
         from tests.simulation.hours import table as hours
 

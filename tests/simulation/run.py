@@ -1,34 +1,29 @@
 """Lives by the dozen: which ones make so many years, who lives them, and what is told when one goes wrong.
 
-A year is a list of lives that depends on the seed alone, so it is the same however many processes share it. They are
-told one number at a time and answer in one line of JSON each; the first violation is the one of the lowest number,
-whoever was fastest.
+A year is a list of lives that depends on the seed alone, so it is the same on any executor. The first violation is the
+one of the lowest number, whichever ended first.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import itertools
-import json
 import logging
-import signal
-import subprocess
-import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Lock
-from typing import Any, Final
+from typing import Final, NamedTuple
 
+from tests import mutants
 from tests.simulation.kernel import Kernel, Violation
 from tests.simulation.life import DAY, Life
-from tests.simulation.planted import by_name
-from tests.simulation.planting import planted
 from tests.simulation.setting import draw
+from tests.support.executors import outcomes
 
 YEAR: Final = 365.25
 """Days."""
@@ -38,7 +33,6 @@ LONGEST_TURN: Final = 5.0
 """Seconds of the processor in which simulated time or bytes must have moved: what takes longer has no end."""
 LONGEST_LIFE: Final = 600.0
 """Seconds of the processor."""
-_ROOT: Final = Path(__file__).parents[2]
 
 
 @dataclass
@@ -101,7 +95,7 @@ def numbers(seed: str, years: float) -> Iterator[int]:
 
 def live(seed: str, number: int, listener: Callable[[str], None] | None = None) -> Lived:
     """One life. Whatever is raised in it, but for what ends the process, is a violation."""
-    began = time.process_time()
+    began = time.thread_time()
     life = Life(seed, number, listener)
     kernel, violation = life.kernel, None
     try:
@@ -118,7 +112,7 @@ def live(seed: str, number: int, listener: Callable[[str], None] | None = None) 
     return Lived(
         number,
         life.seconds,
-        time.process_time() - began,
+        time.thread_time() - began,
         life.faults,
         sum(side.watch.streams for side in life.sides),
         sum(side.relay.posted for side in life.sides),
@@ -130,111 +124,87 @@ def live(seed: str, number: int, listener: Callable[[str], None] | None = None) 
 
 @contextmanager
 def bounded(kernel: Kernel) -> Iterator[None]:
-    """A loop without an end in there is a finding, and no hang. Where the platform has such timers."""
-    if not hasattr(signal, "setitimer"):
+    """Makes an endless loop in there a violation. On any thread, where the platform tells a thread's time."""
+    if not hasattr(time, "pthread_getcpuclockid"):
         yield
         return
-    began, before = time.process_time(), (0.0, 0)
+    thread = threading.get_ident()
+    clock = time.pthread_getcpuclockid(thread)
+    lock, over = threading.Lock(), threading.Event()
 
-    def look(*_: object) -> None:
-        nonlocal before
-        now = round(kernel.now - kernel.drift, 3), kernel.moved  # Rounded, as both sums gather errors.
-        if now == before:
-            kernel.fail(f"busy loop: for {LONGEST_TURN:g} s of the processor neither time nor bytes have moved")
-        if time.process_time() - began > LONGEST_LIFE:
-            kernel.fail(f"a life that takes more than {LONGEST_LIFE:g} s of the processor")
-        before = now
+    def watch() -> None:
+        began = looked = time.clock_gettime(clock)
+        before = (0.0, 0)
+        while not over.wait(LONGEST_TURN / 5):
+            now = time.clock_gettime(clock)
+            if now - looked < LONGEST_TURN:
+                continue
+            looked = now
+            moved = round(kernel.now - kernel.drift, 3), kernel.moved  # Rounded, as both sums gather errors.
+            with lock:
+                if over.is_set() or (moved != before and now - began <= LONGEST_LIFE):
+                    before = moved
+                    continue
+                try:
+                    if moved == before:
+                        kernel.fail(
+                            f"busy loop: for {LONGEST_TURN:g} s of the processor neither time nor bytes have moved"
+                        )
+                    kernel.fail(f"a life that takes more than {LONGEST_LIFE:g} s of the processor")
+                except Violation:
+                    # It leaves the loop at its next bytecode, whatever it does there.
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Violation))
 
-    usual = signal.signal(signal.SIGPROF, look)
-    signal.setitimer(signal.ITIMER_PROF, LONGEST_TURN, LONGEST_TURN)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, usual)
+        with lock:
+            over.set()
+        watcher.join()
 
 
-def serve(seed: str, plant: str | None) -> None:
-    """A worker: numbers come in, lives go out."""
+class Task(NamedTuple):
+    """One life, to be lived with a mutant or without."""
+
+    seed: str
+    number: int
+    mutant: str | None = None
+
+
+def live_with(task: Task) -> Lived:
+    """On any thread of any process."""
     quiet()
-    with planting(plant):
-        for line in sys.stdin:
-            print(json.dumps(vars(live(seed, int(line)))), flush=True)
+    with installed(task.mutant):
+        return live(task.seed, task.number)
 
 
-def planting(plant: str | None) -> AbstractContextManager[None]:
-    """With this bug, or with none."""
-    return nullcontext() if plant is None else planted(by_name(plant))
-
-
-class Worker:
-    """A process that lives one life after another."""
-
-    def __init__(self, seed: str, plant: str | None) -> None:
-        command = [sys.executable, "-m", "tests.simulation", "worker", "--seed", seed]
-        if plant is not None:
-            command += ["--plant", plant]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=_ROOT
-        )
-
-    def live(self, number: int) -> Lived:
-        """Raises `RuntimeError` where the process has died, which no bug of the library should bring about."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
-        try:
-            stdin.write(f"{number}\n")
-            stdin.flush()
-            answer: dict[str, Any] = json.loads(stdout.readline())
-        except (OSError, ValueError) as error:
-            raise RuntimeError(
-                f"the process that lived life {number} is gone, status {self._process.poll()}"
-            ) from error
-        return Lived(**{**answer, "trace": tuple(answer["trace"])})
-
-    def end(self, at_once: bool = False) -> None:
-        if at_once:
-            self._process.kill()
-        self._process.communicate()
+def installed(mutant: str | None) -> AbstractContextManager[None]:
+    """With this mutant, or with none."""
+    return nullcontext() if mutant is None else mutants.installed(mutants.by_words(mutant))
 
 
 def run(
     seed: str,
     years: float,
-    processes: int,
-    plant: str | None = None,
+    executor: Executor,
+    workers: int,
+    mutant: str | None = None,
     tell: Callable[[Years, Lived], None] = lambda years, lived: None,
 ) -> tuple[Years, Lived | None]:
-    """So many years; the first life that went wrong, if one did. `tell` is called after each life."""
-    total, lock, queue = Years(), Lock(), numbers(seed, years)
+    """So many years; the first life that went wrong, if one did. `tell` is called after each life.
+
+    Once one is wrong no more are begun, but those that run have lower numbers and are waited for.
+    """
+    total = Years()
     wrong: dict[int, Lived] = {}
-    workers = [Worker(seed, plant) for _ in range(processes)]
-
-    def share(worker: Worker) -> None:
-        while True:
-            with lock:
-                number = next(queue, None)
-                if number is None or wrong:
-                    return  # Whoever is under way has a lower number, and ends in a moment.
-            lived = worker.live(number)
-            with lock:
-                total.add(lived)
-                if lived.violation is not None:
-                    wrong[number] = lived
-                tell(total, lived)
-
-    done = False
-    try:
-        if processes == 1:
-            share(workers[0])
-        else:
-            with ThreadPoolExecutor(processes) as pool:
-                for result in [pool.submit(share, worker) for worker in workers]:
-                    result.result()
-        done = True
-    finally:
-        for worker in workers:
-            worker.end(at_once=not done)
+    tasks = (Task(seed, number, mutant) for number in numbers(seed, years))
+    for _, lived in outcomes(executor, live_with, itertools.takewhile(lambda task: not wrong, tasks), workers):
+        total.add(lived)
+        if lived.violation is not None:
+            wrong[lived.number] = lived
+        tell(total, lived)
     return total, wrong[min(wrong)] if wrong else None
 
 

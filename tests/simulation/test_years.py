@@ -1,6 +1,6 @@
 """A year of bad weather, the same from the same seed; what may happen in it; and what it costs a relay.
 
-What it takes to find the bugs that are planted on purpose is in `test_planted`.
+How long it takes to find mutants is in `test_mutants`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests.simulation import hours, run, weather
 from tests.simulation.kernel import Kernel, MemoryPoller, Violation
 from tests.simulation.life import Life
 from tests.simulation.setting import draw
+from tests.support.executors import PROCESSES, executor
 
 ROOT = Path(__file__).parents[2]
 CI_YEARS = 1.0
@@ -47,7 +48,8 @@ def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
         for name, count in lived.kinds.items():
             kinds[name] = kinds.get(name, 0) + count
 
-    total, wrong = run.run(SEED, CI_YEARS, CI_PROCESSES, tell=note)
+    with executor(PROCESSES, CI_PROCESSES) as made:
+        total, wrong = run.run(SEED, CI_YEARS, made, CI_PROCESSES, tell=note)
     assert wrong is None, "\n".join([*wrong.trace, f"life {SEED}/{wrong.number}: {wrong.violation}"])
     assert total.days >= CI_YEARS * run.YEAR
     assert total.connections > 1000
@@ -123,13 +125,13 @@ def test_a_broken_promise_outlives_whoever_swallows_it() -> None:
 
 
 def test_a_violation_is_shown_with_a_trace_and_seen_again() -> None:
-    bug = "silent stream stays"
-    ran = command("--years", "0.5", "--seed", "storm", "--plant", bug, "--processes", "1")
+    bug = "A silent stream stays"
+    ran = command("--years", "0.5", "--seed", "storm", "--mutant", bug, "--processes", "1")
     assert ran.returncode == 1, ran.stdout + ran.stderr
     *_, again, _ = ran.stdout.strip().splitlines()
     assert again.startswith("see it again: python -m tests.simulation --replay storm/")
     assert "VIOLATION" in ran.stdout and "Traceback" not in ran.stderr
-    replayed = command("--replay", again.split()[7], "--plant", bug, "--last", "5")
+    replayed = command("--replay", again.split()[7], "--mutant", bug, "--last", "5")
     assert replayed.returncode == 1
     lines = replayed.stdout.splitlines()
     assert "VIOLATION" in lines[4] and len(lines) == 8
@@ -150,7 +152,7 @@ def test_years_without_a_violation_are_told_in_a_line() -> None:
         (["--processes", "0"], "expected a number above 0"),
         (["--last", "many"], "expected a number above 0"),
         (["--replay", "28"], "the seed of a life"),
-        (["--plant", "no such words"], "0 plants have"),
+        (["--mutant", "no such words"], "0 mutants have"),
         (["centuries"], "invalid choice"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Internal: the command `wire-rawsse`, from the first argument to the exit status.
+"""The command `wire-rawsse`: from the first argument to the exit status.
 
 What every subcommand may rely on is made true here, before its module is loaded:
 

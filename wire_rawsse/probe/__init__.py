@@ -1,4 +1,4 @@
-"""Internal: `wire-rawsse probe URL` says what is wrong with an event stream, hop by hop, and the one thing to change.
+"""`wire-rawsse probe URL`: says what is wrong with an event stream, hop by hop, and the one thing to change.
 
     measure      opens connections and records what happens; the only part that does I/O (with blocking, reach, listen)
     measurements what was measured: plain values

@@ -1,1 +1,1 @@
-"""Internal: HTTP/1.1, URLs and event streams as bytes in and values out. Knows no socket, no selector and no clock."""
+"""Bytes in, facts out. Nothing in this folder knows a socket, a selector or a clock."""

@@ -22,8 +22,8 @@ Public are the names in `__all__`. The other modules of this package may change 
 `client`, `faults` and `process` import no asyncio, so that a program that measures pays for none.
 """
 
-from wire_rawsse.testing.client import ClientResponse, Posted, RelayClient, Slot
-from wire_rawsse.testing.faults import Action, Fault, Place, Scope
+from wire_rawsse.testing.client import Posted, RelayClient, Slot
+from wire_rawsse.testing.faults import Fault
 from wire_rawsse.testing.process import RelayProcess
 
-__all__ = ["Action", "ClientResponse", "Fault", "Place", "Posted", "RelayClient", "RelayProcess", "Scope", "Slot"]
+__all__ = ["Fault", "Posted", "RelayClient", "RelayProcess", "Slot"]

@@ -1,1 +1,1 @@
-"""Internal: non-blocking connections: names, addresses, sockets and TLS. Knows no HTTP."""
+"""Non-blocking connections: names, addresses, sockets and TLS. Nothing in this folder knows HTTP."""

@@ -1,1 +1,1 @@
-"""Internal: wire's files: their paths, their content, and changes to them. Only this package knows wire."""
+"""What is wire's alone: where it keeps its files, what they say, and when that changes."""

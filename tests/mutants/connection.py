@@ -1,0 +1,70 @@
+"""The life of one connection: `stream`."""
+
+import ast
+from typing import Final
+
+from tests.mutants.edits import argument, assignment, block, condition, drop, never, nth, part, put, select, value_of
+from tests.mutants.engine import FUZZ, STORMS, at, mutant
+
+WAKES: Final = FUZZ + "wakes"
+
+MUTANTS: Final = [
+    mutant(
+        "Bytes do not restart the read clock.", STORMS, at("connection:Silence.heard", drop(assignment("_silent_at")))
+    ),
+    mutant(
+        "A chunk extension restarts the read clock.",
+        STORMS,
+        at("connection:_read", put(nth(0, block()), "if True: IT")),
+    ),
+    mutant("A line that drips is never judged.", STORMS, at("connection:Silence.passed", never("_window_bytes"))),
+    mutant(
+        "A head that drips restarts the response clock.",
+        STORMS,
+        at(
+            "connection:final_head",
+            put(nth(-1, select(ast.Expr)), "IT; R.deadline += 15", R=part(select(ast.Yield), lambda node: node.value)),
+        ),
+    ),
+    mutant(
+        "TLS has a connect budget of its own.",
+        STORMS,
+        at("connection:_connect", put(argument("secure", 4), "Deadline(services.now(), plan.timeouts.connect, '')")),
+    ),
+    mutant(
+        "Once a line has ended, min_rate never trips again on that connection.",
+        STORMS,
+        at("connection:Silence.heard", drop(assignment("_line_ended"))),
+    ),
+    mutant(
+        "After a wake by hint, what only the parser sees wakes nobody on that connection.",
+        STORMS,
+        at("connection:_read", put(assignment("woke_early"), "pass")),
+    ),
+    mutant(
+        "min_rate judges all bytes of an unfinished line together, not those of each window.",
+        STORMS,
+        at("connection:Silence.passed", drop(assignment("_window_bytes"))),
+    ),
+    mutant(
+        "A renewed deadline is doubted like the one before it.",
+        STORMS,
+        at("connection:Silence.heard", put(value_of("renewed"), "False")),
+    ),
+    mutant(
+        "The wake that is owed before a failure is lost.",
+        WAKES,
+        at("connection:_read", put(nth(1, condition("woke_early")), "IT and not FAILED", FAILED=condition("failure"))),
+    ),
+    mutant(
+        "Of the pieces of a read only the last can wake.",
+        WAKES,
+        at("connection:Intake._take_all", put(block("feed"), "self.event = IT[0]")),
+    ),
+    mutant("A stream continues after its end.", WAKES, at("connection:_read", never("ended"))),
+    mutant(
+        "A 407 to a request for http is taken for the origin's.",
+        "simulation/test_exact_requests.py::test_a_407_is_the_proxys_own_answer",
+        at("connection:_follow_redirects", never("407")),
+    ),
+]

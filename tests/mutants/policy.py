@@ -1,0 +1,142 @@
+"""Delays, pace, patience, and what a record says: `policy`, `patience`, `resume`, `record`, `reconnect`, `state`."""
+
+import ast
+from typing import Any, Final
+
+from tests.mutants.edits import (
+    assignment,
+    call,
+    condition,
+    drop,
+    expression,
+    handled,
+    never,
+    nth,
+    put,
+    select,
+    statement,
+    value_of,
+)
+from tests.mutants.engine import FUZZ, STORMS, at, does_nothing, mutant, wrap
+
+DATES: Final = FUZZ + "dates"
+ATTEMPTS: Final = "simulation/test_exact_attempts.py::"
+REQUESTS: Final = "simulation/test_exact_requests.py::"
+TIMES: Final = "simulation/test_exact_times.py::"
+ROTATIONS: Final = "simulation/test_exact_rotations.py::"
+FIRST_HEARTBEAT: Final = TIMES + "test_a_server_whose_head_comes_with_its_first_heartbeat_is_reached_each_time"
+
+
+def _reset_attempts(right: Any, record: Any, *arguments: Any) -> None:
+    record.attempt = 0
+    right(record, *arguments)
+
+
+def _keep_phase(right: Any, record: Any, error: Any, *arguments: Any) -> None:
+    if isinstance(error, TimeoutError):
+        record.enter = lambda *_: None
+    try:
+        right(record, error, *arguments)
+    finally:
+        vars(record).pop("enter", None)
+
+
+def _forget_gone(right: Any, endpoints: Any, *, gone: Any = None, **others: Any) -> Any:
+    found = tuple(endpoints)
+    return right(found, gone=gone, **others)._replace(last_event_at=right(found, **others).last_event_at)
+
+
+MUTANTS: Final = [
+    # policy
+    mutant(
+        "Every clean close is followed by a connection at once.",
+        STORMS,
+        at("policy:decide", put(condition("Is", "None"), "IT[0]")),
+    ),
+    mutant(
+        "The power of two of the backoff overflows after 1,024 failures in a row.",
+        (STORMS, "test_policy.py::test_no_number_of_failures_is_too_large"),
+        at("policy:decide", put(call("min", "60"), "IT[0]")),
+    ),
+    mutant(
+        "A timeout is always followed by the shortest delay.",
+        STORMS,
+        at("policy:decide", put(call("max", "seconds"), "IT[0] / 2")),
+    ),
+    mutant(
+        "A server that ends each response after an event is backed off from.",
+        ATTEMPTS + "test_a_server_that_is_polled_is_asked_again_after_its_retry",
+        at("policy:decide", put(nth(-1, condition("retry_ms", "And")), "False")),
+    ),
+    mutant(
+        "A date's month is one too small.",
+        DATES,
+        at("policy:_moment", put(expression("index", "1", "Add"), "IT[0] or 1")),
+    ),
+    mutant("A date in the past gives a negative delay.", DATES, at("policy:retry_after", put(call("max"), "IT[1]"))),
+    mutant(
+        "A server may ask for a delay of years.", DATES, at("policy:decide", put(call("min", "retry_after"), "IT[0]"))
+    ),
+    mutant("A persistent stream gives up.", DATES, at("policy:decide", put(condition("persistent"), "IT[0]"))),
+    mutant("Restarts run up a debt of connections.", STORMS, at("policy:TokenBucket.excuse", drop(statement("_add")))),
+    mutant(
+        "Redirects cost no token.",
+        ATTEMPTS + "test_one_redirect_more_is_an_error_that_is_retried_from_the_original_url",
+        at("policy:TokenBucket.started", never("_reserved")),
+    ),
+    mutant(
+        "A pace that is handed over keeps the clock of the stream that is gone.",
+        ROTATIONS + "test_slots_that_are_rotated_under_a_host_that_was_away_for_an_hour_stay_below_the_pace",
+        at("policy:TokenBucket.hand_over", put(value_of("_since"), "now")),
+    ),
+    # patience and resume
+    mutant(
+        "The response budget never doubles.", FIRST_HEARTBEAT, at("patience:Patience.ran_out", drop(assignment("_now")))
+    ),
+    mutant(
+        "A response budget that was needed is forgotten.",
+        FIRST_HEARTBEAT,
+        at("patience:Patience.answered", put(call("max", "_needed"), "0")),
+    ),
+    mutant(
+        "An id that was refused is sent for ever.",
+        REQUESTS + "test_an_id_that_is_refused_is_left_out_and_told_and_not_sent_again",
+        does_nothing("resume:Resume.refused"),
+    ),
+    # record
+    mutant("A connection resets the backoff.", STORMS, wrap("record:Record.accepted", _reset_attempts)),
+    mutant("A silent stream stays `connected`.", STORMS, wrap("record:Record.ended", _keep_phase)),
+    mutant(
+        "An attempt without a head counts the health of the stream before it.",
+        STORMS,
+        at("record:Record.begin", drop(assignment("_accepted"))),
+    ),
+    mutant(
+        "The time that a connection took to be accepted counts as health.",
+        STORMS,
+        at("record:Record.accepted", put(assignment("_accepted"), "self._last_life = now")),
+    ),
+    mutant("An idle stream that its peer ends was not healthy.", STORMS, does_nothing("record:Record.ended_by_peer")),
+    # reconnect
+    mutant(
+        "A restart while the consumer hears of an end ends the stream.",
+        STORMS,
+        at("reconnect:_tell_end", put(handled("Restart"), "ZeroDivisionError")),
+    ),
+    mutant(
+        "restart() of a live stream waits for the backoff that came before that stream.",
+        STORMS,
+        at("reconnect:_one_after_another", put(nth(0, select(ast.Assign, "0")), "pass")),
+    ),
+    mutant(
+        "While the pace owes a connection, its delay replaces a longer Retry-After or retry.",
+        STORMS,
+        at("reconnect:_pause_after", put(call("max"), "IT[1] or IT[0]")),
+    ),
+    # state
+    mutant(
+        "The last event of a removed endpoint is forgotten.",
+        ROTATIONS + "test_the_last_event_of_a_slot_that_is_gone_is_not_forgotten",
+        wrap("state:summarise", _forget_gone),
+    ),
+]
