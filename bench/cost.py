@@ -133,7 +133,7 @@ def run(settings: Settings, out: Path, on: Console) -> int:
     bad += [
         f"no figures for {client.label}, {scheme}"
         for scheme, one in found["alone"].items()
-        for client in roster.OURS
+        for client in roster.OURS + roster.OURS_ASYNCIO
         if client.name in settings.clients and not one["clients"].get(client.name, {}).get("idle")
     ]
     for one in bad:

@@ -12,7 +12,7 @@ MANY = (
     roster.OURS_WIRE,
     *(client for client in roster.OURS + roster.PEERS if client.many and not client.name.endswith("_tuned")),
 )
-COUNTED = (*roster.FLOORS, *roster.OURS, *roster.PEERS)
+COUNTED = (*roster.FLOORS, *roster.OURS, *roster.OURS_ASYNCIO, *roster.PEERS)
 """Whose instructions are counted."""
 
 

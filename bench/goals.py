@@ -73,6 +73,10 @@ _WAKES: tuple[tuple[str, str, Sequence[str], float | None, float | None, bool], 
     ("EventSource ÷ launchdarkly, eventfd", "ours_source", ("launchdarkly_eventfd",), None, None, True),
     ("inline ÷ Rust reqwest + channel", "ours_inline", ("reqwest",), 1.00, None, True),
     ("EventSource ÷ fastest pure-Python peer", "ours_source", roster.PURE, 0.75, None, True),
+    ("asyncio, await wait() ÷ aiohttp's raw content", "ours_asyncio", ("aiohttp_raw",), 0.70, 0.70, True),
+    ("asyncio, await wait() ÷ httpx-sse", "ours_asyncio", ("httpx_sse_asyncio",), 0.50, 0.50, True),
+    ("asyncio, on_wake ÷ inline", "ours_asyncio_on_wake", ("ours_inline",), 1.35, 1.35, False),
+    ("uvloop, await wait() ÷ aiohttp's raw content", "ours_uvloop", ("aiohttp_raw_uvloop",), 0.80, 0.80, True),
 )
 
 
@@ -120,6 +124,15 @@ def _costs(found: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"CPU per wake at 1 a second ÷ {to}", _spread(_divided(_cold(ours), _cold(peer))), bound)
         both = [counted.get(one, {}).get("event") for one in ("ours_inline", name)]
         yield Row(f"instructions per wake ÷ {to}", _spread([both[0] / both[1]] if all(both) else []), None)
+    for of, to in (("ours_asyncio", "aiohttp_raw"), ("ours_uvloop", "aiohttp_raw_uvloop")):
+        mine, its = clients.get(of, {}), clients.get(to, {})
+        what = roster.BY_NAME[to].label
+        yield Row(
+            f"CPU per wake, await wait() ÷ {what}", _spread(_divided(mine.get("event_us"), its.get("event_us"))), 1.0
+        )
+        less = [run["rss"] * MIB for run in mine.get("idle", [])], [run["rss"] * MIB for run in its.get("idle", [])]
+        below = _spread([spread(less[1])[0] - one for one in less[0]]) if all(less) else None
+        yield Row(f"RSS, await wait() below {what}, MiB", below, 8.0, at_least=True)
     calls = ours.get("heartbeat_calls")
     yield Row("system calls per heartbeat, inline, http", _spread([sum(calls.values())] if calls else []), 4.0)
 

@@ -72,6 +72,15 @@ OURS = (
     Client("ours_select", "ours", "wire_rawsse: own poll loop", "ours_select", many=True),
     Client("ours_source", "ours", "wire_rawsse: EventSource.next()", "ours_source"),
 )
+OURS_ASYNCIO = (
+    Client("ours_asyncio", "ours", "wire_rawsse.aio: await wait()", "ours_asyncio", "wait", many=True),
+    Client("ours_asyncio_on_wake", "ours", "wire_rawsse.aio: on_wake", "ours_asyncio", "on_wake", many=True),
+    Client("ours_asyncio_events", "ours", "wire_rawsse.aio: async for event", "ours_asyncio", "events", many=True),
+)
+OURS_UVLOOP = (
+    Client("ours_uvloop", "ours", "wire_rawsse.aio: await wait(), uvloop", "ours_asyncio", "wait_uvloop"),
+    Client("ours_uvloop_on_wake", "ours", "wire_rawsse.aio: on_wake, uvloop", "ours_asyncio", "on_wake_uvloop"),
+)
 OURS_WIRE = Client("ours_wire", "ours", "wire_rawsse: from_wire()", "ours_wire", many=True)
 BASE = Client("base_socket", "floor", "socket, h11: connected, asleep", "base_socket")
 """Both for `cost` alone: they are no way of waiting of their own."""
@@ -87,7 +96,13 @@ _OTHERS = (
     Client("pycurl_multi", "peer", "pycurl multi, own epoll", "pycurl_multi", many=True),
     Client("reqwest", "peer", "Rust: reqwest, thread, mpsc", stop="stdin"),
 )
-PEERS = tuple(client for client in _PYTHON_PEERS + _OTHERS if client.family == "peer")
+IN_ASYNCIO = (
+    Client("aiohttp_raw", "peer", "aiohttp, raw content", "aiohttp_raw", "asyncio", many=True),
+    Client("aiohttp_raw_uvloop", "peer", "aiohttp, raw content, uvloop", "aiohttp_raw", "uvloop", many=True),
+    Client("httpx_sse_asyncio", "peer", "httpx-sse, asyncio", "httpx_sse", "asyncio", many=True),
+)
+"""What ours in asyncio is compared with, besides aiohttp-sse-client2."""
+PEERS = tuple(client for client in _PYTHON_PEERS + _OTHERS + IN_ASYNCIO if client.family == "peer")
 AT_THEIR_BEST = (
     Client("launchdarkly_eventfd", "peer", "launchdarkly, tuned, eventfd", "launchdarkly", "tuned", handover=EVENTFD),
     Client("pycurl_easy_eventfd", "peer", "pycurl, tuned, eventfd", "pycurl_easy", "tuned", handover=EVENTFD),
@@ -98,8 +113,8 @@ BOUNDS = tuple(client for client in _PYTHON_PEERS + _OTHERS if client.family == 
 PURE = tuple(client.name for client in _PYTHON_PEERS if client.family == "peer")
 """The peers without a line of C or Rust of their own, stock and tuned."""
 PYCURL = ("pycurl_easy_stock", "pycurl_easy_tuned", "pycurl_multi")
-ALL = FLOORS + OURS + PEERS + BOUNDS
-IN_WAKE = FLOORS + OURS + PEERS + AT_THEIR_BEST + BOUNDS
+ALL = FLOORS + OURS + OURS_ASYNCIO + OURS_UVLOOP + PEERS + BOUNDS
+IN_WAKE = FLOORS + OURS + OURS_ASYNCIO + OURS_UVLOOP + PEERS + AT_THEIR_BEST + BOUNDS
 BY_NAME = {client.name: client for client in IN_WAKE}
 
 PACKAGES = (

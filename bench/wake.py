@@ -181,7 +181,9 @@ def run(settings: Settings, out: Path, on: Console) -> int:
     path = report.save("wake", found, out)
     pictures = [*picture.draw(found, out), *end_picture.draw(found, out)]
     on.print("written: " + ", ".join(str(p) for p in (path, *pictures)))
-    needed = [client.name for client in roster.OURS + roster.FLOORS if client.name in settings.clients]
+    needed = [
+        client.name for client in roster.OURS + roster.OURS_ASYNCIO + roster.FLOORS if client.name in settings.clients
+    ]
     missing = {
         name: scenario["unavailable"][name]
         for scenario in found["scenarios"].values()

@@ -6,10 +6,12 @@ Without `timeout=None` httpx would end a stream that is quiet for 5 s.
 import socket
 import ssl
 from collections.abc import Iterator
+from time import monotonic_ns
 
 import httpx
-from httpx_sse import ServerSentEvent, connect_sse
+from httpx_sse import ServerSentEvent, aconnect_sse, connect_sse
 
+from bench.clients import _event_loop
 from bench.clients._handover import in_main, in_thread
 from bench.clients._probe import Probe, run_variant
 
@@ -48,5 +50,19 @@ def main(probe: Probe) -> None:
     in_main(probe, lambda url: tuned_events(probe, url))
 
 
+def in_asyncio(probe: Probe) -> None:
+    async def one(url: str) -> None:
+        async with (
+            httpx.AsyncClient(verify=trust(probe), timeout=None) as client,
+            aconnect_sse(client, "GET", url) as source,
+        ):
+            async for _ in source.aiter_sse():
+                probe.woken(monotonic_ns())
+
+    _event_loop.run(probe, one)
+
+
 if __name__ == "__main__":
-    run_variant({"stock": ("event", stock), "tuned": ("event", tuned), "main": ("event", main)})
+    run_variant({
+        "stock": ("event", stock), "tuned": ("event", tuned), "main": ("event", main), "asyncio": ("event", in_asyncio),
+    })  # fmt: skip
