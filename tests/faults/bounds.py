@@ -26,7 +26,7 @@ PHASES: Final = (
     "backing-off",
     "reconnecting",
 )
-HOSTS: Final = ("inline", "thread")
+HOSTS: Final = ("inline", "thread", "asyncio")
 TRANSPORTS: Final = ("https", "http", "proxy")
 CONSUMERS: Final = ("subscriber", "source", "source-ids")
 

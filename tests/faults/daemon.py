@@ -7,7 +7,7 @@ What it is given in its environment:
     FAULTS_CA          the CA file to trust
     FAULTS_PULL        unix:///PATH of a socket of the relay's that no fault touches: GET /v1/events/SLOT?since=ID
     FAULTS_SETTINGS    the clocks by which it is judged, as JSON (connect, response, read, …), in seconds
-    FAULTS_HOST        inline or thread
+    FAULTS_HOST        inline, thread or asyncio
     WIRE_HOME          a folder with config/wire/relay.json that names the same slot
     HTTPS_PROXY        where the stream is to go through a proxy
 
@@ -73,8 +73,9 @@ class Daemon:
 
     def __init__(self, world: World, setup: Setup, env: dict[str, str]) -> None:
         self.ours = setup.command is None
-        module = "subscriber" if setup.consumer == "subscriber" else "source"
-        own = [sys.executable, "-m", f"tests.faults.daemons.{module}"]
+        consumer = "subscriber" if setup.consumer == "subscriber" else "source"
+        words = ["in_asyncio", consumer] if setup.host == "asyncio" else [consumer]
+        own = [sys.executable, "-m", f"tests.faults.daemons.{words[0]}", *words[1:]]
         self.command = own if setup.command is None else shlex.split(setup.command)
         self.log = LineLog()
         self.state_file = world.folder / "wire/state/wire/stream_state.json"

@@ -1,7 +1,7 @@
 """Which cells there are: fault × phase in full for one setup, and everything else in pairs.
 
 The full part is what most people run: inline, https, `StreamSubscriber`. Host, transport and consumer multiply it by
-eighteen, and most of that says the same again. So the rest is a pairwise cover: for each two of fault, phase, host,
+twenty-seven, and most of that says the same again. So the rest is a pairwise cover: for each two of fault, phase, host,
 transport and consumer, every pair of values that makes sense together comes up in some cell. Streams that a fault
 spares have no part in that: they are in the full part once.
 """
@@ -100,7 +100,13 @@ def short() -> list[Place]:
     """Every fault once, in a setup that changes from one to the next: what a change is checked with."""
     turn = itertools.cycle(itertools.product(PHASES[4:] + PHASES[:4], (("inline", "https", "subscriber"),)))
     others = itertools.cycle(
-        [("thread", "http", "subscriber"), ("inline", "https", "source"), ("inline", "proxy", "source-ids")]
+        [
+            ("thread", "http", "subscriber"),
+            ("inline", "https", "source"),
+            ("asyncio", "https", "subscriber"),
+            ("inline", "proxy", "source-ids"),
+            ("asyncio", "http", "source-ids"),
+        ]
     )
     chosen = []
     for position, fault in enumerate(FAULTS):
