@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,7 +19,7 @@ from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import LONGEST_WISH, Backoff, Keepalive, Timeouts, TokenBucket
 from wire_rawsse.reconnect import reconnect_forever
 from wire_rawsse.record import Record
-from wire_rawsse.waits import WAKE, Coroutine, Wait
+from wire_rawsse.waits import WAKE, Coroutine, Pause, Wait
 from wire_rawsse.wake_streams import WakeSink
 
 # Only the stream itself is a puppet: it lives as long as it is told.
@@ -39,8 +40,9 @@ class Life(NamedTuple):
 class Puppets:
     """A world in which connections live as listed, over and over, and a host that is always on time."""
 
-    def __init__(self, lives: list[Life]) -> None:
+    def __init__(self, lives: list[Life], network_changes_every: float = math.inf) -> None:
         self.lives = lives
+        self.every = network_changes_every
         self.clock = 1000.0
         self.begun: list[float] = []
         self.good: list[tuple[float, float]] = []
@@ -102,10 +104,15 @@ class Puppets:
     def run(self, hours: float) -> None:
         coroutine = self.begin(Record("", Backoff()))
         until = self.clock + hours * 3600
+        step = next(coroutine)
         while self.clock < until:
-            step = next(coroutine)
+            if isinstance(step, Pause) and self.clock + self.every < step.deadline:
+                self.clock += self.every
+                step = coroutine.send(())
+                continue
             if isinstance(step, Wait):
                 self.clock = step.deadline
+            step = next(coroutine)
         coroutine.close()
 
     def windows(self) -> Iterator[tuple[int, bool, int]]:
@@ -157,8 +164,8 @@ class TestAFaultOfOurOwn:
             world.clock = step.deadline
 
 
-def play(lives: list[Life], hours: float) -> Puppets:
-    world = Puppets(lives)
+def play(lives: list[Life], hours: float, network_changes_every: float = math.inf) -> Puppets:
+    world = Puppets(lives, network_changes_every)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconnect, "one_stream", lambda world, *rest: world.one_stream(world, *rest))
         patch.setattr(logging.getLogger("wire_rawsse"), "disabled", True)
@@ -196,9 +203,34 @@ POLL = Life(0.0, 0.0, True, 500, delivers=True)
 @example(lives=[Life(None, 0.0, False, None, 0.999, redirects=10)])
 @example(lives=[Life(0.0, 0.0, True, None, 0.0, True, redirects=1)])
 def test_no_server_can_make_us_connect_faster_than_the_pace(lives: list[Life]) -> None:
-    """At most 180 an hour while nothing is good, at most 360 otherwise, and more only where `retry:` asks for it."""
-    for count, good, polls in play(lives, 3).windows():
-        assert count <= (360 if good else 180) + polls
+    """At most 180 an hour while nothing is good, at most 360 otherwise, and more only where `retry:` asks for it.
+
+    Nor can a network that changes all the time.
+    """
+    for every in (math.inf, 0.3):
+        for count, good, polls in play(lives, 3, every).windows():
+            assert count <= (360 if good else 180) + polls
+
+
+NEVER = Life(None, 0.0, False, None, 0.5)
+
+
+def test_a_change_of_the_network_ends_a_pause_within_a_second() -> None:
+    def gaps(every: float) -> list[float]:
+        begun = play([NEVER], 0.05, every).begun
+        return [after - before for before, after in pairwise(begun)][3:7]
+
+    assert gaps(math.inf) == [6, 12, 22.5, 22.5]
+    assert gaps(4.0) == [4.5] * 4, "while there are tokens"
+
+
+def test_a_change_of_the_network_does_not_shorten_what_the_server_has_asked_for() -> None:
+    begun = play([Life(0.0, 0.0, False, 10_000)], 0.05, 0.1).begun
+    assert min(after - before for before, after in pairwise(begun)) >= 10
+
+
+def test_a_change_of_the_network_does_not_shorten_the_pause_of_a_server_that_is_polled() -> None:
+    assert play([POLL], 0.01).begun == play([POLL], 0.01, 0.1).begun
 
 
 def test_the_pace_comes_near_its_bounds() -> None:

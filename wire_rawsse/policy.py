@@ -247,14 +247,12 @@ def decide(
     was_healthy, answered = healthy_for >= backoff.healthy_after, error is None and delivered
     if was_healthy or answered:
         attempt = 0
-    initial, maximum, least = backoff.initial, backoff.maximum, 0.0
+    initial, maximum, least = backoff.initial, backoff.maximum, least_pause(error, retry_ms, wall)
     if retry_ms is not None:
-        least = initial = min(max(retry_ms / 1000, SHORTEST_RETRY), LONGEST_WISH)
+        initial = least_pause(None, retry_ms, wall)
         maximum = max(maximum, initial)
     if answered and retry_ms is not None:
         return Decision(_upwards(least, random, 0.25), attempt, paced=False)
-    if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
-        least = max(least, min(retry_after(error.retry_after, wall), LONGEST_WISH))
     if permanent:
         delay = maximum * (1 - random / 2)
         attempt += 1
@@ -269,6 +267,14 @@ def decide(
             delay = max(shortest, delay - error.seconds)
         attempt += not answered
     return Decision(max(delay, _upwards(least, random, 0.5)), attempt)
+
+
+def least_pause(error: WireRawSSEError | None, retry_ms: int | None, wall: float) -> float:
+    """Seconds that the server itself wants to pass until the next connection: see `decide`."""
+    least = 0.0 if retry_ms is None else min(max(retry_ms / 1000, SHORTEST_RETRY), LONGEST_WISH)
+    if isinstance(error, StatusError) and error.status in (429, 503) and error.retry_after is not None:
+        least = max(least, min(retry_after(error.retry_after, wall), LONGEST_WISH))
+    return least
 
 
 def _upwards(least: float, random: float, part: float) -> float:

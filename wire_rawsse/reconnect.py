@@ -6,15 +6,18 @@ event id). So it may be started over at any moment, as happens when a signal han
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from wire_rawsse.connection import Sink, one_stream
 from wire_rawsse.errors import ConnectionBrokenError, WireRawSSEError
 from wire_rawsse.log import tell, warn
 from wire_rawsse.plan import Plan
-from wire_rawsse.policy import decide, ended_by_peer
+from wire_rawsse.policy import decide, ended_by_peer, least_pause
 from wire_rawsse.record import Record
-from wire_rawsse.waits import WAKE, Coroutine, HostServices, Wait
+from wire_rawsse.waits import WAKE, Coroutine, HostServices, Pause, Wait
+
+SOON: Final = 1.0
+"""Seconds within which an attempt follows a change of the network, spread evenly."""
 
 
 class Restart(Exception):
@@ -103,10 +106,7 @@ def _one_after_another(
     pause: float | None = record.pace.delay(services.now())
     while True:
         if pause:
-            try:
-                yield Wait({}, services.now() + pause)
-            except Restart:
-                record.pace.excuse()
+            yield from _pause(services, record, pause)
         record.begin(services.now())
         try:
             error = yield from _end_of_one(services, plan, record, sink)
@@ -144,6 +144,25 @@ def _end_of_one(
     return None
 
 
+def _pause(services: HostServices, record: Record, seconds: float) -> Coroutine[None]:
+    """Wait for the next attempt. `restart()` ends this at once, a change of the network within `SOON`.
+
+    A changed network shortens neither what the pace demands nor what the server has asked for.
+    """
+    now = services.now()
+    until, server_until = now + seconds, now + record.least_pause
+    # A server that is polled sets the time of the next request itself.
+    wait = Wait({}, until) if record.polls else Pause(until, record.addresses.families)
+    try:
+        while (yield wait) is not None:
+            now = services.now()
+            until = min(until, max(now + SOON * services.random(), now + record.pace.delay(now), server_until))
+            record.next_attempt_at = services.time() + until - now
+            wait = Wait({}, until)  # Whatever happens now, it cannot come sooner.
+    except Restart:
+        record.pace.excuse()
+
+
 def _pause_after(
     services: HostServices, plan: Plan, record: Record, sink: OwnedSink, error: WireRawSSEError | None, persistent: bool
 ) -> float | None:
@@ -165,6 +184,7 @@ def _pause_after(
         renewed=record.renewed,
     )
     record.attempt = decision.attempt
+    record.least_pause = least_pause(error, sink.retry_ms, services.time())
     record.polls = 0 if decision.paced else record.polls + 1
     if decision.delay is None or not decision.paced:
         return decision.delay
@@ -172,7 +192,9 @@ def _pause_after(
 
 
 def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> None:
-    if error is None and record.polls == 0:
+    if error is None and record.renewed:
+        tell(f"{record.url}: connecting again, as the connection has reached its max_age")
+    elif error is None and record.polls == 0:
         tell(f"{record.url} ended the stream; connecting again in {pause:.1f} s")
     elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.
         tell(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")

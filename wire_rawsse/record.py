@@ -69,6 +69,8 @@ class Record:
         self._down_since: float | None = None
         self._warned = False
         """Whether a failure was logged since the last connection."""
+        self.least_pause = 0.0
+        """Seconds of the present pause that the server has asked for: no change of the network shortens them."""
         self.polls = 0
         """Responses in a row that ended as those of a server do that is polled: no news for the log."""
 

@@ -1,11 +1,12 @@
 """The vocabulary between a coroutine that must wait and the host that waits for it.
 
 The life of a connection is a plain generator. It never blocks; where it has to wait it yields one of the objects below
-and is resumed with the answer. There are three, and no more:
+and is resumed with the answer. There are four, and no more:
 
 `Wait`     any of these descriptors, or this future of another thread, at the latest at this moment of the stream's
            own clock. Resumed with the descriptors that are ready (none of them where the answer
            has come), or with None when the deadline passed.
+`Pause`    a `Wait` for nothing but time, which the host may end early.
 `Receive`  the common wait: the next bytes of one socket. The host itself calls `recv`, and resumes with the bytes (b""
            at the end of the stream), with None when the deadline passed; an `OSError` of `recv` is thrown in.
 `WAKE`   let whoever waits on the host go, with a wake; resume me when they are back.
@@ -21,7 +22,7 @@ import.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 READ: Final = 1
@@ -75,6 +76,24 @@ class Wait:
         self.renewed = False
         """Its deadline has begun anew, though it may be the same moment of a clock that stands still (a host that is
         always late). The host sets it back."""
+
+
+class Pause(Wait):
+    """Nothing but time, until the next attempt to connect. The host may end it early, with ().
+
+    It does so when the network or the machine has changed in a way that concerns the peer. `families` are the address
+    families of the peer, as far as they are known; none: any change concerns it.
+    """
+
+    __slots__ = ("families",)
+
+    def __init__(self, deadline: float, families: Collection[int]) -> None:
+        super().__init__({}, deadline)
+        self.families = families
+
+    def concerns(self, families: Collection[int]) -> bool:
+        """Whether a change of these address families concerns it."""
+        return not self.families or any(family in families for family in self.families)
 
 
 class Receive(Wait):

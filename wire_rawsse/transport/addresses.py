@@ -28,11 +28,13 @@ addresses of a name would be forgotten and tried again before the last ones have
 class AddressMemory:
     """The failed addresses of one endpoint, over its connections. Times are on the stream's clock."""
 
-    __slots__ = ("_chain", "_failed", "current")
+    __slots__ = ("_chain", "_failed", "current", "families")
 
     def __init__(self) -> None:
         self.current: Address | None = None
         """The address of the present connection, or of the last one until the next is dialled."""
+        self.families: frozenset[int] = frozenset()
+        """The address families that the name of the present or last attempt has, once it has been looked up."""
         self._chain: list[tuple[Address, float]] = []
         """The addresses that this attempt has connected to, one for each redirect, and when."""
         self._failed: dict[SocketAddress, float] = {}
@@ -40,6 +42,7 @@ class AddressMemory:
 
     def order(self, addresses: Sequence[Address], now: float) -> tuple[list[Address], list[Address]]:
         """At most `MOST_ATTEMPTS` addresses: those to try first, with families in turn, and those that have failed."""
+        self.families = frozenset(int(one.family) for one in addresses)
         self._failed = {place: when for place, when in self._failed.items() if now - when < FORGOTTEN_AFTER}
         rank = {place: number for number, place in enumerate(self._failed)}
         first = interleaved([one for one in addresses if one.sockaddr not in rank])[:MOST_ATTEMPTS]
@@ -49,6 +52,7 @@ class AddressMemory:
     def begin(self) -> None:
         """A new attempt."""
         self.current = None
+        self.families = frozenset()
         self._chain = []
 
     def connected(self, address: Address, now: float) -> None:
