@@ -24,6 +24,8 @@ ATTEMPTS: Final = "simulation/test_exact_attempts.py::"
 REQUESTS: Final = "simulation/test_exact_requests.py::"
 TIMES: Final = "simulation/test_exact_times.py::"
 ROTATIONS: Final = "simulation/test_exact_rotations.py::"
+PACE: Final = "test_pace.py::"
+HEARTBEAT: Final = "test_heartbeat.py::"
 FIRST_HEARTBEAT: Final = TIMES + "test_a_server_whose_head_comes_with_its_first_heartbeat_is_reached_each_time"
 
 
@@ -75,7 +77,9 @@ MUTANTS: Final = [
     ),
     mutant("A date in the past gives a negative delay.", DATES, at("policy:retry_after", put(call("max"), "IT[1]"))),
     mutant(
-        "A server may ask for a delay of years.", DATES, at("policy:decide", put(call("min", "retry_after"), "IT[0]"))
+        "A server may ask for a delay of years.",
+        DATES,
+        at("policy:least_pause", put(call("min", "retry_after"), "IT[0]")),
     ),
     mutant("A persistent stream gives up.", DATES, at("policy:decide", put(condition("persistent"), "IT[0]"))),
     mutant("Restarts run up a debt of connections.", STORMS, at("policy:TokenBucket.excuse", drop(statement("_add")))),
@@ -132,6 +136,31 @@ MUTANTS: Final = [
         "While the pace owes a connection, its delay replaces a longer Retry-After or retry.",
         STORMS,
         at("reconnect:_pause_after", put(call("max"), "IT[1] or IT[0]")),
+    ),
+    mutant(
+        "A network that changes all the time connects more often than the pace allows.",
+        PACE + "test_no_server_can_make_us_connect_faster_than_the_pace",
+        at("reconnect:_pause", put(call("delay"), "0")),
+    ),
+    mutant(
+        "A change of the network shortens the pause that the server has asked for.",
+        PACE + "test_a_change_of_the_network_does_not_shorten_what_the_server_has_asked_for",
+        at("reconnect:_pause_after", put(value_of("least_pause"), "0.0")),
+    ),
+    mutant(
+        "The gap after a pause of the server lengthens no limit.",
+        HEARTBEAT + "test_a_longer_gap_after_an_alarm_proves_it_false_for_good",
+        at("heartbeat:Heartbeat._judge_alarm", put(nth(0, condition("gap")), "False")),
+    ),
+    mutant(
+        "A server that pauses is dropped again and again.",
+        HEARTBEAT + "test_a_server_that_pauses_is_dropped_a_few_times_and_not_for_ever",
+        at("heartbeat:Heartbeat.alarm", drop(assignment("_probation"))),
+    ),
+    mutant(
+        "Gaps of any length are a heartbeat.",
+        HEARTBEAT + "test_gaps_that_are_not_steady_are_no_heartbeat",
+        at("heartbeat:Heartbeat.heard", put(nth(-1, condition("STEADY")), "True")),
     ),
     # state
     mutant(
