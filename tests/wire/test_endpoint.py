@@ -83,13 +83,13 @@ def test_an_endpoint_is_frozen(name: str) -> None:
     ],
 )
 def test_stream_urls(relay_url: str, slot_id: str, url: str) -> None:
-    assert stream_url(Endpoint(relay_url, slot_id, TOKEN)) == url
+    assert stream_url(relay_url, slot_id) == url
 
 
 @pytest.mark.parametrize("slot_id", ["", ".", "..", "\udfff"])
 def test_a_slot_id_that_no_path_can_hold(slot_id: str) -> None:
     with pytest.raises(InvalidRequestError):
-        stream_url(Endpoint("https://r", slot_id, TOKEN))
+        stream_url("https://r", slot_id)
 
 
 slot_ids = st.text(min_size=1, max_size=12) | st.text("./?#%&=\\ ab\n", min_size=1, max_size=8)
@@ -98,7 +98,7 @@ slot_ids = st.text(min_size=1, max_size=12) | st.text("./?#%&=\\ ab\n", min_size
 @given(slot_ids.filter(lambda text: text not in (".", "..")))
 def test_no_slot_id_changes_the_path(slot_id: str) -> None:
     for relay_url, socket_path in (("https://r/base", ""), ("unix:///run/w.sock", "/run/w.sock")):
-        url = parse_url(stream_url(Endpoint(relay_url, slot_id, TOKEN)))
+        url = parse_url(stream_url(relay_url, slot_id))
         prefix = "" if socket_path else "/base"
         assert url.socket_path == socket_path
         assert url.target.startswith(f"{prefix}/v1/events/")
@@ -111,4 +111,4 @@ def test_no_slot_id_changes_the_path(slot_id: str) -> None:
 @given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: text.strip("/")))
 def test_a_socket_path_comes_through(name: str) -> None:
     path = "/run/" + name
-    assert parse_url(stream_url(Endpoint("unix://" + path, "a", TOKEN))).socket_path == path.rstrip("/")
+    assert parse_url(stream_url("unix://" + path, "a")).socket_path == path.rstrip("/")

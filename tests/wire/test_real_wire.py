@@ -20,10 +20,9 @@ import pytest
 
 from tests.wire import needs
 from tests.wire.test_state import endpoint
-from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.wire import paths, status
-from wire_rawsse.wire.relay_json import read_endpoints, stream_url
+from wire_rawsse.wire.relay_json import read_endpoints
 from wire_rawsse.wire.state_file import StateFile
 
 pytestmark = pytest.mark.interop
@@ -129,7 +128,7 @@ def test_the_endpoint_that_it_binds_is_read_and_streams(wire: Wire) -> None:
         assert (found.note, found.problems) == (None, ())
         [one] = found.endpoints
         assert (one.relay_url, one.scope) == (url, "local")
-        place = parse_url(stream_url(one))
+        place = one.url
         connection = http.client.HTTPConnection(place.host, place.port, timeout=10)
         headers = {"Authorization": f"Bearer {one.slot_token}"}
         with contextlib.closing(connection):

@@ -17,19 +17,18 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from wire_rawsse.errors import InvalidRequestError, RelayFileError
+from wire_rawsse.errors import RelayFileError
 from wire_rawsse.hosts.task import Task
 from wire_rawsse.log import tell, warn, warn_once
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.transport.trust import UNVERIFIED, AnyTrust, ClientFiles
 from wire_rawsse.wake_streams import Streams
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.file_system import FileSystem
 from wire_rawsse.wire.lock import WriterLock
-from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints, stream_url
+from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints
 from wire_rawsse.wire.state_file import StateFile
 
 LOOK_EVERY: Final = 10.0
@@ -175,18 +174,14 @@ class Follower:
         wanted = frozenset(found.endpoints)
         for endpoint in [known for known in self._tasks if known not in wanted]:
             self._leave(endpoint)
-        refused = [self._join(endpoint) for endpoint in found.endpoints if endpoint not in self._tasks]
-        problems += [f"{self._relay_json}: {problem}" for problem in refused if problem]
+        for endpoint in found.endpoints:
+            if endpoint not in self._tasks:
+                self._join(endpoint)
         self._report("; ".join(problems) or None)
 
-    def _join(self, endpoint: Endpoint) -> str | None:
-        """Subscribe to it, or say why that is impossible."""
-        try:
-            url = parse_url(stream_url(endpoint), "relay_url")
-        except InvalidRequestError as error:
-            return str(error)
+    def _join(self, endpoint: Endpoint) -> None:
         plan = Plan(
-            url,
+            endpoint.url,
             bearer_token=endpoint.slot_token,
             timeouts=self._timeouts,
             keepalive=self._keepalive,
@@ -196,13 +191,12 @@ class Follower:
             environ=self._machine.environ,
         )
         self._tasks[endpoint] = self._streams.add(plan, changed=self._note_change)
-        tell(f"subscribing to {url.redacted}")
-        return None
+        tell(f"subscribing to {endpoint.url.redacted}")
 
     def _leave(self, endpoint: Endpoint) -> None:
         last = self._streams.remove(self._tasks.pop(endpoint))
         self._gone = summarise([last], gone=self._gone)
-        tell(f"{last.url} is no endpoint of ours any more")
+        tell(f"endpoint removed: {last.url}")
 
     def _note_change(self) -> None:
         self._changed = True

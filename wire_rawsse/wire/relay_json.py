@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from wire_rawsse import foreign
 from wire_rawsse.errors import InvalidRequestError, RelayFileError
-from wire_rawsse.protocol.url import parse_url
+from wire_rawsse.protocol.url import Url, parse_url
 from wire_rawsse.wire.file_system import FileSystem
 
 LARGEST: Final = 10 * 1024 * 1024
@@ -56,26 +56,29 @@ _tables: dict[bytes, list[str]] = {}
 
 
 class Endpoint:
-    """One slot of ours on one relay. Frozen.
+    """One slot of ours on one relay. Frozen. Raises `InvalidRequestError` if no URL can be made of it.
 
     Two are equal if everything is, the token included, so that a rotated slot is another endpoint.
 
     No dataclass, because debuggers and test runners know those, and print each field of one whatever its `repr` says.
     """
 
-    __slots__ = ("relay_url", "scope", "slot_id", "slot_token")
+    __slots__ = ("relay_url", "scope", "slot_id", "slot_token", "url")
 
     relay_url: str
     slot_id: str
     slot_token: str
     scope: str
-    """`federation`, `local`, `lan`, `uds`, or what a later wire may say; empty where the file does not say."""
+    """`federation`, `local`, `lan`, `uds`, or another word of a later wire; empty if the file has none."""
+    url: Url
+    """The URL of its event stream."""
 
     def __init__(self, relay_url: str, slot_id: str, slot_token: str, scope: str = "") -> None:
         object.__setattr__(self, "relay_url", relay_url)
         object.__setattr__(self, "slot_id", slot_id)
         object.__setattr__(self, "slot_token", slot_token)
         object.__setattr__(self, "scope", scope)
+        object.__setattr__(self, "url", parse_url(stream_url(relay_url, slot_id), "stream's URL"))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"an Endpoint is frozen: {name} cannot be set")
@@ -137,19 +140,19 @@ def parse(content: bytes, name: str = "relay.json") -> RelayFile:
     raise RelayFileError(text)
 
 
-def stream_url(endpoint: Endpoint) -> str:
-    """Where the endpoint's events stream: `{relay_url}/v1/events/{slot_id}/stream`.
+def stream_url(relay_url: str, slot_id: str) -> str:
+    """The URL of a slot's event stream: `{relay_url}/v1/events/{slot_id}/stream`.
 
-    The slot's id is one path segment, whatever it holds (RFC 3986 §2.4 and §3.3). What follows `unix://` is a path as
+    The slot's id is one path segment, whatever it holds (RFC 3986 §2.4 and §3.3). The text after `unix://` is a path as
     it is in the file system; it becomes `unix:///path.sock?path={target}`, with both percent-encoded once (more).
 
     Raises `InvalidRequestError` for a slot_id that no segment can stand for: empty, `.` or `..` (which mean the same
-    when percent-encoded, RFC 3986 §5.2.4), or with a lone surrogate. What `read_endpoints` gave never raises.
+    when percent-encoded, RFC 3986 §5.2.4), or with a lone surrogate.
     """
-    if endpoint.slot_id in ("", ".", ".."):
+    if slot_id in ("", ".", ".."):
         raise InvalidRequestError("the slot_id must be able to stand in a path: it is empty, . or ..")
-    target = f"/v1/events/{_encoded(endpoint.slot_id)}/stream"
-    scheme, slashes, place = endpoint.relay_url.partition("://")
+    target = f"/v1/events/{_encoded(slot_id)}/stream"
+    scheme, slashes, place = relay_url.partition("://")
     place = place.rstrip("/")
     if scheme.lower() == "unix":
         return f"unix://{_encoded(place, b'/')}?path={_encoded(target, b'/')}"
@@ -251,7 +254,7 @@ def _endpoints(document: Any, name: str) -> RelayFile:
 
 def _usable(entries: list[Any], problems: list[str]) -> tuple[Endpoint, ...]:
     """The good ones, each stream once; what is wrong with the others is added to `problems`."""
-    found: dict[str, Endpoint] = {}
+    found: dict[Url, Endpoint] = {}
     more = 0
     too_many = None
     for index, entry in enumerate(entries):
@@ -270,7 +273,7 @@ def _usable(entries: list[Any], problems: list[str]) -> tuple[Endpoint, ...]:
         except _WrongShape as wrong:
             problems.append(str(wrong))
             continue
-        first = found.setdefault(stream_url(endpoint), endpoint)
+        first = found.setdefault(endpoint.url, endpoint)
         if first.slot_token != endpoint.slot_token:
             problems.append(
                 f"{where}: names the slot of an entry before it with another slot_token; that entry is used"
@@ -297,12 +300,11 @@ def _endpoint(entry: dict[str, Any], where: str, problems: list[str]) -> Endpoin
         )
     if not _RELAY_URL.fullmatch(relay_url):
         raise _WrongShape(f"{where}.relay_url: expected http://…, https://… or unix:///…, without query and fragment")
-    endpoint = Endpoint(relay_url, slot_id, slot_token, scope)
     try:
-        url = parse_url(stream_url(endpoint), "stream's URL")
+        endpoint = Endpoint(relay_url, slot_id, slot_token, scope)
     except InvalidRequestError as error:
         raise _WrongShape(f"{where}: no stream can be asked for: {error}") from None
-    if url.authorization is not None:
+    if endpoint.url.authorization is not None:
         raise _WrongShape(f"{where}.relay_url: expected no user name or password; the slot_token stands in their place")
     return endpoint
 

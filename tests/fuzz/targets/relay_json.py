@@ -137,7 +137,7 @@ def check(data: bytes) -> None:
     told = [(one.relay_url, one.slot_id, one.slot_token, one.scope) for one in found.endpoints]
     assert told == [one for one, _ in wanted.values()], "other endpoints than the file has"
     for endpoint, (place, (_, url)) in zip(found.endpoints, wanted.items(), strict=True):
-        assert relay_json.stream_url(endpoint) == place, "another URL"
+        assert relay_json.stream_url(endpoint.relay_url, endpoint.slot_id) == place, "another URL"
         _check_endpoint(endpoint, url)
 
 
