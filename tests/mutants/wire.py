@@ -48,7 +48,7 @@ MUTANTS: Final = [
     mutant(
         "A slot_id may lead upwards in the path.",
         RELAY_JSON,
-        at("wire.relay_json:stream_url", put(condition("slot_id"), "endpoint.slot_id == ''")),
+        at("wire.relay_json:stream_url", put(condition("slot_id"), "slot_id == ''")),
     ),
     mutant(
         "A user name beside the slot_token is accepted.",
@@ -65,7 +65,7 @@ MUTANTS: Final = [
         FUZZ + "growth",
         at(
             "wire.relay_json:_usable",
-            put(call("setdefault"), "next((OF[one] for one in OF if one == stream_url(IT[1])), None) or IT"),
+            put(call("setdefault"), "next((OF[one] for one in OF if one == IT[0]), None) or IT"),
         ),
     ),
     mutant(
