@@ -278,15 +278,16 @@ def note_failure(reached: Reached, error: BaseException, secrets: Secrets, budge
 
 
 def _note_system(attempt: Attempt, error: BaseException) -> None:
-    code = getattr(error, "errno", None)
+    """An error of the system or of OpenSSL, whose numbers are not those of errno."""
+    code = None if type(error).__name__.startswith("SSL") else getattr(error, "errno", None)
     if isinstance(error, TimeoutError):
         attempt.failure = "timeout"
+    elif alerts.is_alert(error):
+        attempt.failure, attempt.error = "alert", alerts.failure(error) or attempt.error
     elif isinstance(error, ConnectionRefusedError) or (attempt.failed_in == "tcp" and code == errno.ENOENT):
         attempt.failure = "refused"
     elif code in _UNREACHABLE:
         attempt.failure = "unreachable"
-    elif alerts.is_alert(error):
-        attempt.failure, attempt.error = "alert", alerts.failure(error) or attempt.error
     elif isinstance(error, (ConnectionError, EOFError)) or "EOF" in type(error).__name__:
         attempt.failure = "closed"
         attempt.error = getattr(error, "strerror", None) or attempt.error
