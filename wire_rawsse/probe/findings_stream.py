@@ -34,10 +34,12 @@ def of_stream(found: Measurements, hop: Hop) -> Iterator[Finding]:
         return
     if stream is not None and stream.lives:
         beat = heartbeat(stream.lives)
-        yield from _of_buffers(found, stream, head)
+        buffered = list(_of_buffers(found, stream, head))
+        yield from buffered
         yield from _of_ends(found, stream, beat)
-        yield from _of_silence(found, stream, beat)
-        yield from _of_clocks(found, hop, beat)
+        if not any(one.severity == "broken" for one in buffered):  # Otherwise silences and late heads follow from it.
+            yield from _of_silence(found, stream, beat)
+            yield from _of_clocks(found, hop, beat)
         yield from _of_tcp(stream)
         yield from _of_replay(found, stream)
         if head.framing == "length":
@@ -187,11 +189,12 @@ def _of_silence(found: Measurements, stream: Stream, beat: Heartbeat | None) -> 
             "router, VPN or interface on the way",
         )
     elif stopped and beat is not None:
+        what = "events" if beat.of_events else "heartbeats"
         kernel = " and the peer's kernel answers" if stream.alive == "answered" else ""
         yield Finding(
             "broken",
             "wedged",
-            f"heartbeats came every {seconds(beat.period)}, and then nothing for {seconds(silence)}; the connection "
+            f"{what} came every {seconds(beat.period)}, and then nothing for {seconds(silence)}; the connection "
             f"is open{kernel}",
             "look at the server's program (or the proxy's): it hangs, while its kernel keeps the connection up",
         )
@@ -255,7 +258,7 @@ def _of_clocks(found: Measurements, hop: Hop, beat: Heartbeat | None) -> Iterato
             "taken for dead",
             f"{_PING}, or raise --read-timeout (Timeouts.read) to {_OF_READ * gap:.0f}",
         )
-    elif beat is not None and beat.period * _OF_READ > read:
+    elif beat is not None and not beat.of_events and beat.period * _OF_READ > read:
         yield Finding(
             "doubtful",
             "slow-heartbeat",

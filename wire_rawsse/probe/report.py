@@ -98,7 +98,9 @@ def _lines(found: Measurements, findings: Sequence[Finding]) -> Iterator[tuple[s
 def _praise(found: Measurements) -> str:
     stream = found.stream
     beat = heartbeat(stream.lives) if stream is not None else None
-    said = f", with a heartbeat every {seconds(beat.period)}" if beat is not None else ""
+    said = ""
+    if beat is not None:
+        said = f", with {'events' if beat.of_events else 'a heartbeat'} every {seconds(beat.period)}"
     return f"an event stream{said}; nothing stood out in {seconds(found.seconds)}"
 
 
@@ -189,7 +191,8 @@ def _of_stream(found: Measurements, stream: Stream) -> Iterator[tuple[str, str]]
         yield "", f"first byte {seconds(first.arrivals[0].at - first.opened)} after the head"
     beat = heartbeat(stream.lives)
     if beat is not None:
-        yield "", f"heartbeat every {seconds(beat.period)} (±{seconds(beat.jitter)}, {count(beat.count, 'gap')})"
+        kind = "events" if beat.of_events else "heartbeat"
+        yield "", f"{kind} every {seconds(beat.period)} (±{seconds(beat.jitter)}, {count(beat.count, 'gap')})"
     yield "", f"longest silence {seconds(max(longest_gap(life) for life in stream.lives))}"
     if stream.chunks:
         middle = statistics.median(stream.chunks)
@@ -221,7 +224,7 @@ def _replay(replay: Replay) -> str:
 def _clocks(found: Measurements, stream: Stream) -> str:
     beat = heartbeat(stream.lives)
     _, response, read = found.clocks
-    if beat is None:
+    if beat is None or beat.of_events:
         return f"read {read:g} s, response {response:g} s (no heartbeat is known that they could be fitted to)"
     fitted = min(read, 1.5 * beat.period + 2)
     return f"read {read:g} s, response {response:g} s; with this heartbeat, silence means death after {seconds(fitted)}"

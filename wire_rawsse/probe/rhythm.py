@@ -59,6 +59,8 @@ class Heartbeat:
     jitter: float
     count: int
     """Gaps that were measured."""
+    of_events: bool = False
+    """There were no comments, but events at a steady pace."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def bursts(life: Life) -> list[Burst]:
 
 
 def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
-    """The period of comments that come alone, or of anything, if it is steady."""
+    """The period of comments that come alone, or else of events if it is steady."""
     gaps: list[float] = []
+    of_events = False
     for life in lives:
         found = bursts(life)
         gaps += [
@@ -91,13 +94,14 @@ def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
             if after.comments and not after.events
         ]
     if not gaps:
+        of_events = True
         for life in lives:
             found = bursts(life)
             gaps += [after.first - before.first for before, after in itertools.pairwise(found)]
         if len(gaps) < 2 or not _steady(gaps):
             return None
     period = statistics.median(gaps)
-    return Heartbeat(period, max(abs(gap - period) for gap in gaps), len(gaps))
+    return Heartbeat(period, max(abs(gap - period) for gap in gaps), len(gaps), of_events)
 
 
 def _steady(gaps: Sequence[float]) -> bool:
