@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz import targets
 from tests.support import executors
 
 HERE = "tests.test_executors:made_by_name"
@@ -78,26 +79,59 @@ def test_the_option_names_an_executor(given: str) -> None:
         assert parser.parse_args(["--executor", given]).executor == given
 
 
-def test_a_cluster_of_two_workers_lives_the_same_lives() -> None:
-    """A scheduler with two workers, in processes of their own, and the command that a user gives."""
-    pytest.importorskip("distributed")
-    program = """
-        import subprocess, sys
-        from distributed import LocalCluster
-        if __name__ == "__main__":
-            with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
-                for where in ("processes", cluster.scheduler_address):
-                    command = [sys.executable, "-m", "tests.simulation", "--years", "0.0006", "--seed", "storm"]
-                    command += ["--processes", "2", "--executor", where]
-                    ran = subprocess.run(command, capture_output=True, text=True)
-                    print(ran.returncode, ran.stdout.partition(";")[0], ran.stderr, sep="|")
-    """
+CLUSTER = """
+    import subprocess, sys
+    from distributed import LocalCluster
+    if __name__ == "__main__":
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+            words = [word.replace("CLUSTER", cluster.scheduler_address) for word in sys.argv[1:]]
+            sys.exit(subprocess.run([sys.executable, "-m", *words]).returncode)
+"""
+"""A scheduler with two workers, each a process, and the command that a user gives."""
+
+
+def on_cluster(*words: str, seconds: float = 100) -> str:
+    """What the command prints; `CLUSTER` in it is the address."""
+    pytest.importorskip("distributed", reason="needs the extra campaign")
     ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
+        [sys.executable, "-c", textwrap.dedent(CLUSTER), *words],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
-        timeout=100,
+        timeout=seconds,
     )
-    here, there = ran.stdout.splitlines()
-    assert here == there and here.startswith("0|all promises kept over 0.00 years in"), ran.stdout + ran.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_a_cluster_lives_the_same_lives() -> None:
+    years = ("tests.simulation", "--years", "0.0006", "--seed", "storm", "--processes", "2")
+    here = subprocess.run([sys.executable, "-m", *years], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    there = on_cluster(*years, "--executor", "CLUSTER")
+    assert here.stdout.startswith("all promises kept over 0.00 years in")
+    assert there.partition(";")[0] == here.stdout.partition(";")[0]
+
+
+@pytest.mark.campaign
+def test_a_cluster_fuzzes(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="needs the extra fuzz")
+    words = ("tests.fuzz", "all", "--inputs", "200", "--work", str(tmp_path), "--executor", "CLUSTER")
+    lines = on_cluster(*words, seconds=600).splitlines()
+    assert {line.split()[0] for line in lines} == set(targets.NAMES)
+
+
+@pytest.mark.campaign
+@pytest.mark.network
+def test_a_cluster_runs_cells_of_the_lab() -> None:
+    words = (
+        "tests.faults",
+        "matrix",
+        "--faults",
+        "rst,fin-mid-chunk",
+        "--phases",
+        "streaming",
+        "--full",
+        "--executor",
+        "CLUSTER",
+    )
+    assert on_cluster(*words, seconds=600).startswith("2 kept, 0 broken")

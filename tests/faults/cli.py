@@ -16,6 +16,7 @@ from tests.faults.bounds import CONSUMERS, HOSTS, PHASES, Settings, Setup
 from tests.faults.catalogue import FAULTS
 from tests.faults.outcome import BROKEN, ERROR, KEPT, LEFT_OUT, run_cell, why_not
 from tests.faults.tools import LabError, Missing
+from tests.support import executors
 
 OK, NOT_KEPT, USAGE, UNAVAILABLE = 0, 1, 64, 69
 _STATUSES: Final = {KEPT: OK, LEFT_OUT: OK, BROKEN: NOT_KEPT, ERROR: UNAVAILABLE}
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         "--repeat", metavar="N", type=_count, default=1, help="each cell N times (default: %(default)s)"
     )
     matrix.add_argument("--jobs", metavar="N", type=_count, default=4 * (os.cpu_count() or 1), help="so many at a time")
+    executors.add_option(matrix, executors.THREADS)
     matrix.add_argument("--faults", metavar="NAME,…", help="these alone")
     matrix.add_argument("--phases", metavar="NAME,…", help="these alone")
     part = matrix.add_mutually_exclusive_group()
@@ -190,7 +192,9 @@ def _matrix(options: argparse.Namespace) -> int:
     path = Path(options.json) if options.json else None
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=len(places) * options.repeat)
-        for done, _, outcome in matrix.run(places, repeat=options.repeat, jobs=options.jobs, path=path):
+        for done, _, outcome in matrix.run(
+            places, repeat=options.repeat, jobs=options.jobs, path=path, executor=options.executor
+        ):
             counts[outcome["status"]] += 1
             if outcome["status"] in (BROKEN, ERROR):
                 bar.console.print(f"{outcome['status']}: {outcome['reason']}\n  {outcome['command']}", highlight=False)

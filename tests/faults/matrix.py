@@ -6,15 +6,18 @@ started again with the same file runs what is missing from it and what ended in 
 
 from __future__ import annotations
 
-import concurrent.futures
+import atexit
 import contextlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +26,7 @@ from tests.faults.outcome import ERROR, LEFT_OUT, command
 from tests.faults.pairs import Place
 from tests.faults.stage import CERTIFICATES, make_certificates
 from tests.faults.world import INSIDE, way_in
+from tests.support import executors
 
 CELL_SECONDS: Final = 180.0
 """A cell that takes longer is stuck; none needs half of it."""
@@ -53,7 +57,12 @@ def read(path: Path) -> dict[Key, dict[str, Any]]:
 
 
 def run(
-    places: Sequence[Place], *, repeat: int = 1, jobs: int = 4, path: Path | None = None
+    places: Sequence[Place],
+    *,
+    repeat: int = 1,
+    jobs: int = 4,
+    path: Path | None = None,
+    executor: str = executors.THREADS,
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Run the cells; (done, of how many, outcome) for each as it ends, those that were in the file already first."""
     known = read(path) if path is not None else {}
@@ -73,11 +82,8 @@ def run(
                 yield done, len(wanted), _left_out(place, seed, reason)
             else:
                 left.append((place, seed))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
-        folder.chmod(0o755)
-        make_certificates(folder)
-        pool = stack.enter_context(_Pool(jobs, folder))
-        for outcome in pool.outcomes(left):
+        made = stack.enter_context(executors.executor(executor, jobs))
+        for _, outcome in executors.outcomes(made, run_apart, left, jobs):
             done += 1
             if file is not None:
                 file.write(json.dumps(outcome) + "\n")
@@ -90,59 +96,48 @@ def _left_out(place: Place, seed: int, reason: str) -> dict[str, Any]:
     return {**about, "consumer": place.consumer, "seed": seed, "status": LEFT_OUT, "reason": reason}
 
 
-class _Pool:
-    """Runs cells in processes; leaving it ends those that run."""
-
-    def __init__(self, jobs: int, folder: Path) -> None:
-        self._executor = concurrent.futures.ThreadPoolExecutor(jobs)
-        self._environment = {**os.environ, CERTIFICATES: str(folder), INSIDE: "1"}
-        self._way_in = way_in()
-        self._running: set[subprocess.Popen[str]] = set()
-        self._over = False
-
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over = True
-        for process in tuple(self._running):
-            process.kill()
-        self._executor.shutdown(cancel_futures=True)
-
-    def outcomes(self, cells: Iterable[tuple[Place, int]]) -> Iterator[dict[str, Any]]:
-        futures = [self._executor.submit(self._cell, place, seed) for place, seed in cells]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-
-    def _cell(self, place: Place, seed: int) -> dict[str, Any]:
-        setup = place.setup
-        words = shlex.split(command(place.fault, type(setup)(**{**vars(setup), "seed": seed})))
-        about = {**_left_out(place, seed, ""), "command": shlex.join(words), "status": ERROR}
-        if self._over:
-            return {**about, "reason": "interrupted"}
-        with self._start([*self._way_in, sys.executable, *words[1:], "--json", "-"]) as process:
-            self._running.add(process)
-            try:
-                out, errors = process.communicate(timeout=CELL_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                return {**about, "reason": f"it took longer than {CELL_SECONDS:g} s"}
-            finally:
-                self._running.discard(process)
+def run_apart(cell: tuple[Place, int]) -> dict[str, Any]:
+    """A cell in a process and a world of its own, on any machine that `world.way_in` works on."""
+    place, seed = cell
+    setup = place.setup
+    words = shlex.split(command(place.fault, type(setup)(**{**vars(setup), "seed": seed})))
+    about = {**_left_out(place, seed, ""), "command": shlex.join(words), "status": ERROR}
+    ran = subprocess.Popen(
+        [*way_in(), sys.executable, *words[1:], "--json", "-"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, CERTIFICATES: _certificates(), INSIDE: "1"},
+    )
+    with ran as process:
         try:
-            return dict(json.loads(out))
-        except ValueError:
-            told = errors.strip().splitlines()
-            return {**about, "reason": told[-1] if told else f"exit status {process.returncode}"}
+            out, errors = process.communicate(timeout=CELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return {**about, "reason": f"it took longer than {CELL_SECONDS:g} s"}
+    try:
+        return dict(json.loads(out))
+    except ValueError:
+        told = errors.strip().splitlines()
+        return {**about, "reason": told[-1] if told else f"exit status {process.returncode}"}
 
-    def _start(self, words: list[str]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=self._environment,
-        )
+
+_making_certificates: Final = threading.Lock()
+
+
+def _certificates() -> str:
+    """The folder of this process's certificates, made by its first cell."""
+    with _making_certificates:
+        return _made_certificates()
+
+
+@cache
+def _made_certificates() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    make_certificates(folder)
+    return str(folder)

@@ -70,12 +70,11 @@ def test_a_matrix_goes_on_where_its_file_ends(tmp_path: Path, monkeypatch: pytes
     path.write_text("\n".join(lines) + "\n")
     ran: list[Place] = []
 
-    def cell(pool: object, place: Place, seed: int) -> dict[str, Any]:
-        ran.append(place)
-        return outcome(place, KEPT)
+    def cell(wanted: tuple[Place, int]) -> dict[str, Any]:
+        ran.append(wanted[0])
+        return outcome(wanted[0], KEPT)
 
-    monkeypatch.setattr(matrix, "way_in", list)
-    monkeypatch.setattr(matrix._Pool, "_cell", cell)
+    monkeypatch.setattr(matrix, "run_apart", cell)
     senseless = Place("fin-mid-chunk", "mid-line")
     found = [found for _, _, found in matrix.run([RST, other, senseless], path=path)]
     assert ran == [other]

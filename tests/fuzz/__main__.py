@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from tests.fuzz import corpora, findings, mutants, run, slow, targets
 from tests.mutants import installed
+from tests.support import executors
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print("python -m tests.fuzz: needs atheris: pip install -e '.[fuzz]' (CPython 3.11 to 3.13)", file=sys.stderr)
         return 2
-    return max(_search(name, options) for name in names)
+    return _search(names, options)
 
 
 def _options() -> argparse.Namespace:
@@ -45,6 +46,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after so many seconds (default: 60)")
     parser.add_argument("--seed", type=int, default=1, help="of the first process; each other one has the next")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, which share what they find")
+    executors.add_option(parser, executors.THREADS)
     parser.add_argument("--work", type=Path, default=Path(".fuzz"), metavar="DIR", help="where it keeps what it finds")
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="check these inputs and nothing else")
     parser.add_argument("--mutant", default="", metavar="WORDS", help="put this bug in, and begin with the seeds alone")
@@ -68,33 +70,39 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _search(name: str, options: argparse.Namespace) -> int:
+def _search(names: Sequence[str], options: argparse.Namespace) -> int:
     shown = sys.stderr.isatty()
-    told_at = time.monotonic()
+    mutant = options.mutant and mutants.by_words(names[0], options.mutant).name
+    wanted = [
+        run.Search(
+            name,
+            options.work,
+            options.inputs,
+            options.seconds,
+            options.seed,
+            options.jobs,
+            mutant,
+            1.0 if shown else 30.0,
+        )
+        for name in names
+    ]
+    # Here one target after the other, as each has several processes.
+    ahead = 1 if options.executor == executors.THREADS else len(names)
+    with executors.executor(options.executor, 1) as made:
+        return max(
+            _tell(one.name, found, options) for one, found in executors.outcomes(made, run.search, wanted, ahead)
+        )
 
-    def progress(text: str) -> None:
-        nonlocal told_at
-        every = 1.0 if shown else 30.0
-        if time.monotonic() - told_at >= every:
-            told_at = time.monotonic()
-            print(f"\r{text}" if shown else text, end="" if shown else "\n", file=sys.stderr, flush=True)
 
-    outcome = run.fuzz(
-        name,
-        options.work,
-        inputs=options.inputs,
-        seconds=options.seconds,
-        seed=options.seed,
-        jobs=options.jobs,
-        mutant=options.mutant and mutants.by_words(name, options.mutant).name,
-        progress=progress,
-    )
-    if shown:
+def _tell(name: str, outcome: run.Outcome, options: argparse.Namespace) -> int:
+    if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     print(
         f"{name:<11} {outcome.inputs:,} inputs in {outcome.seconds:.0f} s, "
         f"{outcome.branches} branches, {outcome.features} features"
     )
+    if not options.mutant:
+        corpora.write(options.work / name, outcome.new)
     if outcome.found is not None:
         with installed(mutants.by_words(name, options.mutant)) if options.mutant else nullcontext():
             print(findings.report(name, outcome.found, options.work / "found", options.mutant))

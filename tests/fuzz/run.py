@@ -12,11 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.fuzz import corpora, targets
 
@@ -53,6 +52,23 @@ class Worker:
                 self.last = [*self.last[-29:], line.rstrip()]
 
 
+class Search(NamedTuple):
+    """Until so many inputs, so many seconds or one finding, in `jobs` processes.
+
+    With `mutant`, the name of one, it begins with the seeds alone.
+    """
+
+    name: str
+    work: Path
+    inputs: int | None
+    seconds: float | None
+    seed: int
+    jobs: int
+    mutant: str = ""
+    progress: float = 0.0
+    """Seconds between two lines of progress on standard error; 0: none."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     inputs: int
@@ -62,47 +78,28 @@ class Outcome:
     found: bytes | None
     """The input that breaks the invariant, as it was found."""
     failed: str
-    """What a process said that ended by itself and found nothing."""
+    """The last output of a process that ended by itself and found nothing."""
+    new: tuple[bytes, ...]
+    """Inputs that took a new branch: another machine's working folder has them too, then."""
 
 
-def fuzz(
-    name: str,
-    work: Path,
-    *,
-    inputs: int | None,
-    seconds: float | None,
-    seed: int,
-    jobs: int,
-    mutant: str = "",
-    progress: Callable[[str], None],
-) -> Outcome:
-    """Search until so many inputs, so many seconds or one finding. `progress` is told five times a second.
-
-    With `mutant`, the name of one, it begins with the seeds alone.
-    """
+def search(wanted: Search) -> Outcome:
+    """On any machine that has the extra `fuzz`."""
     with TemporaryDirectory() as empty:
-        folder = Path(empty) if mutant else work
-        return _fuzz(name, folder, Path(empty) / "found", inputs, seconds, seed, jobs, mutant, progress)
+        folder = Path(empty) if wanted.mutant else wanted.work
+        return _search(wanted, folder, Path(empty) / "found")
 
 
-def _fuzz(
-    name: str,
-    work: Path,
-    artifacts: Path,
-    inputs: int | None,
-    seconds: float | None,
-    seed: int,
-    jobs: int,
-    mutant: str,
-    progress: Callable[[str], None],
-) -> Outcome:
+def _search(wanted: Search, work: Path, artifacts: Path) -> Outcome:
+    name, inputs, jobs = wanted.name, wanted.inputs, wanted.jobs
     folder = work / name
     for one in (folder, artifacts):
         one.mkdir(parents=True, exist_ok=True)
     corpora.write(folder, targets.load(name).SEEDS)
-    began = time.monotonic()
+    before = set(folder.iterdir())
+    began = told_at = time.monotonic()
     workers = [
-        Worker(_start(name, mutant, folder, artifacts, inputs and -(-inputs // jobs), seconds, seed + number))
+        Worker(_start(wanted, folder, artifacts, inputs and -(-inputs // jobs), wanted.seed + number))
         for number in range(jobs)
     ]
     threads = [threading.Thread(target=worker.listen) for worker in workers]
@@ -111,7 +108,9 @@ def _fuzz(
     try:
         while any(worker.process.poll() is None for worker in workers):
             time.sleep(0.2)
-            progress(_told(name, workers, time.monotonic() - began))
+            if wanted.progress and time.monotonic() - told_at >= wanted.progress:
+                told_at = time.monotonic()
+                _show(f"{_told(name, workers, told_at - began)}")
             if any(worker.process.poll() not in (None, 0) for worker in workers):
                 break
     finally:
@@ -131,12 +130,20 @@ def _fuzz(
         max(worker.features for worker in workers),
         found[0].read_bytes() if found else None,
         "\n".join(failed[0].last) if failed and not found else "",
+        tuple(path.read_bytes() for path in sorted(folder.iterdir()) if path not in before),
     )
 
 
-def _start(
-    name: str, mutant: str, folder: Path, artifacts: Path, inputs: int | None, seconds: float | None, seed: int
-) -> subprocess.Popen[str]:
+def _show(text: str) -> None:
+    """On a terminal always the same line."""
+    if sys.stderr.isatty():
+        print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _start(wanted: Search, folder: Path, artifacts: Path, inputs: int | None, seed: int) -> subprocess.Popen[str]:
+    name, mutant, seconds = wanted.name, wanted.mutant, wanted.seconds
     words = folder.parent / f"{name}.words"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.load(name).WORDS))
     kept = corpora.HERE / name
