@@ -131,6 +131,7 @@ def _follow_redirects(services: HostServices, plan: Plan, record: Record, sink: 
                 left_at = hop.left_at if asked.url.authorization or len(fields) < len(given) else ""
                 check_event_stream(response, request, place, body, left_at)
                 news = sink.opened(response, record.resume.accepted(request, sink))
+                del request, response, fields, body  # An idle stream keeps nothing of its head.
                 yield from _read(services, plan, record, sink, channel, exchange, place, news)
                 return
             sets_cookies = sets_cookies or response.get("set-cookie") is not None

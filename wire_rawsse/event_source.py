@@ -108,6 +108,13 @@ class EventSink:
         return parser
 
 
+def check_endings(persistent: bool, reconnect: bool) -> None:
+    """Raises `InvalidRequestError`."""
+    checks.flag(persistent, "persistent")
+    if persistent and not reconnect:
+        raise InvalidRequestError("persistent=True and reconnect=False contradict each other; give one of them")
+
+
 class BaseEventSource:
     """Everything but the waiting: what `EventSource` and `aio.AsyncEventSource` have in common."""
 
@@ -129,7 +136,6 @@ class BaseEventSource:
         persistent: bool = False,
         reconnect: bool = True,
     ) -> None:
-        checks.flag(persistent, "persistent")
         plan = make_plan(
             url,
             headers=headers,
@@ -143,8 +149,7 @@ class BaseEventSource:
             client_cert=client_cert,
             reconnect=reconnect,
         )
-        if persistent and not reconnect:
-            raise InvalidRequestError("persistent=True and reconnect=False contradict each other; give one of them")
+        check_endings(persistent, reconnect)
         self._reconnect = reconnect
         self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
         self._prepare()

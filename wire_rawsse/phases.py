@@ -22,11 +22,13 @@ class Phase(NamedTuple):
 
 
 _ANY_TIME: Final = ("backing off", "closed")
+_BEGINS: Final = ("waiting", "resolving", "connecting")
 
 PHASES: Final[dict[str, Phase]] = {
     phase.name: phase
     for phase in (
-        Phase("idle", "not started", "", "connecting", ("resolving", "connecting", *_ANY_TIME)),
+        Phase("idle", "not started", "", "connecting", (*_BEGINS, *_ANY_TIME)),
+        Phase("waiting", "waiting for its turn to connect", "", None, ("resolving", "connecting", *_ANY_TIME)),
         Phase("resolving", "looking up the name", "connect", None, ("connecting", *_ANY_TIME)),
         Phase("connecting", "connecting", "connect", None, ("tunnel", "handshake", "head", *_ANY_TIME)),
         Phase("tunnel", "asking the proxy for a tunnel", "connect", None, ("handshake", *_ANY_TIME)),
@@ -35,8 +37,11 @@ PHASES: Final[dict[str, Phase]] = {
             "head", "waiting for the response", "response", None, ("streaming", "resolving", "connecting", *_ANY_TIME)
         ),
         Phase("streaming", "listening", "read, min_rate", "connected", _ANY_TIME),
-        Phase("backing off", "waiting to try again", "backoff", None, ("resolving", "connecting", *_ANY_TIME)),
+        Phase("backing off", "waiting to try again", "backoff", None, (*_BEGINS, *_ANY_TIME)),
         Phase("closed", "closed", "", "error", ("idle",)),
     )
 }
-"""By name, in the order of a life. A redirect leads from `head` back to `resolving`; a numeric host skips nothing."""
+"""By name, in the order of a life. A redirect leads from `head` back to `resolving`; a numeric host skips nothing.
+
+Only a stream of several is ever `waiting` (see `gate`).
+"""

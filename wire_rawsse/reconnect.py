@@ -6,7 +6,8 @@ event id). So it may be started over at any moment, as happens when a signal han
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+import math
+from typing import TYPE_CHECKING, Final, Protocol
 
 from wire_rawsse.connection import Sink, one_stream
 from wire_rawsse.errors import ConnectionBrokenError, WireRawSSEError
@@ -15,6 +16,9 @@ from wire_rawsse.plan import Plan
 from wire_rawsse.policy import decide, ended_by_peer, least_pause
 from wire_rawsse.record import Record
 from wire_rawsse.waits import WAKE, Coroutine, HostServices, Pause, Wait
+
+if TYPE_CHECKING:
+    from wire_rawsse.gate import Gate
 
 SOON: Final = 1.0
 """Seconds within which an attempt follows a change of the network, spread evenly."""
@@ -107,6 +111,8 @@ def _one_after_another(
     while True:
         if pause:
             yield from _pause(services, record, pause)
+        if record.gate is not None:
+            yield from _turn(services, record, record.gate)
         record.begin(services.now())
         try:
             error = yield from _end_of_one(services, plan, record, sink)
@@ -125,6 +131,27 @@ def _one_after_another(
         if restarted:
             record.pace.excuse()
             pause = 0
+
+
+def _turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]:
+    """Wait until this stream may connect. A restart does not change that: it is about to connect anyway."""
+    delay = gate.delay(record.origin)
+    if not delay and gate.enter(record, record.origin, services):
+        return
+    begins = services.now() + delay
+    record.next_attempt_at = services.time() + delay
+    record.enter("waiting", services.time())
+    while services.now() < begins:
+        try:
+            yield Wait({}, begins)
+        except Restart:
+            pass
+    gate.enter(record, record.origin, services)
+    while not gate.has_turn(record):
+        try:
+            yield Wait({}, math.inf)
+        except Restart:  # So the gate tells, too.
+            pass
 
 
 def _end_of_one(

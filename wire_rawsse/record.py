@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from wire_rawsse.errors import StaleConnectionError, WireRawSSEError
 from wire_rawsse.heartbeat import Heartbeat
@@ -20,6 +21,12 @@ from wire_rawsse.resume import Resume
 from wire_rawsse.state import EndpointState, State
 from wire_rawsse.transport.addresses import AddressMemory
 
+if TYPE_CHECKING:
+    from wire_rawsse.gate import Gate
+
+Origin: TypeAlias = "tuple[str, str, int, str]"
+"""That of a `Url`."""
+
 
 class Record:
     """The facts of one stream over all its connections. Moments in `*_at` are seconds since the epoch."""
@@ -28,7 +35,7 @@ class Record:
         self,
         url: str,
         backoff: Backoff,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] | None = None,
         wall: Callable[[], float] = time.time,
         timeouts: Timeouts = Timeouts(),
     ) -> None:
@@ -46,6 +53,9 @@ class Record:
         self.pace = TokenBucket(backoff)
         self.secrets = Secrets(shown=url)
         """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
+        self.origin: Origin | None = None
+        self.gate: Gate | None = None
+        """What bounds how many streams connect at a time, where there are several."""
         self.addresses = AddressMemory()
         self.resume = Resume()
         self.patience = Patience()
@@ -102,7 +112,13 @@ class Record:
             self.addresses.current = None
         if phase == "connecting":
             self.pace.started()
-        self._changed()
+        if self._changed is not None:
+            self._changed()
+
+    def leave_gate(self) -> None:
+        """It connects no more, and waits for no turn."""
+        if self.gate is not None:
+            self.gate.leave(self, self.origin)
 
     def begin(self, now: float) -> None:
         """A new connection is attempted."""
@@ -118,6 +134,7 @@ class Record:
     def accepted(self, now: float, wall: float) -> None:
         """The head has been accepted: the stream is live."""
         self._accepted = self._last_life = now
+        self.leave_gate()
         self.secrets.settle()
         self.enter("streaming", wall)
         self._tell_connected(wall)
@@ -155,6 +172,7 @@ class Record:
         From here an error reaches the caller, the log and the state, so this is where it is held against all secrets.
         """
         self._failed = error is not None
+        self.leave_gate()
         self._judge_address(error)
         if error is not None:
             if self.redirected and not self.is_named_in(error):

@@ -17,7 +17,7 @@ from wire_rawsse.protocol.request import Headers, first_event_id
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.transport.trust import ClientCertificate, Trust, check_client_cert
 from wire_rawsse.wake import WakeChannel
-from wire_rawsse.wake_streams import Streams
+from wire_rawsse.wake_streams import WakeStreams
 
 if TYPE_CHECKING:
     from typing import Self
@@ -61,8 +61,8 @@ class BaseSubscriber:
         self._prepare()
         self._streams.add(plan, last_event_id=first_event_id(plan.headers, last_event_id))
 
-    def _prepare(self) -> None:
-        self._streams = Streams()
+    def _prepare(self, max_connecting: int | None = None) -> None:
+        self._streams = WakeStreams(max_connecting=max_connecting)
         self._loop = self._streams.loop
         self._follower: Follower | None = None
 
@@ -82,10 +82,11 @@ class BaseSubscriber:
         a log line, never an error. Raises `InvalidRequestError` for an argument of a wrong type.
         """
         check_settings(timeouts, keepalive, backoff, tls)
+        from wire_rawsse.gate import MAX_CONNECTING
         from wire_rawsse.wire.follow import Follower
 
         subscriber = cls.__new__(cls)
-        subscriber._prepare()
+        subscriber._prepare(MAX_CONNECTING)
         subscriber._loop.chore = subscriber._follower = Follower(
             subscriber._streams,
             timeouts=timeouts,

@@ -16,7 +16,7 @@ from wire_rawsse import Backoff, Comment, StreamSubscriber, Timeouts, WakeChanne
 from wire_rawsse.plan import Plan
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.testing import RelayClient, Slot
-from wire_rawsse.wake_streams import Streams
+from wire_rawsse.wake_streams import WakeStreams
 
 pytestmark = pytest.mark.interop
 
@@ -143,7 +143,7 @@ def test_a_relay_stopped_and_continued(wires: WiresRelay, slot: Slot, client: Re
 
 def test_256_streams_and_one_more(wires: WiresRelay, slot: Slot, client: RelayClient) -> None:
     plan = Plan(parse_url(wires.stream(slot)), bearer_token=slot.slot_token, timeouts=LENIENT, backoff=SOON)
-    streams = Streams()
+    streams = WakeStreams()
     tasks = [streams.add(plan) for _ in range(PER_SLOT)]
 
     def run_until(connected: int, told: str = "") -> None:

@@ -57,7 +57,7 @@ MUTANTS: Final = [
     ),
     mutant("A sink forgets the last event id.", FUZZ + "wakes", wrap("wake_streams:WakeSink.feed", _forget_id)),
     mutant(
-        "Each slot of a relay begins with a pace of its own.", STORMS, at("wake_streams:Streams.add", never("_paces"))
+        "Each slot of a relay begins with a pace of its own.", STORMS, at("stream_set:StreamSet.start", never("_paces"))
     ),
     # source
     mutant("A CR is held back for the LF that may follow.", STORMS, wrap("event_source:EventSink.feed", _hold_back_cr)),

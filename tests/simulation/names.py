@@ -80,16 +80,25 @@ class MemoryResolver(Resolver):
             raise RuntimeError("can't start new thread")
         kernel.threads += 1
         kernel.moved += 1
-        names.under_way[host] = names.under_way.get(host, 0) + 1
-        self._ask(host, port, under_way, under_way.take())
+        self._begin_one(under_way, host, port, under_way)
 
-    def _ask(self, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]) -> None:
+    def _begin_one(self, thread: _UnderWay, host: str, port: int, under_way: _UnderWay) -> None:
+        """One look-up of a thread."""
+        under = self._names.under_way
+        under[host] = under.get(host, 0) + 1
+        self._ask(thread, host, port, under_way, under_way.take())
+
+    def _ask(
+        self, thread: _UnderWay, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]
+    ) -> None:
         """What `_run` does, in time: a failure is no answer to those who join from now on."""
         name = self._names.known.get(host.lower())
         seconds = 0.005 if name is None else GIVES_UP if name.silent else name.delay
-        self._names.kernel.after(seconds, self._end, host, port, under_way, asked)
+        self._names.kernel.after(seconds, self._end, thread, host, port, under_way, asked)
 
-    def _end(self, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]) -> None:
+    def _end(
+        self, thread: _UnderWay, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]
+    ) -> None:
         names, kernel = self._names, self._names.kernel
         kernel.moved += 1
         found: list[Address] = []
@@ -101,7 +110,11 @@ class MemoryResolver(Resolver):
             error = failed
         late = self._finish(host, port, under_way, asked, found, error)
         if late:
-            self._ask(host, port, under_way, late)
-        else:
+            self._ask(thread, host, port, under_way, late)
+            return
+        names.under_way[host] -= 1
+        job = self._next(thread)
+        if job is None:
             kernel.threads -= 1
-            names.under_way[host] -= 1
+        else:
+            self._begin_one(thread, *job)

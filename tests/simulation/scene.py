@@ -1,6 +1,6 @@
 """A machine with a network, names and one shipped `Loop`: the stage on which tests and simulated years play.
 
-Nothing of the library is replaced but what `OsServices` names. A stream is put together as `Streams.add` and
+Nothing of the library is replaced but what `OsServices` names. A stream is put together as `StreamSet.start` and
 `EventSource` do it: a plan, a record, a sink, and `reconnect_forever` in a task of the loop.
 """
 
@@ -14,13 +14,15 @@ from tests.simulation.names import Name, Names
 from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
 from wire_rawsse.errors import WireRawSSEError
+from wire_rawsse.gate import MAX_CONNECTING
 from wire_rawsse.hosts.task import OsServices, Task
 from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.reconnect import OwnedSink, Restart, reconnect_forever
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
-from wire_rawsse.wake_streams import Streams, WakeSink
+from wire_rawsse.stream_set import StreamHandle
+from wire_rawsse.wake_streams import WakeSink, WakeStreams
 
 
 class Journal(Record):
@@ -60,7 +62,7 @@ class Watched(Protocol):
 
 
 class Joined(NamedTuple):
-    """One that the shipped `Streams` put together."""
+    """One that the shipped `WakeStreams` put together."""
 
     plan: Plan
     sink: WakeSink
@@ -68,24 +70,29 @@ class Joined(NamedTuple):
     task: Task
 
 
-class MemoryStreams(Streams):
-    """The shipped `Streams`; what is added and removed is told to `joined` (afterwards) and `leaves` (before)."""
+class MemoryStreams(WakeStreams):
+    """The shipped `WakeStreams`, as `from_wire` makes it.
+
+    What is added and removed is told to `joined` (afterwards) and `leaves` (before).
+    """
 
     def __init__(self, system: OsServices) -> None:
-        super().__init__(system)
+        super().__init__(system, MAX_CONNECTING)
         self.joined: Callable[[Joined], None] = lambda joined: None
         self.leaves: Callable[[Task], None] = lambda task: None
         self.new_record = self._make_record
         self.new_sink = self._make_sink
 
-    def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] = lambda: None) -> Task:
-        task = super().add(plan, last_event_id=last_event_id, changed=changed)
-        self.joined(Joined(plan, self._sink, self._record, task))
-        return task
+    def add(
+        self, plan: Plan, *, last_event_id: str = "", tag: Any = None, changed: Callable[[], None] | None = None
+    ) -> StreamHandle:
+        handle = super().add(plan, last_event_id=last_event_id, tag=tag, changed=changed)
+        self.joined(Joined(plan, self._sink, self._record, handle._task))
+        return handle
 
-    def remove(self, task: Task) -> EndpointState:
-        self.leaves(task)
-        return super().remove(task)
+    def remove(self, handle: StreamHandle) -> EndpointState:
+        self.leaves(handle._task)
+        return super().remove(handle)
 
     def _make_record(self, *args: Any) -> Journal:
         self._record = Journal(*args)

@@ -151,10 +151,12 @@ def test_what_was_reserved_for_a_connection_that_never_began_is_given_back() -> 
     scene.close()
 
 
-def test_many_slots_at_one_relay_begin_at_once() -> None:
+def test_sixteen_slots_at_one_relay_begin_at_once_and_the_others_in_their_turn() -> None:
+    """A turn takes as long as the connection and the head: four latencies."""
     scene = Wired(slots=40)
-    scene.run(1)
-    assert len(scene.connections) == 40
+    scene.run(2)
+    assert scene.connections == [0.0] * 16 + [4 * LATENCY] * 16 + [8 * LATENCY] * 8
+    assert {one.phase for one in scene.follower.state().endpoints} == {"streaming"}
     scene.close()
 
 

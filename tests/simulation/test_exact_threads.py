@@ -116,7 +116,10 @@ def test_the_end_of_a_subscriber_is_no_wake() -> None:
 def test_a_subscriber_that_nobody_waits_on_gives_everything_back_when_it_is_closed() -> None:
     scene = Scene()
     relay = elsewhere(scene, "relay.test", "192.0.2.1")
-    with mock.patch.object(subscriber, "Streams", lambda: scene.streams), mock.patch.dict(os.environ, clear=True):
+    with (
+        mock.patch.object(subscriber, "WakeStreams", lambda **_: scene.streams),
+        mock.patch.dict(os.environ, clear=True),
+    ):
         one = StreamSubscriber(HTTP)
         assert one.wait(5)
         assert not one.wait(5) and one.state.state == "connected"

@@ -17,6 +17,7 @@ from wire_rawsse.wire.relay_json import MOST_ENDPOINTS
 COUNTED = (
     "/wire_rawsse/wire/",
     "/wire_rawsse/state.py",
+    "/wire_rawsse/stream_set.py",
     "/wire_rawsse/wake_streams.py",
     "/wire_rawsse/hosts/poller.py",
 )
@@ -47,6 +48,7 @@ class Lines:
 def life(endpoints: int) -> int:
     """A connection to each endpoint, a rotation of all slots, and the end of all of them."""
     scene = Wired(slots=endpoints)
+    scene.streams._gate = None  # While streams connect the state file is written each second: as long for all numbers.
     scene.at(20, scene.write, *(f"other-{number}" for number in range(endpoints)))
     scene.at(71, scene.write, "the last one")
     with Lines() as lines:

@@ -15,7 +15,9 @@ from tests.simulation.answers import redirects, short_lived, silence, status, we
 from tests.simulation.relay import Visit
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
 from wire_rawsse.errors import RedirectError
+from wire_rawsse.gate import Gate
 from wire_rawsse.phases import PHASES
+from wire_rawsse.reconnect import Restart
 
 UNIX = "unix:///run/relay.sock?path=/v1/stream"
 Edge = tuple[str, str]
@@ -50,6 +52,24 @@ def lives() -> Iterator[tuple[str, Single]]:
     yield "no token", Single(bearer_token=fails_at_once)
     yield "an answer for good", Single(status("404 Not Found"), persistent=False)
     yield "no token, a socket path", at_unix()
+    yield "in line", in_line(Single())
+    yield "in line, a socket path, again and again", in_line(at_unix(short_lived(1, Visit.cut)))
+    yield "in line, no token", in_line(Single(bearer_token=fails_at_once))
+
+
+def in_line(scene: Single, until: float = 2.0) -> Single:
+    """Another stream connects until then, and once more after half a second: this one waits for its turn."""
+    call, random = (lambda task: scene.loop.interrupt(task, Restart())), (lambda: 0.5)
+    gate = scene.only.record.gate = Gate(1, call, scene.kernel.monotonic, random)
+
+    def another() -> None:
+        gate.enter("another", "its origin", None)
+
+    another()
+    scene.kernel.after(until, gate.leave, "another", "its origin")
+    scene.kernel.after(until + 0.5, another)
+    scene.kernel.after(until + 15, gate.leave, "another", "its origin")
+    return scene
 
 
 def without(scene: Single, what: str) -> Single:
@@ -66,6 +86,7 @@ def without(scene: Single, what: str) -> Single:
 
 def stuck() -> Iterator[tuple[str, Single]]:
     """Scenes that stay in a phase, to be closed there."""
+    yield "waiting", in_line(Single(), until=20)
     scene = Single()
     scene.found.silent = 1
     yield "resolving", scene

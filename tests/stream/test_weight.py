@@ -36,7 +36,7 @@ MODULES_OF_OURS = (
         "record",
         "redact",
     ),
-    *("connection", "event_source", "resume", "state", "subscriber", "wake_streams"),
+    *("connection", "event_source", "resume", "state", "stream_set", "subscriber", "wake_streams"),
     *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
     *("protocol.diagnosis", "protocol.request"),

@@ -88,8 +88,8 @@ class AsyncStreamSubscriber(BaseSubscriber):
         subscriber._set_on_wake(on_wake)
         return subscriber
 
-    def _prepare(self) -> None:
-        super()._prepare()
+    def _prepare(self, max_connecting: int | None = None) -> None:
+        super()._prepare(max_connecting)
         self._driver = Driver(self._loop, self)
         self._woken = False
         self._pause = _FAILURE_PAUSES[0]

@@ -11,6 +11,9 @@ endpoint whose slot is rotated is another stream each time). What was asked whil
 is up again, so a failure counts only for those who were there when it was asked: for whoever has joined since, the same
 thread asks once more.
 
+Nor may thousands of names be thousands of threads: at most `MOST_THREADS` of one resolver look names up at a time. The
+others wait until a thread is free, which passes over those that have been given up meanwhile.
+
 Numeric hosts need no thread: with AI_NUMERICHOST nothing is asked of anybody.
 """
 
@@ -20,9 +23,13 @@ import _thread
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import Final, TypeAlias
 from weakref import ReferenceType, ref
 
 from wire_rawsse.waits import Address, Future
+
+MOST_THREADS: Final = 32
+"""Of one resolver. More than the streams that connect at a time, since look-ups that were given up may hang on."""
 
 LookUp = Callable[[str, int], "list[Address]"]
 
@@ -34,6 +41,10 @@ def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
     except UnicodeError as error:  # Python encodes a str by IDNA on its way to the C library.
         raise socket.gaierror(socket.EAI_NONAME, "no valid host name") from error
     return [Address(family, kind, protocol, place) for family, kind, protocol, _, place in found]
+
+
+def _nobody_waits() -> None:
+    """For a future that is done when it is given out."""
 
 
 class _UnderWay:
@@ -62,6 +73,9 @@ class _UnderWay:
         return taken
 
 
+_Job: TypeAlias = "tuple[str, int, _UnderWay]"
+
+
 class Resolver:
     """Look-ups under way, by name.
 
@@ -74,15 +88,20 @@ class Resolver:
         self._announce = announce
         self._look_up = look_up
         self._under_way: dict[tuple[str, int], _UnderWay] = {}
+        self._waiting: deque[_Job] = deque()
+        """Look-ups for which there is no thread yet."""
+        self._threads: dict[_UnderWay, None] = {}
+        """By the look-up that each was started for."""
 
     def resolve(self, host: str, port: int) -> Future[list[Address]]:
         """Start or join a look-up. Drop the future to give up on it. From one thread at a time."""
-        future: Future[list[Address]] = Future(self._announce)
         try:
-            future.set_result(look_up(host, port, socket.AI_NUMERICHOST))
-            return future
+            numeric: Future[list[Address]] = Future(_nobody_waits)
+            numeric.set_result(look_up(host, port, socket.AI_NUMERICHOST))
+            return numeric
         except OSError:
             pass  # Not numeric.
+        future: Future[list[Address]] = Future(self._announce)
         name, mine = (host, port), _UnderWay()
         try:
             while True:
@@ -93,19 +112,41 @@ class Resolver:
             if under_way is mine:
                 self._start(host, port, under_way)
         except BaseException:
-            # A signal handler raised. A look-up that never began would be joined for ever.
+            # A signal handler raised. A look-up that never began would be joined for ever, and hold a place.
             self._forget(name, mine)
+            self._threads.pop(mine, None)
             raise
         return future
 
     def _start(self, host: str, port: int, under_way: _UnderWay) -> None:
+        # In this order: a thread that ends takes its name off before it looks for the last time.
+        self._waiting.append((host, port, under_way))
+        if len(self._threads) >= MOST_THREADS:
+            return
+        try:
+            host, port, under_way = self._waiting.popleft()
+        except IndexError:
+            return  # A thread has become free.
+        self._threads[under_way] = None
         try:
             _thread.start_new_thread(self._run, (host, port, under_way))
         except RuntimeError as error:  # The system has no thread left.
+            self._threads.pop(under_way, None)
             self._finish(host, port, under_way, under_way.take(), [], OSError(str(error)))
 
     def _run(self, host: str, port: int, under_way: _UnderWay) -> None:
-        asked = under_way.take()
+        """A thread: this look-up, and then those that wait for a thread."""
+        name = under_way
+        self._look_up_one(host, port, under_way, under_way.take())
+        while (job := self._next(name)) is not None:
+            host, port, under_way = job
+            asked = under_way.take()
+            if not asked:  # Given up. Those who join at this very moment are looked up for.
+                asked = self._finish(host, port, under_way, [], [], OSError("given up"))
+            if asked:
+                self._look_up_one(host, port, under_way, asked)
+
+    def _look_up_one(self, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]) -> None:
         while True:
             try:
                 found, error = self._look_up(host, port), None
@@ -114,6 +155,17 @@ class Resolver:
             asked = self._finish(host, port, under_way, asked, found, error)
             if not asked:
                 return
+
+    def _next(self, name: _UnderWay) -> _Job | None:
+        """The look-up that the thread of that name does next; None: it ends."""
+        while True:
+            try:
+                return self._waiting.popleft()
+            except IndexError:
+                del self._threads[name]
+            if not self._waiting:
+                return None
+            self._threads[name] = None  # One was added before it could be known that this thread ends.
 
     def _finish(
         self,

@@ -18,13 +18,13 @@ import os
 from typing import Final
 
 from wire_rawsse.errors import RelayFileError
-from wire_rawsse.hosts.task import Task
 from wire_rawsse.log import tell, warn, warn_once
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.state import SubscriberState, summarise
+from wire_rawsse.stream_set import StreamHandle
 from wire_rawsse.transport.trust import UNVERIFIED, AnyTrust, ClientFiles
-from wire_rawsse.wake_streams import Streams
+from wire_rawsse.wake_streams import WakeStreams
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.file_system import FileSystem
 from wire_rawsse.wire.lock import WriterLock
@@ -42,7 +42,7 @@ class Follower:
 
     def __init__(
         self,
-        streams: Streams,
+        streams: WakeStreams,
         *,
         timeouts: Timeouts,
         keepalive: Keepalive,
@@ -58,7 +58,7 @@ class Follower:
         self._backoff = backoff
         self._trust = trust
         self._client_cert = client_cert
-        self._tasks: dict[Endpoint, Task] = {}
+        self._handles: dict[Endpoint, StreamHandle] = {}
         self._relay_json = ""
         self._watch: Watch | None = None
         self._state_file: StateFile | None = None
@@ -172,10 +172,10 @@ class Follower:
             warn_once(found.warning)
         problems = [found.note] if found.note else [*found.problems]
         wanted = frozenset(found.endpoints)
-        for endpoint in [known for known in self._tasks if known not in wanted]:
+        for endpoint in [known for known in self._handles if known not in wanted]:
             self._leave(endpoint)
         for endpoint in found.endpoints:
-            if endpoint not in self._tasks:
+            if endpoint not in self._handles:
                 self._join(endpoint)
         self._report("; ".join(problems) or None)
 
@@ -190,11 +190,11 @@ class Follower:
             client_cert=self._client_cert,
             environ=self._machine.environ,
         )
-        self._tasks[endpoint] = self._streams.add(plan, changed=self._note_change)
+        self._handles[endpoint] = self._streams.add(plan, changed=self._note_change)
         tell(f"subscribing to {endpoint.url.redacted}")
 
     def _leave(self, endpoint: Endpoint) -> None:
-        last = self._streams.remove(self._tasks.pop(endpoint))
+        last = self._streams.remove(self._handles.pop(endpoint))
         self._gone = summarise([last], gone=self._gone)
         tell(f"endpoint removed: {last.url}")
 
