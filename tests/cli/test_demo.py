@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Command, assert_one_line, environment, run
-from wire_rawsse.cli.demo.play import tcp_state
-from wire_rawsse.cli.demo.stage import Actor
+from wire_rawsse.cli.demo.processes import Child
+from wire_rawsse.cli.demo.steps import tcp_state
 from wire_rawsse.cli.exit import Failure
 
 BARE = {"TERM": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -43,8 +43,8 @@ def test_it_keeps_its_promises_in_the_barest_environment(home: Path, temporary: 
     }
     measured = {  # A busy machine may miss these; .ci/run holds the installed demo to them.
         "wake latency, median",
-        "silence until the wedge is found",
-        "connected again after",
+        "silence until the wedge is noticed",
+        "reconnected after",
         "the whole demo",
     }
     assert kept.keys() == counted | measured
@@ -62,17 +62,17 @@ def test_a_broken_promise_is_shown_and_is_the_exit_status(home: Path, monkeypatc
     from tests.cli import terminal
 
     hasty = (
-        "import sys, wire_rawsse.cli as cli, wire_rawsse.cli.demo.play as play\n"
-        "play._BEFORE = play._AFTER = 3\n"
-        "play._LATE = -1.5\n"
+        "import sys, wire_rawsse.cli as cli, wire_rawsse.cli.demo.steps as steps\n"
+        "steps._BEFORE = steps._AFTER = 3\n"
+        "steps._LATE = -1.5\n"
         "sys.exit(cli.main(['demo']))"
     )
     monkeypatch.setattr(terminal, "WORDS", [sys.executable, "-c", hasty])
     with terminal.Terminal(home=home) as screen:
         assert screen.end() == 1
         assert "\x1b[1;31mNO\x1b[0m" in screen.written and "\x1b[32myes\x1b[0m" in screen.written
-        assert re.search("of them (was|were) not kept on this machine, this time.", screen.screen)
-        assert "silence until the wedge is found" in screen.screen
+        assert re.search("(promise was|promises were) not kept on this machine, this time.", screen.screen)
+        assert "silence until the wedge is noticed" in screen.screen
 
 
 def test_a_reader_that_goes_ends_it_quietly(home: Path, temporary: Path) -> None:
@@ -87,10 +87,10 @@ def test_a_reader_that_goes_ends_it_quietly(home: Path, temporary: Path) -> None
 
 def test_a_process_that_fails_is_one_line(home: Path, temporary: Path) -> None:
     broken = (
-        "import sys, wire_rawsse.cli as cli, wire_rawsse.cli.demo.stage as stage\n"
-        "class Relay(stage.RelayProcess):\n"
+        "import sys, wire_rawsse.cli as cli, wire_rawsse.cli.demo.processes as processes\n"
+        "class Relay(processes.RelayProcess):\n"
         "    def __init__(self, heartbeat): super().__init__(bind=['192.0.2.1:1'])\n"
-        "stage.RelayProcess = Relay\n"
+        "processes.RelayProcess = Relay\n"
         "sys.exit(cli.main(['demo']))"
     )
     done = subprocess.run(
@@ -108,13 +108,13 @@ def test_a_process_that_fails_is_one_line(home: Path, temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_an_actor_that_ends_says_why(tmp_path: Path) -> None:
-    actor = Actor("daemon", "wire_rawsse.no_such_module", dict(os.environ), str(tmp_path / "errors"))
+def test_a_process_that_ends_says_why(tmp_path: Path) -> None:
+    child = Child("daemon", "wire_rawsse.no_such_module", dict(os.environ), str(tmp_path / "errors"))
     try:
         with pytest.raises(Failure, match=r"the demo's daemon ended with exit status 1: .*No module named"):
-            actor.hear(time.monotonic() + 20)
+            child.receive(time.monotonic() + 20)
     finally:
-        actor.end()
+        child.end()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/net/tcp")

@@ -1,12 +1,11 @@
-"""`demo`: what this package is for, in ten seconds, on this machine alone.
+"""`demo`: shows in ten seconds, on this machine alone, how events wake a daemon and how a wedge is noticed.
 
-Three processes, as in life: the embedded relay, a sender that posts to it, and a daemon that sleeps on the stream and
-pulls when it wakes. This process only directs them and tells what they report; it stands in nobody's way. The clocks
-are scaled down, since nobody watches a terminal for 75 s, and that is said. Nothing else is made easier: the files, the
-requests and the code are those of every daemon.
+Three processes take part: the development relay, a sender that posts to it, and a daemon that sleeps on the stream and
+pulls when it wakes. This process starts them and prints their reports. The times are scaled down from 75 s, and the
+output says so. The files, the requests and the code are those of every daemon.
 
-`stage` starts and ends the processes, `play` has the acts in their order, `tell` the words, `sender` and `daemon` are
-what two of the processes run.
+`processes` starts and ends the three, `steps` has the steps in their order, `output` the texts. `sender` and `daemon`
+run in two of the processes.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 
 def run(arguments: list[str]) -> int:
     from wire_rawsse.cli.arguments import Parser
-    from wire_rawsse.cli.demo.play import play
+    from wire_rawsse.cli.demo.steps import run_demo
     from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, TERMINATED
 
     Parser(
@@ -30,4 +29,4 @@ def run(arguments: list[str]) -> int:
             TERMINATED: "ended by SIGTERM",
         },
     ).parse(arguments)
-    return OK if play() else FAILED
+    return OK if run_demo() else FAILED

@@ -1,11 +1,11 @@
-"""The demo's three acts and its table: wakes, a wedge, wakes again, and whether what was promised was kept.
+"""The demo's steps: wakes, a wedge, wakes again, and a table of promises with the measured figures.
 
-Every figure is made of two stamps of one clock, CLOCK_MONOTONIC, which all processes of a machine share (it is the
-system's uptime on macOS and Windows too). A wake's latency runs from the relay's stamp, taken just before it writes the
-event, to the daemon's, taken first of all after its wait. The silence before the wedge was found runs from the last
-byte that the relay wrote, by the relay's own log, to the daemon's giving up.
+Each figure is the difference of two times of CLOCK_MONOTONIC, which all processes of a machine share (it is the system's
+uptime on macOS and Windows too). A wake's latency begins just before the relay writes the event and ends with the
+daemon's first instruction after its wait. The silence of the wedge begins with the last byte that the relay wrote, by
+the relay's log, and ends when the daemon gives the stream up.
 
-Whatever hangs, the play ends: each step has a deadline, and all of them together have one.
+Each step has a deadline, and the whole has one, so the demo always ends.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import sys
 import time
 from typing import Any, Final
 
-from wire_rawsse.cli.demo import tell
-from wire_rawsse.cli.demo.stage import Stage
-from wire_rawsse.cli.demo.tell import Promise, Voice
+from wire_rawsse.cli.demo import output
+from wire_rawsse.cli.demo.output import Output, Promise, Wake
+from wire_rawsse.cli.demo.processes import Processes
 from wire_rawsse.cli.exit import FAILED, Failure
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.testing import Fault, RelayClient, Slot
@@ -31,7 +31,7 @@ HEARTBEAT: Final = 0.8
 INITIAL: Final = 0.5
 """Seconds, for the 1 of `Backoff.initial`."""
 LONGEST: Final = 20.0
-"""Seconds that the whole may take; it is broken off a little earlier."""
+"""Seconds that the whole may take; it is cut off a little earlier."""
 
 _BEFORE: Final = 16
 _IN_SILENCE: Final = 3
@@ -41,52 +41,49 @@ _GAP: Final = 0.15
 _STEP: Final = 5.0
 """Seconds that any one step may take."""
 _LATE: Final = 0.25
-"""Seconds by which the finding of a wedge may be late on a busy machine."""
+"""Seconds by which a wedge may be noticed late on a busy machine."""
 
 
-@dataclasses.dataclass
-class Wake:
-    """One event on its way, in seconds: from the relay's write, and from the sender's post, to the daemon."""
+class Demo:
+    """The steps and their results. Times are seconds on CLOCK_MONOTONIC."""
 
-    event_id: str
-    from_relay: float
-    from_post: float
-
-
-class Play:
-    """What the acts find out. Moments are seconds on CLOCK_MONOTONIC."""
-
-    def __init__(self, stage: Stage, relay: RelayClient, slot: Slot, voice: Voice, began: float) -> None:
-        self._stage = stage
+    def __init__(self, processes: Processes, relay: RelayClient, slot: Slot, output: Output, began: float) -> None:
+        self._processes = processes
         self._relay = relay
         self._slot = slot
-        self._voice = voice
+        self._output = output
         self._began = began
         self._posted: list[str] = []
         self._pulled: list[str] = []
         self._wakes: list[Wake] = []
-        self._silence = self._mended = self._caught_up = 0.0
+        self._silence = self._reconnected_after = 0.0
         self._caught: list[str] = []
 
     def run(self) -> bool:
         self._opening()
-        self._voice.act("Wakes", tell.WAKES)
+        self._output.section("Wakes", output.WAKES)
         self._exchange(_BEFORE)
-        self._voice.act("The wedge", tell.WEDGE)
+        self._output.section("The wedge", output.WEDGE)
         self._wedge()
-        self._voice.act("Wakes again", "")
+        self._output.section("Wakes again", "")
         self._exchange(_AFTER)
         promises = self._promises()
-        self._voice.table(promises)
+        self._output.table(promises)
         return all(promise.kept is not False for promise in promises)
 
     def _opening(self) -> None:
-        stage = self._stage
-        self._voice.opening(
-            stage.relay.pid, stage.relay.url, stage.sender.pid, stage.daemon.pid, READ, HEARTBEAT, INITIAL
+        processes = self._processes
+        self._output.opening(
+            processes.relay.pid,
+            processes.relay.url,
+            processes.sender.pid,
+            processes.daemon.pid,
+            READ,
+            HEARTBEAT,
+            INITIAL,
         )
-        stage.sender.tell(url=stage.relay.url, **dataclasses.asdict(self._slot))
-        stage.daemon.tell(read=READ, initial=INITIAL)
+        processes.sender.send(url=processes.relay.url, **dataclasses.asdict(self._slot))
+        processes.daemon.send(read=READ, initial=INITIAL)
         self._woken("be woken by its connection")
 
     def _exchange(self, events: int) -> None:
@@ -94,30 +91,31 @@ class Play:
             ready = time.monotonic()
             event_id, sent = self._post()
             woke, written = 0.0, math.inf
-            while woke < written:  # A wake that was given before it is another's.
+            while woke < written:  # A wake given before the write belongs to an earlier event.
                 woke = self._woken(f"be woken by {event_id}")
                 written = self._relay.published(self._slot, len(self._posted) - 1)[0][1]
             self._wakes.append(Wake(event_id, woke - written, woke - sent))
-            self._voice.wake(self._wakes[-1])
+            self._output.wake(self._wakes[-1])
             time.sleep(max(0.0, ready + _GAP - time.monotonic()))
 
     def _wedge(self) -> None:
-        voice = self._voice
+        out = self._output
         self._relay.misbehave(Fault("silent", at="stream", scope="live"))
         for _ in range(_IN_SILENCE):
             self._post()
-        voice.posted(_IN_SILENCE)
+        out.posted(_IN_SILENCE)
         time.sleep(READ / 2)
-        voice.kernel(self._tcp_says())
-        lost = self._hear("give the silent stream up", "lost")
-        # Only streams that were open are silent: the relay serves whoever comes anew, as one would behind a
-        # proxy that has lost its way to it.
+        out.kernel(self._kernel_state())
+        lost = self._receive("give the silent stream up", "lost")
+        # Only streams that were open are silent. The relay serves new connections, like a server whose proxy has
+        # lost one of them.
         self._silence = lost["lost"] - self._last_byte(lost["lost"])
-        voice.found(self._silence, lost["why"])
-        self._caught_up = self._woken("be woken by its reconnect")
-        self._mended = self._caught_up - lost["lost"]
+        out.found(self._silence, lost["why"])
+        self._reconnected_after = self._woken("be woken by its reconnect") - lost["lost"]
         self._caught = self._pulled[-_IN_SILENCE:]
-        voice.mended(self._mended, len([one for one in self._caught if one in self._posted[-_IN_SILENCE:]]))
+        out.reconnected(
+            self._reconnected_after, len([one for one in self._caught if one in self._posted[-_IN_SILENCE:]])
+        )
 
     def _promises(self) -> list[Promise]:
         latencies = sorted(wake.from_relay for wake in self._wakes)
@@ -126,28 +124,28 @@ class Play:
         missed = self._posted[-_AFTER - _IN_SILENCE : -_AFTER]
         return [
             Promise("each event wakes the daemon", f"{expected}", f"{len(latencies)}", len(latencies) == expected),
-            # Missed only where other programs keep the processors: told, but nothing of ours is broken then.
+            # A busy machine misses this bound. That breaks no promise, so it is reported only.
             Promise(
                 "wake latency, median",
                 "under 1 ms",
-                tell.duration(middle) + ("" if middle < 0.001 else ": a busy machine"),
+                output.duration(middle) + ("" if middle < 0.001 else ": a busy machine"),
                 middle < 0.001 or None,
             ),
-            Promise("   90 % of the wakes within", "", tell.duration(_share(latencies, 0.9)), None),
+            Promise("   90 % of the wakes within", "", output.duration(_share(latencies, 0.9)), None),
             Promise(
-                "   from post to wake, median", "", tell.duration(_median([w.from_post for w in self._wakes])), None
+                "   from post to wake, median", "", output.duration(_median([w.from_post for w in self._wakes])), None
             ),
             Promise(
-                "silence until the wedge is found",
+                "silence until the wedge is noticed",
                 f"{READ:.2f} to {READ + _LATE:.2f} s",
                 f"{self._silence:.2f} s",
                 READ - 0.01 <= self._silence <= READ + _LATE,
             ),
             Promise(
-                "connected again after",
+                "reconnected after",
                 f"at most {INITIAL + 1:.1f} s",
-                f"{self._mended:.2f} s",
-                self._mended <= INITIAL + 1,
+                f"{self._reconnected_after:.2f} s",
+                self._reconnected_after <= INITIAL + 1,
             ),
             Promise(
                 "the catch-up wake brings",
@@ -174,22 +172,22 @@ class Play:
     def _post(self) -> tuple[str, float]:
         event_id = f"event-{len(self._posted) + 1:02}"
         self._posted.append(event_id)
-        self._stage.sender.tell(post=event_id)
-        answer = self._stage.sender.hear(self._until())
+        self._processes.sender.send(post=event_id)
+        answer = self._processes.sender.receive(self._until())
         if answer is None:
             raise Failure(f"the demo's relay did not answer the post of {event_id} in time", FAILED)
         return event_id, float(answer["sent"])
 
     def _woken(self, what: str) -> float:
         """The moment of the daemon's next wake; what it pulled is noted."""
-        report = self._hear(what, "woke")
+        report = self._receive(what, "woke")
         self._pulled += report["pulled"]
         return float(report["woke"])
 
-    def _hear(self, what: str, key: str) -> dict[str, Any]:
+    def _receive(self, what: str, key: str) -> dict[str, Any]:
         until = self._until()
         while True:
-            report = self._stage.daemon.hear(until)
+            report = self._processes.daemon.receive(until)
             if report is None:
                 raise Failure(f"the demo's daemon was expected to {what}, and was not heard of in time", FAILED)
             if key in report:
@@ -207,24 +205,24 @@ class Play:
         log = self._stream_record()["log"]
         return max(float(when) for when, what, _ in log if what in ("stream", "event", "heartbeat") and when < before)
 
-    def _tcp_says(self) -> str | None:
-        """What the kernel says of the daemon's connection, where it can be read without tools (Linux)."""
+    def _kernel_state(self) -> str | None:
+        """The kernel's state of the daemon's connection; None but on Linux, where it needs no tools."""
         if sys.platform != "linux":
             return None
-        return tcp_state(self._stream_record()["peer"], self._stage.relay.url.removeprefix("http://"))
+        return tcp_state(self._stream_record()["peer"], self._processes.relay.url.removeprefix("http://"))
 
 
-def play() -> bool:
-    """Whether everything that was promised was kept. Raises `Failure` where the play could not be finished."""
+def run_demo() -> bool:
+    """Whether every promise was kept. Raises `Failure` if the demo could not be finished."""
     began = time.monotonic()
-    voice = Voice()
-    voice.title()
+    out = Output()
+    out.title()
     try:
-        with Stage(HEARTBEAT) as stage, stage.relay.client(timeout=_STEP) as relay:
+        with Processes(HEARTBEAT) as processes, processes.relay.client(timeout=_STEP) as relay:
             slot = Slot("demo", secrets.token_hex(32))
             relay.adopt(slot)
-            stage.write_relay_json(slot.slot_id, slot.slot_token)
-            return Play(stage, relay, slot, voice, began).run()
+            processes.write_relay_json(slot.slot_id, slot.slot_token)
+            return Demo(processes, relay, slot, out, began).run()
     except WireRawSSEError as error:
         raise Failure(f"the demo's relay: {error}", FAILED) from None
     except OSError as error:

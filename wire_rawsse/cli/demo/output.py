@@ -1,42 +1,46 @@
-"""The demo's words. They are for somebody who has never heard of any of this, and fit 80 columns.
+"""The demo's output: its texts and its table, in 80 columns, for a reader who does not know this package.
 
-Colours and bars are ornaments: without them, on a dumb terminal, in a file or in an ASCII locale, every line says the
-same.
+Every line says the same without colours and bars: on a dumb terminal, in a file, in an ASCII locale.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from wire_rawsse.cli import stdio
 
-if TYPE_CHECKING:
-    from wire_rawsse.cli.demo.play import Wake
-
 WAKES: Final = (
     "The sender posts an event. The relay stamps it and writes it to the stream;\n"
-    "the daemon, asleep in a single system call, stamps its first instruction."
+    "the daemon, asleep in one system call, stamps its first instruction."
 )
 WEDGE: Final = (
     "From now on the relay's program sends nothing on the open stream, while its\n"
-    "kernel goes on answering. Nothing breaks and nobody hangs up: to TCP, and to\n"
-    "any client without a clock on each read, all is well for ever."
+    "kernel goes on acknowledging. No connection breaks: TCP, and a client without\n"
+    "a time-out on each read, notice nothing, ever."
 )
 _BAR_UNIT: Final = 20e-6
 _LONGEST_BAR: Final = 19
 
 
+class Wake(NamedTuple):
+    """The latencies of one event in seconds: from the relay's write, and from the sender's post, to the daemon."""
+
+    event_id: str
+    from_relay: float
+    from_post: float
+
+
 class Promise(NamedTuple):
-    """A row of the table. `kept` is None for a figure that nobody promised."""
+    """A row of the table. `kept` is None for a figure without a promise."""
 
     what: str
     bound: str
-    came: str
+    measured: str
     kept: bool | None
 
 
-class Voice:
+class Output:
     """Writes to standard output, each line as it happens."""
 
     def __init__(self) -> None:
@@ -58,13 +62,13 @@ class Voice:
         self._say("")
         self._say(
             self._faint(
-                f"  The clocks are scaled down, so that you need not wait: {read:g} s of silence are\n"
-                f"  taken for death (in life 75), the heartbeat is {heartbeat:g} s (30), and the first\n"
-                f"  pause before reconnecting at most {initial:g} s (1)."
+                f"  The times are scaled down: a stream is dead after {read:g} s of silence (by\n"
+                f"  default 75), the heartbeat comes every {heartbeat:g} s (30), and the first pause\n"
+                f"  before a reconnect is at most {initial:g} s (1)."
             )
         )
 
-    def act(self, title: str, text: str) -> None:
+    def section(self, title: str, text: str) -> None:
         self._say("")
         self._say(self._bold(title))
         for line in text.splitlines():
@@ -76,39 +80,40 @@ class Voice:
         self._say(f"  {wake.event_id}  woke after {duration(wake.from_relay):>8}   {post}   {self._green(bar)}")
 
     def posted(self, events: int) -> None:
-        self._say(f"  {events} events are posted into the silence; nobody is woken")
+        self._say(f"  {events} events are posted meanwhile; they wake no one")
 
     def kernel(self, tcp: str | None) -> None:
         if tcp is not None:
             self._say(f"  a second later the kernel says of the daemon's connection: {self._yellow(tcp)}")
 
     def found(self, silence: float, why: str) -> None:
-        self._say(f"  {self._green('found')} after {silence:.2f} s of silence; the daemon's log says:")
+        self._say(f"  {self._green('noticed')} after {silence:.2f} s of silence; the daemon's log says:")
         reason, _, then = why.partition("; ")
         self._say(f"    {reason};")
         self._say(f"    {then}")
 
-    def mended(self, seconds: float, events: int) -> None:
+    def reconnected(self, seconds: float, events: int) -> None:
         self._say(
-            f"  {self._green('mended')} {seconds:.2f} s later: connected again, and woken to look; "
-            f"it pulls the {events} events"
+            f"  {self._green('reconnected')} {seconds:.2f} s later, which wakes the daemon; it pulls the {events} events"
         )
 
     def table(self, promises: list[Promise]) -> None:
         self._say("")
-        self._say(self._bold(f"{'What was promised':<40}{'bound':<18}{'came':<14}kept"))
-        for what, bound, came, kept in promises:
+        self._say(self._bold(f"{'Promise':<40}{'bound':<18}{'measured':<14}kept"))
+        for what, bound, measured, kept in promises:
             mark = "" if kept is None else self._green("yes") if kept else self._red("NO")
-            row = f"{what:<40}{bound:<18}{came:<14}"
+            row = f"{what:<40}{bound:<18}{measured:<14}"
             self._say(self._faint(row.rstrip()) if kept is None else row + mark)
         self._say("")
         broken = sum(promise.kept is False for promise in promises)
         if broken:
             self._say(
-                self._red(f"{broken} of them {'was' if broken == 1 else 'were'} not kept on this machine, this time.")
+                self._red(
+                    f"{broken} {'promise was' if broken == 1 else 'promises were'} not kept on this machine, this time."
+                )
             )
         else:
-            self._say("All kept. For a daemon of your own: wire-rawsse daemon --help, or the README.")
+            self._say("All promises kept. For your own daemon: wire-rawsse daemon --help, or the README.")
 
     def _say(self, line: str) -> None:
         stdio.write(stdio.plain(line, sys.stdout) + "\n")
@@ -133,7 +138,7 @@ class Voice:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it: µs, ms or s."""
+    """With its unit: µs, ms or s."""
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

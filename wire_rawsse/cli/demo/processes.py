@@ -1,7 +1,7 @@
-"""The demo's processes and its folder: started together, ended together, whatever happens. Knows nothing of the play.
+"""The demo's processes and its folder, started together and ended together. Knows nothing of the steps.
 
-Every process ends with its standard input, which is a pipe whose other end is only here; so none is left behind however
-this one ends. Each is in a session of its own: a Ctrl-C is this process's alone to answer.
+Each process ends when its standard input does. That is a pipe whose other end is only in this process, so none is left
+over however this one ends. Each has a session of its own, so that Ctrl-C reaches this process alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TO_END: Final = 1.0
 """Seconds that a process gets to end by itself."""
 
 
-class Actor:
+class Child:
     """One process that takes and gives JSON lines. `name` is what a failure calls it."""
 
     def __init__(self, name: str, module: str, environ: dict[str, str], errors: str) -> None:
@@ -48,7 +48,7 @@ class Actor:
     def pid(self) -> int:
         return self._process.pid
 
-    def tell(self, **facts: object) -> None:
+    def send(self, **facts: object) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(facts).encode() + b"\n")
@@ -56,7 +56,7 @@ class Actor:
         except BrokenPipeError:
             raise self._gone() from None
 
-    def hear(self, until: float) -> dict[str, Any] | None:
+    def receive(self, until: float) -> dict[str, Any] | None:
         """Its next report, or None when the monotonic moment `until` has come. Raises `Failure` if it has ended."""
         try:
             line = self._lines.get(timeout=max(0.0, until - time.monotonic()))
@@ -106,14 +106,14 @@ class Actor:
         )
 
 
-class Stage:
+class Processes:
     """A relay, a sender and a daemon, and `WIRE_HOME` for the daemon in a new folder. `with` ends it all."""
 
     def __init__(self, heartbeat: float) -> None:
         self.home = tempfile.mkdtemp(prefix="wire-rawsse-demo-")
-        self._actors: list[Actor] = []
+        self._children: list[Child] = []
         self._relay: RelayProcess | None = None
-        before_the_end(self._vanish)
+        before_the_end(self._end_at_once)
         try:
             # These two first: they load while the relay does.
             self.sender = self._start("sender")
@@ -132,19 +132,19 @@ class Stage:
             json.dump({"self": {**endpoint, "endpoints": [endpoint]}, "peers": {}}, file)
 
     def close(self) -> None:
-        for actor in self._actors:
-            actor.end()
+        for child in self._children:
+            child.end()
         if self._relay is not None:
             self._relay.stop()
         self._clear()
 
-    def _vanish(self) -> None:
-        """End it without any patience, in whatever it is, from another thread. The relay ends with us."""
-        for actor in self._actors:
-            actor.kill()
+    def _end_at_once(self) -> None:
+        """Kill all processes, from another thread. The relay ends with this process."""
+        for child in self._children:
+            child.kill()
         self._clear()
 
-    def _start(self, name: str) -> Actor:
+    def _start(self, name: str) -> Child:
         home = os.path.dirname(os.path.dirname(os.path.abspath(wire_rawsse.__file__)))
         environ = {
             **os.environ,
@@ -154,14 +154,14 @@ class Stage:
             "NO_PROXY": "*",  # A proxy of this machine's has no part in this.
             "no_proxy": "*",
         }
-        actor = Actor(name, f"wire_rawsse.cli.demo.{name}", environ, os.path.join(self.home, f"{name}.errors"))
-        self._actors.append(actor)
-        return actor
+        child = Child(name, f"wire_rawsse.cli.demo.{name}", environ, os.path.join(self.home, f"{name}.errors"))
+        self._children.append(child)
+        return child
 
     def _clear(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
