@@ -94,7 +94,8 @@ class Output:
 
     def reconnected(self, seconds: float, events: int) -> None:
         self._say(
-            f"  {self._green('reconnected')} {seconds:.2f} s later, which wakes the daemon; it pulls the {events} events"
+            f"  {self._green('reconnected')} {seconds:.2f} s later, which wakes the daemon; "
+            f"it pulls the {events} events"
         )
 
     def table(self, promises: list[Promise]) -> None:
@@ -113,7 +114,7 @@ class Output:
                 )
             )
         else:
-            self._say("All promises kept. For your own daemon: wire-rawsse daemon --help, or the README.")
+            self._say("All promises kept. For your own daemon: wire-rawsse daemon --help, or README.")
 
     def _say(self, line: str) -> None:
         stdio.write(stdio.plain(line, sys.stdout) + "\n")

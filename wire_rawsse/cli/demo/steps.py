@@ -1,7 +1,7 @@
 """The demo's steps: wakes, a wedge, wakes again, and a table of promises with the measured figures.
 
-Each figure is the difference of two times of CLOCK_MONOTONIC, which all processes of a machine share (it is the system's
-uptime on macOS and Windows too). A wake's latency begins just before the relay writes the event and ends with the
+Each figure is the difference of two times of CLOCK_MONOTONIC, which all processes of a machine share (it is also the
+uptime of macOS and Windows). A wake's latency begins just before the relay writes the event and ends with the
 daemon's first instruction after its wait. The silence of the wedge begins with the last byte that the relay wrote, by
 the relay's log, and ends when the daemon gives the stream up.
 
