@@ -27,18 +27,21 @@ def test_each_snippet_hears_what_is_posted(snippet: str) -> None:
     with RelayProcess() as relay, RelayClient(relay.url) as client:
         slot = client.allocate()
         told: list[Any] = []
+        posters: list[threading.Timer] = []
 
         def pull(*event: str) -> None:
             """The daemon's own work: it has the events that were posted, in the end."""
             told.append(event or client.pull(slot))
             if event or told[-1]:
                 raise Enough
-            threading.Timer(0.05, client_for_posting.post, (slot, {"hello": "world"})).start()
+            if not posters:
+                posters.append(threading.Timer(0.05, client_for_posting.post, (slot, {"hello": "world"})))
+                posters[0].start()
 
         with RelayClient(relay.url) as client_for_posting:
-            poster = threading.Timer(0.3, client_for_posting.post, (slot, {"hello": "world"}))
             if "handle(" in snippet:
-                poster.start()
+                posters.append(threading.Timer(0.3, client_for_posting.post, (slot, {"hello": "world"})))
+                posters[0].start()
             names = {
                 "url": f"{relay.url}/v1/events/{slot.slot_id}/stream",
                 "token": slot.slot_token,
@@ -47,7 +50,7 @@ def test_each_snippet_hears_what_is_posted(snippet: str) -> None:
             }
             with pytest.raises(Enough):
                 exec(compile(snippet, "README.md", "exec"), names)
-            if "handle(" in snippet:
+            for poster in posters:
                 poster.join()
         assert "hello" in str(told[-1])
     gc.collect()  # What leaves trio is in a cycle with the frames that it went through.
