@@ -35,14 +35,17 @@ def write(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     cells = summarise(outcomes)
     paths = [folder / name for name in ("matrix.md", "matrix.json", "matrix.svg")]
     paths[0].write_text(markdown(cells, outcomes))
-    paths[1].write_text("[\n" + ",\n".join(json.dumps(_short(cell)) for cell in cells) + "\n]\n")
+    paths[1].write_text(figures(cells))
     paths[2].write_text(draw(_shares(cells), list(FAULTS), list(PHASES)))
     return paths
 
 
-def _short(cell: Outcome) -> Outcome:
-    """The figures of a cell, small enough for git."""
-    return {name: value for name, value in cell.items() if name not in _LONG and value not in (None, "", {})}
+def figures(cells: Sequence[Outcome]) -> str:
+    """JSON: the names of the columns, and a row of figures for each cell that was run."""
+    run = [cell for cell in cells if cell["status"] != LEFT_OUT]
+    columns = [name for name in dict.fromkeys(name for cell in run for name in cell) if name not in _LONG]
+    rows = [json.dumps([cell.get(name) or None for name in columns], separators=(",", ":")) for cell in run]
+    return f'{{"columns":{json.dumps(columns)},"rows":[\n' + ",\n".join(rows) + "\n]}\n"
 
 
 def _missing(outcomes: Sequence[Outcome]) -> list[Outcome]:

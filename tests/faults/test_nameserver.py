@@ -64,9 +64,10 @@ def silence(world: World) -> None:
         began = time.monotonic()
         with pytest.raises(socket.gaierror) as late:
             look_up()
-        assert late.value.errno == socket.EAI_AGAIN and 1.9 < time.monotonic() - began < 3
+        ended = time.monotonic()
+        assert late.value.errno == socket.EAI_AGAIN and ended - began > 1.9
         assert names.report()["queries"] == {"silent A": 2, "silent AAAA": 2}
-        assert began <= names.report()["struck"] < began + 0.5
+        assert began <= names.report()["struck"] < ended - 1.5, "with the first query"
 
 
 def slowness(world: World) -> None:
@@ -74,7 +75,7 @@ def slowness(world: World) -> None:
         names.behave("slow", seconds=0.4)
         began = time.monotonic()
         assert look_up() == {RELAY, RELAY6}
-        assert 0.4 <= time.monotonic() - began < 0.9
+        assert time.monotonic() - began >= 0.4
 
 
 def held(world: World) -> None:

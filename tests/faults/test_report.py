@@ -71,9 +71,9 @@ def test_the_files(tmp_path: Path) -> None:
     assert "1 runs did not keep every promise" in page
     assert "- 2026-01-02, commit abc1234, Linux 6.1, CPython 3.11.7: 1 runs" in page
     assert "| syn-refused | – | – | – | – | spared | – | – | – |" in page and ">spared<" in picture
-    cells = json.loads(data)
-    assert {cell["status"] for cell in cells} == {KEPT, BROKEN, LEFT_OUT}
-    assert sum(cell["status"] != LEFT_OUT for cell in cells) == 4, "what makes no sense is there as well, and says why"
-    assert all({"proof", "sockets", "command"}.isdisjoint(cell) for cell in cells), "git keeps figures alone"
+    table = json.loads(data)
+    cells = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    assert [cell["status"] for cell in cells].count(KEPT) == 3 and len(cells) == 4, "only cells that were run"
+    assert {"proof", "sockets", "command"}.isdisjoint(table["columns"]), "git keeps figures alone"
     texts = [node.text for node in ElementTree.fromstring(picture).iter() if node.text]
     assert {"0.92", "lives", "broken", "–"} <= set(texts)

@@ -154,6 +154,7 @@ def test_runs_of_small_chunks_are_joined(bodies: list[bytes], cut: int) -> None:
     assert body == b"".join(bodies) * 3000
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "mixed",
     [chunk(b"x"), chunk(b":\n\n"), chunk(b"\r\n"), chunk(b"x") + chunk(b"x", b";a"), chunk(b"x") + chunk(b"y" * 100)],

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.hosts.support import AT_ONCE
 from tests.support.fixtures import Serve
 from tests.support.listen import LENIENT, end, first, source, told
 from tests.support.server import PATIENCE, Step, answer, byte_by_byte, request, send, stall
-from wire_rawsse import Closed, EventSource
+from wire_rawsse import Closed, EventSource, connection
 from wire_rawsse.errors import NotAnEventStreamError, StatusError
 
 TOKEN = "Zq7xW9vKmPf2TgB8nJ4cRh6Y"
@@ -154,13 +155,14 @@ def test_a_body_that_does_not_come_holds_nothing_up(status: str, serve: Serve) -
     assert error.body == "begun"
 
 
-def test_nor_does_close_wait_for_it(serve: Serve) -> None:
+def test_nor_does_close_wait_for_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ERROR_BODY_SECONDS", 3 * AT_ONCE)
     server = serve([request, send(b"HTTP/1.1 404 x\r\nContent-Length: 1000\r\n\r\n"), stall])
     listening = EventSource(server.url)
     assert listening.next(0.3) is None
     began = time.monotonic()
     listening.close()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < AT_ONCE
 
 
 @pytest.mark.parametrize(
