@@ -330,9 +330,11 @@ def _read(
             receive.renewed = silence.renewed
             if event:
                 record.last_event_at = wall
+                record.event_count += 1
         news = news or event
         if news or receive.woke_early:
             record.last_wake_at = services.time()
+            record.wake_count += 1
         if news and not receive.woke_early:
             yield WAKE
         news = receive.woke_early = False

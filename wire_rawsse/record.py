@@ -48,6 +48,9 @@ class Record:
         self.last_error: WireRawSSEError | None = None
         self.next_attempt_at: float | None = None
         self.reconnect_count = 0
+        self.connection_count = self.wake_count = self.event_count = 0
+        self.ends: dict[str, int] = {}
+        """Why connections ended (the class of the error, `end` or `restart`), with how often."""
         self.attempt = 0
         """For `policy.decide`: connections in a row that ended before they were healthy."""
         self.pace = TokenBucket(backoff)
@@ -72,7 +75,7 @@ class Record:
         """The present attempt has followed a redirect."""
         self.renewed = False
         """The caller's callables have given other credentials since that 401."""
-        self._changed = changed
+        self.changed = changed
         self._failed = False
         self._accepted = 0.0
         self._last_life = 0.0
@@ -112,8 +115,8 @@ class Record:
             self.addresses.current = None
         if phase == "connecting":
             self.pace.started()
-        if self._changed is not None:
-            self._changed()
+        if self.changed is not None:
+            self.changed()
 
     def leave_gate(self) -> None:
         """It connects no more, and waits for no turn."""
@@ -133,6 +136,7 @@ class Record:
 
     def accepted(self, now: float, wall: float) -> None:
         """The head has been accepted: the stream is live."""
+        self.connection_count += 1
         self._accepted = self._last_life = now
         self.leave_gate()
         self.secrets.settle()
@@ -159,20 +163,22 @@ class Record:
         """The caller has asked for another connection, at once."""
         self.attempt = self.polls = 0
         self.pace.excuse()
-        self.ended(None, 0, wall)
+        self.ended(None, 0, wall, cause="restart")
 
     def ended_by_peer(self, now: float) -> None:
         """The peer itself ended the connection: if there was a stream, it lived until now."""
         if self.phase == "streaming":
             self._last_life = now
 
-    def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
-        """The connection is over; the next comes after `delay` seconds, or never.
+    def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float, cause: str = "end") -> None:
+        """The connection is over; the next comes after `delay` seconds, or never. `cause`: of an end without an error.
 
         From here an error reaches the caller, the log and the state, so this is where it is held against all secrets.
         """
         self._failed = error is not None
         self.leave_gate()
+        cause = cause if error is None else type(error).__name__
+        self.ends[cause] = self.ends.get(cause, 0) + 1
         self._judge_address(error)
         if error is not None:
             if self.redirected and not self.is_named_in(error):
@@ -219,4 +225,7 @@ class Record:
             address=None if address is None else str(address),
             heartbeat=self.heartbeat.period,
             read_limit=self.heartbeat.limit(self._timeouts.read),
+            wake_count=self.wake_count,
+            event_count=self.event_count,
+            ends=tuple(self.ends.items()),
         )

@@ -46,6 +46,9 @@ class EndpointState(NamedTuple):
     address:         the peer (or proxy) of the present connection, or of the last one until the next attempt begins.
     heartbeat:       seconds between two heartbeats of the server, once known (see `Timeouts.learn`).
     read_limit:      seconds of silence that end the connection: `Timeouts.read`, or less where the heartbeat is known.
+    wake_count:      wakes given, the one for each (re)connect included.
+    event_count:     receptions that held a data line; events that are received together count once.
+    ends:            why connections ended, with how often: the class of the error, `end` for a clean end, `restart`.
     """
 
     url: str
@@ -61,6 +64,9 @@ class EndpointState(NamedTuple):
     address: str | None = None
     heartbeat: float | None = None
     read_limit: float | None = None
+    wake_count: int = 0
+    event_count: int = 0
+    ends: tuple[tuple[str, int], ...] = ()
 
 
 class SubscriberState(NamedTuple):

@@ -76,6 +76,7 @@ class StreamSet:
         self._paces: dict[Origin, list[TokenBucket]] = {}
         """Of streams that are gone."""
         self._forget_paces_at = 0.0
+        self._former_connections = 0
 
     def _new_gate(self, max_connecting: int) -> Gate:
         from wire_rawsse.gate import Gate  # A set of one has none.
@@ -121,6 +122,7 @@ class StreamSet:
         if record.origin is not None and record.pace.hand_over(task.now() + now - task.looked, now):
             self._paces.setdefault(record.origin, []).append(record.pace)
         self._forget_paces(now)
+        self._former_connections += record.connection_count
         return handle.state
 
     def forget(self, handle: StreamHandle) -> None:
@@ -151,6 +153,16 @@ class StreamSet:
             for handle in list(self._handles.values()):
                 handle._record.ended(told, pause, self.loop.system.time())
         warn(f"{told}; trying again in {pause:.1f} s")
+
+    @property
+    def connections(self) -> int:
+        """How many connections have been accepted so far, by streams that were removed too. It never falls."""
+        return self._former_connections + sum(one._record.connection_count for one in list(self._handles.values()))
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """From now on call `changed` whenever the phase of one of the present streams changes."""
+        for handle in list(self._handles.values()):
+            handle._record.changed = changed
 
     def snapshots(self) -> list[EndpointState]:
         """The state of each, in the order they were added."""

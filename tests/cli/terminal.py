@@ -68,6 +68,12 @@ class Terminal:
         lines = [line.removesuffix("\r").rpartition(ERASE)[2].rpartition("\r")[2] for line in self.written.split("\n")]
         return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))
 
+    def hang_up(self) -> None:
+        """Close the terminal, as when its window is closed."""
+        if self._master >= 0:
+            os.close(self._master)
+        self._master = -1
+
     def _read(self) -> str:
         try:
             return os.read(self._master, 65536).decode()
@@ -81,4 +87,5 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ended(self.process)
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)

@@ -74,7 +74,7 @@ def test_what_is_left_of_a_killed_run_is_waited_for(home: Path, tmp_path: Path) 
 def test_a_child_leaves_the_run_alone_and_takes_the_others() -> None:
     linux()
     child = Child(["sh", "-c", "exit 5"], 60)
-    child.start()
+    child.start({})
     other = os.posix_spawn("/bin/true", ["true"], {})
     wait_until(lambda: os.waitid(os.P_PID, other, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None)
 

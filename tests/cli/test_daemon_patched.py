@@ -31,7 +31,7 @@ def test_the_thread_host_stands_in_where_there_is_no_descriptor(
 ) -> None:
     """Windows has neither epoll nor kqueue, nor has a Python that gevent or eventlet has patched."""
     from wire_rawsse import StreamSubscriber
-    from wire_rawsse.cli.daemon import attend
+    from wire_rawsse.cli.attention import attend
 
     monkeypatch.delattr(select, "epoll", raising=False)
     monkeypatch.delattr(select, "kqueue", raising=False)

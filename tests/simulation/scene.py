@@ -43,8 +43,8 @@ class Journal(Record):
         super().begin(now)
         self.on_begin()
 
-    def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
-        super().ended(error, delay, wall)
+    def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float, cause: str = "end") -> None:
+        super().ended(error, delay, wall, cause)
         self.on_end(error, delay)
 
 

@@ -50,6 +50,9 @@ def test_version_1_and_what_we_add() -> None:
         reconnect_count=3,
         heartbeat=30.1234,
         read_limit=47.1851,
+        wake_count=9,
+        event_count=5,
+        ends=(("ReadTimeout", 2), ("end", 1)),
     )
     broken = endpoint(
         "error",
@@ -82,6 +85,9 @@ def test_version_1_and_what_we_add() -> None:
                 "reconnect_in": None,
                 "heartbeat": 30.123,
                 "read_limit": 47.185,
+                "wakes": 9,
+                "events": 5,
+                "ends": {"ReadTimeout": 2, "end": 1},
             },
             {
                 "relay": "unix:///r.sock:/v1/events/2/stream",
@@ -94,6 +100,9 @@ def test_version_1_and_what_we_add() -> None:
                 "reconnect_in": 10.346,
                 "heartbeat": None,
                 "read_limit": None,
+                "wakes": 0,
+                "events": 0,
+                "ends": {},
             },
         ],
     }

@@ -58,7 +58,7 @@ def gone(pid: int) -> bool:
 def test_connected() -> None:
     status = assess(written(WELL), NOW, alive)
     assert status.exit_code == 0
-    assert status.line == f"{STARTS}; streaming; last byte 52 s ago; written 40 s ago by process 4242"
+    assert status.line == f"{STARTS}; streaming; written 40 s ago by process 4242, 12 s after the last byte"
     assert status.facts == {
         "verdict": "connected",
         "reason": None,
@@ -87,7 +87,7 @@ def test_any_endpoint_down_is_degraded() -> None:
     assert status.line == (
         "stream: connected (last event 2025-12-31T23:58:20.000Z, reconnects 7); 1 of 2 endpoints down; "
         "http://127.0.0.1:8770/v1/events/2/stream error, backing off, next attempt in 12 s, "
-        "last error: the relay answered 403; last byte 52 s ago; written 40 s ago by process 4242"
+        "last error: the relay answered 403; written 40 s ago by process 4242, 12 s after the last byte"
     )
 
 

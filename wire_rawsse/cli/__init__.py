@@ -16,16 +16,19 @@ relay's asyncio. This module imports nothing that is not loaded anyway.
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from wire_rawsse.cli import exit
 from wire_rawsse.cli.exit import INTERNAL, OK, USAGE, Failure
 
+if TYPE_CHECKING:
+    from wire_rawsse.cli.arguments import Parser
+
 COMMANDS: Final = {
     "demo": "show wakes, a stream that wedges, and how it is noticed and reconnected; about 10 s, no configuration",
     "listen": "print the events of any event stream and reconnect for ever, like a curl -N that cannot wedge",
-    "daemon": "run a command as soon as an event arrives at an endpoint of wire, and every few seconds",
-    "status": "print the state of the running daemon in one line, from wire's stream_state.json",
+    "daemon": "run a command as soon as an event arrives (of any stream, or of wire's), and every few seconds",
+    "status": "print the state of the running daemon: one line, JSON, metrics, or a refreshed screen",
     "probe": "say what is wrong with an event stream, hop by hop, and the one thing to change",
     "relay": "run a development relay, which can be told to misbehave",
 }
@@ -44,6 +47,8 @@ commands:
 
   wire-rawsse COMMAND --help   show the options, examples and exit statuses of a command
   wire-rawsse --version        show the version
+  wire-rawsse --print-completion bash|zsh|fish
+                               print a script that completes commands, options and files in that shell
 
 example:
   wire-rawsse demo
@@ -65,37 +70,56 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         exit.end_on_signals()
     try:
-        return _run(command, rest) if command else _without_command(name)
+        return _run(command, rest) if command else _without_command(name, rest)
     except Failure as failure:
-        exit.give_way()
         stdio.say(command, failure.text)
         return failure.status
     except stdio.OutputClosed:
         return OK
     except Exception as error:
-        exit.give_way()
         stdio.say(command, f"internal error ({_where(error)}); please report it")
         return INTERNAL
 
 
 def _run(command: str, arguments: list[str]) -> int:
-    # Not importlib: five lines that a reader, a type checker and a packager can follow.
+    return _module(command).run(arguments)
+
+
+class _Module(Protocol):
+    """What a subcommand's module has."""
+
+    def run(self, arguments: list[str]) -> int: ...
+    def parser(self) -> Parser: ...
+
+
+def _module(command: str) -> _Module:
+    # Not importlib: lines that a reader, a type checker and a packager can follow.
     if command == "demo":
-        from wire_rawsse.cli.demo import run
-    elif command == "listen":
-        from wire_rawsse.cli.listen import run
-    elif command == "daemon":
-        from wire_rawsse.cli.daemon import run
-    elif command == "status":
-        from wire_rawsse.cli.status import run
-    elif command == "probe":
-        from wire_rawsse.cli.probe import run
-    else:
-        from wire_rawsse.cli.relay import run
-    return run(arguments)
+        from wire_rawsse.cli import demo
+
+        return demo
+    if command == "listen":
+        from wire_rawsse.cli import listen
+
+        return listen
+    if command == "daemon":
+        from wire_rawsse.cli import daemon
+
+        return daemon
+    if command == "status":
+        from wire_rawsse.cli import status
+
+        return status
+    if command == "probe":
+        from wire_rawsse.cli import probe
+
+        return probe
+    from wire_rawsse.cli import relay
+
+    return relay
 
 
-def _without_command(name: str) -> int:
+def _without_command(name: str, rest: list[str]) -> int:
     from wire_rawsse.cli import stdio
 
     if name in ("-h", "--help"):
@@ -107,8 +131,27 @@ def _without_command(name: str) -> int:
 
         stdio.write(f"wire-rawsse {__version__}\n")
         return OK
+    if name == "--print-completion":
+        return _print_completion(rest)
+    import difflib
+
     came = "nothing" if not name else "an option" if name.startswith("-") else "something else"
-    raise Failure(f"expected a command ({', '.join(COMMANDS)}), got {came}; see: wire-rawsse --help", USAGE)
+    near = difflib.get_close_matches(name.lower(), COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else "see: wire-rawsse --help"
+    raise Failure(f"expected a command ({', '.join(COMMANDS)}), got {came}; {hint}", USAGE)
+
+
+def _print_completion(arguments: list[str]) -> int:
+    from wire_rawsse.cli import stdio
+    from wire_rawsse.cli.completion import SHELLS, script
+
+    if len(arguments) > 1:
+        raise Failure(f"{len(arguments) - 1} argument{'s' if len(arguments) > 2 else ''} too many", USAGE)
+    if not arguments or arguments[0] not in SHELLS:
+        came = "something else" if arguments else "nothing"
+        raise Failure(f"--print-completion: expected one of {', '.join(SHELLS)}, got {came}", USAGE)
+    stdio.write(script(arguments[0], COMMANDS, lambda command: _module(command).parser()))
+    return OK
 
 
 def _where(error: Exception) -> str:

@@ -131,9 +131,12 @@ def seconds(*, zero: bool = False) -> Callable[[str], float]:
 
 def whole(text: str) -> int:
     """A type for argparse: a whole number from 1."""
-    if text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {shown(text)}")
+    return _whole(text, 1)
+
+
+def count(text: str) -> int:
+    """A type for argparse: a whole number from 0."""
+    return _whole(text, 0)
 
 
 def path(text: str) -> str:
@@ -141,6 +144,12 @@ def path(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("expected the name of a file, got nothing")
     return text
+
+
+def _whole(text: str, least: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 19 and int(text) >= least:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {shown(text)}")
 
 
 def shown(text: str) -> str:
@@ -188,6 +197,13 @@ def add_limits(options: Parser) -> None:
             default=default,
             help=f"{meaning} (default %(default)g)",
         )
+    limits.add_argument(
+        "--min-rate",
+        metavar="B",
+        type=count,
+        default=defaults.min_rate,
+        help="bytes a second that an unfinished line must bring over each --read-timeout (default %(default)g; 0: off)",
+    )
     trust = "trust these certificates (PEM) instead of the default ones"
     limits.add_argument("--cacert", metavar="FILE", type=path, help=trust)
     limits.add_argument(
@@ -203,4 +219,9 @@ def add_limits(options: Parser) -> None:
 
 def timeouts(options: argparse.Namespace) -> Timeouts:
     """What `add_limits` asked for."""
-    return Timeouts(connect=options.connect_timeout, response=options.response_timeout, read=options.read_timeout)
+    return Timeouts(
+        connect=options.connect_timeout,
+        response=options.response_timeout,
+        read=options.read_timeout,
+        min_rate=options.min_rate,
+    )

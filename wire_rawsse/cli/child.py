@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from wire_rawsse.cli.exit import USAGE, Failure
@@ -72,13 +73,19 @@ class Child:
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    def start(self) -> None:
-        """Begin a run. Raises `OSError` where the program cannot be started."""
+    @property
+    def overdue(self) -> bool:
+        """Whether there is a run, and it takes longer than it may."""
+        return self._process is not None and self._overdue
+
+    def start(self, environ: Mapping[str, str]) -> None:
+        """Begin a run, with `environ` beside our own environment. Raises `OSError` if the program cannot be started."""
         assert self._process is None
         self._process = subprocess.Popen(
             self.words if sys.platform != "win32" else self.words[0],
             stdin=subprocess.PIPE,  # Not /dev/null, which a chroot may lack.
             start_new_session=True,
+            env={**os.environ, **environ},
         )
         assert self._process.stdin is not None
         self._process.stdin.close()

@@ -1,17 +1,16 @@
 """`daemon`: run a command the moment an event arrives, and every few seconds for safety. The original's daemon loop.
 
-One thread and one wait. The subscriber's descriptor and a socket that signals write to (`signal.set_wakeup_fd`:
-SIGTERM, SIGINT, and SIGCHLD for the end of a run) stand in one selector. So the stream is attended while the command
-runs: a wake is noticed and means one more run afterwards, and a wedge is found when it is due. Nothing here blocks for
-longer than it takes to start a process. SIGCHLD rather than a pidfd, because macOS has it too and it costs nothing.
+One thread and one wait. The subscriber's descriptor and the one that signals make readable (`signals.Signals`: also
+SIGCHLD, for the end of a run) stand in one selector. So the stream is attended while the command runs: a wake is
+noticed and means one more run afterwards, and a wedge is found when it is due. Nothing here blocks for longer than it
+takes to start a process. SIGCHLD rather than a pidfd, because macOS has it too and it costs nothing.
 
 Where there is neither epoll nor kqueue (Windows, or after gevent's or eventlet's monkey patch) the subscriber has no
 descriptor; there it runs in its thread, and a `WakeChannel` stands in the selector. Where there is no SIGCHLD
 (Windows), a running command is looked at ten times a second.
 
-The command runs at the start, on each wake, and when `--interval` seconds have passed since the last run ended: counted
-from its end, as the original does, so that a slow command is not run without a pause. Runs for wakes start at least
-`--min-gap` seconds apart: a wake within the gap is kept, and the command runs when the gap is over.
+When the command runs is decided in `runner`, how it is started and ended in `child`, and what the service manager hears
+in `supervisor`.
 
 As PID 1 of a container the process inherits orphans: processes that the command started and left. It waits for them
 (`Child.reap_orphans`), so that no zombie stays. Only PID 1 does this: any other process has an init that does.
@@ -24,47 +23,69 @@ import math
 import os
 import selectors
 import signal
-import socket
 import time
-from typing import Final, Protocol
+from typing import Final
 
 from wire_rawsse.cli import arguments as options_of
-from wire_rawsse.cli import inputs, logs, stdio
-from wire_rawsse.cli.arguments import Parser, seconds
-from wire_rawsse.cli.child import Child, cannot_start, split
+from wire_rawsse.cli import inputs, logs, report, signals, stdio
+from wire_rawsse.cli.arguments import Parser, path, seconds
+from wire_rawsse.cli.attention import Attention, attend
+from wire_rawsse.cli.child import Child, split
 from wire_rawsse.cli.exit import OK, USAGE, Failure
+from wire_rawsse.cli.runner import Runner
+from wire_rawsse.cli.signals import Signals
+from wire_rawsse.cli.supervisor import Supervisor
+from wire_rawsse.errors import InvalidRequestError
 from wire_rawsse.foreign import shown
-from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
-from wire_rawsse.wake import WakeChannel
+from wire_rawsse.subscriber import StreamSubscriber
 
 BUSY: Final = 75
-"""Another subscriber is running for the same wire home (EX_TEMPFAIL of sysexits(3))."""
+"""Another subscriber keeps the same state file (EX_TEMPFAIL of sysexits(3))."""
 _TO_END: Final = 0.1
 """Seconds that a run under way has to end after our own SIGTERM; we are gone after 0.2 s, with it or without."""
 _LOOK_EVERY: Final = 0.1
 """Seconds between two looks at a running command where its end is not signalled."""
+_STATUS_EVERY: Final = 1.0
+"""Seconds between two looks at whether the state in words has changed, for the service manager."""
 _IS_INIT: Final = os.getpid() == 1
 """PID 1 becomes the parent of every orphan of its PID namespace (pid_namespaces(7))."""
-_ENDING: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 
 
 def parser() -> Parser:
     options = Parser(
         "daemon",
-        "Listen to every endpoint in wire's relay.json, keep stream_state.json up to date, and run a command at the "
-        "start, on each wake, and every few seconds as a safety net. The command never runs twice at once: wakes "
-        "during a run cause one more run after it. relay.json may be missing or broken; it is read again when it "
-        "changes. wire is the program of the Rust crate slancha-wire; WIRE_HOME and the XDG variables say where its "
-        "files are.",
+        "Listen to an event stream and run a command at the start, on each wake, and every few seconds as a safety "
+        "net. Without a URL, listen to every endpoint in wire's relay.json and keep wire's stream_state.json true. "
+        "The command never runs twice at once: wakes during a run cause one more run after it. relay.json may be "
+        "missing or broken; it is read again when it changes. wire is the program of the Rust crate slancha-wire; "
+        "WIRE_HOME and the XDG variables say where its files are.",
+        operand="[URL]",
+        notes=[
+            "the command finds in its environment:",
+            "  WIRE_RAWSSE_REASON=start      the daemon has started",
+            "  WIRE_RAWSSE_REASON=wake       an event arrived",
+            "  WIRE_RAWSSE_REASON=reconnect  there is a new connection (the first one included); events may have",
+            "                                been missed before it",
+            "  WIRE_RAWSSE_REASON=interval   nothing happened for --interval seconds",
+            "nothing that comes from the network reaches its arguments or its environment",
+            "",
+            *signals.HELP,
+            "under a service manager with NOTIFY_SOCKET it reports when it is ready, reloads and stops, its state at",
+            "each change, and a sign of life (WATCHDOG_USEC) while its loop runs and no run exceeds --exec-timeout",
+            "",
+        ],
         examples=[
             "wire-rawsse daemon --exec 'wire pull'",
             "wire-rawsse daemon --exec \"sh -c 'wire pull | logger'\" --interval 60 --exec-timeout 20",
+            "wire-rawsse daemon --exec ./pull --token-file token --state-file state.json https://example.org/events",
+            "wire-rawsse daemon --exec 'wire pull' --print-unit > wire-rawsse.service",
         ],
         statuses={
-            BUSY: "another subscriber is running for the same wire home",
-            OK: "ended by SIGTERM, SIGINT or SIGHUP; a running command got SIGTERM",
+            BUSY: "another subscriber keeps the same state file",
+            OK: "ended by SIGTERM or SIGINT, or by SIGHUP when its terminal is gone; a running command got SIGTERM",
         },
     )
+    options.add_argument("url", metavar="URL", nargs="?", help="http://, https:// or unix:///path.sock?path=/target")
     options.add_argument(
         "--exec",
         metavar="CMD",
@@ -94,7 +115,19 @@ def parser() -> Parser:
         default=60.0,
         help="send SIGTERM to a run after this many seconds, and SIGKILL 2 s later (default %(default)g)",
     )
+    options.add_argument(
+        "--state-file",
+        metavar="FILE",
+        type=path,
+        help="with a URL: keep the state in this file, for wire-rawsse status --file FILE",
+    )
     options.add_argument("--verbose", "-v", action="store_true", help="report each run on standard error")
+    options.add_argument(
+        "--print-unit",
+        action="store_true",
+        help="print a systemd unit that runs this daemon with these options in a sandbox, and end",
+    )
+    options_of.add_request(options)
     options_of.add_limits(options)
     return options
 
@@ -102,215 +135,158 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     options = parser().parse(arguments)
     words = split(options.command)
-    timeouts = options_of.timeouts(options)
+    if options.print_unit:
+        _print_unit(arguments, options, words[0])
+        return OK
     logs.route(_tell)
-    trust = inputs.tls(options)
-    with Signals() as signals:
-        attention = attend(_only_subscriber(StreamSubscriber.from_wire(timeouts=timeouts, **trust)))
+    supervisor = Supervisor(_tell)
+    with Signals("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD") as waiting:
+        attention = _only_writer(attend(_subscriber(options), options.state_file))
         child = Child(words, options.exec_timeout)
         try:
-            _Daemon(child, attention, signals, options).run()
+            _Daemon(child, attention, waiting, supervisor, options).run()
         finally:
-            _end(child, attention, signals)
+            _end(child, attention, waiting, supervisor)
     return OK
 
 
-def _only_subscriber(subscriber: StreamSubscriber) -> StreamSubscriber:
-    """The subscriber, with the lock of its stream_state.json. Raises `Failure` where another one has that."""
-    follower = subscriber._follower
-    taken = follower and follower.claim()
+def _subscriber(options: argparse.Namespace) -> StreamSubscriber:
+    """Everything that can be wrong with what was given is told here, before a byte is sent."""
+    timeouts = options_of.timeouts(options)
+    if options.url is None:
+        for name in ("header", "headers_file", "token_file", "token_env", "method", "data_file", "state_file"):
+            if getattr(options, name):
+                raise Failure(f"--{name.replace('_', '-')}: expected together with a URL", USAGE)
+        return StreamSubscriber.from_wire(timeouts=timeouts, **inputs.tls(options))
+    inputs.url(options.url)
+    try:
+        return StreamSubscriber(options.url, timeouts=timeouts, **inputs.request(options), **inputs.tls(options))
+    except InvalidRequestError as error:
+        raise Failure(str(error), USAGE) from None
+
+
+def _only_writer(attention: Attention) -> Attention:
+    """The same, with the lock of its state file. Raises `Failure` if another one has that."""
+    taken = attention.claim()
     if taken:
-        subscriber.close()
+        attention.close()
         raise Failure(
-            f"another subscriber is running for this wire home: it holds the lock of {shown(taken)}; "
-            "end it, or set WIRE_HOME to another folder (see: wire-rawsse status)",
+            f"another subscriber keeps the same state file: it holds the lock of {shown(taken)}; "
+            "end it, or choose another file (--state-file) or wire home (WIRE_HOME); see: wire-rawsse status",
             BUSY,
         )
-    return subscriber
+    return attention
 
 
-class Signals:
-    """Signals as something to select on: `fileno()` is readable when one has come. `ending` once it is time to go."""
+def _print_unit(arguments: list[str], options: argparse.Namespace, program: str) -> None:
+    from wire_rawsse.cli.unit import unit
+    from wire_rawsse.wire import paths
 
-    def __init__(self) -> None:
-        self.ending = False
-
-    def __enter__(self) -> Signals:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for name in _ENDING:
-            number = getattr(signal, name, None)
-            # nohup(1) has a daemon outlive its terminal by having SIGHUP ignored.
-            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
-                signal.signal(number, self._end)
-        if hasattr(signal, "SIGCHLD"):
-            signal.signal(signal.SIGCHLD, lambda number, frame: None)  # What is ignored writes no byte.
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(-1)
-        self._reader.close()
-        self._writer.close()
-
-    def fileno(self) -> int:
-        return self._reader.fileno()
-
-    def drain(self) -> None:
-        try:
-            while self._reader.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
-
-    def _end(self, number: int, frame: object) -> None:
-        self.ending = True
-
-
-class Attention(Protocol):
-    """The stream, as something to select on. Moments are monotonic."""
-
-    def fileno(self) -> int: ...
-    def due(self) -> float: ...
-    def woken(self) -> bool: ...
-    def close(self) -> None: ...
-
-
-class _Inline:
-    def __init__(self, subscriber: StreamSubscriber) -> None:
-        self._subscriber = subscriber
-        self.fileno = subscriber.fileno
-        self.due = subscriber.deadline
-        self.close = subscriber.close
-
-    def woken(self) -> bool:
-        return self._subscriber.wait(0)
-
-
-class _Threaded:
-    def __init__(self, subscriber: StreamSubscriber) -> None:
-        self._wake = WakeChannel()
-        self.fileno = self._wake.fileno
-        self._thread = spawn_stream_subscriber(self._wake, subscriber)
-
-    def due(self) -> float:
-        return math.inf
-
-    def woken(self) -> bool:
-        return self._wake.wait(0)
-
-    def close(self) -> None:
-        self._thread.stop(_TO_END)
-
-
-def attend(subscriber: StreamSubscriber) -> Attention:
-    """The subscriber in this thread where it has a descriptor to select on, or in a thread of its own."""
-    try:
-        subscriber.fileno()
-    except OSError as error:
-        if error.errno is None:  # There is none, rather than none left.
-            return _Threaded(subscriber)
-    return _Inline(subscriber)
+    if options.token_env is not None:
+        raise Failure("--token-env: a unit can be read by every user; use --token-file", USAGE)
+    if options.url is None:
+        folders = [paths.config_dir(), paths.state_dir()]
+    else:
+        folders = [] if options.state_file is None else [os.path.dirname(os.path.abspath(options.state_file))]
+    stdio.write(unit([argument for argument in arguments if argument != "--print-unit"], program, folders))
 
 
 class _Daemon:
-    """When the command runs. Moments are monotonic."""
+    """The loop. Moments are monotonic."""
 
-    def __init__(self, child: Child, attention: Attention, signals: Signals, options: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        child: Child,
+        attention: Attention,
+        waiting: Signals,
+        supervisor: Supervisor,
+        options: argparse.Namespace,
+    ) -> None:
         self._child = child
         self._attention = attention
-        self._signals = signals
-        self._interval: float = options.interval
-        self._min_gap: float = options.min_gap
-        self._verbose: bool = options.verbose
-        self._woken = False
-        """There was a wake since the last run started."""
-        self._gap_ends = -math.inf
-        """The earliest start of a run for a wake."""
-        self._interval_ends = -math.inf
-        """The start of the next run without a wake. In the past at first: the command runs at the start."""
-        self._runs = 0
-        self._failures = 0
+        self._signals = waiting
+        self._supervisor = supervisor
+        self._runner = Runner(
+            child,
+            _tell,
+            interval=options.interval,
+            min_gap=options.min_gap,
+            verbose=options.verbose,
+            changed=attention.note_work,
+        )
+        self._connections = 0
+        """Those that the runner has been told of."""
+        self._status_due = math.inf
+        self._status_at = -math.inf
 
     def run(self) -> None:
-        child, attention, signals = self._child, self._attention, self._signals
+        runner, attention, waiting, supervisor = self._runner, self._attention, self._signals, self._supervisor
         with selectors.DefaultSelector() as selector:
-            selector.register(signals.fileno(), selectors.EVENT_READ)
+            selector.register(waiting.fileno(), selectors.EVENT_READ)
             selector.register(attention.fileno(), selectors.EVENT_READ)
-            while not signals.ending:
-                if self._next_start() <= time.monotonic():
-                    self._start()
-                due = min(attention.due(), child.deadline, self._next_start())
-                left = min(max(0.0, due - time.monotonic()), _longest_sleep(child))
+            while not waiting.ending:
+                runner.turn()
+                if _IS_INIT:
+                    self._child.reap_orphans()
+                self._report(time.monotonic())
+                due = min(attention.due(), runner.due(), supervisor.due(), self._status_due)
+                left = min(max(0.0, due - time.monotonic()), _longest_sleep(self._child))
                 for key, _ in selector.select(None if left == math.inf else left):
-                    if key.fd == signals.fileno():
-                        signals.drain()
+                    if key.fd == waiting.fileno():
+                        waiting.drain()
                 if attention.woken():
-                    self._woken = True
-                self._look()
+                    before, self._connections = self._connections, attention.connections
+                    runner.wake(reconnected=self._connections != before)
+                self._obey()
 
-    def _next_start(self) -> float:
-        """When the command starts next; never while it runs."""
-        if self._child.running:
-            return math.inf
-        return min(self._gap_ends, self._interval_ends) if self._woken else self._interval_ends
-
-    def _start(self) -> None:
-        now = time.monotonic()
-        why = "a wake" if self._woken else "the interval" if self._runs else "the start"
-        self._woken = False
-        self._gap_ends = now + self._min_gap  # Also where it cannot be started.
-        try:
-            self._child.start()
-        except OSError as error:
-            told = cannot_start(self._child.words, error)
-            if not self._runs:
-                raise Failure(told, USAGE) from None
-            self._ended(told, 0.0)
+    def _report(self, now: float) -> None:
+        """What the service manager hears, if there is one."""
+        supervisor = self._supervisor
+        if not supervisor.listens:
             return
-        self._runs += 1
-        if self._verbose:
-            _tell(f"run {self._runs}, because of {why}: process {self._child.pid}")
+        if not supervisor.is_ready and (self._runner.work.runs or self._connections):
+            supervisor.ready()
+        if self._status_due == math.inf:  # The state may have changed since the last look.
+            self._status_due = max(now, self._status_at + _STATUS_EVERY)
+        if now >= self._status_due:
+            self._status_due, self._status_at = math.inf, now
+            supervisor.status(stdio.one_line(report.status_line(self._attention.state, self._runner.work)))
+        supervisor.turn(now, healthy=not self._child.overdue)
 
-    def _look(self) -> None:
-        result = self._child.look()
-        if result is not None:
-            self._ended(result.failure and f"the command {result.failure}", result.seconds)
-        if _IS_INIT:
-            self._child.reap_orphans()
-
-    def _ended(self, failure: str | None, took: float) -> None:
-        """Tell of the first failure in a row and of its end: a log on a flash chip need not hold the others."""
-        self._interval_ends = time.monotonic() + self._interval
-        if failure:
-            self._failures += 1
-            if self._failures == 1 or self._verbose:
-                _tell(f"{failure}; it runs again on the next wake, or in {self._interval:g} s")
-        else:
-            if self._failures:
-                _tell(f"the command works again, after {self._failures} failed run{'s' if self._failures > 1 else ''}")
-            self._failures = 0
-            if self._verbose:
-                _tell(f"run {self._runs} ended well after {took:.3f} s")
+    def _obey(self) -> None:
+        """What signals have asked for, but the end."""
+        waiting, attention = self._signals, self._attention
+        if waiting.take("reload"):
+            _tell("reloading: files are read again and each connection is renewed")
+            self._supervisor.reloading()
+            attention.reload()
+            self._supervisor.ready()
+        if waiting.take("renew"):
+            _tell("renewing each connection")
+            attention.renew()
+        if waiting.take("report"):
+            for line in report.lines(attention.state, self._runner.work, time.time()):
+                _tell(line)
 
 
 def _longest_sleep(child: Child) -> float:
     return _LOOK_EVERY if child.running and not hasattr(signal, "SIGCHLD") else math.inf
 
 
-def _end(child: Child, attention: Attention, signals: Signals) -> None:
+def _end(child: Child, attention: Attention, waiting: Signals, supervisor: Supervisor) -> None:
     """Pass the end on, write the last state, and give the command a moment. It is left to its own end after that."""
     until = time.monotonic() + _TO_END
+    supervisor.stopping()
     child.pass_on_end()
     attention.close()
     with selectors.DefaultSelector() as selector:
-        selector.register(signals.fileno(), selectors.EVENT_READ)
+        selector.register(waiting.fileno(), selectors.EVENT_READ)
         while child.running and child.look() is None and (left := until - time.monotonic()) > 0:
             selector.select(min(left, _longest_sleep(child)))
-            signals.drain()
+            waiting.drain()
     if child.running:
-        _tell(f"the command was told to end, and is still at it (process {child.pid})")
+        _tell(f"the command was told to end, and is still running (process {child.pid})")
+    supervisor.close()
 
 
 def _tell(text: str) -> None:

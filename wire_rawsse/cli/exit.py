@@ -4,21 +4,17 @@ Exit statuses are the command's contract with scripts. `status` has 0, 1 and 2 f
 sysexits(3)'s, chosen above everything that a subcommand says with a small number; 130 and 143 are what a shell shows
 for a program that SIGINT or SIGTERM ended.
 
-A signal ends the process from a thread that does nothing but wait for one, with `os._exit`. A handler would not do:
-Python runs it between two steps of the main thread, and where a signal strikes just before that thread goes to sleep in
-the kernel, the handler waits for as long as the sleep lasts. Nor would an exception, which would have to find its way
-out of whatever it struck: a write into a pipe that nobody reads (which Python takes up again afterwards), an `__del__`,
-where it would be swallowed. Nothing is lost by ending at once: output is never held back, and sockets are the kernel's
-to close.
+SIGINT and SIGTERM end the process from their handler, with `os._exit`. An exception would have to find its way out of
+whatever it struck: a write into a pipe that nobody reads (which Python takes up again afterwards), an `__del__`, where
+it would be swallowed. Nothing is lost by ending at once: output is never held back, and sockets are the kernel's to
+close. Python runs a handler between two steps of the main thread; a signal that strikes just before the thread goes to
+sleep is noticed when it wakes. So a command that sleeps without limit polls the descriptor of `signals.Signals` too.
 """
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
-import socket
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -36,7 +32,7 @@ TERMINATED: Final = 128 + signal.SIGTERM
 COMMON_STATUSES: Final = {
     USAGE: "wrong usage: a bad argument, or bad content of a file or variable that it names",
     INTERNAL: "internal error; please report it",
-    OUTPUT_FAILED: "standard output cannot be written (if it was closed: 0)",
+    OUTPUT_FAILED: "standard output, or the file of --resume, cannot be written (if it was closed: 0)",
 }
 
 
@@ -49,22 +45,17 @@ class Failure(Exception):
         self.status = status
 
 
-_nearly_gone = False
-_before: Callable[[], None] | None = None
+_before: Callable[[], object] | None = None
 
 
 def end_on_signals() -> None:
     """From now on SIGINT and SIGTERM end the process at once, with 130 and 143; `before_the_end` comes first.
 
-    SIGINT does so even where it came in ignored, as a shell without job control has it for a command in the background:
-    whoever sends it to us by hand means it.
+    SIGINT does so even if it was ignored at the start, as a shell without job control has it for a command in the
+    background: a user who sends it by hand means it.
     """
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: None)  # What has no handler writes nothing.
-    _thread.start_new_thread(_end, (reader.detach(), writer))
+        signal.signal(number, _end)
 
 
 def end_well_on_signals() -> None:
@@ -73,23 +64,13 @@ def end_well_on_signals() -> None:
         signal.signal(number, lambda number, frame: os._exit(OK))
 
 
-def before_the_end(call: Callable[[], None]) -> None:
-    """What a signal's end has to do first, in a thread of its own, while the main thread goes on."""
+def before_the_end(call: Callable[[], object]) -> None:
+    """What a signal's end has to do first. The main thread stands still in whatever it is doing."""
     global _before
     _before = call
 
 
-def give_way() -> None:
-    """Wait here for ever if a signal is ending the process: what fails now may be its doing, and is not to be told."""
-    while _nearly_gone:
-        time.sleep(1)
-
-
-def _end(reader: int, writer: socket.socket) -> None:
-    """`writer` is only kept alive. `reader` is a descriptor: a socket of gevent belongs to the thread that makes it."""
-    global _nearly_gone
-    number = socket.socket(fileno=reader).recv(1)[0]
-    _nearly_gone = True
+def _end(number: int, frame: object) -> None:
     try:
         if _before is not None:
             _before()

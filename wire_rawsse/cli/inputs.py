@@ -140,6 +140,26 @@ def body(file: str | None) -> bytes | None:
     return None if file is None else _read(file, _LARGEST_BODY, "--data-file", wait=PIPE_WAIT).content
 
 
+class Request(TypedDict):
+    """Arguments of `EventSource` and of `StreamSubscriber`."""
+
+    headers: HeaderPairs | Callable[[], HeaderPairs]
+    method: str
+    body: bytes | None
+    bearer_token: str | Callable[[], str] | None
+
+
+def request(options: Namespace) -> Request:
+    """The options of `arguments.add_request`. Reads their files; raises `Failure`."""
+    content = body(options.data_file)
+    return {
+        "headers": headers(options.header, options.headers_file),
+        "method": options.method or ("GET" if content is None else "POST"),
+        "body": content,
+        "bearer_token": token(options.token_file, options.token_env),
+    }
+
+
 class Tls(TypedDict):
     """Two arguments of `EventSource` and of `StreamSubscriber.from_wire`."""
 

@@ -15,6 +15,7 @@ from typing import Final
 from wire_rawsse.cli import stdio
 from wire_rawsse.phases import PHASES
 from wire_rawsse.state import EndpointState
+from wire_rawsse.wire.spans import span
 
 _ERASE: Final = "\r\x1b[K"
 _FAINT: Final = "\x1b[2m{}\x1b[22m"
@@ -51,16 +52,9 @@ class QuietLine:
 
 def describe(state: EndpointState, wall: float, left: float) -> str:
     """The status in words, at `wall` (seconds since the epoch), `left` seconds before the next deadline."""
-    came = "nothing came yet" if state.last_byte_at is None else f"last byte {_span(wall - state.last_byte_at)} ago"
+    came = "nothing came yet" if state.last_byte_at is None else f"last byte {span(wall - state.last_byte_at)} ago"
     then = "next attempt" if state.phase == "backing off" else "given up"
-    return f"{PHASES[state.phase].doing} · {came} · {then} in {_span(left)}"
-
-
-def _span(seconds: float) -> str:
-    seconds = max(0.0, seconds)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+    return f"{PHASES[state.phase].doing} · {came} · {then} in {span(left)}"
 
 
 def _width() -> int:

@@ -16,7 +16,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping
-from typing import Final, TextIO
+from typing import Final, Protocol, TextIO
 
 from wire_rawsse.cli.exit import OUTPUT_FAILED, Failure
 
@@ -34,8 +34,25 @@ _COMMANDS: Final = (
 """Characters that move a cursor, colour, reorder or hide text on a terminal."""
 
 
+_PIECE: Final = 4096
+"""Bytes that a pipe takes without blocking if it can be written to: PIPE_BUF of Linux (pipe(7))."""
+
+
 class OutputClosed(Exception):
     """Whoever read our standard output has gone. No error: the command ends with 0."""
+
+
+class OutputInterrupted(Exception):
+    """A signal has asked for the end while standard output was being written to; not all of it has been written."""
+
+
+class Interrupt(Protocol):
+    """What may interrupt a write: see `signals.Signals`."""
+
+    @property
+    def ending(self) -> bool: ...
+    def fileno(self) -> int: ...
+    def drain(self) -> None: ...
 
 
 def ensure_open() -> None:
@@ -62,10 +79,19 @@ def ensure_open() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # as above
 
 
-def write(text: str | bytes) -> None:
-    """All of `text` to standard output, now. Raises `OutputClosed`, or `Failure` where it cannot be written."""
+def write(text: str | bytes, interrupt: Interrupt | None = None) -> None:
+    """All of `text` to standard output, now. Raises `OutputClosed`, or `Failure` where it cannot be written.
+
+    With `interrupt` it never sleeps but in a poll that a signal ends too, and raises `OutputInterrupted`.
+    """
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
     try:
-        _put(sys.stdout, text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace"), wait=True)
+        if interrupt is None:
+            _put(sys.stdout, data, wait=True)
+            return
+        for start in range(0, len(data), _PIECE):
+            _wait_for_room_or(interrupt)
+            _put(sys.stdout, data[start : start + _PIECE], wait=True)
     except OSError as error:
         # EINVAL is what Windows says of a pipe whose reader has gone.
         if isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL):
@@ -159,6 +185,21 @@ def _has_room(raw: io.RawIOBase) -> bool:
     poll = select.poll()
     poll.register(raw.fileno(), select.POLLOUT)
     return bool(poll.poll(0))
+
+
+def _wait_for_room_or(interrupt: Interrupt) -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    poll.register(interrupt.fileno(), select.POLLIN)
+    while not interrupt.ending:
+        ready = [fd for fd, _ in poll.poll()]
+        if interrupt.fileno() in ready:
+            interrupt.drain()
+        elif ready:
+            return
+    raise OutputInterrupted
 
 
 def _wait_for_room(raw: io.RawIOBase) -> None:

@@ -5,10 +5,10 @@ old content or the new one and never a half, and a crash leaves the old one. The
 O_NOFOLLOW: a link that somebody planted at its name is removed, never followed. Where the final name is a link, the
 link is replaced, not what it points to.
 
-No fsync, on purpose. What we write says how a *process* is doing, and after a power loss that process is gone: its
-pid says so, whatever is left of the file. An fsync would buy a sharper picture of a dead process with a flush of the
-flash chip's cache for each write, and would block the daemon for as long. The worst that is left is an empty file,
-and every reader takes that for "unknown".
+There is no fsync unless it is asked for. A state file says how a *process* is doing, and after a power loss that
+process is gone: its pid says so, whatever is left of the file. An fsync would give a sharper picture of a dead process
+at the price of a flush of the flash chip's cache for each write, and would block the daemon for as long. The worst that
+is left is an empty file, and every reader takes that for "unknown".
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ _PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def replace_whole(path: str, temporary: str, content: bytes, file_system: FileSystem = os) -> None:
+def replace_whole(
+    path: str, temporary: str, content: bytes, file_system: FileSystem = os, *, durable: bool = False
+) -> None:
     """Put `content` at `path` in one step, by way of `temporary` in the same folder; mode 0600.
 
     Missing folders are made, each with mode 0700 (XDG Base Directory Specification). What stands at `temporary` is
     taken for the leftover of a crash. Raises `OSError`, and leaves nothing at `temporary` then.
+
+    `durable`: after a loss of power there is the old content or the new one, even if the disk has a cache (fsync(2)).
 
     On Windows a reader that holds `path` open makes this fail (the caller tries again later).
     """
@@ -38,6 +42,8 @@ def replace_whole(path: str, temporary: str, content: bytes, file_system: FileSy
             rest = memoryview(content)
             while rest:
                 rest = rest[file_system.write(descriptor, rest) :]
+            if durable:
+                os.fsync(descriptor)
         finally:
             file_system.close(descriptor)  # May itself say that the disk is full (NFS, quotas).
         file_system.replace(temporary, path)

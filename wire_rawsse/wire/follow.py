@@ -27,9 +27,11 @@ from wire_rawsse.transport.trust import UNVERIFIED, AnyTrust, ClientFiles
 from wire_rawsse.wake_streams import WakeStreams
 from wire_rawsse.wire import paths
 from wire_rawsse.wire.file_system import FileSystem
+from wire_rawsse.wire.keeper import Keeper
 from wire_rawsse.wire.lock import WriterLock
 from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints
 from wire_rawsse.wire.state_file import StateFile
+from wire_rawsse.wire.work import Work
 
 LOOK_EVERY: Final = 10.0
 """Seconds after which the next wake-up, whatever its reason, looks at relay.json."""
@@ -61,7 +63,7 @@ class Follower:
         self._handles: dict[Endpoint, StreamHandle] = {}
         self._relay_json = ""
         self._watch: Watch | None = None
-        self._state_file: StateFile | None = None
+        self._keeper = Keeper(self.state)
         self._gone: SubscriberState | None = None
         self._problem: str | None = None
         self._warned: str | None = None
@@ -78,13 +80,20 @@ class Follower:
     def claim(self) -> str | None:
         """Take the lock of stream_state.json now. The path of that file, where another subscriber has it."""
         try:
-            state_file = self._state_file = self._open_state_file()
+            self._keeper.file = self._open_state_file()
         except RelayFileError:  # There is no home. `run` says so.
             return None
-        if state_file.claim():
-            return None
-        self._state_file = None
-        return state_file.path
+        return self._keeper.claim()
+
+    def note_work(self, work: Work) -> None:
+        """What a daemon's command has done; written with the next state, and soon if it is news."""
+        if self._keeper.note_work(work):
+            self._changed = True
+
+    def reload(self) -> None:
+        """Read relay.json at the next turn, whether or not it seems to have changed."""
+        self._changed = self._unreadable = True
+        self._read_at = -LOOK_EVERY
 
     # What the loop calls.
 
@@ -104,15 +113,11 @@ class Follower:
             self._due = now + LOOK_WITHIN
         except BaseException:
             # A signal handler of the host's raised. What was noticed and not yet acted on is looked at again, at once.
-            self._changed = self._unreadable = True
-            self._read_at = -LOOK_EVERY
+            self.reload()
             raise
 
     def close(self) -> None:
-        if self._state_file is not None:
-            now = self._streams.loop.system.monotonic()
-            self._state_file.offer(self.state(), now)
-            self._state_file.close(now)
+        self._keeper.close(self._streams.loop.system.monotonic())
 
     def _run(self, now: float) -> None:
         self._changed = False
@@ -123,11 +128,7 @@ class Follower:
             self._read(now)
         # Looking is reading, where it cannot be read; a state file that cannot be written brings us here each second.
         self._due = (self._read_at if self._unreadable else now) + LOOK_WITHIN
-        if self._state_file is not None:
-            if not self._state_file.postpone(now):
-                self._state_file.offer(self.state(), now)
-            self._state_file.flush(now)
-            self._due = min(self._due, self._state_file.due() or self._due)
+        self._due = min(self._due, self._keeper.keep(now))
 
     def _begin(self, now: float) -> None:
         system, file_system = self._streams.loop.system, self._machine
@@ -139,11 +140,11 @@ class Follower:
                 self._trust = UNVERIFIED
         try:
             self._relay_json = paths.relay_json(file_system.environ)
-            state_file = self._state_file or self._open_state_file()
+            state_file = self._keeper.file or self._open_state_file()
         except RelayFileError as error:  # There is no home to look in. Tried again: it may be mended.
             self._report(str(error))
             return
-        self._state_file = state_file
+        self._keeper.file = state_file
         # Before reading, so that no change can fall in between.
         self._watch = Watch(self._relay_json, system.time, file_system)
         self._read(now)

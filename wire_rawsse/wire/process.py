@@ -17,6 +17,18 @@ def alive(pid: int, file_system: FileSystem = os) -> bool:
     return pid > 0 and _exists(pid, file_system)  # To kill(2), 0 and less mean a whole group, or everybody.
 
 
+def stopped(pid: int) -> bool:
+    """True if the process `pid` is stopped by a signal (SIGSTOP, Ctrl-Z); False where that cannot be seen.
+
+    Only Linux tells (proc_pid_stat(5)), and only of the same PID namespace.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read(4096).rpartition(b") ")[2][:1] == b"T"
+    except OSError:
+        return False
+
+
 def pid_namespace() -> str | None:
     """A name for the PID namespace of this process, another one on each kernel and after each boot (Linux).
 

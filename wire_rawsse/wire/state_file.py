@@ -10,7 +10,8 @@ is free. Where there is no lock to be had, the file is written without.
 
 When: at each transition, but at most one write a second, with the last state of that second never lost; and every 300
 s otherwise. A transition is a change of what a person would act on: a state, the list of endpoints, an error, a count
-of reconnects, and the phase of what is not connected (a connect that hangs should be seen to hang where it does).
+of reconnects, the phase of what is not connected (a connect that hangs should be seen to hang where it does), and
+whether a daemon's command fails.
 Neither events nor heartbeats are one: their moments ride along with the next write. So a quiet day costs 288 writes
 and a busy one no more, and a flash chip survives both.
 
@@ -35,6 +36,7 @@ from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire import files, process
 from wire_rawsse.wire.file_system import FileSystem
 from wire_rawsse.wire.lock import HELD_BY_READER, WriterLock
+from wire_rawsse.wire.work import Work
 
 SCHEMA: Final = "wire-daemon-stream-state-v1"
 REFRESH: Final = 300.0
@@ -65,12 +67,18 @@ def rfc3339(moment: float) -> str:
 
 
 def document(
-    snapshot: SubscriberState, *, pid: int, wall: float, elapsed: float = 0.0, locked: bool | None = None
+    snapshot: SubscriberState,
+    *,
+    pid: int,
+    wall: float,
+    elapsed: float = 0.0,
+    locked: bool | None = None,
+    work: Work | None = None,
 ) -> dict[str, Any]:
     """The file's content, ready for JSON. The first five keys are wire's, in wire's meaning; the others are ours.
 
     `wall` is now, in seconds since the epoch; `elapsed` how many seconds ago `snapshot` was taken; `locked` whether the
-    writer holds the lock (None: it does not use one, and says nothing of it).
+    writer holds the lock (None: it does not use one, and says nothing of it); `work` what a daemon's command has done.
     """
     return {
         "schema": SCHEMA,
@@ -81,6 +89,7 @@ def document(
         "pid": pid,
         **({} if locked is None else {"pid_namespace": process.pid_namespace(), "locked": locked}),
         **_ours(snapshot, elapsed),
+        **({} if work is None else _of_work(work)),
         "endpoints": [
             {
                 "relay": _cut(one.url),
@@ -90,6 +99,9 @@ def document(
                 **_ours(one, elapsed),
                 "heartbeat": _seconds(one.heartbeat),
                 "read_limit": _seconds(one.read_limit),
+                "wakes": one.wake_count,
+                "events": one.event_count,
+                "ends": dict(one.ends),
             }
             for one in snapshot.endpoints
         ],
@@ -131,6 +143,7 @@ class StateFile:
         self._wall = wall
         self._machine = file_system
         self._snapshot: SubscriberState | None = None
+        self._work: Work | None = None
         self._offered_at = 0.0
         self._news: object = None
         self._written_news: object = None
@@ -140,14 +153,15 @@ class StateFile:
         self._swept = False
         self._closed = False
 
-    def offer(self, snapshot: SubscriberState, now: float) -> None:
-        """Remember the latest state."""
+    def offer(self, snapshot: SubscriberState, now: float, work: Work | None = None) -> None:
+        """Remember the latest state, and what a daemon's command has done, if this is a daemon's."""
         if self._closed:
             return
         self._postponed = False
         self._snapshot = snapshot
+        self._work = work
         self._offered_at = now
-        self._news = _news(snapshot)
+        self._news = _news(snapshot), work and work.news
 
     def postpone(self, now: float) -> bool:
         """True where nothing is written yet, whatever has changed: then the state is offered when `due`.
@@ -209,7 +223,9 @@ class StateFile:
         # Nothing is noted before it is done: a signal handler of the host's may raise on the way.
         locked = None if self._lock is None else taken == "ours"
         elapsed = now - self._offered_at
-        facts = document(self._snapshot, pid=self._pid, wall=self._wall(), elapsed=elapsed, locked=locked)
+        facts = document(
+            self._snapshot, pid=self._pid, wall=self._wall(), elapsed=elapsed, locked=locked, work=self._work
+        )
         try:
             content = json.dumps(facts, indent=1).encode() + b"\n"
             files.replace_whole(self._path, self._temporary, content, self._machine)
@@ -268,6 +284,17 @@ def _ours(one: EndpointState | SubscriberState, elapsed: float) -> dict[str, Any
 def _seconds(seconds: float | None) -> float | None:
     """Rounded; None also for more than 30 years, which no reader takes for a time-out."""
     return None if seconds is None or seconds >= 1e9 else round(seconds, 3)
+
+
+def _of_work(work: Work) -> dict[str, Any]:
+    return {
+        "runs": work.runs,
+        "failed_runs": work.failed_runs,
+        "failures_in_row": work.failures_in_row,
+        "last_run_at": _moment(work.last_run_at),
+        "last_run_error": work.last_run_error,
+        "run_overdue": work.overdue,
+    }
 
 
 def _cut(url: str) -> str:

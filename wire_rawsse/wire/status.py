@@ -5,6 +5,10 @@ lives, and its `ts` is no older than two of the writer's refreshes (one may be l
 Everything else is exit status 2, the one answer that makes nobody feel safe: no file, half a file, another shape,
 another schema, a writer that is gone, a stamp from the past or from the future (a clock that was set back).
 
+A writer that lives and does not run is degraded: it holds the lock and has not written for two refreshes, or (Linux, in
+the same PID namespace) the kernel says that it is stopped. So is one whose command fails or hangs, because then the
+wakes come to nothing.
+
 A file that wire's own subscriber wrote is understood too. It names no process and is not refreshed, so that after ten
 minutes without a transition it counts as stale; that is the truth about it.
 
@@ -28,7 +32,9 @@ from typing import Any, Final
 from wire_rawsse import foreign
 from wire_rawsse.state import NEAREST_FIRST
 from wire_rawsse.wire import lock, process
+from wire_rawsse.wire.spans import ago, span
 from wire_rawsse.wire.state_file import REFRESH, SCHEMA
+from wire_rawsse.wire.work import MANY_FAILURES
 
 CONNECTED: Final = 0
 DEGRADED: Final = 1
@@ -53,8 +59,8 @@ _LONGEST_TEXT: Final = 300
 class Status:
     """`exit_code` 0 connected, 1 degraded, 2 unknown or stale; `line` for people; `facts` for programs (plain JSON).
 
-    The facts: `verdict` (`connected`, `degraded`, `stale`, `unknown`), `reason` (None unless stale or unknown), `age`
-    of the file's `ts` in seconds, `pid_alive`, and the `document` itself; None where there is none.
+    The facts: `verdict` (`connected`, `degraded`, `stale`, `unknown`), `reason` (why the document is not true any more,
+    or None), `age` of the file's `ts` in seconds, `pid_alive`, and the `document` itself; None where there is none.
     """
 
     exit_code: int
@@ -66,7 +72,13 @@ def check(path: str | os.PathLike[str], now: float | None = None) -> Status:
     """The status according to the file at `path`; `now` in seconds since the epoch. Never raises for what a file is."""
     document, reason = read(path)
     now = time.time() if now is None else now
-    return assess(document, now, lambda pid: _writer_lives(os.fspath(path), document, pid), reason)
+    return assess(
+        document,
+        now,
+        lambda pid: _writer_lives(os.fspath(path), document, pid),
+        reason,
+        stopped=lambda pid: _same_namespace(document) and process.stopped(pid),
+    )
 
 
 def _writer_lives(path: str, document: dict[str, Any], pid: int) -> bool | None:
@@ -75,10 +87,11 @@ def _writer_lives(path: str, document: dict[str, Any], pid: int) -> bool | None:
         held = lock.held(os.path.realpath(path))
         if held is not None:
             return held
-    namespace = document.get("pid_namespace")
-    if namespace is not None and namespace != process.pid_namespace():
-        return None
-    return process.alive(pid)
+    return process.alive(pid) if _same_namespace(document) else None
+
+
+def _same_namespace(document: dict[str, Any]) -> bool:
+    return document.get("pid_namespace") in (None, process.pid_namespace())
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
@@ -99,28 +112,40 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
     return document, f"{name} holds null, expected an object"
 
 
-def assess(document: Any, now: float, pid_alive: Callable[[int], bool | None], reason: str = _MISSING) -> Status:
+def assess(
+    document: Any,
+    now: float,
+    pid_alive: Callable[[int], bool | None],
+    reason: str = _MISSING,
+    *,
+    stopped: Callable[[int], bool] = lambda pid: False,
+) -> Status:
     """Judge a parsed `document` (None: there is none, and `reason` says why) at `now`, seconds since the epoch.
 
     `pid_alive` tells whether the writer, of which the document gives the pid, exists; None where that cannot be known.
+    `stopped` tells whether it is known to be stopped by a signal.
     """
     wrong = reason if document is None else _wrong_shape(document)
     if wrong:
         nothing = {"age": None, "pid_alive": None, "document": None}
         return Status(UNKNOWN, f"stream: unknown ({wrong})", {"verdict": "unknown", "reason": wrong, **nothing})
-    written = _seconds(document["ts"])
+    written = seconds_of(document["ts"])
     assert written is not None  # The shape was right.
     age = now - written
     pid = document.get("pid")
     there = None if pid is None else pid_alive(pid)
-    stale = _stale(age, pid, there)
+    idle = _idle(age, pid, there, bool(document.get("locked")), stopped)
+    stale = None if idle else _stale(age, pid, there)
     # wire's own subscriber has one endpoint and no list: there the document itself is the endpoint.
     down = [one for one in document.get("endpoints") or [document] if one["state"] != "connected"]
     if stale:
         code, verdict, shown = UNKNOWN, "stale", "stale"
         details = f"it was {document['state']}, but {stale}"
+    elif idle:
+        code, verdict, shown = DEGRADED, "degraded", "stopped"
+        details = f"it was {document['state']}, but {idle}"
     else:
-        well = document["state"] == "connected" and not down
+        well = document["state"] == "connected" and not down and not _trouble(document)
         code, verdict = (CONNECTED, "connected") if well else (DEGRADED, "degraded")
         shown = document["state"]
         details = "; ".join(_details(document, down, now, age))
@@ -130,18 +155,42 @@ def assess(document: Any, now: float, pid_alive: Callable[[int], bool | None], r
     return Status(
         code,
         f"stream: {shown} (last event {last_event}, reconnects {document['reconnect_count']}); {details}",
-        {"verdict": verdict, "reason": stale, "age": round(age, 3), "pid_alive": there, "document": document},
+        {"verdict": verdict, "reason": stale or idle, "age": round(age, 3), "pid_alive": there, "document": document},
     )
+
+
+def _idle(age: float, pid: int | None, there: bool | None, locked: bool, stopped: Callable[[int], bool]) -> str | None:
+    """Why a writer that lives is not running, or None."""
+    if not there or pid is None:
+        return None
+    if stopped(pid):
+        return f"process {pid}, which wrote that {ago(age)}, is stopped (SIGSTOP): kill -CONT {pid}"
+    if locked and age > STALE_AFTER:
+        return (
+            f"process {pid} has written nothing for {span(age)}, though it lives (it holds the lock) and should "
+            f"every {REFRESH:.0f} s: it is stopped, hangs, or cannot write the file"
+        )
+    return None
+
+
+def _trouble(document: dict[str, Any]) -> str | None:
+    """What is wrong with the daemon's work, or None."""
+    if document.get("run_overdue"):
+        return "the command takes longer than --exec-timeout"
+    failures = document.get("failures_in_row") or 0
+    if failures >= MANY_FAILURES:
+        return f"the last {failures} runs of the command failed: {_printable(document.get('last_run_error') or '')}"
+    return None
 
 
 def _stale(age: float, pid: int | None, there: bool | None) -> str | None:
     """Why the document is not to be believed, or None."""
     if there is False:
-        return f"process {pid}, which wrote that {_ago(age)}, is gone"
+        return f"process {pid}, which wrote that {ago(age)}, is gone"
     if age > STALE_AFTER:
-        return f"that was written {_ago(age)}, and a living subscriber writes every {REFRESH:.0f} s"
+        return f"that was written {ago(age)}, and a living subscriber writes every {REFRESH:.0f} s"
     if age < -STALE_AFTER:
-        return f"that was written {_span(-age)} in the future: a clock was set back"
+        return f"that was written {span(-age)} in the future: a clock was set back"
     return None
 
 
@@ -155,7 +204,7 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
         if one.get("phase"):
             words.append(_printable(one["phase"]))
         if one.get("reconnect_in") is not None:
-            words.append(f"next attempt in {_span(max(0.0, one['reconnect_in'] - age))}")
+            words.append(f"next attempt in {span(max(0.0, one['reconnect_in'] - age))}")
         if one.get("last_error"):
             words.append(f"last error: {_printable(one['last_error'])}")
         if words:
@@ -167,11 +216,13 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
     if endpoints == 1:
         heartbeat, limit = (document["endpoints"][0].get(key) for key in ("heartbeat", "read_limit"))
         if heartbeat is not None and limit is not None:
-            yield f"heartbeat every {_span(heartbeat)}, silence ends it after {_span(limit)}"
-    last_byte = _seconds(document.get("last_byte_at"))
-    if last_byte is not None:
-        yield f"last byte {_ago(now - last_byte)}"
-    yield f"written {_ago(age)}" + (f" by process {document['pid']}" if document.get("pid") else "")
+            yield f"heartbeat every {span(heartbeat)}, silence ends it after {span(limit)}"
+    if trouble := _trouble(document):
+        yield trouble
+    last_byte = seconds_of(document.get("last_byte_at"))
+    # A connected daemon writes every 300 s only, and more bytes may have come since: no age of now can be given.
+    before = "" if last_byte is None else f", {span(max(0.0, now - age - last_byte))} after the last byte"
+    yield f"written {ago(age)}" + (f" by process {document['pid']}" if document.get("pid") else "") + before
 
 
 def _wrong_shape(document: Any) -> str | None:
@@ -201,6 +252,14 @@ def _is_seconds_or_null(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and 0 <= value < 1e9)
 
 
+def _is_count_or_null(value: Any) -> bool:
+    return value is None or _is_count(value)
+
+
+def _is_flag_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
 def _is_text_or_null(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
@@ -214,6 +273,9 @@ _EACH: Final[dict[str, Callable[[Any], bool]]] = {
     "phase": _is_text_or_null,
     "reconnect_in": _is_seconds_or_null,
     "relay": lambda value: isinstance(value, str),
+    "wakes": _is_count_or_null,
+    "events": _is_count_or_null,
+    "ends": lambda value: value is None or (isinstance(value, dict) and all(map(_is_count, value.values()))),
 }
 _ENDPOINT: Final[dict[str, Callable[[Any], bool]]] = {
     **_EACH,
@@ -222,15 +284,21 @@ _ENDPOINT: Final[dict[str, Callable[[Any], bool]]] = {
 }
 _WHOLE: Final[dict[str, Callable[[Any], bool]]] = {
     **_EACH,
-    "ts": lambda value: _seconds(value) is not None,
+    "ts": lambda value: seconds_of(value) is not None,
     "pid": lambda value: value is None or (_is_count(value) and value > 0),
     "relay": _is_text_or_null,
     "pid_namespace": _is_text_or_null,
-    "locked": lambda value: value is None or isinstance(value, bool),
+    "locked": _is_flag_or_null,
+    "runs": _is_count_or_null,
+    "failed_runs": _is_count_or_null,
+    "failures_in_row": _is_count_or_null,
+    "last_run_at": _is_text_or_null,
+    "last_run_error": _is_text_or_null,
+    "run_overdue": _is_flag_or_null,
 }
 
 
-def _seconds(text: Any) -> float | None:
+def seconds_of(text: Any) -> float | None:
     """RFC 3339 §5.6 as seconds since the epoch, with any number of decimals; None for anything else."""
     import datetime
 
@@ -257,14 +325,3 @@ def _no_json(name: str) -> None:
 def _printable(text: str) -> str:
     cut = text[:_LONGEST_TEXT] + ("…" if len(text) > _LONGEST_TEXT else "")
     return "".join(character if character.isprintable() else "." for character in cut)
-
-
-def _ago(seconds: float) -> str:
-    return f"{_span(max(0.0, seconds))} ago"
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
-        if seconds < 120 * size or (unit == "h" and seconds < 48 * size):
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86400:.0f} days"

@@ -10,13 +10,12 @@ run in two of the processes.
 
 from __future__ import annotations
 
+from wire_rawsse.cli.arguments import Parser
+from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, TERMINATED
 
-def run(arguments: list[str]) -> int:
-    from wire_rawsse.cli.arguments import Parser
-    from wire_rawsse.cli.demo.steps import run_demo
-    from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, TERMINATED
 
-    Parser(
+def parser() -> Parser:
+    return Parser(
         "demo",
         "Start a relay, a sender and a daemon on this machine. Show how events wake the daemon, how its stream wedges, "
         "and how it notices and reconnects. It needs no network and no configuration, leaves nothing behind, and ends "
@@ -28,5 +27,11 @@ def run(arguments: list[str]) -> int:
             INTERRUPTED: "ended by SIGINT",
             TERMINATED: "ended by SIGTERM",
         },
-    ).parse(arguments)
+    )
+
+
+def run(arguments: list[str]) -> int:
+    parser().parse(arguments)
+    from wire_rawsse.cli.demo.steps import run_demo
+
     return OK if run_demo() else FAILED

@@ -1,0 +1,105 @@
+"""Signals as something to poll, for the commands that run until they are told to end.
+
+A handler runs between two steps of the main thread, so one that only sets a flag could strike just before the thread
+goes to sleep, and would not be noticed until it wakes. So each signal also makes a descriptor readable
+(`signal.set_wakeup_fd`), which the command polls beside its stream.
+
+SIGHUP means reload, as for other daemons, with two exceptions: if it was ignored at the start (nohup(1)) it stays
+ignored, and if the terminal that the command was started in is gone, which is what SIGHUP originally says, it ends the
+command.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from typing import Final, Literal, TypeAlias
+
+Request: TypeAlias = Literal["end", "reload", "renew", "report", "child"]
+
+REQUESTS: Final[dict[str, Request]] = {
+    "SIGTERM": "end",
+    "SIGINT": "end",
+    "SIGHUP": "reload",
+    "SIGUSR1": "renew",
+    "SIGUSR2": "report",
+    "SIGCHLD": "child",
+}
+HELP: Final = [
+    "signals:",
+    "  SIGHUP   reload: read the files again and renew each connection",
+    "  SIGUSR1  renew each connection",
+    "  SIGUSR2  report the state of each stream on standard error",
+    "",
+]
+"""For the help of a command that takes them."""
+
+
+class Signals:
+    """`fileno()` is readable after a signal. `with` installs the handlers; the former ones are not put back."""
+
+    def __init__(self, *names: str) -> None:
+        """`names`: the signals to handle, of `REQUESTS`. One that this platform lacks is left out."""
+        self._names = [name for name in names if hasattr(signal, name)]
+        self._pending: set[Request] = set()
+        self.ended_by: int | None = None
+        """The signal that has asked for the end."""
+        self._terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]
+
+    def __enter__(self) -> Signals:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for name in self._names:
+            number: int = getattr(signal, name)
+            if not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._reader.close()
+        self._writer.close()
+
+    @property
+    def ending(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self.ended_by is not None
+
+    def take(self, request: Request) -> bool:
+        """Whether this was asked for since the last call."""
+        if request not in self._pending:
+            return False
+        self._pending.discard(request)
+        return True
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def drain(self) -> None:
+        """Read what made the descriptor readable."""
+        try:
+            while self._reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _note(self, number: int, frame: object) -> None:
+        request = REQUESTS[signal.Signals(number).name]
+        if request == "reload" and self._terminal_is_gone():
+            request = "end"
+        if request == "end":
+            self.ended_by = number
+        else:
+            self._pending.add(request)
+
+    def _terminal_is_gone(self) -> bool:
+        if not self._terminals:
+            return False
+        poll = select.poll()
+        for fd in self._terminals:
+            poll.register(fd, 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
