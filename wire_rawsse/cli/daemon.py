@@ -141,7 +141,8 @@ def run(arguments: list[str]) -> int:
     logs.route(_tell)
     supervisor = Supervisor(_tell)
     with Signals("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD") as waiting:
-        attention = _only_writer(attend(_subscriber(options), options.state_file))
+        what = "wire home" if options.url is None else "state file"
+        attention = _only_writer(attend(_subscriber(options), options.state_file), what)
         child = Child(words, options.exec_timeout)
         try:
             _Daemon(child, attention, waiting, supervisor, options).run()
@@ -165,14 +166,14 @@ def _subscriber(options: argparse.Namespace) -> StreamSubscriber:
         raise Failure(str(error), USAGE) from None
 
 
-def _only_writer(attention: Attention) -> Attention:
+def _only_writer(attention: Attention, what: str) -> Attention:
     """The same, with the lock of its state file. Raises `Failure` if another one has that."""
     taken = attention.claim()
     if taken:
         attention.close()
         raise Failure(
-            f"another subscriber keeps the same state file: it holds the lock of {shown(taken)}; "
-            "end it, or choose another file (--state-file) or wire home (WIRE_HOME); see: wire-rawsse status",
+            f"another subscriber is running for this {what}: it holds the lock of {shown(taken)}; "
+            "end it, or choose another --state-file or WIRE_HOME (see: wire-rawsse status)",
             BUSY,
         )
     return attention
