@@ -15,9 +15,7 @@ import pytest
 
 from tests.cli.command import PATIENCE, Command, wait_until, write_relay_json, written
 from wire_rawsse.cli.supervisor import Supervisor
-from wire_rawsse.testing.client import RelayClient, Slot
-from wire_rawsse.testing.faults import Fault
-from wire_rawsse.testing.process import RelayProcess
+from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix-domain datagram sockets")
 

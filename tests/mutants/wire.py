@@ -82,7 +82,7 @@ MUTANTS: Final = [
     mutant(
         "Work that a signal handler interrupts is not repeated.",
         STORMS,
-        at("wire.follow:Follower.run", drop(assignment("_changed")), drop(assignment("_read_at"))),
+        at("wire.follow:Follower.run", drop(statement("reload"))),
     ),
     mutant(
         "A missing home folder is looked for without a pause.",

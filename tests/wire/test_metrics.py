@@ -33,6 +33,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "events": 4,
         "ends": {"ReadTimeout": 2, "end": 1},
         "heartbeat": 30.0,
+        "read_limit": 47.0,
     }
     down = {"relay": "http://b", "state": "error", "last_event_at": None, "reconnect_count": 0}
     return {
@@ -85,6 +86,7 @@ def test_what_it_holds() -> None:
     assert of("endpoint_silence_seconds", *first) == 2.5
     assert of("endpoint_last_event_timestamp_seconds", *first) == NOW - 20
     assert of("endpoint_heartbeat_seconds", *first) == 30
+    assert of("endpoint_read_limit_seconds", *first) == 47
     assert of("endpoint_wakes_total", *first) == 7
     assert of("endpoint_events_total", *first) == 4
     assert of("endpoint_reconnects_total", *first, ("cause", "ReadTimeout")) == 2

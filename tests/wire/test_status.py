@@ -67,7 +67,7 @@ def test_connected() -> None:
         "document": written(WELL),
     }
     learned = assess(written(WELL._replace(heartbeat=30.0, read_limit=47.0)), NOW, alive)
-    assert "; heartbeat every 30 s, silence ends it after 47 s; last byte" in learned.line
+    assert "; heartbeat every 30 s, silence ends it after 47 s; written" in learned.line
     both = assess(written(WELL, WELL._replace(url="http://other")), NOW, alive)
     assert both.exit_code == 0
     assert "; all 2 endpoints; " in both.line

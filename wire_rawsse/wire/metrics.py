@@ -33,6 +33,7 @@ _FAMILIES: Final = {
     ),
     "endpoint_last_event_timestamp_seconds": _Family("gauge", "seconds", "When an event was last received."),
     "endpoint_heartbeat_seconds": _Family("gauge", "seconds", "The learned period of the server's heartbeat."),
+    "endpoint_read_limit_seconds": _Family("gauge", "seconds", "Seconds of silence that end the connection."),
     "endpoint_wakes": _Family("counter", "", "Wakes given."),
     "endpoint_events": _Family("counter", "", "Receptions with an event; events received together count once."),
     "endpoint_reconnects": _Family("counter", "", "Ended connections by cause: an error's class, end or restart."),
@@ -42,6 +43,14 @@ _FAMILIES: Final = {
     "run_overdue": _Family("gauge", "", "1 while a run takes longer than --exec-timeout."),
     "last_run_timestamp_seconds": _Family("gauge", "seconds", "When the last run was started."),
 }
+
+_COPIED: Final = {
+    "heartbeat": "endpoint_heartbeat_seconds",
+    "read_limit": "endpoint_read_limit_seconds",
+    "wakes": "endpoint_wakes",
+    "events": "endpoint_events",
+}
+"""Keys of an endpoint that are metrics as they are."""
 
 
 def openmetrics(statuses: Iterable[tuple[str, Status]]) -> str:
@@ -83,12 +92,9 @@ def _of_endpoints(document: Mapping[str, Any]) -> Iterator[tuple[str, _Labels, f
             yield "endpoint_silence_seconds", endpoint, max(0.0, round(written - last_byte, 3))
         if (last_event := seconds_of(one.get("last_event_at"))) is not None:
             yield "endpoint_last_event_timestamp_seconds", endpoint, last_event
-        if one.get("heartbeat") is not None:
-            yield "endpoint_heartbeat_seconds", endpoint, one["heartbeat"]
-        if one.get("wakes") is not None:
-            yield "endpoint_wakes", endpoint, one["wakes"]
-        if one.get("events") is not None:
-            yield "endpoint_events", endpoint, one["events"]
+        for key, name in _COPIED.items():
+            if one.get(key) is not None:
+                yield name, endpoint, one[key]
         for cause, count in sorted((one.get("ends") or {}).items()):
             yield "endpoint_reconnects", (*endpoint, ("cause", cause)), count
 
