@@ -168,6 +168,7 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "idle-cut", lives(life(until=5.1, end="clean"))),
     ("doubtful", "ends", lives(life(1.0, 2.0, 3.0, until=3.2, end="clean"))),
     ("broken", "cut", lives(life(1.0, 2.0, 3.0, until=3.2, end="cut"))),
+    ("doubtful", "reconnect", lives(*healthy().stream.lives, refused="503")),  # type: ignore[union-attr]
     ("doubtful", "silent", lives(SILENT, alive="answered")),
     ("broken", "path-dead", lives(SILENT, alive="unanswered")),
     ("broken", "path-reset", lives(SILENT, alive="reset")),

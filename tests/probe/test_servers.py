@@ -18,7 +18,7 @@ from tests.interop.support import free_port
 from tests.probe.support import probe
 from tests.support.fixtures import Serve
 from tests.support.proxy import forward
-from tests.support.server import CHUNKED, OPEN, Peer, Step, answer, chunk, drip, pause, request, send, stall
+from tests.support.server import CHUNKED, OPEN, Peer, Step, answer, chunk, cut, drip, pause, request, send, stall
 
 BEAT = drip(chunk(b": ping\n\n"), 0.2)
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
@@ -145,6 +145,13 @@ def test_a_proxy_that_cuts_idle_streams_is_found_with_its_time(serve: Serve, hom
     silences = [life["stopped"] - life["arrivals"][-1][0] for life in found.measured["stream"]["lives"][:2]]
     assert min(silences) >= 1.4, silences
     assert "times" in found.first["text"]
+
+
+def test_a_reconnect_that_is_refused(serve: Serve, home: Path) -> None:
+    first = [request, send(CHUNKED + chunk(b": hello\n\n")), pause(0.5), cut]
+    server = serve(first, [request, send(answer("503 Service Unavailable", body=b"one at a time"))])
+    found = probe(server.url, home=home)
+    assert found.codes[:2] == ["cut", "reconnect"] and "one at a time" in found.told, found.told
 
 
 def test_a_silent_stream_is_doubtful(serve: Serve, home: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from typing import Final
 
 from wire_rawsse.cli import inputs, stdio
 from wire_rawsse.cli.arguments import Parser, add_limits, add_request, seconds, timeouts
@@ -16,7 +17,8 @@ from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import Backoff, Keepalive
 from wire_rawsse.protocol.request import can_carry
 
-DEFAULT_SECONDS = 18.0
+DEFAULT_SECONDS: Final = 18.0
+LONGEST_SECONDS: Final = 86400.0
 
 
 def parser() -> Parser:
@@ -55,6 +57,8 @@ def parser() -> Parser:
 
 def run(arguments: list[str]) -> int:
     options = parser().parse(arguments)
+    if options.seconds > LONGEST_SECONDS:
+        raise Failure(f"--for: expected at most {LONGEST_SECONDS:g} seconds; see: wire-rawsse probe --help", USAGE)
     plan = _plan(options)
     line = None
     if stdio.can_move(sys.stderr):

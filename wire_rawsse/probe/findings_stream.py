@@ -40,6 +40,7 @@ def of_stream(found: Measurements, hop: Hop) -> Iterator[Finding]:
         if not any(one.severity == "broken" for one in buffered):  # Otherwise silences and late heads follow from it.
             yield from _of_silence(found, stream, beat)
             yield from _of_clocks(found, hop, beat)
+        yield from _of_reconnect(stream)
         yield from _of_tcp(stream)
         yield from _of_replay(found, stream)
         if head.framing == "length":
@@ -143,6 +144,16 @@ def _of_ends(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Ite
             f"the connection was {how} in the middle of the stream, after {seconds(lasted)}"
             + (f" ({len(ended)} times)" if len(ended) > 1 else ""),
             "look at the log of the server and of the proxies before it, at that moment",
+        )
+
+
+def _of_reconnect(stream: Stream) -> Iterator[Finding]:
+    if stream.refused:
+        yield Finding(
+            "doubtful",
+            "reconnect",
+            f"after the stream had ended, it was not accepted again: {stream.refused}",
+            "look at what limits connections on the server or proxy, or ends them, at that moment",
         )
 
 

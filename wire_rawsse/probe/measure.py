@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from wire_rawsse.errors import CredentialsError, InvalidRequestError, ProxyError, RedirectError, TrustError
@@ -68,6 +69,7 @@ class Probe:
         self._secrets = Secrets(shown=plan.url.redacted)
         self._once = plan.body is not None or plan.method != b"GET"
         self._doubted = False
+        self._failures: list[Exception] = []
         self.found = Measurements(
             url=plan.url.redacted,
             seconds=seconds,
@@ -83,7 +85,20 @@ class Probe:
         except (CredentialsError, InvalidRequestError, TrustError) as error:
             self._secrets.cleanse(error)
             self.found.error = str(error)
+        if self._failures:
+            raise self._failures[0]
         return self.found
+
+    def _in_thread(self, call: Callable[..., None], *arguments: object) -> None:
+        """Run in a daemon thread. An error of ours is raised by `run` at its end."""
+
+        def run() -> None:
+            try:
+                call(*arguments)
+            except Exception as error:
+                self._failures.append(error)
+
+        threading.Thread(target=run, daemon=True).start()
 
     def _follow_redirects(self) -> None:
         plan = self._plan
@@ -181,7 +196,9 @@ class Probe:
         """Connect to all of them, and ask. The first that has a response; None if there is none."""
         count = "" if len(addresses) == 1 else f" ({len(addresses)} addresses)"
         self._progress(f"connecting to {way.place}{count}")
-        race = self._race = _Race(way, request, addresses, self._end - min(0.5, self._step / 4), self._once)
+        race = self._race = _Race(
+            way, request, addresses, self._end - min(0.5, self._step / 4), self._once, self._in_thread
+        )
         facts.attempts = [reached.attempt for reached in race.all]
         began = time.monotonic()
         while (answer := race.next(0.1)) is None:
@@ -206,14 +223,14 @@ class Probe:
         reached = (race.stuck or race.stalled)[0]
         again = request if reached.doing == "head" else None
         if again is None or not self._once:  # Only what may be asked twice is asked again.
-            ask_others(self.found.cross, way, again, reached.address, race.deadline - self._step / 5)
+            ask_others(self.found.cross, way, again, reached.address, race.deadline - self._step / 5, self._in_thread)
 
     def _look_at_certificates(self, facts: HopFacts, way: Way, race: _Race) -> None:
         """Of the first address whose certificate does not verify."""
         for reached in race.all:
             tls = reached.attempt.tls
             if tls is not None and tls.fault and not tls.chain:
-                seen = look_at_certificate(way, reached.address)
+                seen = look_at_certificate(self._hurried(way), reached.address)
                 if seen is not None:
                     seen.fault, seen.verified = tls.fault, False
                     reached.attempt.tls = seen
@@ -247,10 +264,13 @@ class Probe:
             if self._once or len(stream.lives) >= _MOST_LIVES or time.monotonic() + pause >= self._until:
                 break
             time.sleep(pause)
-            again = connect(way, answer.address)
+            again = connect(self._hurried(way), answer.address)
             if again.channel is not None:
                 ask(again, request, self._until, self._secrets)
-            if again.response is None or head_of(again, request, way, False).error:
+            stream.refused = (
+                again.attempt.error if again.response is None else head_of(again, request, way, False).error
+            )
+            if stream.refused:
                 again.end()
                 break
             reached = again
@@ -261,6 +281,10 @@ class Probe:
             reached.end()
         self._race.decide()
         self._replay(way, fields, answer.address, listener.ids)
+
+    def _hurried(self, way: Way) -> Way:
+        """The same with no more time for a step than is left."""
+        return replace(way, step=max(0.1, min(way.step, self._end - time.monotonic())))
 
     def _doing(self, stream: Stream) -> str:
         left = max(0.0, self._end - time.monotonic())
@@ -274,13 +298,22 @@ class Probe:
             replay.why_not = "only one event had an id" if ids else "no event had an id"
         elif time.monotonic() < self._end:
             self._progress("asking for a replay with Last-Event-ID")
-            resumes(replay, way, self._request(way, fields, ids[0]), address, ids, self._step, self._end)
+            again = self._request(way, fields, ids[0])
+            resumes(replay, self._hurried(way), again, address, ids, self._end)
 
 
 class _Race:
     """Connections to all addresses of a hop at once. `all` is in the order of the addresses."""
 
-    def __init__(self, way: Way, request: Request, addresses: list[Address], deadline: float, once: bool) -> None:
+    def __init__(
+        self,
+        way: Way,
+        request: Request,
+        addresses: list[Address],
+        deadline: float,
+        once: bool,
+        start: Callable[..., None],
+    ) -> None:
         self.deadline = deadline
         self.all = [Reached(Attempt(str(address)), address, BlockingHost()) for address in addresses]
         self._way = way
@@ -291,7 +324,7 @@ class _Race:
         self._decided = False
         self._asked = False
         for reached in self.all:
-            threading.Thread(target=self._run, args=(reached,), daemon=True).start()
+            start(self._run, reached)
 
     @property
     def over(self) -> bool:

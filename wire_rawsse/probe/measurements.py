@@ -161,6 +161,8 @@ class Stream:
     retry_ms: int | None = None
     chunks: list[int] = field(default_factory=list)
     """Sizes of the first chunks."""
+    refused: str = ""
+    """Why the stream could not be connected to again after it had ended."""
     stray: int = 0
     """Receptions without content: chunk framing, extensions or trailers only."""
     alive: Literal["", "answered", "unanswered", "reset"] = ""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from wire_rawsse.probe.finding import Finding, count, day, seconds
 from wire_rawsse.probe.measurements import Attempt, Head, Hop, Measurements, ProxySetting, Replay, Stream, Tcp, Tls
-from wire_rawsse.probe.rhythm import heartbeat, longest_gap
+from wire_rawsse.probe.rhythm import heartbeat, learned_limit, longest_gap
 
 WELL: Final = 0
 DOUBTFUL: Final = 1
@@ -53,6 +53,7 @@ def as_json(found: Measurements, findings: Sequence[Finding]) -> dict[str, Any]:
         "change": findings[0].change if status else None,
         "findings": [one._asdict() for one in findings],
         "heartbeat": None if beat is None else asdict(beat),
+        "silence_limit": learned_limit(found.stream.lives, found.clocks[2]) if found.stream is not None else None,
         "measurements": measured,
     }
     return dict(_rounded(facts))
@@ -222,9 +223,9 @@ def _replay(replay: Replay) -> str:
 
 
 def _clocks(found: Measurements, stream: Stream) -> str:
-    beat = heartbeat(stream.lives)
-    _, response, read = found.clocks
-    if beat is None or beat.of_events:
-        return f"read {read:g} s, response {response:g} s (no heartbeat is known that they could be fitted to)"
-    fitted = min(read, 1.5 * beat.period + 2)
-    return f"read {read:g} s, response {response:g} s; with this heartbeat, silence means death after {seconds(fitted)}"
+    connect, response, read = found.clocks
+    limit = learned_limit(stream.lives, read)
+    learned = "no heartbeat was learned"
+    if limit is not None:
+        learned = f"with this heartbeat, silence is a fault after {seconds(limit)}"
+    return f"connect {connect:g} s, response {response:g} s, read {read:g} s; {learned}"

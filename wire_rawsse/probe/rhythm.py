@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from wire_rawsse.heartbeat import Heartbeat as LearnedHeartbeat
 from wire_rawsse.probe.measurements import Arrival, Life
 
 TOGETHER: Final = 0.1
@@ -84,24 +85,32 @@ def bursts(life: Life) -> list[Burst]:
 
 def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
     """The period of comments that come alone, or else of events if it is steady."""
-    gaps: list[float] = []
-    of_events = False
-    for life in lives:
-        found = bursts(life)
-        gaps += [
-            after.first - before.first
-            for before, after in itertools.pairwise(found)
-            if after.comments and not after.events
-        ]
-    if not gaps:
-        of_events = True
-        for life in lives:
-            found = bursts(life)
-            gaps += [after.first - before.first for before, after in itertools.pairwise(found)]
+    gaps = gaps_before_comments(lives)
+    of_events = not gaps
+    if of_events:
+        gaps = [after.first - before.first for life in lives for before, after in itertools.pairwise(bursts(life))]
         if len(gaps) < 2 or not _steady(gaps):
             return None
     period = statistics.median(gaps)
     return Heartbeat(period, max(abs(gap - period) for gap in gaps), len(gaps), of_events)
+
+
+def gaps_before_comments(lives: Sequence[Life]) -> list[float]:
+    """Seconds of the silences that ended with comments and nothing else."""
+    return [
+        after.first - before.first
+        for life in lives
+        for before, after in itertools.pairwise(bursts(life))
+        if after.comments and not after.events
+    ]
+
+
+def learned_limit(lives: Sequence[Life], read: float) -> float | None:
+    """After how much silence ours would give the stream up, by what it has learned from these heartbeats; or None."""
+    known = LearnedHeartbeat()
+    for gap in gaps_before_comments(lives):
+        known.heard(gap)
+    return None if known.period is None else known.limit(read)
 
 
 def _steady(gaps: Sequence[float]) -> bool:

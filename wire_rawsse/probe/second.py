@@ -7,9 +7,8 @@ can cause.
 from __future__ import annotations
 
 import socket
-import threading
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.probe.listening import Listener
@@ -28,12 +27,10 @@ _CLOCK_TICK: Final = 0.05
 """Seconds: the kernel counts in ticks of up to 10 ms. The last acknowledgement before the probe is older than this."""
 
 
-def ask_others(cross: Cross, way: Way, request: Request | None, address: Address, deadline: float) -> None:
-    """Start both questions in threads that fill `cross` in. `request` None: the connection itself does not succeed."""
-
-    def start(question: object, *arguments: object) -> None:
-        threading.Thread(target=question, args=arguments, daemon=True).start()  # type: ignore[arg-type]
-
+def ask_others(
+    cross: Cross, way: Way, request: Request | None, address: Address, deadline: float, start: Callable[..., None]
+) -> None:
+    """Have both questions asked in threads by `start`. `request` None: the connection itself does not succeed."""
     start(_small_segments, cross, way, request, address, deadline)
     if request is not None:
         start(_other_path, cross, way, address, deadline)
@@ -66,11 +63,9 @@ def _other_path(cross: Cross, way: Way, address: Address, deadline: float) -> No
     reached.end()
 
 
-def resumes(
-    replay: Replay, way: Way, request: Request, address: Address, ids: list[str], step: float, until: float
-) -> None:
+def resumes(replay: Replay, way: Way, request: Request, address: Address, ids: list[str], until: float) -> None:
     """Ask for what followed the first event: does the server send the second one again?"""
-    reached = connect(replace(way, step=step), address)
+    reached = connect(way, address)
     if reached.channel is not None:
         ask(reached, request, until, way.secrets)
     response = reached.response
