@@ -20,7 +20,11 @@ from tests.faults.inside import in_a_world
 from tests.faults.world import CLIENT, RELAY, RELAY6, World
 from tests.support.trust import Authority
 
-pytestmark = [pytest.mark.network, pytest.mark.skipif(not hasattr(os, "fork"), reason="Linux only")]
+pytestmark = [
+    pytest.mark.campaign,
+    pytest.mark.network,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="Linux only"),
+]
 
 NAME: Final = "relay.lab"
 PORT: Final = 9000

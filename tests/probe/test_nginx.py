@@ -61,8 +61,8 @@ def test_with_buffering_a_slow_stream_never_begins(serve: Serve, tmp_path: Path,
 
 
 def test_with_buffering_events_come_late_and_together(serve: Serve, tmp_path: Path, home: Path) -> None:
-    backend = serve([request, send(CHUNKED), events(600, 0.2)])
+    backend = serve([request, send(CHUNKED), events(1000, 0.1)])
     with Nginx(tmp_path / "nginx", f"http://{backend.place}", buffering=True) as nginx:
-        found = probe(f"{nginx.url}/stream", "--cacert", nginx.ca, home=home, seconds=12)
+        found = probe(f"{nginx.url}/stream", "--cacert", nginx.ca, home=home, seconds=7)
     assert (found.status, found.first["code"]) == (2, "buffered"), found.told
     assert "proxy_buffering off" in found.first["change"]

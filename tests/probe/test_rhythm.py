@@ -73,6 +73,13 @@ def test_several_heartbeats_at_once_were_held_back() -> None:
     assert found is not None and found.certain and found.seconds == pytest.approx(5.0)
 
 
+def test_what_came_while_the_probe_was_held_up_proves_nothing() -> None:
+    late = [one._replace(late=True) for one in (arrival(5.0, comments=5), arrival(10.0, comments=4))]
+    assert held_back(body(arrival(0.2), *late)) is None
+    late = [arrival(9.0, events=3, made=(1.0, 4.0, 8.9))._replace(late=True)]
+    assert held_back(body(*late), wall_of_request=WALL) is None
+
+
 def test_a_server_that_writes_two_lines_of_comment_each_time_is_not_suspected() -> None:
     assert held_back(body(*(arrival(float(at), comments=2) for at in range(1, 9)))) is None
 

@@ -22,6 +22,8 @@ _MOST_CHUNKS: Final = 200
 _MOST_TYPES: Final = 10
 _EVERY: Final = 0.25
 """Seconds between two looks at the time."""
+_HELD_UP: Final = 0.05
+"""Seconds by which a wait ends too late on a machine that is too busy to measure."""
 _SEARCHED: Final = 4096
 _DAY: Final = 86400.0
 _NUMBER: Final = re.compile(r"(?<![0-9.])1[0-9]{9}(?:[0-9]{3}|\.[0-9]{1,9}|[0-9]{6}|[0-9]{9})?(?![0-9])")
@@ -77,27 +79,30 @@ class Listener:
         raw: bytes | None = exchange.behind_head
         data: bytes | None = None  # What came with the head.
         receive = channel.receive(until)
+        late = over = False
         while True:
             if sizes is not None and raw:
                 sizes.feed(raw)
             found = False
             for piece in exchange.body(data):
                 found = True
-                self._take(piece, parser, life, host.now() - self._start, host.time())
+                self._take(piece, parser, life, host.now() - self._start, host.time(), late)
             self.stream.stray += bool(data) and not found
             if exchange.ended or data == b"":
                 life.end = "clean"
                 return
-            while True:
-                self._tick()
-                if self._stop or host.now() >= until:
+            data = raw = None
+            while data is None:
+                if over:
                     return
-                receive.deadline = min(until, host.now() + _EVERY)
+                self._tick()
+                over = self._stop or host.now() >= until
+                # What has come meanwhile is still received: we may have been held up.
+                receive.deadline = host.now() if over else min(until, host.now() + _EVERY)
                 data = raw = yield receive
-                if data is not None:
-                    break
+                late = host.now() > receive.deadline + _HELD_UP
 
-    def _take(self, piece: bytes, parser: EventParser, life: Life, at: float, wall: float) -> None:
+    def _take(self, piece: bytes, parser: EventParser, life: Life, at: float, wall: float, late: bool) -> None:
         stream, events, comments = self.stream, 0, 0
         stamps: list[float] = []
         for item in parser.feed(piece):
@@ -115,7 +120,7 @@ class Listener:
         stream.comments += comments
         stream.retry_ms = parser.retry_ms if parser.retry_ms is not None else stream.retry_ms
         if len(life.arrivals) < MOST_ARRIVALS:
-            life.arrivals.append(Arrival(at, wall, len(piece), events, comments, parser.line_open, tuple(stamps)))
+            life.arrivals.append(Arrival(at, wall, len(piece), events, comments, parser.line_open, tuple(stamps), late))
 
     def _note_event(self, event: Event) -> None:
         stream = self.stream

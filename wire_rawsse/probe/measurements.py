@@ -130,6 +130,8 @@ class Arrival(NamedTuple):
     line_open: bool
     """It ended in the middle of a line."""
     stamps: tuple[float, ...] = ()
+    late: bool = False
+    """The probe itself was held up (a busy or suspended machine), so nobody knows when this came."""
 
 
 @dataclass

@@ -134,7 +134,7 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
 
     `skew` is the server's clock minus ours. Events that were made before the request are history and prove nothing.
     """
-    groups = bursts(life)
+    groups = [burst for burst in bursts(life) if not any(one.late for one in burst.arrivals)]
     longest = 0.0
     for burst in groups:
         stamps = [stamp for one in burst.arrivals for stamp in one.stamps if stamp - skew >= wall_of_request]
@@ -144,7 +144,7 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
         return Held("events that say that they were made at different moments arrived together", longest, True)
     later = groups[1:]
     doubled = [burst for burst in later if burst.comments > 1]
-    if doubled and len(doubled) * 2 >= len([burst for burst in later if burst.comments]):
+    if len(doubled) > 1 and len(doubled) * 2 >= len([burst for burst in later if burst.comments]):
         # A server may write two or three lines of comment each time.
         always = {burst.comments for burst in later if burst.comments}
         usual = len(always) == 1 and max(always) <= _LINES_OF_COMMENT
