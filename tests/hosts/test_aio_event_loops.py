@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import queue
 import threading
 import weakref
 
 import pytest
 
 from tests.hosts.conftest import Serve
-from tests.hosts.support import NEVER, PATIENCE, InThread, run_script
+from tests.hosts.support import NEVER, PATIENCE, QUICK, InThread, Server, Striker, run_script
 from tests.support.aio import LOOPS, MakeLoop, libuv, make, run
 from wire_rawsse.aio import AsyncEventSource, AsyncStreamSubscriber
 from wire_rawsse.errors import BusyError, ClosedError
@@ -218,3 +219,61 @@ def test_nothing_is_said_at_exit(serve: Serve, kind: str, how: str) -> None:
 
 def test_the_rest_of_the_library_does_not_import_asyncio() -> None:
     run_script("import sys, wire_rawsse.hosts.inline; assert 'asyncio' not in sys.modules")
+
+
+class TestARaisingSignalHandler:
+    """It may strike anywhere in the library, but for the two calls between which asyncio has forgotten the task, as it
+    does itself before each step of a task. asyncio reports what a callback raises, and goes on.
+    """
+
+    @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+    @pytest.mark.parametrize("consumer", ["wakes", "events"])
+    def test_costs_a_connection_at_most(self, serve: Serve, ca_file: str, tls: bool, consumer: str) -> None:
+        point, struck = 0, True
+        while struck:
+            point += 1 + point // 10
+            server = serve(tls=tls)
+            loop = asyncio.SelectorEventLoop()
+            loop.set_exception_handler(lambda *_: None)
+            try:
+                struck = self.once(server, loop, ca_file, consumer, Striker(point))
+            finally:
+                loop.close()
+        assert point > 100, "it was struck at many points"
+
+    def once(
+        self, server: Server, loop: asyncio.AbstractEventLoop, ca_file: str, consumer: str, striker: Striker
+    ) -> bool:
+        """Whether the point was reached before an event was heard. Another is heard afterwards, whatever happened."""
+        subscriber = AsyncStreamSubscriber(server.url, tls=ca_file, backoff=QUICK)
+        source = AsyncEventSource(server.url, tls=ca_file, backoff=QUICK)
+        stream: AsyncStreamSubscriber | AsyncEventSource
+        if consumer == "wakes":
+            stream, hear, opening = subscriber, subscriber.wait, subscriber.wait
+        else:
+            stream, hear, opening = source, source.next, source.next_item  # type: ignore[assignment]
+        assert loop.run_until_complete(opening(PATIENCE))
+        peer = server.peer()
+        task = loop.create_task(hear(PATIENCE))
+        loop.call_soon(peer.say)
+        struck = striker.strikes(lambda: loop.run_until_complete(asyncio.wait([task], timeout=0.05)))
+        heard = threading.Event()
+        speaker = InThread(lambda: speak(server, heard))
+        if not striker.struck.endswith((" remove_done_callback", " set_result")):
+            loop.run_until_complete(asyncio.wait([task], timeout=2 * PATIENCE))
+            assert task.exception() or task.result(), striker.struck
+            stream.restart()
+            assert loop.run_until_complete(hear(PATIENCE)), striker.struck
+        heard.set()
+        speaker.result()
+        stream.close()
+        return struck
+
+
+def speak(server: Server, heard: threading.Event) -> None:
+    """An event on every new connection, until one was heard."""
+    while not heard.is_set():
+        try:
+            server.peer(0.05).say()
+        except (OSError, queue.Empty):
+            continue

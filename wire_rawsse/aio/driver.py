@@ -2,13 +2,17 @@
 
 Nothing here is a task. The event loop calls `_ready` when the descriptor is readable or a deadline has come, whether
 or not somebody waits, so that a stream that has wedged is found while the program does other things. A task that waits
-is suspended on a `Waiter`; its cancellation changes nothing here.
+is suspended on a future of its own; its cancellation changes nothing here.
 
 The descriptor is that of the loop's own poller and not of a socket, for two reasons. A socket must leave its poller
 before it is closed, and uvloop removes readers late. And a deadline is judged only by a poll that began after it.
 
 The one timer serves the deadlines of the streams and the time limit of the waiter. It is lazy: if its moment moves
 later, nothing is done, and the timer that fires too early is set again. So an event costs no timer.
+
+A future resumes its task by `call_soon`: a handle more, a pass of the event loop and a call of its selector lie between
+the wake and the task, and are half of what a wake costs in asyncio. So `let_go` runs what the task has added to the
+future at once, in the callback in which the wake was found.
 
 With an event loop that has no `add_reader` (Windows' Proactor), or a poller that has no descriptor, a thread runs the
 loop instead: see `thread`.
@@ -22,7 +26,6 @@ import os
 from typing import Final
 
 from wire_rawsse.aio.thread import Consumer, LoopThread
-from wire_rawsse.aio.waiter import Waiter
 from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.hosts.turns import PAST
@@ -41,7 +44,10 @@ class Driver:
     def __init__(self, loop: Loop, consumer: Consumer) -> None:
         self.events: asyncio.AbstractEventLoop | None = None
         """The event loop that attends ours."""
-        self.waiter: Waiter | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        """What the task that waits is suspended on, or the last one was."""
+        self._until = math.inf
+        """When the task that waits is to be resumed at the latest."""
         self.paused = False
         """The descriptor is not watched: the consumer is full, or an internal error is some time ago."""
         self._loop = loop
@@ -87,7 +93,7 @@ class Driver:
         if another task waits.
         """
         self.attach()
-        if self.waiter is not None:
+        if self.waiter is not None and not self.waiter.done():
             raise BusyError("another task waits on this stream; give each its own")
         if seconds is None:
             return math.inf
@@ -98,12 +104,28 @@ class Driver:
     def is_over(self, until: float) -> bool:
         return until < math.inf and self._monotonic() >= until
 
-    def wait(self, until: float) -> Waiter:
+    def wait(self, until: float) -> asyncio.Future[None]:
         """To be awaited at once: ends by a wake, at `until`, by `close`, or for no reason."""
-        waiter = Waiter(self, until)
+        assert self.events is not None
+        waiter = self.waiter = self.events.create_future()
+        self._until = until
         if until < self._timer_at:
             self._set_timer(until)
         return waiter
+
+    def let_go(self) -> None:
+        """Run the task that waits, if there is one, until it waits again. Not from inside a task."""
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            return
+        callbacks = getattr(waiter, "_callbacks", None)  # Not public: without it, it takes as long as usual.
+        if not callbacks or len(callbacks) != 1:
+            waiter.set_result(None)
+            return
+        [(callback, context)] = callbacks
+        waiter.remove_done_callback(callback)
+        waiter.set_result(None)
+        context.run(callback, waiter)
 
     def resume(self) -> None:
         """The consumer has room again."""
@@ -154,6 +176,9 @@ class Driver:
             if not isinstance(error, ClosedError):
                 self._retry_at = self._monotonic() + consumer.on_failure(error)
                 consumer.on_wake()
+        except BaseException:  # A signal handler raised. Where it struck is unknown, so a wake may be lost.
+            self._loop.start_over()
+            raise
         finally:
             self._arm()
 
@@ -171,7 +196,7 @@ class Driver:
         if self._loop.closing:
             self._detach()
             return
-        moment = math.inf if self.waiter is None else self.waiter.until
+        moment = self._moment()
         if self._thread is None:
             paused = self._retry_at > 0 or self._consumer.is_full()
             if paused != self.paused:
@@ -191,6 +216,10 @@ class Driver:
                     moment = deadline
         if moment < self._timer_at:
             self._set_timer(moment)
+
+    def _moment(self) -> float:
+        """When the task that waits is to be resumed at the latest."""
+        return math.inf if self.waiter is None or self.waiter.done() else self._until
 
     def _set_timer(self, moment: float) -> None:
         assert self.events is not None
@@ -212,9 +241,8 @@ class Driver:
             self._retry_at = 0.0
         if self._thread is None and not self.paused:
             self._ready()
-        waiter = self.waiter
-        if waiter is not None and waiter.until <= now:
-            waiter.resume()
+        if self._moment() <= now:
+            self.let_go()
         self._arm()
 
     def _run_in_thread(self, running: asyncio.AbstractEventLoop) -> None:
@@ -230,8 +258,8 @@ class Driver:
         ours = events is not None and self._process == os.getpid() and not events.is_closed()
         if events is not None and ours and self._fd >= 0 and not self.paused:
             events.remove_reader(self._fd)
-        if waiter is not None and ours:
-            waiter.resume_soon()
+        if waiter is not None and ours and not waiter.done():
+            waiter.set_result(None)
         self._forget_events()
         if thread is not None:
             thread.end()

@@ -110,9 +110,7 @@ class AsyncEventSource(BaseEventSource):
     # For the driver.
 
     def on_wake(self) -> None:
-        waiter = self._driver.waiter
-        if waiter is not None:
-            waiter.resume()
+        self._driver.let_go()
 
     def is_full(self) -> bool:
         return len(self._sink.items) >= _FULL

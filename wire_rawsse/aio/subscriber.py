@@ -155,9 +155,7 @@ class AsyncStreamSubscriber(BaseSubscriber):
             if self._callback is not None:
                 self._callback()
         finally:
-            waiter = self._driver.waiter
-            if waiter is not None:
-                waiter.resume()
+            self._driver.let_go()
 
     def is_full(self) -> bool:
         return False

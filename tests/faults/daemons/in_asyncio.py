@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.faults.daemons.common import AGAIN_SECONDS, Given, Orders, Pull, clock_of, observe, say, sleep_under_faketime
 from wire_rawsse import Closed, Event, Opened
@@ -16,6 +17,7 @@ from wire_rawsse.errors import ClosedError
 
 async def wake_and_pull(given: Given, orders: Orders, pull: Pull) -> None:
     """One round, until it is stopped."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # Or it may start another for each pull.
     subscriber = AsyncStreamSubscriber.from_wire(**given.settings)
     orders.on_stop(subscriber.close)
     try:
