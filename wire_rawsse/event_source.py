@@ -208,6 +208,7 @@ class BaseEventSource:
             self._refuse_closed()
 
     def _refuse_closed(self) -> NoReturn:
+        self.close()
         self._loop.release_descriptor()
         raise ClosedError("this stream is closed; make another one")
 

@@ -14,6 +14,7 @@ import pytest
 from tests.hosts.conftest import Serve
 from tests.hosts.support import NEVER, PATIENCE, QUICK, InThread, Server, Striker, run_script
 from tests.support.aio import LOOPS, MakeLoop, libuv, make, run
+from wire_rawsse import Opened
 from wire_rawsse.aio import AsyncEventSource, AsyncStreamSubscriber
 from wire_rawsse.errors import BusyError, ClosedError
 
@@ -114,6 +115,25 @@ class TestWhichEventLoop:
             one.close()
         for _ in range(2):
             assert server.peer().gone()
+
+    @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+    def test_the_descriptor_leaves_it_before_it_is_closed(self, serve: Serve, kind: str, libuv: None) -> None:
+        """Closed by a thread, while the event loop is busy; the program asks before the event loop has heard of it."""
+        server = serve()
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            subscriber, source = AsyncStreamSubscriber(server.url), AsyncEventSource(server.url)
+            await woken(subscriber)
+            assert isinstance(await source.next_item(PATIENCE), Opened)
+            for one in (subscriber, source):
+                fd = one._driver._fd
+                InThread(one.close).result()
+                with pytest.raises(ClosedError):
+                    await (subscriber.wait() if one is subscriber else source.next())
+                assert not loop.remove_reader(fd)
+
+        run(LOOPS[kind], main())
 
     def test_one_that_stands_still_is_none_either(self, serve: Serve) -> None:
         server = serve()

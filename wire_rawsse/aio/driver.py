@@ -136,6 +136,7 @@ class Driver:
     def check_open(self) -> None:
         """Raise `ClosedError` after `close`, and in a forked child, with the reason."""
         if self._loop.closing:
+            self.close()
             self._loop.run(0)
 
     def look_soon(self) -> None:
