@@ -53,6 +53,14 @@ def rows(results: dict[str, dict[str, Any]]) -> list[Row]:
     ]
 
 
+EVERY_PEER = tuple(client.name for client in (*roster.PEERS, *roster.BOUNDS) if client.name not in roster.PYCURL[2:])
+HANDING_OVER = tuple(
+    client.name
+    for client in roster.PEERS
+    if client not in roster.IN_ASYNCIO
+    and not client.name.startswith("aiohttp")
+    and client.name not in roster.PYCURL[2:]
+)
 # of, to, bound for http and https (None: only told), whether `to` is a peer
 _WAKES: tuple[tuple[str, str, Sequence[str], float | None, float | None, bool], ...] = (
     ("inline ÷ CPython poll + recv", "ours_inline", ("floor_poll",), 1.12, 1.15, False),
@@ -73,6 +81,8 @@ _WAKES: tuple[tuple[str, str, Sequence[str], float | None, float | None, bool], 
     ("EventSource ÷ launchdarkly, eventfd", "ours_source", ("launchdarkly_eventfd",), None, None, True),
     ("inline ÷ Rust reqwest + channel", "ours_inline", ("reqwest",), 1.00, None, True),
     ("EventSource ÷ fastest pure-Python peer", "ours_source", roster.PURE, 0.75, None, True),
+    ("inline ÷ fastest peer, main thread or not", "ours_inline", EVERY_PEER, 0.93, 0.90, True),
+    ("thread ÷ fastest peer that hands over", "ours_thread", HANDING_OVER, None, 0.93, True),
     ("asyncio, await wait() ÷ aiohttp's raw content", "ours_asyncio", ("aiohttp_raw",), 0.70, 0.70, True),
     ("asyncio, await wait() ÷ httpx-sse", "ours_asyncio", ("httpx_sse_asyncio",), 0.50, 0.50, True),
     ("asyncio, on_wake ÷ inline", "ours_asyncio_on_wake", ("ours_inline",), 1.35, 1.35, False),

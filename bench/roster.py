@@ -48,7 +48,16 @@ def _peer(module: str, label: str, *, loop: bool = False) -> tuple[Client, ...]:
     return tuple(found)
 
 
+def _native_peer(library: str) -> tuple[Client, ...]:
+    """An HTTP client without a parser of events, in a thread and in the main thread."""
+    return (
+        Client(f"{library}_thread", "peer", f"{library}, thread", "native", f"{library}_thread", many=True),
+        Client(f"{library}_main", "bound", f"{library}, main thread", "native", f"{library}_main"),
+    )
+
+
 STOCK_TUNED = ("stock", "tuned")
+NATIVE = ("pyreqwest", "httpr", "primp", "curl_cffi", "wreq", "niquests", "httpx2", "zapros", "urllib3")
 FLOORS = (
     Client("floor_c", "floor", "C: read"),
     Client("floor_poll", "floor", "CPython: poll + recv", "floor_poll"),
@@ -95,6 +104,7 @@ _OTHERS = (
     *_peer("pycurl_easy", "pycurl"),
     Client("pycurl_multi", "peer", "pycurl multi, own epoll", "pycurl_multi", many=True),
     Client("reqwest", "peer", "Rust: reqwest, thread, mpsc", stop="stdin"),
+    *(client for library in NATIVE for client in _native_peer(library)),
 )
 IN_ASYNCIO = (
     Client("aiohttp_raw", "peer", "aiohttp, raw content", "aiohttp_raw", "asyncio", many=True),
@@ -112,13 +122,15 @@ before the peer's thread goes on parsing. That is up to 15 % of such a peer's wa
 BOUNDS = tuple(client for client in _PYTHON_PEERS + _OTHERS if client.family == "bound")
 PURE = tuple(client.name for client in _PYTHON_PEERS if client.family == "peer")
 """The peers without a line of C or Rust of their own, stock and tuned."""
+NATIVE_THREADS = tuple(f"{library}_thread" for library in NATIVE)
+NATIVE_MAIN = tuple(f"{library}_main" for library in NATIVE)
 PYCURL = ("pycurl_easy_stock", "pycurl_easy_tuned", "pycurl_multi")
 ALL = FLOORS + OURS + OURS_ASYNCIO + OURS_UVLOOP + PEERS + BOUNDS
 IN_WAKE = FLOORS + OURS + OURS_ASYNCIO + OURS_UVLOOP + PEERS + AT_THEIR_BEST + BOUNDS
 BY_NAME = {client.name: client for client in IN_WAKE}
 
 PACKAGES = (
-    "wire-rawsse", "h11", "certifi", "httpx", "httpcore", "httpx-sse", "requests", "urllib3", "sseclient-py",
+    "wire-rawsse", "h11", "certifi", *NATIVE, "httpx", "httpcore", "httpx-sse", "requests", "sseclient-py",
     "requests-sse", "launchdarkly-eventsource", "aiohttp", "aiohttp-sse-client2", "uvloop", "pycurl", "rich",
     "matplotlib",
 )  # fmt: skip
@@ -185,6 +197,29 @@ def build_rust() -> Path:
     return rust_program()
 
 
+def interpreter(name: str) -> str:
+    """The Python that runs the program or variant of this name. Raises `Unavailable`.
+
+    niquests replaces the modules of urllib3, so it has an environment of its own, without this package's other peers.
+    """
+    if not name.startswith("niquests"):
+        return sys.executable
+    package = "niquests"
+    folder = cache() / f"{package}-{sys.version_info[0]}.{sys.version_info[1]}"
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    done = folder / "installed"
+    if not done.exists():
+        for command in (
+            [sys.executable, "-m", "venv", str(folder)],
+            [str(python), "-m", "pip", "install", "-q", package],
+        ):
+            made = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+            if made.returncode != 0:
+                raise Unavailable(f"pip failed: {(made.stderr.strip().splitlines() or ['no message'])[-1]}")
+        done.touch()
+    return str(python)
+
+
 def command(client: Client, urls: str, ca: str | None) -> list[str]:
     """The argument list that starts `client` against `urls`, which are comma-separated. Raises `Unavailable`."""
     trust = [ca] if ca else []
@@ -194,4 +229,4 @@ def command(client: Client, urls: str, ca: str | None) -> list[str]:
     if client.name == "reqwest":
         return [str(build_rust()), urls, *trust]
     variant = [client.variant] if client.variant else []
-    return [sys.executable, "-m", f"bench.clients.{client.module}", *variant, urls, *trust]
+    return [interpreter(client.variant), "-m", f"bench.clients.{client.module}", *variant, urls, *trust]

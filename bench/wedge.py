@@ -101,6 +101,12 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
     except roster.Unavailable as error:
         reasons[REQWEST] = str(error)
         clients = [client for client in clients if client != REQWEST]
+    for client in list(clients):
+        try:
+            roster.interpreter(client)
+        except roster.Unavailable as error:
+            reasons[client] = str(error)
+            clients.remove(client)
     faults = [fault for fault in FAULTS if prefix is not None or fault != "blackhole"]
     plan = Plan(
         read=settings.read, beat=settings.beat, drip=settings.drip, window=settings.window, heal=settings.heal,

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from bench.roster import NATIVE
+
 KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *((socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -192,6 +194,15 @@ def _pycurl(url: str, read: float | None) -> None:
     curl.perform()
 
 
+def _native(library: str, *, tuned: bool) -> Callable[[str, float], None]:
+    def listen(url: str, read: float) -> None:
+        from bench.clients.native import LIBRARIES
+
+        drain(LIBRARIES[library](url, None, read if tuned else None))
+
+    return listen
+
+
 REQWEST = "reqwest"
 """The Rust peer of `wake`, which is a program of its own: wire's first subscriber, with the keepalive that it had."""
 
@@ -216,6 +227,8 @@ SUBJECTS: dict[str, tuple[str, Callable[[str, float], None]]] = {
     "aiohttp_read": ("aiohttp, tuned: sock_read", aiohttp_read),
     "aiohttp_sse_default": ("aiohttp-sse-client2, stock", aiohttp_sse_default),
     "aiohttp_sse_read": ("aiohttp-sse-client2, tuned: sock_read", aiohttp_sse_read),
+    **{f"{library}_default": (f"{library}, stock", _native(library, tuned=False)) for library in NATIVE},
+    **{f"{library}_read": (f"{library}, tuned: its read timeout", _native(library, tuned=True)) for library in NATIVE},
 }
 
 

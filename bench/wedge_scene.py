@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench import scenario, space
+from bench import roster, scenario, space
 from bench.limits import limit
 from bench.wedge_clients import REQWEST
 
@@ -145,7 +145,7 @@ class Scene:
         for path in self.seen:
             fault, _, client = path.partition("/")
             url = f"http://{self.address}:{self._relay(fault).port}/{path}"
-            command = [sys.executable, "-m", "bench.wedge_clients", client, url, str(self.plan.read)]
+            command = [roster.interpreter(client), "-m", "bench.wedge_clients", client, url, str(self.plan.read)]
             if client == REQWEST:
                 command = [self.plan.rust, url]
             # Standard input stays open: for the Rust peer its end would be the order to stop.
