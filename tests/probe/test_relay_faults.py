@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.probe.support import Probed, probe
+from tests.relay.conftest import Certified
 from wire_rawsse.testing.client import RelayClient, Slot
 from wire_rawsse.testing.faults import Fault
 from wire_rawsse.testing.process import RelayProcess
@@ -57,9 +59,11 @@ FAULTS: list[tuple[str, Fault]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("code", "fault"), FAULTS, ids=lambda value: value if isinstance(value, str) else f"{value.action}-{value.place}"
-)
+def name(value: object) -> str:
+    return f"{value.action}-{value.place}" if isinstance(value, Fault) else str(value)
+
+
+@pytest.mark.parametrize(("code", "fault"), FAULTS, ids=name)
 def test_each_fault_is_named(
     code: str, fault: Fault, relay: RelayProcess, client: RelayClient, slot: Slot, token_file: Path, home: Path
 ) -> None:
@@ -125,3 +129,36 @@ def test_without_a_token_the_change_names_the_option(relay: RelayProcess, slot: 
     found = probe(stream_of(relay, slot), home=home)
     assert found.first["code"] in ("status-401", "status-403"), found.told
     assert "token" in found.first["change"]
+
+
+OVER_TLS: list[tuple[str, Fault]] = [
+    ("tls-timeout", Fault("silent", at="handshake")),
+    ("no-head", Fault("silent", at="handshake", flights=1)),
+    ("tls", Fault("cut", at="handshake")),
+    ("tls", Fault("reset", at="handshake")),
+    ("not-tls", Fault("garbage", at="accept", text="HTTP/1.1 400 Bad Request\r\n\r\n")),
+    ("cut", Fault("cut", at="stream", after=0.5)),
+    ("wedged", Fault("silent", at="stream", after=0.9)),
+]
+
+
+@pytest.fixture(scope="module")
+def secure(certified: Certified) -> Iterator[RelayProcess]:
+    """A relay for https."""
+    listening = {"bind_tls": ["127.0.0.1:0"], "certificate": certified.certificate, "key": certified.key}
+    with RelayProcess(heartbeat=HEARTBEAT, allocate_rate=1000, allocate_burst=1000, **listening) as relay:  # type: ignore[arg-type]
+        yield relay
+
+
+@pytest.mark.parametrize(("code", "fault"), OVER_TLS, ids=name)
+def test_each_fault_is_named_over_tls(
+    code: str, fault: Fault, secure: RelayProcess, certified: Certified, home: Path, token_file: Path
+) -> None:
+    with secure.client(tls=certified.trusting) as client:
+        client.normal()
+        slot = client.allocate()
+        token_file.write_text(slot.slot_token)
+        client.misbehave(fault)
+        found = probe(stream_of(secure, slot), "--cacert", certified.ca, "--token-file", str(token_file), home=home)
+    assert found.first["code"] == code, found.told
+    assert found.status == 2

@@ -27,6 +27,8 @@ class Certified:
         issued = authority.issue_cert("127.0.0.1", "localhost")
         self.certificate = str(folder / "certificate.pem")
         self.key = str(folder / "key.pem")
+        self.ca = str(folder / "ca.pem")
+        authority.cert_pem.write_to_path(self.ca)
         issued.cert_chain_pems[0].write_to_path(self.certificate)
         issued.private_key_pem.write_to_path(self.key)
         self.trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

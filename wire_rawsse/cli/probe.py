@@ -27,7 +27,8 @@ def parser() -> Parser:
         "Say what is wrong with an event stream, and the one thing to change: proxy settings, each address, TLS and "
         "certificates, redirects, the response, buffering, heartbeats, cuts of idle connections, lost packets, clocks. "
         "It connects to each address of the name, listens, connects again if the stream ends, and asks for a replay "
-        "with Last-Event-ID; a request with a body, or with another method than GET, is sent once only.",
+        "with Last-Event-ID; a request with a body, or another method than GET, is sent once only. The time-outs below "
+        "are not its own: they are those of the client that the stream is judged for.",
         operand="URL",
         examples=[
             "wire-rawsse probe https://example.org/events",
@@ -93,14 +94,10 @@ def _plan(options: Namespace) -> Plan:
     inputs.url(options.url)
     if not can_carry(options.last_event_id):
         raise Failure("--last-event-id: expected at most 4 KiB, no control characters and no outer spaces", USAGE)
-    body = inputs.body(options.data_file)
     try:
         return make_plan(
             options.url,
-            headers=inputs.headers(options.header, options.headers_file),
-            method=options.method or ("GET" if body is None else "POST"),
-            body=body,
-            bearer_token=inputs.token(options.token_file, options.token_env),
+            **inputs.request(options),
             timeouts=timeouts(options),
             keepalive=Keepalive(),
             backoff=Backoff(),
