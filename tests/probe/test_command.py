@@ -28,7 +28,7 @@ def test_the_text_begins_with_the_verdict_and_the_change(serve: Serve, home: Pat
         "change    have the server send a comment"
     )
     assert ran.returncode == 1 and ran.stderr == ""
-    for label in ("proxy", "name", "address", "head", "stream", "TCP", "replay", "clocks"):
+    for label in ("proxy", "address", "head", "stream", "TCP", "replay", "clocks"):
         assert re.search(rf"(?m)^{label} +\S", ran.stdout), ran.stdout
 
 

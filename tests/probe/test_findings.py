@@ -245,6 +245,14 @@ def test_a_note_is_no_fault(code: str, change: Change) -> None:
     assert as_text(found, result).startswith("WELL")
 
 
+def test_lines_are_folded_for_a_terminal_behind_their_labels() -> None:
+    found = healthy()
+    lives(STOPPED, alive="answered")(found)
+    folded = as_text(found, findings(found), 60)
+    assert max(map(len, folded.splitlines())) < 60
+    assert " ".join(folded.split()) == " ".join(as_text(found, findings(found)).split())
+
+
 def test_the_worst_comes_first() -> None:
     found = healthy()
     both(head(skew=90.0), lives(STOPPED, alive="answered"))(found)

@@ -87,7 +87,7 @@ def test_a_server_that_writes_two_lines_of_comment_each_time_is_not_suspected() 
 def test_pieces_that_end_inside_events_come_from_a_buffer() -> None:
     pieces = [arrival(float(at), events=9, open_=True, size=4096) for at in range(1, 5)]
     found = held_back(body(*pieces))
-    assert found is not None and found.certain and "4096 bytes" in found.proof
+    assert found is not None and found.certain and "after 4096 bytes" in found.proof
 
 
 def test_bunches_alone_are_only_a_suspicion() -> None:

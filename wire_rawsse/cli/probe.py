@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from argparse import Namespace
@@ -81,12 +82,20 @@ def run(arguments: list[str]) -> int:
 
         text = json.dumps(as_json(found, result), separators=(",", ":")) + "\n"
     else:
-        text = stdio.plain(as_text(found, result), sys.stdout)
+        text = stdio.plain(as_text(found, result, _width()), sys.stdout)
     try:
         stdio.write(text)
     except stdio.OutputClosed:
         pass  # The exit status is the answer.
     return status_of(result)
+
+
+def _width() -> int | None:
+    """The columns of the terminal, or None if standard output is something else."""
+    try:
+        return os.get_terminal_size(1).columns if stdio.is_terminal(sys.stdout) else None
+    except OSError:
+        return None
 
 
 def _plan(options: Namespace) -> Plan:

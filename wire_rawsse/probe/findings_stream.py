@@ -71,11 +71,10 @@ def _of_buffers(found: Measurements, stream: Stream, head: Head) -> Iterator[Fin
     for life in stream.lives:
         held = held_back(life, head.skew or 0.0, found.wall + life.began)
         if held is not None:
-            for_so_long = f", for up to {seconds(held.seconds)}" if held.seconds is not None else ""
             yield Finding(
                 "broken" if held.certain else "doubtful",
                 "buffered",
-                f"something holds events back{for_so_long}: {held.proof}",
+                f"something {'holds' if held.certain else 'may hold'} events back: {held.proof}",
                 _NO_BUFFERS,
             )
             return

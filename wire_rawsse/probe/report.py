@@ -7,12 +7,24 @@ connection's life, one line for each fact, so that a reader can check the verdic
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from wire_rawsse.probe.finding import Finding, count, day, seconds
-from wire_rawsse.probe.measurements import Attempt, Head, Hop, Measurements, ProxySetting, Replay, Stream, Tcp, Tls
+from wire_rawsse.probe.measurements import (
+    Attempt,
+    Head,
+    Hop,
+    Measurements,
+    Name,
+    ProxySetting,
+    Replay,
+    Stream,
+    Tcp,
+    Tls,
+)
 from wire_rawsse.probe.rhythm import heartbeat, learned_limit, longest_gap
 
 WELL: Final = 0
@@ -68,10 +80,14 @@ def _rounded(value: Any) -> Any:
     return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def as_text(found: Measurements, findings: Sequence[Finding]) -> str:
-    """For people: about twenty lines, each at its own margin."""
-    lines = [f"{label:<9} {text}" if text else label for label, text in _lines(found, findings)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+def as_text(found: Measurements, findings: Sequence[Finding], width: int | None = None) -> str:
+    """For people: one fact a line, after a label. On a terminal of `width` columns the lines are folded."""
+    lines = [f"{label:<9} {text}".rstrip() for label, text in _lines(found, findings)]
+    if width is not None:
+        indent = " " * 10
+        folded = (textwrap.wrap(line, max(40, width - 1), subsequent_indent=indent) or [""] for line in lines)
+        lines = [line for part in folded for line in part]
+    return "\n".join(lines) + "\n"
 
 
 def _lines(found: Measurements, findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
@@ -107,7 +123,7 @@ def _praise(found: Measurements) -> str:
 
 def _of_hop(hop: Hop) -> Iterator[tuple[str, str]]:
     yield "proxy", _proxy(hop.proxy)
-    if hop.name is not None:
+    if hop.name is not None and not _is_numeric(hop.name):
         took = f" ({seconds(hop.name.seconds)})" if hop.name.seconds is not None else ""
         addresses = f": {count(len(hop.name.addresses), 'address', 'addresses')}{took}" if hop.name.addresses else ""
         yield "name", f"{hop.name.host}{addresses or ': ' + hop.name.error}"
@@ -123,6 +139,10 @@ def _of_hop(hop: Hop) -> Iterator[tuple[str, str]]:
         yield "redirect", f"{status} to {hop.redirect}"
     if hop.head is not None:
         yield from _of_head(hop.head)
+
+
+def _is_numeric(name: Name) -> bool:
+    return len(name.addresses) == 1 and name.addresses[0].rpartition(":")[0].strip("[]") == name.host
 
 
 def _proxy(setting: ProxySetting) -> str:

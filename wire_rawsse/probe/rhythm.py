@@ -66,7 +66,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Held:
-    """Something holds bytes back. `seconds` is the longest time, if known; `proof` says what shows it."""
+    """Something holds events back. `proof` is what shows it, `seconds` the longest time, if known."""
 
     proof: str
     seconds: float | None
@@ -141,7 +141,7 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
         if len(stamps) > 1:
             longest = max(longest, max(stamps) - min(stamps))
     if longest >= _HELD:
-        return Held("events that say that they were made at different moments arrived together", longest, True)
+        return Held(f"events whose own time stamps are {longest:.1f} s apart arrived together", longest, True)
     later = groups[1:]
     doubled = [burst for burst in later if burst.comments > 1]
     if len(doubled) > 1 and len(doubled) * 2 >= len([burst for burst in later if burst.comments]):
@@ -149,7 +149,8 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
         always = {burst.comments for burst in later if burst.comments}
         usual = len(always) == 1 and max(always) <= _LINES_OF_COMMENT
         if not usual:
-            return Held("heartbeats (comments) arrived several at once", _longest_between(groups), True)
+            pause = _longest_between(groups)
+            return Held(f"several heartbeats (comments) arrived at once, {pause:.1f} s after the last", pause, True)
     cut = [
         (burst, after)
         for burst, after in itertools.pairwise(groups)
@@ -158,12 +159,15 @@ def held_back(life: Life, skew: float = 0.0, wall_of_request: float = 0.0) -> He
     if len(cut) > 1:
         sizes = sorted(burst.size for burst, _ in cut)
         pause = max(after.first - burst.last for burst, after in cut)
-        return Held(f"pieces of about {statistics.median(sizes):.0f} bytes end in the middle of an event", pause, True)
+        size = statistics.median(sizes)
+        return Held(
+            f"after {size:.0f} bytes or so it stops in the middle of an event, for up to {pause:.1f} s", pause, True
+        )
     crowded = [burst for burst in later if burst.events > 2]
     gaps = [after.first - before.last for before, after in itertools.pairwise(groups)]
     if len(crowded) > 1 and len(crowded) == len([burst for burst in later if burst.events]) and min(gaps) >= _HELD:
         count = statistics.median([burst.events for burst in crowded])
-        return Held(f"events came in bunches of {count:.0f} with nothing between them", None, False)
+        return Held(f"they come in bunches of {count:.0f}, with nothing in between", None, False)
     return None
 
 
