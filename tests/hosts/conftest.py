@@ -1,57 +1,19 @@
-"""Fixtures of the hosts' tests: a certificate authority, and servers that end with their test."""
+"""Fixtures of the hosts' tests: streams in each phase of their life, and a name service that hangs."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from tests.hosts.scenes import SCENES, Scene
-from tests.hosts.support import NEVER, HungResolver, Server, Stage, blackhole, closed_port
+from tests.hosts.support import NEVER, HungResolver, Server, blackhole, closed_port
+from tests.support.fixtures import Serve, authority, ca_file, serve, server_context
 from wire_rawsse.transport import resolve
 
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What a client has to trust."""
-    path: Path = tmp_path_factory.mktemp("trust") / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return str(path)
-
-
-@pytest.fixture(scope="session")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
-
-
-Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve(server_context: ssl.SSLContext) -> Iterator[Serve]:
-    """`serve(tls=False, stage="streaming")` makes a server."""
-    made: list[Server] = []
-
-    def make(*, tls: bool = False, stage: Stage = "streaming") -> Server:
-        server = Server(server_context if tls else None, stage)
-        made.append(server)
-        return server
-
-    yield make
-    for server in made:
-        server.close()
+__all__ = ["Serve", "authority", "ca_file", "serve", "server_context"]
 
 
 @pytest.fixture(params=[False, True], ids=["http", "https"])

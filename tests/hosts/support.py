@@ -1,19 +1,16 @@
-"""A server that the test itself drives, step by step, and a few ways to wait for what a client does.
+"""A few ways to wait for what a client does.
 
 The hosts are tested at the moments between two steps: what is pending in a TLS record, what has been handed over but
-not parsed, which deadline stands. So the test holds the server's end of each connection in its hand (`Peer`) and says
-when the next byte goes out. How far a connection gets by itself, in a thread of the server's, is its *stage*.
+not parsed, which deadline stands. So the test holds the server's end of each connection (`tests.support.server.hold`)
+and says when the next byte goes out.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import select
 import signal
 import socket
-import ssl
-import struct
 import subprocess
 import sys
 import threading
@@ -22,22 +19,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import pytest
 
 import wire_rawsse
 from tests.conftest import has_bare_threads
+from tests.support.server import CHUNKED as HEAD
+from tests.support.server import EVENT, PATIENCE, Peer, Server, Stage, chunk
 from wire_rawsse import Backoff, EventSource, Keepalive, StreamSubscriber, Timeouts
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
 from wire_rawsse.plan import make_plan
 from wire_rawsse.waits import Address
 
+__all__ = ["EVENT", "HEAD", "PATIENCE", "Peer", "Server", "Stage", "chunk"]
+
 T = TypeVar("T")
 
-PATIENCE: Final = 20.0
-"""Seconds that a test waits for what should come at once: only a failing test ever waits so long."""
 AT_ONCE: Final = 10.0
 """Seconds within which `close` and similar calls must return in the tests.
 
@@ -48,128 +47,7 @@ QUICK: Final = Backoff(initial=0.01, maximum=0.02, healthy_after=0.01)
 NEVER: Final = Backoff(initial=60, maximum=60)
 """Does not reconnect while a test looks."""
 
-HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-EVENT: Final = b"data: x\n\n"
 BEAT: Final = b":\n"
-
-Stage: TypeAlias = Literal["accepted", "secured", "asked", "streaming"]
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-class Peer:
-    """The server's end of one connection."""
-
-    def __init__(self, sock: socket.socket, request: bytes) -> None:
-        self.sock = sock
-        self.request = request
-
-    def send(self, data: bytes) -> None:
-        """As it is; up to 16 KiB of it are one TLS record."""
-        self.sock.sendall(data)
-
-    def say(self, body: bytes = EVENT) -> None:
-        """One chunk of the response's body."""
-        self.send(chunk(body))
-
-    def end(self) -> None:
-        """The stream ends as it should."""
-        self.send(b"0\r\n\r\n")
-
-    def reset(self) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def gone(self, timeout: float = PATIENCE) -> bool:
-        """Whether the client closes within `timeout` seconds."""
-        self.sock.settimeout(timeout)
-        try:
-            while self.sock.recv(4096):
-                pass
-        except TimeoutError:
-            return False
-        except OSError:
-            pass
-        finally:
-            self.sock.setblocking(True)
-        return True
-
-
-class Server:
-    """Listens on loopback. `peer()` is the next connection, once it has reached `stage`."""
-
-    def __init__(self, context: ssl.SSLContext | None, stage: Stage) -> None:
-        self.stage = stage
-        self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"{'http' if context is None else 'https'}://127.0.0.1:{self.port}/"
-        self._ready: queue.SimpleQueue[Peer] = queue.SimpleQueue()
-        self._sockets: list[socket.socket] = []
-        self._closing = False
-        self._answering = threading.Lock()
-        self._threads = [threading.Thread(target=self._accept, name="server")]
-        self._threads[0].start()
-
-    def peer(self, timeout: float = PATIENCE) -> Peer:
-        """Raises `queue.Empty`."""
-        return self._ready.get(timeout=timeout)
-
-    def nobody(self, within: float) -> bool:
-        """Whether no connection comes within so many seconds."""
-        try:
-            self.peer(within)
-        except queue.Empty:
-            return True
-        return False
-
-    def _accept(self) -> None:
-        while True:
-            sock, _ = self._listener.accept()
-            self._sockets.append(sock)
-            if self._closing:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            thread = threading.Thread(target=self._receive, args=(sock, self.stage), name="server-peer")
-            self._threads.append(thread)
-            thread.start()
-
-    def _receive(self, sock: socket.socket, stage: Stage) -> None:
-        request = b""
-        try:
-            if self._context is not None and stage != "accepted":
-                sock = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-                self._sockets.append(sock)
-                assert isinstance(sock, ssl.SSLSocket)
-                sock.do_handshake()
-            while stage in ("asked", "streaming") and not request.endswith(b"\r\n\r\n"):
-                data = sock.recv(4096)
-                if not data:
-                    return
-                request += data
-            with self._answering:  # A client that has the head may connect again; that peer comes after this one.
-                if stage == "streaming":
-                    sock.sendall(HEAD)
-                self._ready.put(Peer(sock, request))
-        except (OSError, ValueError):
-            return  # The client has gone, or the test is over.
-
-    def close(self) -> None:
-        self._closing = True
-        with socket.create_connection(("127.0.0.1", self.port)):
-            self._threads[0].join(PATIENCE)
-        self._listener.close()
-        for sock in self._sockets:
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # Ends a handshake or request that a thread waits for.
-            except OSError:
-                pass
-        for thread in self._threads:
-            thread.join(PATIENCE)
-        for sock in self._sockets:
-            sock.close()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from tests.hosts.support import (
     PATIENCE,
     HungResolver,
     InThread,
+    Stage,
     embedded,
     on_signal,
     phase_of,
@@ -144,7 +145,8 @@ def test_the_child_only_closes_its_copies(serve: Serve, ca_file: str, tls: bool,
 
 @pytest.mark.parametrize("phase", ["resolving", "handshake", "head", "backing off"])
 def test_in_every_phase(serve: Serve, ca_file: str, phase: str, hung_resolver: HungResolver) -> None:
-    server = serve(tls=phase == "handshake", stage={"handshake": "accepted", "head": "asked"}.get(phase, "streaming"))
+    stages: dict[str, Stage] = {"handshake": "accepted", "head": "asked"}
+    server = serve(tls=phase == "handshake", stage=stages.get(phase, "streaming"))
     url = server.url.replace("127.0.0.1", "relay.test") if phase == "resolving" else server.url
     with StreamSubscriber(url, tls=ca_file, backoff=NEVER) as subscriber:
         if phase == "backing off":

@@ -28,6 +28,7 @@ from tests.hosts.support import (
     QUICK,
     HungResolver,
     InThread,
+    Stage,
     add_streams,
     child_environ,
     chunk,
@@ -130,7 +131,7 @@ def test_what_is_found_late_leaves_the_rest_of_the_budget(
     ("stage", "told"),
     [("accepted", "TLS handshake"), ("secured", "response=0.1"), ("asked", "response=0.1")],
 )
-def test_a_slow_host_still_gives_up_on_a_dead_server(serve: Serve, ca_file: str, stage: str, told: str) -> None:
+def test_a_slow_host_still_gives_up_on_a_dead_server(serve: Serve, ca_file: str, stage: Stage, told: str) -> None:
     server = serve(tls=True, stage=stage)
     timeouts = Timeouts(connect=0.1, response=0.1)
     with StreamSubscriber(server.url, tls=ca_file, timeouts=timeouts, backoff=NEVER) as subscriber:

@@ -35,7 +35,7 @@ def test_it_is_one_daemon_thread(serve: Serve) -> None:
     thread = spawn_stream_subscriber(WakeChannel(), StreamSubscriber(server.url))
     try:
         server.peer()
-        own = {other for other in set(threading.enumerate()) - before if not other.name.startswith("server")}
+        own = {other for other in set(threading.enumerate()) - before if not other.name.startswith("test-server")}
         assert own == {thread}
         assert thread.name == "wire-stream-sub"
         assert thread.daemon
@@ -215,7 +215,7 @@ def test_without_a_subscriber_it_follows_wires_file(
     server = serve()
     folder = tmp_path / "config" / "wire"
     folder.mkdir(parents=True)
-    own = {"relay_url": server.url.rstrip("/"), "slot_id": "slot1", "slot_token": "token1"}
+    own = {"relay_url": f"http://{server.place}", "slot_id": "slot1", "slot_token": "token1"}
     (folder / "relay.json").write_text(json.dumps({"self": own, "peers": {}}))
     monkeypatch.setenv("WIRE_HOME", str(tmp_path))
     wake = WakeChannel()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from tests.hosts.support import NEVER, PATIENCE, InThread, error_of, poll_until
 from tests.support.openssl import Flood, OpenSSL
+from tests.support.trust import Authority
 from wire_rawsse import StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.inline import Loop
@@ -37,9 +37,9 @@ Start = Callable[..., Flood]
 
 
 @pytest.fixture(scope="session")
-def chain_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def chain_file(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("flood") / "server.pem"
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
+    authority.ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
     return path
 
 

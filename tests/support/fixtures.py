@@ -9,24 +9,44 @@ from typing import Protocol
 
 import pytest
 
-from tests.support.server import Script, Server
+from tests.support.server import Script, Server, Stage
+from tests.support.server import stage as script_for
 from tests.support.trust import Authority
 from wire_rawsse.transport import trust
 from wire_rawsse.transport.certificates import Place
 
 
 class Serve(Protocol):
-    """Starts a scripted server, which the fixture ends: see `tests.support.server`."""
+    """Starts a server, which the fixture ends: see `tests.support.server`.
 
-    def __call__(self, *scripts: Script, host: str = "127.0.0.1", path: str | None = None) -> Server: ...
+    It follows its scripts. Without any its connections go as far as `stage`, over TLS if `tls`: the test holds them.
+    """
+
+    def __call__(
+        self,
+        *scripts: Script,
+        host: str = "127.0.0.1",
+        path: str | None = None,
+        tls: bool = False,
+        stage: Stage = "streaming",
+    ) -> Server: ...
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
     servers: list[Server] = []
 
-    def start(*scripts: Script, host: str = "127.0.0.1", path: str | None = None) -> Server:
-        server = Server(*scripts, host=host, path=path)
+    def start(
+        *scripts: Script,
+        host: str = "127.0.0.1",
+        path: str | None = None,
+        tls: bool = False,
+        stage: Stage = "streaming",
+    ) -> Server:
+        context: ssl.SSLContext | None = request.getfixturevalue("server_context") if tls else None
+        script = script_for(stage, context)
+        server = Server(*(scripts or (script,)), host=host, path=path, scheme="https" if tls else "http")
+        server.stage = None if scripts else stage
         servers.append(server)
         return server
 
@@ -41,6 +61,17 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: Authority) -> str:
+    """What a client has to trust."""
+    return str(authority.file)
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: Authority) -> ssl.SSLContext:
+    return authority.server()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 """A server that does exactly what a test says: real sockets on loopback, and a script of steps for each connection.
 
+The step `hold` gives a connection to the test, which has it from `Server.peer` and says when the next byte goes out.
+`stage` makes a script that goes so far by itself and then holds.
+
 A step is a function of the peer, so that a test reads as the list of what happens on the wire:
 
     server = serve([request, send(OPEN), send(b"data: x\n\n"), stall])
@@ -14,17 +17,19 @@ gone ends a script silently; any other error in one is kept in `faults`, and the
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 OPEN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 """The head of an event stream that lasts until the connection closes."""
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENT = b"data: x\n\n"
 LAST_CHUNK = b"0\r\n\r\n"
 PATIENCE = 20.0
 """Seconds that a test waits for what should be immediate. Only a failing test ever waits this long."""
@@ -110,8 +115,48 @@ class Peer:
         assert isinstance(secured, ssl.SSLSocket)
         secured.do_handshake()
 
+    # For a test that holds the connection.
+
+    @property
+    def request(self) -> bytes:
+        """The last one."""
+        return self.asked[-1].raw
+
+    def send(self, data: bytes) -> None:
+        """As it is; up to 16 KiB of it are one TLS record."""
+        self.sock.sendall(data)
+
+    def say(self, body: bytes = EVENT) -> None:
+        """One chunk of the response's body."""
+        self.send(chunk(body))
+
     def end(self) -> None:
-        """Close in good order, and wait until the client has closed too: unread bytes would turn FIN into RST."""
+        """The stream ends as it should; the connection stays."""
+        self.send(LAST_CHUNK)
+
+    def reset(self) -> None:
+        """RST (RFC 9293 §3.10.7), by a close with nothing allowed to linger."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def gone(self, timeout: float = PATIENCE) -> bool:
+        """Whether the client closes within `timeout` seconds."""
+        self.sock.settimeout(timeout)
+        try:
+            while self.sock.recv(4096):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        finally:
+            self.sock.setblocking(True)
+        return True
+
+    # For the script.
+
+    def close_in_order(self) -> None:
+        """Everything was sent; then wait until the client has closed too: unread bytes would turn FIN into RST."""
         if isinstance(self.sock, ssl.SSLSocket):
             self.sock.unwrap()  # Which waits for the client's close_notify.
         self.finish()
@@ -145,8 +190,13 @@ Script: TypeAlias = Sequence[Step]
 class Server:
     """Listens on 127.0.0.1 (or ::1, or a Unix-domain socket) and follows its scripts. Use the `serve` fixture."""
 
-    def __init__(self, *scripts: Script, host: str = "127.0.0.1", path: str | None = None) -> None:
+    def __init__(
+        self, *scripts: Script, host: str = "127.0.0.1", path: str | None = None, scheme: str = "http"
+    ) -> None:
         self.scripts = scripts
+        self.scheme = scheme
+        self.stage: Stage | None = None
+        """How far its connections go, if it was made with one."""
         self.asked: list[Asked] = []
         """Every request, in the order they came."""
         self.peers: list[Peer] = []
@@ -156,6 +206,8 @@ class Server:
         self.errors: list[OSError] = []
         """How connections ended that did not end by their script."""
         self.closing = threading.Event()
+        self.handing = threading.Lock()
+        self.held: queue.SimpleQueue[Peer] = queue.SimpleQueue()
         self.changed = threading.Condition()
         if path is None:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -177,7 +229,19 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://{self.place}/stream"
+        return f"{self.scheme}://{self.place}/stream"
+
+    def peer(self, timeout: float = PATIENCE) -> Peer:
+        """The next connection that a script holds. Raises `queue.Empty`."""
+        return self.held.get(timeout=timeout)
+
+    def nobody(self, within: float) -> bool:
+        """Whether no connection is held within so many seconds."""
+        try:
+            self.peer(within)
+        except queue.Empty:
+            return True
+        return False
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that a peer notes has come true."""
@@ -220,11 +284,12 @@ class Server:
                 step(peer)
                 if peer.sock.fileno() < 0:
                     return
-            peer.end()
+            peer.close_in_order()
         except OSError as error:
             self.keep(self.errors, error)
         except BaseException as error:
-            self.keep(self.faults, error)
+            if not self.closing.is_set():
+                self.keep(self.faults, error)
         finally:
             peer.close()
             self.keep(self.over, peer)
@@ -323,9 +388,7 @@ def stall(peer: Peer) -> None:
 
 
 def reset(peer: Peer) -> None:
-    """RST (RFC 9293 §3.10.7), by a close with nothing allowed to linger."""
-    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
+    peer.reset()
 
 
 def cut(peer: Peer) -> None:
@@ -337,3 +400,27 @@ def cut(peer: Peer) -> None:
 def tls(context: ssl.SSLContext) -> Step:
     """The server's side of a handshake; what follows in the script is encrypted."""
     return lambda peer: peer.secure(context)
+
+
+def hold(first: bytes = b"") -> Step:
+    """Send this, and give the connection to the test until it is over."""
+
+    def step(peer: Peer) -> None:
+        with peer.server.handing:  # A client that has the head may connect again; that peer comes after this one.
+            peer.sock.sendall(first)
+            peer.server.held.put(peer)
+        peer.server.closing.wait()
+        raise ConnectionError("the test is over")
+
+    return step
+
+
+Stage: TypeAlias = Literal["accepted", "secured", "asked", "streaming"]
+
+
+def stage(name: Stage, context: ssl.SSLContext | None = None) -> Script:
+    """As far as that, over TLS if there is a context; then the test holds the connection."""
+    script: list[Step] = [tls(context)] if context is not None and name != "accepted" else []
+    if name in ("asked", "streaming"):
+        script.append(request)
+    return [*script, hold(CHUNKED if name == "streaming" else b"")]
