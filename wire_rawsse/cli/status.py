@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -113,10 +114,16 @@ def _watch(files: list[str] | None) -> int:
             lines = [time.strftime("%H:%M:%S  wire-rawsse status; Ctrl-C ends it")]
             for file, status in _statuses(files):
                 lines += ["", *screen(file, status, time.time())]
+            lines = [part for line in lines for part in _wrapped(stdio.one_line(line), max(20, width - 1))]
             if len(lines) > height > 1:
                 lines[height - 1 :] = [f"… {len(lines) - height + 1} more lines"]
-            shown = [stdio.one_line(line)[: max(10, width - 1)] for line in lines]
-            stdio.write(stdio.plain("\x1b[H" + "\x1b[K\r\n".join(shown) + "\x1b[K\x1b[J", sys.stdout))
+            stdio.write(stdio.plain("\x1b[H" + "\x1b[K\n".join(lines) + "\x1b[K\x1b[J", sys.stdout))
             time.sleep(_REFRESH)
     finally:
         stdio.write(_LEAVE)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """The line in lines of at most `width` characters; the further ones are indented."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]

@@ -12,7 +12,7 @@ from wire_rawsse.wire.status import Status, seconds_of
 def screen(file: str, status: Status, now: float) -> Iterator[str]:
     """The lines for one file; `now` in seconds since the epoch. They may hold what no terminal should get."""
     facts = status.facts
-    yield f"{file}: {facts['verdict']}"
+    yield f"{facts['verdict']}  {file}"
     document = facts["document"]
     if document is None:
         yield f"  {facts['reason']}"
