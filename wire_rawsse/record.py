@@ -48,7 +48,9 @@ class Record:
         self.last_error: WireRawSSEError | None = None
         self.next_attempt_at: float | None = None
         self.reconnect_count = 0
-        self.connection_count = self.wake_count = self.event_count = 0
+        self.wake_count = self.event_count = 0
+        self.connections = [0]
+        """How many connections have been accepted; a set of streams gives all of its records the same list."""
         self.ends: dict[str, int] = {}
         """Why connections ended (the class of the error, `end` or `restart`), with how often."""
         self.attempt = 0
@@ -136,7 +138,7 @@ class Record:
 
     def accepted(self, now: float, wall: float) -> None:
         """The head has been accepted: the stream is live."""
-        self.connection_count += 1
+        self.connections[0] += 1
         self._accepted = self._last_life = now
         self.leave_gate()
         self.secrets.settle()

@@ -76,7 +76,7 @@ class StreamSet:
         self._paces: dict[Origin, list[TokenBucket]] = {}
         """Of streams that are gone."""
         self._forget_paces_at = 0.0
-        self._former_connections = 0
+        self._connections = [0]
 
     def _new_gate(self, max_connecting: int) -> Gate:
         from wire_rawsse.gate import Gate  # A set of one has none.
@@ -101,6 +101,7 @@ class StreamSet:
         record = self.new_record(plan.url.redacted, plan.backoff, changed, self.loop.system.time, plan.timeouts)
         origin = record.origin = plan.url.origin
         record.gate = self._gate
+        record.connections = self._connections
         if self._paces.get(origin):
             record.pace = self._paces[origin].pop()
         sink = handle._sink
@@ -122,7 +123,6 @@ class StreamSet:
         if record.origin is not None and record.pace.hand_over(task.now() + now - task.looked, now):
             self._paces.setdefault(record.origin, []).append(record.pace)
         self._forget_paces(now)
-        self._former_connections += record.connection_count
         return handle.state
 
     def forget(self, handle: StreamHandle) -> None:
@@ -157,7 +157,7 @@ class StreamSet:
     @property
     def connections(self) -> int:
         """How many connections have been accepted so far, by streams that were removed too. It never falls."""
-        return self._former_connections + sum(one._record.connection_count for one in list(self._handles.values()))
+        return self._connections[0]
 
     def watch(self, changed: Callable[[], None]) -> None:
         """From now on call `changed` whenever the phase of one of the present streams changes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wire_rawsse import checks
 from wire_rawsse.plan import check_settings, make_plan
@@ -65,6 +65,10 @@ class BaseSubscriber:
         self._streams = WakeStreams(max_connecting=max_connecting)
         self._loop = self._streams.loop
         self._follower: Follower | None = None
+        self._connections = 0
+        """Those before the last `wait`."""
+        self._woken = False
+        """What the last `wait` returned."""
 
     @classmethod
     def from_wire(
@@ -107,6 +111,17 @@ class BaseSubscriber:
             return self._follower.state()
         return summarise(self._streams.snapshots())
 
+    @property
+    def wait_reason(self) -> Literal["event", "reconnect"] | None:
+        """Why the last `wait` returned True; None if it returned False.
+
+        `reconnect`: there is a new connection (the first one counts), and events may have been missed before it: look
+        for all that is new. `event`: there was an event on a connection that is not new.
+        """
+        if not self._woken:
+            return None
+        return "event" if self._connections == self._streams.connections else "reconnect"
+
     def _failed(self, error: Exception, pause: float) -> None:
         """For the thread host: its loop has raised an unexpected `error`, and is run again in `pause` seconds."""
         self._streams.failed(error, pause)
@@ -147,7 +162,9 @@ class StreamSubscriber(BaseSubscriber):
         `ClosedError` after `close`, `BusyError` if another thread is in `wait`, and `InvalidRequestError` for a timeout
         that is no number.
         """
-        return self._loop.run(checks.seconds(timeout))
+        self._connections = self._streams.connections
+        self._woken = woken = self._loop.run(checks.seconds(timeout))
+        return woken
 
     def fileno(self) -> int:
         """One descriptor for a select loop of the host's own, the same over all reconnects.

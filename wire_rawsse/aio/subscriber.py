@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wire_rawsse import checks
 from wire_rawsse.aio.driver import Driver
@@ -91,7 +91,9 @@ class AsyncStreamSubscriber(BaseSubscriber):
     def _prepare(self, max_connecting: int | None = None) -> None:
         super()._prepare(max_connecting)
         self._driver = Driver(self._loop, self)
-        self._woken = False
+        self._pending = False
+        """There was a wake that no `wait` has returned."""
+        self._reason: Literal["event", "reconnect"] | None = None
         self._pause = _FAILURE_PAUSES[0]
 
     def _set_on_wake(self, on_wake: Callable[[], object] | None) -> None:
@@ -109,12 +111,20 @@ class AsyncStreamSubscriber(BaseSubscriber):
         driver = self._driver
         until = driver.begin(checks.seconds(timeout))
         driver.check_open()
-        while not self._woken:
+        self._reason = None
+        while not self._pending:
             if self._loop.closing or driver.is_over(until):
                 return False
             await driver.wait(until)
-        self._woken = False
+        self._pending = False
+        before, self._connections = self._connections, self._streams.connections
+        self._reason = "event" if before == self._connections else "reconnect"
         return True
+
+    @property
+    def wait_reason(self) -> Literal["event", "reconnect"] | None:
+        """Why the last `wait` returned True; None if it returned False. See `StreamSubscriber.wait_reason`."""
+        return self._reason
 
     def __aiter__(self) -> AsyncIterator[None]:
         """A None for each wake, until `close`. Raises `ClosedError` after `close`."""
@@ -149,7 +159,7 @@ class AsyncStreamSubscriber(BaseSubscriber):
     # For the driver.
 
     def on_wake(self) -> None:
-        self._woken = True
+        self._pending = True
         self._pause = _FAILURE_PAUSES[0]
         try:
             if self._callback is not None:

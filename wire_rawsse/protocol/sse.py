@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from wire_rawsse import checks
 from wire_rawsse.errors import EventTooLargeError
@@ -56,6 +56,12 @@ class Event(NamedTuple):
     type: str
     data: str
     id: str
+
+    def json(self) -> Any:
+        """`data` as JSON. Raises `json.JSONDecodeError`, a `ValueError`, if it is something else."""
+        import json
+
+        return json.loads(self.data)
 
 
 class Comment(NamedTuple):
