@@ -117,7 +117,7 @@ MUTANTS: Final = [
     ),
     mutant(
         "The time that a connection took to be accepted counts as health.",
-        STORMS,
+        (STORMS, "simulation/test_exact_ends.py::test_health_runs_from_the_head_to_the_last_byte_of_the_body"),
         at("record:Record.accepted", put(assignment("_accepted"), "self._last_life = now")),
     ),
     mutant("An idle stream that its peer ends was not healthy.", STORMS, does_nothing("record:Record.ended_by_peer")),

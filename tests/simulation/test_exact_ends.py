@@ -137,3 +137,16 @@ def check_broken(scene: Single, code: int) -> None:
     assert isinstance(error, ConnectionBrokenError) and isinstance(error.__cause__, OSError)
     assert error.__cause__.errno == code
     scene.close()
+
+
+def test_health_runs_from_the_head_to_the_last_byte_of_the_body() -> None:
+    """Neither a slow connect counts nor the silence at the end. The relay's heartbeats come every 30 s."""
+    scene = Single(latency=3.0)
+    scene.at(80, stop, scene.relay)
+    scene.run(80)
+    [accepted] = [when for when, phase in scene.phases if phase == "streaming"]
+    assert accepted == 4 * 3.0
+    scene.run(accepted + 60 + 75)
+    assert isinstance(scene.end[1], ReadTimeout)
+    assert scene.only.record.healthy_for == 60
+    scene.close()

@@ -4,16 +4,92 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import pytest
 
-from tests.support.virtual import NEVER, Place, VirtualWorld
 from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.addresses import AddressMemory, interleaved
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
-from wire_rawsse.waits import Address, Coroutine
+from wire_rawsse.waits import Address, Coroutine, Wait
+
+T = TypeVar("T")
+NEVER = float("inf")
+
+
+class Place(NamedTuple):
+    """How an address behaves: it answers a connect `after` so many seconds, with `code` (0: connected)."""
+
+    after: float = 0.0
+    code: int = 0
+
+
+class Dialled:
+    """As much of a socket as dialling uses."""
+
+    def __init__(self, world: Network, address: Address, number: int) -> None:
+        self.address, self.family, self.open = address, address.family, True
+        self._world, self._number, self._place = world, number, world.places[str(address)]
+        self.answers_at = NEVER
+
+    def fileno(self) -> int:
+        return self._number if self.open else -1
+
+    def setsockopt(self, level: int, option: int, value: int) -> None: ...
+
+    def connect_ex(self, sockaddr: Any) -> int:
+        self._world.dialled.append((self._world.clock, str(self.address)))
+        self.answers_at = self._world.clock + self._place.after
+        return errno.EINPROGRESS if self._place.after else self._place.code
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
+        return self._place.code
+
+    def close(self) -> None:
+        self.open = False
+
+
+class Network:
+    """The services that a coroutine which dials asks for, and the host that runs it. Time is a number."""
+
+    def __init__(self, places: dict[str, Place]) -> None:
+        self.places = places
+        self.clock = 1000.0
+        self.dialled: list[tuple[float, str]] = []
+        """When which address was tried."""
+        self._sockets: list[Dialled] = []
+
+    def now(self) -> float:
+        return self.clock
+
+    def open(self, address: Address) -> socket.socket:
+        self._sockets.append(Dialled(self, address, 1000 + len(self._sockets)))
+        return cast(socket.socket, self._sockets[-1])
+
+    def release(self, sock: socket.socket) -> None:
+        sock.close()
+
+    def held(self) -> list[str]:
+        """The addresses of the sockets that were not released."""
+        return [str(sock.address) for sock in self._sockets if sock.open]
+
+    def run(self, start: Callable[[Any], Coroutine[T]]) -> T:
+        """The coroutine's value, or what it raises; `clock` says when."""
+        coroutine, given = start(self), None
+        while True:
+            try:
+                step: Any = coroutine.send(given)
+            except StopIteration as end:
+                return cast(T, end.value)
+            assert type(step) is Wait
+            known = {sock.fileno(): sock.answers_at for sock in self._sockets if sock.fileno() in step.interest}
+            self.clock = max(self.clock, min([step.deadline, *known.values()]))
+            given = tuple(fd for fd, moment in known.items() if moment <= self.clock) or None
+
 
 DEAD = Place(after=NEVER)
 REFUSED = Place(after=0.01, code=errno.ECONNREFUSED)
@@ -27,11 +103,11 @@ def v6(number: int) -> Address:
     return Address(socket.AF_INET6, socket.SOCK_STREAM, 6, (f"fd00::{number}", 80, 0, 0))
 
 
-def race(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualWorld, str]:
+def race(places: dict[Address, Place], connect: float = 10.0) -> tuple[Network, str]:
     """The world after dialling these addresses, and which of them won."""
-    services = VirtualWorld({str(address): place for address, place in places.items()})
+    services = Network({str(address): place for address, place in places.items()})
 
-    def start(services: VirtualWorld) -> Coroutine[socket.socket]:
+    def start(services: Any) -> Coroutine[socket.socket]:
         return dial(services, list(places), Deadline(services.now(), connect, "the relay"), Keepalive())
 
     try:
@@ -45,8 +121,8 @@ def race(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualWo
     return services, held[0]
 
 
-def fails(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualWorld, Exception]:
-    services = VirtualWorld({str(address): place for address, place in places.items()})
+def fails(places: dict[Address, Place], connect: float = 10.0) -> tuple[Network, Exception]:
+    services = Network({str(address): place for address, place in places.items()})
     with pytest.raises((DialError, ConnectTimeout)) as failed:
         services.run(
             lambda services: dial(services, list(places), Deadline(services.now(), connect, "the relay"), Keepalive())
@@ -55,7 +131,7 @@ def fails(places: dict[Address, Place], connect: float = 10.0) -> tuple[VirtualW
     return services, failed.value
 
 
-def started(services: VirtualWorld) -> list[tuple[float, str]]:
+def started(services: Network) -> list[tuple[float, str]]:
     return [(round(moment - 1000, 6), place) for moment, place in services.dialled]
 
 
@@ -164,7 +240,7 @@ class TestFailure:
     def test_a_socket_that_cannot_be_had(self) -> None:
         """EMFILE, or a family that the system lacks: an attempt that failed, like any other."""
 
-        class Short(VirtualWorld):
+        class Short(Network):
             def open(self, address: Address) -> socket.socket:
                 if address.family == socket.AF_INET6:
                     raise OSError(errno.EAFNOSUPPORT, "no such family")
@@ -179,8 +255,8 @@ class TestMemory:
     """What failed after TCP is tried last, and later than a race would: a dead address may accept TCP quickly."""
 
     @staticmethod
-    def race(places: dict[Address, Place], *failed: Address, connect: float = 10.0) -> tuple[VirtualWorld, str]:
-        services = VirtualWorld({str(address): place for address, place in places.items()})
+    def race(places: dict[Address, Place], *failed: Address, connect: float = 10.0) -> tuple[Network, str]:
+        services = Network({str(address): place for address, place in places.items()})
         memory = AddressMemory()
         for address in failed:
             memory.set_back([address], services.now())
@@ -223,7 +299,7 @@ class TestMemory:
     def test_of_very_many_addresses_others_are_tried_next_time(self) -> None:
         """And the text names a few of them, `attempts` all that were tried."""
         places = {v4(number): REFUSED for number in range(1, 101)}
-        services = VirtualWorld({str(address): place for address, place in places.items()})
+        services = Network({str(address): place for address, place in places.items()})
         memory = AddressMemory()
         for _ in range(4):
             with pytest.raises(DialError) as failed:
@@ -240,7 +316,7 @@ class TestMemory:
 
     def test_nor_are_those_that_a_short_budget_never_reached_left_out_for_ever(self) -> None:
         places = {v4(1): DEAD, v4(2): DEAD, v4(3): DEAD, v4(4): Place(after=0.01)}
-        services = VirtualWorld({str(address): place for address, place in places.items()})
+        services = Network({str(address): place for address, place in places.items()})
         memory = AddressMemory()
         with pytest.raises(ConnectTimeout, match="2 of 4 addresses tried"):
             services.run(
@@ -253,8 +329,8 @@ class TestMemory:
 
 
 def test_closing_in_the_middle_gives_every_socket_back() -> None:
-    services = VirtualWorld({str(v6(1)): DEAD, str(v4(1)): DEAD})
-    racing = dial(services, [v6(1), v4(1)], Deadline(services.now(), 10, "x"), Keepalive())
+    services = Network({str(v6(1)): DEAD, str(v4(1)): DEAD})
+    racing = dial(cast(Any, services), [v6(1), v4(1)], Deadline(services.now(), 10, "x"), Keepalive())
     racing.send(None)
     services.clock += 0.25
     racing.send(None)
