@@ -18,10 +18,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["wire_rawsse._version", "wire_rawsse.errors", "wire_rawsse.waits", "wire_rawsse.state", "wire_rawsse.log"],
     ["wire_rawsse.redact", "wire_rawsse.foreign", "wire_rawsse.checks"],
-    ["wire_rawsse.protocol", "wire_rawsse.policy", "wire_rawsse.phases", "wire_rawsse.heartbeat"],
+    [
+        "wire_rawsse.protocol",
+        "wire_rawsse.policy",
+        "wire_rawsse.phases",
+        "wire_rawsse.heartbeat",
+        "wire_rawsse.early_wakes",
+    ],
     ["wire_rawsse.transport"],
     ["wire_rawsse.hosts", "wire_rawsse.wake"],
     ["wire_rawsse.gate", "wire_rawsse.record", "wire_rawsse.resume", "wire_rawsse.patience", "wire_rawsse.plan"],
+    ["wire_rawsse.body", "wire_rawsse.tls_body"],
     ["wire_rawsse.connection"],
     ["wire_rawsse.reconnect"],
     ["wire_rawsse.event_source", "wire_rawsse.stream_set"],

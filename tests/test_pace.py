@@ -76,10 +76,10 @@ class Puppets:
         yield Wait({}, self.clock + life.accepted_after)
         record.accepted(self.clock, self.clock)
         yield WAKE
-        sink.retry_ms = life.retry
-        sink.delivered = life.delivers
+        sink.parser.retry_ms = life.retry
+        sink.parser.delivered = life.delivers
         yield Wait({}, self.clock + life.lives)
-        record.heard(self.clock, self.clock)
+        record.heard(self.clock, self.clock, False)
         if life.delivers or record.healthy_for >= plan.backoff.healthy_after:
             self.good.append((began, self.clock))
         if not life.clean:

@@ -14,9 +14,9 @@ It decides nothing about trying again; that is `source`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
+from wire_rawsse.body import BodyReader, Sink
 from wire_rawsse.errors import (
     ConnectionBrokenError,
     MalformedResponseError,
@@ -37,13 +37,13 @@ from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.redirect import REDIRECTS, Hop, fields_for, follow
 from wire_rawsse.protocol.refusal import BODY_BYTES
 from wire_rawsse.protocol.request import Request, compose, compose_connect
+from wire_rawsse.protocol.sse import LineParser
 from wire_rawsse.protocol.url import Url
 from wire_rawsse.record import Record
 from wire_rawsse.transport import alerts
 from wire_rawsse.transport.channel import Channel
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial, unix_address
-from wire_rawsse.transport.tls import secure
 from wire_rawsse.transport.trust import context_for
 from wire_rawsse.waits import WAKE, Address, Coroutine, HostServices, Wait
 
@@ -51,39 +51,18 @@ MOST_REDIRECTS: Final = 10
 ERROR_BODY_SECONDS: Final = 1.0
 
 
-class Sink(Protocol):
-    """Where a stream's bytes go: to events, or only to wakes."""
-
-    wake_marker: bytes | None
-    """Raw bytes that hold this are a wake."""
-    is_wake: Callable[[bytes], bool] | None
-    """Whether raw bytes are a wake, before they are parsed; None if that takes the parsed event."""
-
-    @property
-    def last_event_id(self) -> str:
-        """What the next request says, unless it has been refused."""
-
-    def resume_from(self, last_event_id: str) -> None:
-        """The stream goes on from here; "" for no id."""
-
-    @property
-    def line_open(self) -> bool:
-        """Whether the last piece ended inside a line."""
-
-    def opened(self, response: Response, id_left_out: bool) -> bool:
-        """A stream begins. True: signal."""
-
-    def feed(self, piece: bytes) -> bool:
-        """Body bytes. True: signal. Raises `EventTooLargeError`."""
-
-
 def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
     """From the first look-up to the end of the stream. Returns where the peer ended it cleanly.
 
     Raises one `WireRawSSEError` for every other end.
     """
+    channel: Channel | None = None
     try:
-        yield from _follow_redirects(services, plan, record, sink)
+        channel, exchange, place = yield from _open(services, plan, record, sink)
+        record.accepted(services.now(), services.time())
+        channel.settle()
+        body = _body_reader(record, sink, channel, exchange, place)
+        yield from _read(services, record, channel, body, ReadClocks(services.now(), plan.timeouts, place))
     except WireRawSSEError:
         raise
     except OSError as error:
@@ -94,9 +73,13 @@ def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -
         raise ConnectionBrokenError(
             f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}"
         ) from error
+    finally:
+        if channel is not None:
+            channel.end(services)
 
 
-def _follow_redirects(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
+def _open(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[tuple[Channel, Exchange, str]]:
+    """Follow redirects to a response that is an event stream, and where that was. The caller ends the channel."""
     asked = plan.ask()
     record.goes_to(asked.url.redacted)
     given = record.resume.begin(asked.headers, sink)
@@ -105,7 +88,8 @@ def _follow_redirects(services: HostServices, plan: Plan, record: Record, sink: 
     for _ in range(MOST_REDIRECTS + 1):
         place = hop.place
         proxy = proxy_for(hop.url, plan.environ)
-        channel = yield from _connect(services, plan, record, hop, proxy)
+        channel: Channel | None = yield from _connect(services, plan, record, hop, proxy)
+        assert channel is not None
         try:
             fields = fields_for(hop, given, plan.method)
             request = compose(
@@ -130,10 +114,9 @@ def _follow_redirects(services: HostServices, plan: Plan, record: Record, sink: 
                     body = yield from _error_body(services, channel, exchange)
                 left_at = hop.left_at if asked.url.authorization or len(fields) < len(given) else ""
                 check_event_stream(response, request, place, body, left_at)
-                news = sink.opened(response, record.resume.accepted(request, sink))
-                del request, response, fields, body  # An idle stream keeps nothing of its head.
-                yield from _read(services, plan, record, sink, channel, exchange, place, news)
-                return
+                sink.opened(response, record.resume.accepted(request, sink))
+                accepted, channel = channel, None
+                return accepted, exchange, place
             sets_cookies = sets_cookies or response.get("set-cookie") is not None
             hop = follow(response, hop, record.secrets)
             record.redirected = True
@@ -142,7 +125,8 @@ def _follow_redirects(services: HostServices, plan: Plan, record: Record, sink: 
                 _ask_once_more(plan, record, asked)
             raise
         finally:
-            channel.end(services)
+            if channel is not None:
+                channel.end(services)
     hint = "; it sets cookies, which are not kept here: is a login expected?" if sets_cookies else ""
     raise RedirectError(f"{record.url} redirects more than {MOST_REDIRECTS} times{hint}")
 
@@ -161,15 +145,16 @@ def _error_body(services: HostServices, channel: Channel, exchange: Exchange) ->
     """The beginning of the content of a refusal: at most 1 KiB, within a second. What the peer does raises nothing."""
     found = bytearray()
     receive = channel.receive(services.now() + ERROR_BODY_SECONDS)
-    data: bytes | None = None  # What came with the head.
     try:
-        while True:
-            for piece in exchange.body(data):
-                found += piece
-            if exchange.ended or data == b"" or len(found) >= BODY_BYTES:
-                break
-            data = yield receive
-            if data is None:
+        for piece in exchange.body(None):  # What came with the head.
+            found += piece
+        received: bytes | None = None
+        while not exchange.ended and len(found) < BODY_BYTES:
+            for data in channel.plaintext(received):
+                for piece in exchange.body(data):
+                    found += piece
+            received = yield from channel.received(receive)
+            if not received:
                 break
     except OSError:
         pass  # What has been received until then may say enough.
@@ -199,6 +184,8 @@ def _connect(services: HostServices, plan: Plan, record: Record, hop: Hop, proxy
             raise
     if context is None:
         return Channel(sock)
+    from wire_rawsse.transport.tls import secure  # Loaded by the first https URL.
+
     record.enter("handshake", services.time())
     return Channel(sock, (yield from secure(services, sock, context, url.server_name, deadline)))
 
@@ -289,157 +276,113 @@ def final_head(channel: Channel, exchange: Exchange, deadline: float) -> Corouti
 
     exchange.sent = yield from channel.send(exchange.to_send, deadline, heard)
     receive = channel.receive(deadline)
+    received: bytes | None = None
     while exchange.sent and not found:
-        data = yield receive
-        if data is None:
+        for data in channel.plaintext(received):
+            if heard(data):
+                return found[0]
+        received = yield from channel.received(receive)
+        if received is None:
             return None
-        heard(data)
     return found[0] if found else None
 
 
+def _body_reader(record: Record, sink: Sink, channel: Channel, exchange: Exchange, place: str) -> BodyReader:
+    if channel.tls is None:
+        return BodyReader(exchange, sink, place)
+    from wire_rawsse.early_wakes import EarlyWakes
+    from wire_rawsse.tls_body import TlsBodyReader, TlsWakeReader
+
+    if sink.is_wake is None:
+        return TlsBodyReader(exchange, sink, place, channel.tls)
+    if record.early_wakes is None:
+        record.early_wakes = EarlyWakes()
+    return TlsWakeReader(exchange, sink, place, channel.tls, sink.is_wake, record.early_wakes)
+
+
 def _read(
-    services: HostServices,
-    plan: Plan,
-    record: Record,
-    sink: Sink,
-    channel: Channel,
-    exchange: Exchange,
-    place: str,
-    news: bool,
+    services: HostServices, record: Record, channel: Channel, body: BodyReader, clocks: ReadClocks
 ) -> Coroutine[None]:
-    """The stream itself. `news`: the opening is to be signalled, with whatever came with the head."""
-    record.accepted(services.now(), services.time())
-    silence = Silence(services.now(), plan.timeouts, place)
-    intake = Intake(exchange, sink, place)
-    channel.settle()
-    receive = channel.receive(silence.deadline)
-    # If a wake takes the parsed event, `is_wake` parses: all else can wait until the caller has it.
-    receive.wake_marker, receive.is_wake = sink.wake_marker, sink.is_wake or intake.take
+    """Read the stream until the peer ends it. Its opening is a wake, together with what came with the head."""
+    receive = channel.receive(clocks.deadline)
     receive.restarts = True
-    data: bytes | None = None  # What came with the head.
+    body.prepare(receive)
+    fed_by_host = body.fed_by_host
+    opening = True
+    body.feed(None)
     while True:
-        if not intake.taken:
-            intake.take(data)
-        intake.taken = False
-        size, event = sum(map(len, intake.pieces)), intake.event
-        silence.lines(intake.pieces)
-        if size:
-            wall = services.time()
-            record.heard(services.now(), wall)
-            receive.deadline = silence.heard(services.now(), size, sink.line_open)
-            receive.renewed = silence.renewed
-            if event:
-                record.last_event_at = wall
-                record.event_count += 1
-        news = news or event
-        if news or receive.woke_early:
-            record.last_wake_at = services.time()
+        now, wall = services.now(), services.time()
+        if body.size:
+            record.heard(now, wall, body.wake)
+            receive.deadline = clocks.heard(now, body.size, body.lines)
+            receive.renewed = clocks.renewed
+        if body.wake or opening or receive.woke_early:
+            record.last_wake_at = wall
             record.wake_count += 1
-        if news and not receive.woke_early:
-            yield WAKE
-        news = receive.woke_early = False
-        if intake.failure is not None:
-            raise intake.failure
-        if exchange.ended:
+            # The host has let its caller go early, or does so now. A wake is never given twice.
+            if not receive.woke_early:
+                yield WAKE
+            opening = False
+            receive.woke_early = False
+        if body.failure is not None:
+            raise body.failure
+        if body.ended:
             return
-        while (data := (yield receive)) is None:
-            receive.deadline = silence.passed(services.now())
+        while (received := (yield from channel.received(receive)) if body.unsent else (yield receive)) is None:
+            receive.deadline = clocks.passed(services.now())
+        if not fed_by_host:
+            body.feed(received)
 
 
-class Intake:
-    """Takes what was received from the connection to the sink, and keeps what there is to know about it."""
-
-    __slots__ = ("_exchange", "_place", "_sink", "event", "failure", "pieces", "taken")
-
-    def __init__(self, exchange: Exchange, sink: Sink, place: str) -> None:
-        self._exchange = exchange
-        self._sink = sink
-        self._place = place
-        self.taken = False
-        """The host has done it, as `is_wake`. The coroutine, which would do it otherwise, sets it back."""
-        self.pieces: Sequence[bytes] = ()
-        """Of the body, in the last reception."""
-        self.event = False
-        """The sink wants a signal for them."""
-        self.failure: Exception | None = None
-        """What the coroutine is to raise, after the signal that is owed for what came before it."""
-
-    def take(self, data: bytes | None) -> bool:
-        """True: signal. Raises nothing: the end of the stream is the coroutine's to tell."""
-        self.taken = True
-        self.event = False
-        try:
-            piece = self._exchange.piece(data) if data else None
-            if piece is not None:  # As nearly always.
-                self.pieces = (piece,)
-                self.event = self._sink.feed(piece)
-            else:
-                self._take_all(data)
-        except (MalformedResponseError, TruncatedError) as error:
-            self.failure = type(error)(f"{self._place}: {error}")
-        except Exception as error:
-            self.failure = error
-        return self.event
-
-    def _take_all(self, data: bytes | None) -> None:
-        self.pieces = pieces = []
-        for piece in self._exchange.body(data):
-            pieces.append(piece)
-            if self._sink.feed(piece):
-                self.event = True
-
-
-class Silence:
+class ReadClocks:
     """The clocks of a live stream: `read`, and `min_rate` while a line is unfinished. Times on the stream's clock."""
 
+    __slots__ = ("_min_rate", "_place", "_read", "_silent_at", "_window_bytes", "_window_ends", "renewed")
+
     def __init__(self, now: float, timeouts: Timeouts, place: str) -> None:
-        self._timeouts = timeouts
+        self._read, self._min_rate = timeouts.read, timeouts.min_rate
         self._place = place
         self._silent_at = now + timeouts.read
         self._window_ends: float | None = None
+        """When the unfinished line must have brought its bytes."""
         self._window_bytes = 0
-        self._line_ended = False
         self.renewed = False
-        """What was heard last began the deadline anew: it did not only drip into a line that has a window already."""
+        """What was heard last began a new deadline: it did not only lengthen a line that has a window already."""
 
     @property
     def deadline(self) -> float:
         ends = self._window_ends
         return self._silent_at if ends is None or ends > self._silent_at else ends
 
-    def lines(self, pieces: Iterable[bytes]) -> None:
-        """Note whether a line ended in these pieces of the body: the next is a new one, with a window of its own."""
-        for piece in pieces:
-            if piece.find(b"\n") >= 0 or piece.find(b"\r") >= 0:
-                self._line_ended = True
-
-    def heard(self, now: float, size: int, line_open: bool) -> float:
-        """Body bytes came; the new deadline."""
-        self._silent_at = now + self._timeouts.read
-        if self._line_ended or not line_open:
-            self._window_ends = None
-            self._line_ended = False
-        self.renewed = self._window_ends is None
-        if self._window_ends is not None:
-            self._window_bytes += size
-        elif line_open and self._timeouts.min_rate:
-            self._window_ends = now + self._timeouts.read
+    def heard(self, now: float, size: int, lines: LineParser) -> float:
+        """Body bytes came, and were parsed; the new deadline."""
+        self._silent_at = silent_at = now + self._read
+        if lines.line_open and self._min_rate:
+            if self._window_ends is not None and not lines.line_ended:
+                self.renewed = False
+                self._window_bytes += size
+                return self._window_ends
+            # A line has begun in these bytes: it has a window of its own.
+            self._window_ends = silent_at
             self._window_bytes = 0
-        return self.deadline
+        else:
+            self._window_ends = None
+        self.renewed = True
+        return silent_at
 
     def passed(self, now: float) -> float:
         """The deadline passed without a byte: the next one, or `ReadTimeout` or `RateTimeout`."""
-        read = self._timeouts.read
         if now >= self._silent_at:
-            raise ReadTimeout("read", read, "streaming", f"{self._place} was silent for read={read:g} s")
-        if self._window_bytes < self._timeouts.min_rate * read:
+            text = f"{self._place} was silent for read={self._read:g} s"
+            raise ReadTimeout("read", self._read, "streaming", text)
+        if self._window_bytes < self._min_rate * self._read:
             raise RateTimeout(
                 "min_rate",
-                self._timeouts.min_rate,
+                self._min_rate,
                 "streaming",
-                f"{self._place} sent {self._window_bytes} bytes of an unfinished line in {read:g} s, "
-                f"expected {self._timeouts.min_rate:g} bytes a second",
+                f"{self._place} sent {self._window_bytes} bytes of an unfinished line in {self._read:g} s, "
+                f"expected {self._min_rate:g} bytes a second",
             )
-        self._window_ends = now + read
+        self._window_ends = now + self._read
         self._window_bytes = 0
         return self.deadline

@@ -62,30 +62,28 @@ class EventSink:
         self.ended: Closed | None = None
         self.delivered = False
         self._max_event_bytes = max_event_bytes
-        self._parser = self._new_parser(last_event_id, None)
+        self.parser = self._new_parser(last_event_id, None)
 
     @property
     def last_event_id(self) -> str:
-        return self._parser.last_event_id
+        return self.parser.last_event_id
 
     def resume_from(self, last_event_id: str) -> None:
-        self._parser = self._new_parser(last_event_id, self.retry_ms)
+        self.parser = self._new_parser(last_event_id, self.retry_ms)
 
     @property
     def retry_ms(self) -> int | None:
-        return self._parser.retry_ms
+        return self.parser.retry_ms
 
-    @property
-    def line_open(self) -> bool:
-        return self._parser.line_open
+    def begin(self) -> None:
+        self.delivered = False
 
-    def opened(self, response: Response, id_left_out: bool) -> bool:
-        self._parser = self._new_parser(self.last_event_id, self.retry_ms)
+    def opened(self, response: Response, id_left_out: bool) -> None:
+        self.parser = self._new_parser(self.last_event_id, self.retry_ms)
         self.items.append(Opened(response.status, response.headers, id_left_out))
-        return True
 
     def feed(self, piece: bytes) -> bool:
-        parser = self._parser
+        parser = self.parser
         items = parser.feed(piece)
         self.items.extend(items)
         if not self.delivered:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, Protocol
 
-from wire_rawsse.connection import Sink, one_stream
+from wire_rawsse.body import Sink
+from wire_rawsse.connection import one_stream
 from wire_rawsse.errors import ConnectionBrokenError, WireRawSSEError
 from wire_rawsse.log import tell, warn
 from wire_rawsse.plan import Plan
@@ -31,12 +32,16 @@ class Restart(Exception):
 class OwnedSink(Sink, Protocol):
     """A sink that is told of ends, too."""
 
-    delivered: bool
-    """The present attempt has brought at least one event."""
+    @property
+    def delivered(self) -> bool:
+        """The present attempt has brought at least one event."""
 
     @property
     def retry_ms(self) -> int | None:
         """The shortest pause before a reconnect, in milliseconds, where the stream has asked for one."""
+
+    def begin(self) -> None:
+        """A connection is attempted."""
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
         """The connection is over. True: signal."""
@@ -114,13 +119,20 @@ def _one_after_another(
         if record.gate is not None:
             yield from _turn(services, record, record.gate)
         record.begin(services.now())
+        sink.begin()
+        error: WireRawSSEError | None = None
         try:
-            error = yield from _end_of_one(services, plan, record, sink)
+            yield from one_stream(services, plan, record, sink)
         except Restart:
             record.restarted(services.time())
             yield from _tell_end(sink, None, 0)
             pause = 0
             continue
+        except WireRawSSEError as reason:
+            error = reason
+        except Exception as fault:
+            # A fault of ours. It must not end a stream that "cannot wedge": it is logged, and tried again.
+            error = internal_error(fault)
         pause = _pause_after(services, plan, record, sink, error, persistent) if plan.reconnect else None
         record.ended(error, pause, services.time())
         if pause is not None:
@@ -152,23 +164,6 @@ def _turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]
             yield Wait({}, math.inf)
         except Restart:  # So the gate tells, too.
             pass
-
-
-def _end_of_one(
-    services: HostServices, plan: Plan, record: Record, sink: OwnedSink
-) -> Coroutine[WireRawSSEError | None]:
-    """One stream, and why it ended; None where the peer closed it cleanly."""
-    sink.delivered = False
-    try:
-        yield from one_stream(services, plan, record, sink)
-    except Restart:
-        raise
-    except WireRawSSEError as error:
-        return error
-    except Exception as fault:
-        # A fault of ours. It must not end what "cannot wedge"; it is told, and tried again.
-        return internal_error(fault)
-    return None
 
 
 def _pause(services: HostServices, record: Record, seconds: float) -> Coroutine[None]:

@@ -22,6 +22,7 @@ from wire_rawsse.state import EndpointState, State
 from wire_rawsse.transport.addresses import AddressMemory
 
 if TYPE_CHECKING:
+    from wire_rawsse.early_wakes import EarlyWakes
     from wire_rawsse.gate import Gate
 
 Origin: TypeAlias = "tuple[str, str, int, str]"
@@ -63,6 +64,8 @@ class Record:
         """What bounds how many streams connect at a time, where there are several."""
         self.addresses = AddressMemory()
         self.resume = Resume()
+        self.early_wakes: EarlyWakes | None = None
+        """Of a wake stream over TLS."""
         self.patience = Patience()
         self.heartbeat = Heartbeat()
         """Learns only where `Timeouts.learn` allows it."""
@@ -155,8 +158,11 @@ class Record:
             say(text)
         self._down_since, self._warned = None, False
 
-    def heard(self, now: float, wall: float) -> None:
-        """Body bytes came."""
+    def heard(self, now: float, wall: float, wake: bool) -> None:
+        """Body bytes came. `wake`: they hold a data line or, for an `EventSource`, an item."""
+        if wake:
+            self.last_event_at = wall
+            self.event_count += 1
         self._spoke = True
         self._last_life = now
         self.last_byte_at = wall
@@ -230,4 +236,6 @@ class Record:
             wake_count=self.wake_count,
             event_count=self.event_count,
             ends=tuple(self.ends.items()),
+            early_wakes=0 if self.early_wakes is None else self.early_wakes.given,
+            spurious_wakes=0 if self.early_wakes is None else self.early_wakes.spurious,
         )

@@ -49,6 +49,8 @@ class EndpointState(NamedTuple):
     wake_count:      wakes given, the one for each (re)connect included.
     event_count:     receptions that held a data line; events that are received together count once.
     ends:            why connections ended, with how often: the class of the error, `end` for a clean end, `restart`.
+    early_wakes:     wakes given for the length of a TLS record, before it was decrypted.
+    spurious_wakes:  of these, the ones for a record without a data line.
     """
 
     url: str
@@ -67,6 +69,8 @@ class EndpointState(NamedTuple):
     wake_count: int = 0
     event_count: int = 0
     ends: tuple[tuple[str, int], ...] = ()
+    early_wakes: int = 0
+    spurious_wakes: int = 0
 
 
 class SubscriberState(NamedTuple):
@@ -82,6 +86,8 @@ class SubscriberState(NamedTuple):
     next_attempt_in: float | None
     reconnect_count: int
     endpoints: tuple[EndpointState, ...]
+    early_wakes: int = 0
+    spurious_wakes: int = 0
 
 
 def summarise(
@@ -95,7 +101,7 @@ def summarise(
 
     `state`, `phase` and `since` are those of the best endpoint (of several equals the one that has been there longest),
     `last_error` that of the worst that has one (of several the first), `next_attempt_in` the soonest, the moments the
-    latest, `reconnect_count` the sum.
+    latest, `reconnect_count`, `early_wakes` and `spurious_wakes` the sums.
 
     `gone` is the summary of the endpoints that no longer exist: its count and its moments still count. `problem` is
     what is wrong with the subscriber rather than with an endpoint (a relay.json that cannot be read); it comes before
@@ -122,6 +128,8 @@ def summarise(
         next_attempt_in=min((one.next_attempt_in for one in found if one.next_attempt_in is not None), default=None),
         reconnect_count=sum(one.reconnect_count for one in counted),
         endpoints=found,
+        early_wakes=sum(one.early_wakes for one in counted),
+        spurious_wakes=sum(one.spurious_wakes for one in counted),
     )
 
 

@@ -23,37 +23,43 @@ class WakeSink:
     `last_event_id` keeps its ids and sends them.
     """
 
+    wake_marker: bytes | None = BEGINS_DATA_LINE
+
     def __init__(self, last_event_id: str = "") -> None:
-        self.wake_marker: bytes | None = BEGINS_DATA_LINE
         self.is_wake: Callable[[bytes], bool] | None = holds_data_line
-        self.last_event_id = last_event_id
         self._resumes = bool(last_event_id)
-        self.retry_ms: int | None = None
-        self.delivered = False
-        self._parser = WakeParser(last_event_id=last_event_id)
+        self._use(WakeParser(last_event_id=last_event_id))
+
+    def _use(self, parser: WakeParser) -> None:
+        self.parser = parser
+        self.feed = parser.feed  # Nothing of ours stands between the body and its parser.
 
     @property
-    def line_open(self) -> bool:
-        return self._parser.line_open
+    def last_event_id(self) -> str:
+        return self.parser.last_event_id if self._resumes else ""
+
+    @property
+    def retry_ms(self) -> int | None:
+        return self.parser.retry_ms
+
+    @property
+    def delivered(self) -> bool:
+        return self.parser.delivered
+
+    def begin(self) -> None:
+        self.parser.delivered = False
 
     def resume_from(self, last_event_id: str) -> None:
-        self.last_event_id = last_event_id
         self._resumes = True
+        self._renew(last_event_id)
 
-    def opened(self, response: Response, id_left_out: bool) -> bool:
-        self._parser = WakeParser(last_event_id=self.last_event_id)
-        return True  # What was posted meanwhile is never replayed: go and look.
+    def opened(self, response: Response, id_left_out: bool) -> None:
+        self._renew(self.last_event_id)
 
-    def feed(self, piece: bytes) -> bool:
-        parser = self._parser
-        news = parser.feed(piece)
-        if self._resumes:
-            self.last_event_id = parser.last_event_id
-        if parser.retry_ms is not None:
-            self.retry_ms = parser.retry_ms
-        if news:
-            self.delivered = True
-        return news
+    def _renew(self, last_event_id: str) -> None:
+        retry_ms = self.parser.retry_ms
+        self._use(WakeParser(last_event_id=last_event_id))
+        self.parser.retry_ms = retry_ms
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
         return False

@@ -14,7 +14,7 @@ import pytest
 from tests.hosts.conftest import Serve
 from tests.hosts.support import BEAT, EVENT, HEAD, NEVER, PATIENCE, InThread, chunk, phase_of, until
 from wire_rawsse import StreamSubscriber, WakeChannel, spawn_stream_subscriber
-from wire_rawsse.protocol.http import Exchange
+from wire_rawsse.protocol.chunked import ChunkedBody
 from wire_rawsse.protocol.sse import WakeParser
 
 SPLIT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -24,17 +24,17 @@ SPLIT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What happens, in its order: "http", "parsed" and, by the test, "woken"."""
     happened: list[str] = []
-    piece, feed = Exchange.piece, WakeParser.feed
+    whole, feed = ChunkedBody.whole, WakeParser.feed
 
-    def noted_piece(self: Exchange, data: bytes) -> bytes | None:
+    def noted_whole(self: ChunkedBody, data: bytes) -> bytes | None:
         happened.append("http")
-        return piece(self, data)
+        return whole(self, data)
 
     def noted_feed(self: WakeParser, data: Any) -> bool:
         happened.append("parsed")
         return feed(self, data)
 
-    monkeypatch.setattr(Exchange, "piece", noted_piece)
+    monkeypatch.setattr(ChunkedBody, "whole", noted_whole)
     monkeypatch.setattr(WakeParser, "feed", noted_feed)
     return happened
 

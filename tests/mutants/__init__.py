@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants import chunked, connection, hosts, http, policy, redact, sse, streams, transport, url, wire
+from tests.mutants import (
+    chunked,
+    connection,
+    early_wakes,
+    hosts,
+    http,
+    policy,
+    redact,
+    sse,
+    streams,
+    transport,
+    url,
+    wire,
+)
 from tests.mutants.engine import FUZZ, FUZZ_SEARCH, STORMS, Mutant, installed, mutant
 
 __all__ = (
@@ -23,7 +36,7 @@ __all__ = (
     "mutant",
 )
 
-_PARTS: Final = (chunked, connection, hosts, http, policy, redact, sse, streams, transport, url, wire)
+_PARTS: Final = (chunked, connection, early_wakes, hosts, http, policy, redact, sse, streams, transport, url, wire)
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(one for part in _PARTS for one in part.MUTANTS)
 
 

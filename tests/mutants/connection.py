@@ -1,29 +1,47 @@
 """The life of one connection: `stream`."""
 
-import ast
 from typing import Final
 
-from tests.mutants.edits import argument, assignment, block, condition, drop, never, nth, part, put, select, value_of
+from tests.mutants.edits import (
+    argument,
+    assignment,
+    block,
+    call,
+    condition,
+    drop,
+    never,
+    nth,
+    part,
+    put,
+    statement,
+    value_of,
+)
 from tests.mutants.engine import FUZZ, STORMS, at, mutant
 
 WAKES: Final = FUZZ + "wakes"
 
 MUTANTS: Final = [
     mutant(
-        "Bytes do not restart the read clock.", STORMS, at("connection:Silence.heard", drop(assignment("_silent_at")))
+        "Bytes do not restart the read clock.",
+        STORMS,
+        at("connection:ReadClocks.heard", put(value_of("_silent_at"), "self._silent_at")),
     ),
     mutant(
         "A chunk extension restarts the read clock.",
         STORMS,
         at("connection:_read", put(nth(0, block()), "if True: IT")),
     ),
-    mutant("A line that drips is never judged.", STORMS, at("connection:Silence.passed", never("_window_bytes"))),
+    mutant("A line that drips is never judged.", STORMS, at("connection:ReadClocks.passed", never("_window_bytes"))),
     mutant(
         "A head that drips restarts the response clock.",
         STORMS,
         at(
             "connection:final_head",
-            put(nth(-1, select(ast.Expr)), "IT; R.deadline += 15", R=part(select(ast.Yield), lambda node: node.value)),
+            put(
+                nth(-1, statement("received")),
+                "IT; R.deadline += 15",
+                R=part(call("received"), lambda node: node.args[0]),
+            ),
         ),
     ),
     mutant(
@@ -34,7 +52,13 @@ MUTANTS: Final = [
     mutant(
         "Once a line has ended, min_rate never trips again on that connection.",
         STORMS,
-        at("connection:Silence.heard", drop(assignment("_line_ended"))),
+        at(
+            "connection:ReadClocks.heard",
+            put(
+                nth(0, assignment("_window_ends")),
+                "self._window_ends = IT[1] if self._window_ends is None else 1e18",
+            ),
+        ),
     ),
     mutant(
         "After a wake by hint, what only the parser sees wakes nobody on that connection.",
@@ -44,12 +68,12 @@ MUTANTS: Final = [
     mutant(
         "min_rate judges all bytes of an unfinished line together, not those of each window.",
         STORMS,
-        at("connection:Silence.passed", drop(assignment("_window_bytes"))),
+        at("connection:ReadClocks.passed", drop(assignment("_window_bytes"))),
     ),
     mutant(
         "A renewed deadline is doubted like the one before it.",
         STORMS,
-        at("connection:Silence.heard", put(value_of("renewed"), "False")),
+        at("connection:ReadClocks.heard", put(nth(-1, assignment("renewed")), "self.renewed = False")),
     ),
     mutant(
         "The wake that is owed before a failure is lost.",
@@ -59,12 +83,12 @@ MUTANTS: Final = [
     mutant(
         "Of the pieces of a read only the last can wake.",
         WAKES,
-        at("connection:Intake._take_all", put(block("feed"), "self.event = IT[0]")),
+        at("body:BodyReader._feed_all", put(block("_feed_sink"), "self.wake = IT[0]")),
     ),
     mutant("A stream continues after its end.", WAKES, at("connection:_read", never("ended"))),
     mutant(
         "A 407 to a request for http is taken for the origin's.",
         "simulation/test_exact_requests.py::test_a_407_is_the_proxys_own_answer",
-        at("connection:_follow_redirects", never("407")),
+        at("connection:_open", never("407")),
     ),
 ]

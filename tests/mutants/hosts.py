@@ -18,7 +18,6 @@ from tests.mutants.edits import (
     part,
     put,
     select,
-    statement,
     term,
     value_of,
 )
@@ -212,12 +211,12 @@ MUTANTS: Final = [
     mutant(
         "TLS control records postpone a deadline for ever.",
         HOSTS + "test_control_records_do_not_stop_the_clock_of_a_host_that_only_looks_in",
-        at("hosts.task:Task.found_nothing", drop(statement("_doubt"))),
+        at("hosts.task:Task._doubt", put(value_of("_doubts"), "1")),
     ),
     mutant(
         "A late host gives up in the middle of a large record.",
         HOSTS + "test_a_late_host_takes_a_large_record_in_pieces",
-        at("hosts.task:Task.found_nothing", always("beyond_doubt")),
+        at("hosts.turns:Turns._overdue", always("beyond_doubt")),
     ),
     # Other threads.
     mutant(

@@ -15,9 +15,9 @@ MUTANTS: Final = [
     mutant(
         "A CR at the end of a feed is forgotten.",
         EVENTS,
-        at("protocol.sse:_Stream._as_lf", put(call("endswith"), "False")),
+        at("protocol.sse:LineParser._as_lf", put(call("endswith"), "False")),
     ),
-    mutant("An id that holds a NUL is accepted.", EVENTS, at("protocol.sse:_Stream._set_id", always("\0"))),
+    mutant("An id that holds a NUL is accepted.", EVENTS, at("protocol.sse:LineParser._set_id", always("\0"))),
     mutant(
         "The event type of one block is used for the next.",
         EVENTS,
@@ -81,6 +81,6 @@ MUTANTS: Final = [
     mutant(
         "A `retry:` value of any length is converted to a number.",
         FUZZ + "growth",
-        at("protocol.sse:_Stream._set_retry", always("16")),
+        at("protocol.sse:LineParser._set_retry", always("16")),
     ),
 ]

@@ -15,47 +15,46 @@ def _hold_back_cr(right: Any, sink: Any, piece: bytes) -> Any:
     return right(sink, piece)
 
 
-def _only_without_id(right: Any, sink: Any, *arguments: Any) -> bool:
-    known = sink._parser.last_event_id
-    right(sink, *arguments)
-    return not known
-
-
-def _only_wakes(right: Any, sink: Any, piece: bytes) -> bool:
-    before = sink.last_event_id, sink.retry_ms
-    wake: bool = right(sink, piece)
+def _only_wakes(right: Any, parser: Any, piece: bytes) -> bool:
+    before = parser.last_event_id, parser._id, parser.retry_ms
+    wake: bool = right(parser, piece)
     if not wake:
-        sink.last_event_id, sink.retry_ms = before
+        parser.last_event_id, parser._id, parser.retry_ms = before
     return wake
 
 
-def _forget_id(right: Any, sink: Any, piece: bytes) -> bool:
-    before = sink.last_event_id
-    wake: bool = right(sink, piece)
-    sink.last_event_id = before
+def _forget_id(right: Any, parser: Any, piece: bytes) -> bool:
+    before = parser.last_event_id
+    wake: bool = right(parser, piece)
+    parser.last_event_id = before
     return wake
 
+
+_DUE: Final = condition("wake", "woke_early", "Or")
+"""An event, the opening of a connection, or a wake that was given early."""
 
 MUTANTS: Final = [
     # streams
-    mutant("The wake that is owed for a reconnect is lost.", STORMS, returns("wake_streams:WakeSink.opened", False)),
+    mutant(
+        "The wake that is owed for a reconnect is lost.", STORMS, at("connection:_read", put(_DUE, "IT[0] or IT[2]"))
+    ),
     mutant(
         "A reconnect of a stream gives no wake if an event id is known.",
         STORMS,
-        wrap("wake_streams:WakeSink.opened", _only_without_id),
+        at("connection:_read", put(_DUE, "IT[0] or IT[2] or (IT[1] and not body.lines.last_event_id)")),
     ),
     mutant(
         "A wake that only the parser can see is lost.",
         (STORMS, FUZZ + "wakes"),
-        returns("wake_streams:WakeSink.feed", False),
+        returns("protocol.sse:WakeParser.feed", False),
     ),
-    mutant("A heartbeat is a wake.", STORMS, returns("wake_streams:WakeSink.feed", True)),
+    mutant("A heartbeat is a wake.", STORMS, returns("protocol.sse:WakeParser.feed", True)),
     mutant(
         "A sink keeps `id` and `retry` only of receptions that hold a data line.",
         "simulation/test_exact_requests.py::test_a_reconnect_asks_for_what_came_behind_the_last_event_that_was_whole",
-        wrap("wake_streams:WakeSink.feed", _only_wakes),
+        wrap("protocol.sse:WakeParser.feed", _only_wakes),
     ),
-    mutant("A sink forgets the last event id.", FUZZ + "wakes", wrap("wake_streams:WakeSink.feed", _forget_id)),
+    mutant("A sink forgets the last event id.", FUZZ + "wakes", wrap("protocol.sse:WakeParser.feed", _forget_id)),
     mutant(
         "Each slot of a relay begins with a pace of its own.", STORMS, at("stream_set:StreamSet.start", never("_paces"))
     ),
@@ -64,7 +63,7 @@ MUTANTS: Final = [
     mutant(
         "The parser of the last connection continues with the next.",
         STORMS,
-        at("event_source:EventSink.opened", drop(assignment("_parser"))),
+        at("event_source:EventSink.opened", drop(assignment("parser"))),
     ),
     mutant(
         "The last event id does not outlive its connection.",

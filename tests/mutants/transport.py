@@ -1,12 +1,10 @@
 """Names, addresses, sockets and TLS: `transport`."""
 
-import ast
-from typing import Any, Final
+from typing import Final
 
 from tests.mutants.edits import (
     after,
     assignment,
-    before,
     block,
     call,
     condition,
@@ -15,28 +13,13 @@ from tests.mutants.edits import (
     nth,
     operand,
     put,
-    select,
     statement,
 )
-from tests.mutants.engine import STORMS, at, does_nothing, mutant, wrap
+from tests.mutants.engine import STORMS, at, does_nothing, mutant
 
 ATTEMPTS: Final = "simulation/test_exact_attempts.py::"
 BODIES: Final = "simulation/test_exact_bodies.py::"
 REQUESTS: Final = "simulation/test_exact_requests.py::"
-
-
-def _reset_is_an_end(right: Any, channel: Any, size: int) -> bytes:
-    try:
-        data: bytes = right(channel, size)
-        return data
-    except ConnectionError:
-        raise channel_closed() from None
-
-
-def channel_closed() -> OSError:
-    from wire_rawsse.transport.tls import _closed_without_ending_tls
-
-    return _closed_without_ending_tls()
 
 
 MUTANTS: Final = [
@@ -108,19 +91,25 @@ MUTANTS: Final = [
         STORMS,
         at("transport.tls:secure", drop(nth(1, statement("release")))),
     ),
-    mutant("A reset under TLS is reported as an end.", STORMS, wrap("transport.tls:TlsChannel.recv", _reset_is_an_end)),
     mutant(
-        "Ciphertext is received for as long as there is any.",
+        "A reset under TLS is reported as an end.",
         STORMS,
-        at(
-            "transport.tls:TlsChannel._whole_piece",
-            before(select(ast.Return, "_receive"), "while more := self._receive(PIECE): ciphertext += more"),
-        ),
+        at("connection:one_stream", put(condition("EOF", "Or"), "IT or record.url.startswith('https:')")),
+    ),
+    mutant(
+        "Of the records of one reception only the first is decrypted.",
+        STORMS,
+        at("transport.tls:TlsChannel.decrypt", never("_incoming")),
+    ),
+    mutant(
+        "What TLS has to say is not sent after its socket was full.",
+        STORMS,
+        at("transport.tls:TlsChannel.flush", put(nth(0, condition("_unsent")), "not self._outgoing.pending")),
     ),
     mutant(
         "An end of TLS that comes in one piece with data is overlooked.",
         BODIES + "test_an_end_of_tls_in_one_piece_with_data_ends_the_stream",
-        at("transport.tls:TlsChannel._with_further_records", drop(assignment("_ended"))),
+        at("transport.tls:TlsChannel._with_further_records", drop(assignment("ended"))),
     ),
     mutant(
         "A CA file that was replaced on disk is never read again.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation import answers
-from tests.simulation.relay import CHUNKED, CLOSE, Answer, Visit, opening
+from tests.simulation.relay import CHUNKED, CLOSE, Answer, Visit, compose, opening
 from tests.simulation.tls import DATA, record
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def over() -> None:
 
 
 def with_id(number: int) -> bytes:
-    return b'id: %d\ndata: {"event_id": %d}\n\n' % (number, number)
+    return b"id: %d\n" % number + compose(number)
 
 
 # Stopping and dying.

@@ -30,11 +30,12 @@ from wire_rawsse.event_source import EventSink, Opened
 from wire_rawsse.hosts.task import MOST_DOUBTS
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.reconnect import OwnedSink, Restart
+from wire_rawsse.record import Record
 from wire_rawsse.wake_streams import WakeSink
 from wire_rawsse.wire import paths
 
 DAY = 86400.0
-EVENT = re.compile(r'\{"event_id": (\d+)\}')
+EVENT = re.compile(r'\{"event_id": (\d+)(?:, "body": "x+")?\}')
 PATIENCE = 300.0
 """Seconds after which a program that uses an `EventSource` makes another when one has ended for good."""
 MOST_LOOKS: Final = MOST_DOUBTS + 10
@@ -239,12 +240,18 @@ class Life:
             self.sides.append(Side(self, number))
         if self.wires is not None:
             self.wires.begin(self.sides[0].context)
-        self.wakes = Wakes(self.kernel, [side.news for side in self.sides])
+        self.records: dict[int, Record] = {}
+        self.wakes = Wakes(self.kernel, [side.news for side in self.sides], self._spurious)
         self.host = HOSTS[setting.host](self, setting.interval, setting.work)
         if isinstance(self.host, Looks):
             self.host.twice = setting.twice
         self.checks = [*(side.watch.check for side in self.sides), *([self.wires.check] if self.wires else [])]
         self.kernel.before_sleep = [*self.checks, self._check_threads, self.wakes.before_sleep]
+
+    def _spurious(self) -> int:
+        """How many wakes were given for a record of TLS without news, on all streams so far."""
+        self.records.update((id(side.watch.record), side.watch.record) for side in self.sides if not side.watch.absent)
+        return sum(record.snapshot(0.0).spurious_wakes for record in self.records.values())
 
     # The host's employer.
 

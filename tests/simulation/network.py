@@ -70,10 +70,8 @@ class Connection:
         """From where to where the bytes are those of a body, not yet received."""
         self.events: deque[tuple[int, int]] = deque()
         """The offset behind an event, and its number, not yet delivered."""
-        self.protected = 0
-        """Bytes sent under TLS, as its other end will hand them over."""
         self.news: deque[int] = deque()
-        """The offsets (under TLS of `protected` bytes) behind which a wake is due, not yet received."""
+        """The offsets behind which a wake is due, not yet received; under TLS the ends of records."""
         self.head_end: int | None = None
         """The offset behind a head that opens a stream."""
         self.drip_from: int | None = None
@@ -141,6 +139,7 @@ class Socket:
         self.owner: Owner | None = None
         self.write_blocked = False
         self.heard_at = 0.0
+        self.received_at = 0.0
         self.last_life = 0.0
         """When the last byte of a body was received."""
         self.line_since: float | None = None
@@ -215,9 +214,11 @@ class Socket:
             self.kernel.moved += len(data)
             self.received += len(data)
             self._check_taken(len(data))
-            if self.connection is not None and self.connection.life:
-                self._note_life(data, self.connection.life)
-                self.hand_over(self.received)
+            self.received_at = self.kernel.now
+            if self.connection is not None:
+                if self.connection.life:
+                    self._note_life(data, self.connection.life)
+                self._hand_over(self.received)
             return data
         if self.error:
             self.kernel.moved += 1
@@ -238,8 +239,8 @@ class Socket:
         if self._taken > MOST_TAKEN and not self.closing:
             self.kernel.fail(f"{self._taken} bytes are received from one socket between two polls")
 
-    def hand_over(self, offset: int) -> None:
-        """The library has in its hands what stands before `offset`."""
+    def _hand_over(self, offset: int) -> None:
+        """The library has in its hands what stands before `offset`, encrypted or not."""
         connection = self.connection
         news = None if connection is None else connection.news
         while news and news[0] <= offset:

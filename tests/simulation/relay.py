@@ -24,6 +24,7 @@ _LAST_ID: Final = re.compile(rb"\r\nlast-event-id: *(\d+)", re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)")
 _SLOT: Final = re.compile(rb"/v1/events/([^/]+)/stream ")
 _LONG: Final = 1 << 40
+LONG_BODY: Final = b', "body": "' + b"x" * 100 + b'"'
 HELD: Final = 4096
 """Bytes that a buffering proxy waits for."""
 
@@ -62,7 +63,6 @@ class Visit:
         if not self.relay.tls:
             connection.send(data)
             return
-        connection.protected += len(data)
         flag = b"!" if life else b" "
         for start in range(0, len(data), RECORD - 1):
             connection.send(record(DATA, flag + data[start : start + RECORD - 1]))
@@ -93,10 +93,13 @@ class Visit:
         else:
             head = b""
             data = body
-        start = (connection.protected if self.relay.tls else connection.sent) + len(head)
+        start = connection.sent + len(head)
         if not self.relay.tls:
             connection.life.append((start, start + len(body)))
-        connection.news.extend(start + end for end in self._data_lines.ends(body))
+            connection.news.extend(start + end for end in self._data_lines.ends(body))
+        else:
+            ends = (len(head) + end for end in self._data_lines.ends(body))
+            connection.news.extend(connection.sent + _record_end(end, len(data)) for end in ends)
         self.raw(data, life=True)
         if event:
             connection.events.append((connection.sent, event))
@@ -330,6 +333,12 @@ class Gate:
                 self.received(connection, data)
 
 
+def _record_end(offset: int, size: int) -> int:
+    """Where the record ends that holds the byte before `offset`, of `size` bytes of plaintext that `raw` sends."""
+    records = (offset - 1) // (RECORD - 1) + 1
+    return min(size, records * (RECORD - 1)) + records * (len(record(DATA)) + 1)
+
+
 def _is_whole(asked: bytes) -> bool:
     """Whether the request is complete, its body included."""
     head, end, body = asked.partition(b"\r\n\r\n")
@@ -345,5 +354,5 @@ def opening(framing: int) -> bytes:
 
 
 def compose(number: int) -> bytes:
-    """As wire's relay sends it."""
-    return b'data: {"event_id": %d}\n\n' % number
+    """As wire's relay sends it. Every second one is so long that over TLS the length of its record is a wake."""
+    return b'data: {"event_id": %d%s}\n\n' % (number, LONG_BODY if number % 2 else b"")

@@ -11,6 +11,7 @@ from tests.simulation.answers import short_lived, silence
 from tests.simulation.relay import Visit
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
 from wire_rawsse.event_source import Closed, EventSink
+from wire_rawsse.protocol.sse import WakeParser
 from wire_rawsse.wake_streams import WakeSink
 
 ROUND_TRIP = 2 * LATENCY
@@ -196,7 +197,7 @@ def test_a_handler_that_raises_inside_the_coroutine_leaves_no_false_state() -> N
     scene = Single()
     scene.run(15)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Struck):
-        patch.setattr(scene.only.sink, "feed", struck)
+        patch.setattr(WakeParser, "_read", struck)
         scene.run(60)
     assert scene.phase == "closed"
     scene.there.refuses = 1

@@ -17,6 +17,7 @@ from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
 from wire_rawsse.errors import RedirectError
 from wire_rawsse.gate import Gate
 from wire_rawsse.phases import PHASES
+from wire_rawsse.protocol.sse import WakeParser
 from wire_rawsse.reconnect import Restart
 
 UNIX = "unix:///run/relay.sock?path=/v1/stream"
@@ -131,16 +132,16 @@ def test_every_phase_can_be_closed(phase: str) -> None:
     assert (phase, "closed") in edges(scene) <= ALL
 
 
-def struck_in(scene: Single, feed: Callable[[bytes], bool]) -> set[Edge]:
+def struck_in(scene: Single, feed: Callable[[object, bytes], None]) -> set[Edge]:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(scene.only.sink, "feed", feed)
+        patch.setattr(WakeParser, "_read", feed)
         scene.run(60)
     scene.run(70)
     scene.close()
     return edges(scene)
 
 
-def strike(piece: bytes) -> bool:
+def strike(parser: object, piece: bytes) -> None:
     raise KeyboardInterrupt
 
 

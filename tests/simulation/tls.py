@@ -2,7 +2,8 @@
 
 `MemoryContext` is an `ssl.SSLContext`, so the shipped channel runs as it is: it moves records between a socket in
 memory and the real `ssl.MemoryBIO`s of a `Session`, which raises what `ssl.SSLObject` raises where it raises it. On the
-wire a record is one byte of kind, three bytes of length and its payload, in clear.
+wire a record has the header of a real one, and the length of one of TLS 1.3: behind its payload, which is in clear, are
+one byte for its true kind and as many as a tag has.
 
 The traps: a ticket makes a socket readable and brings nothing; several records come in one reception and are handed
 out one for each `read`, while the socket is silent; a record may be larger than a reception; a key update is answered
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Final, cast
 from weakref import WeakValueDictionary
 
 from tests.simulation.network import Connection, Program, Socket
+from wire_rawsse.transport.records import HEADER_BYTES
 
 GOODBYE, HELLO, DATA, TICKET, UPDATE = range(21, 26)
 SIGNED_BY: Final = b"certificate signed by "
@@ -24,8 +26,15 @@ RECORD: Final = 16384
 """The most that one record carries (RFC 8446 §5.1)."""
 
 
+_TAG: Final = bytes(15)
+"""With the flag that stands before the data of a record, as long as a real tag."""
+_SHOWN_AS: Final = {HELLO: 22}
+"""The type in the header; all else looks like application data (RFC 8446 §5.2)."""
+
+
 def record(kind: int, payload: bytes = b"") -> bytes:
-    return b"%c%c%c%c" % (kind, len(payload) >> 16, len(payload) >> 8 & 255, len(payload) & 255) + payload
+    content = payload + bytes((kind,)) + _TAG
+    return bytes((_SHOWN_AS.get(kind, DATA), 3, 3)) + len(content).to_bytes(2, "big") + content
 
 
 def broken(reason: str) -> ssl.SSLError:
@@ -43,14 +52,17 @@ def untrusted(reason: str) -> ssl.SSLCertVerificationError:
 
 def record_at(raw: bytes | bytearray, start: int = 0) -> tuple[int, bytes, int] | None:
     """Kind, payload, and where it ends; None while it is not all there. Raises `SSLError` for what is no record."""
-    if len(raw) > start and raw[start] not in (HELLO, DATA, TICKET, UPDATE, GOODBYE):
+    if len(raw) > start and raw[start] not in (HELLO, DATA):
         raise broken("WRONG_VERSION_NUMBER")
-    if len(raw) < start + 4:
+    if len(raw) < start + HEADER_BYTES:
         return None
-    end = start + 4 + (raw[start + 1] << 16 | raw[start + 2] << 8 | raw[start + 3])
+    end = start + HEADER_BYTES + int.from_bytes(raw[start + 3 : start + HEADER_BYTES], "big")
     if len(raw) < end:
         return None
-    return raw[start], bytes(raw[start + 4 : end]), end
+    kind = end - len(_TAG) - 1
+    if raw[kind:end] != bytes((raw[kind],)) + _TAG:
+        raise broken("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
+    return raw[kind], bytes(raw[start + HEADER_BYTES : kind]), end
 
 
 class MemoryContext(ssl.SSLContext):
@@ -84,7 +96,6 @@ class Session:
         self.sock: Socket | None = None
         self._raw = bytearray()
         self._plain = b""
-        self._handed_over = 0
         self._said = self._before = 0
         self._greeted = False
         self._done = False
@@ -134,19 +145,20 @@ class Session:
             if kind == DATA:
                 self._plain = payload[1:]
                 if payload[:1] == b"!":
-                    self.sock.last_life = kernel.now
+                    self.sock.last_life = self.sock.received_at
             elif kind == GOODBYE:
                 self._goodbye = True
             elif kind == UPDATE:
                 self._say(record(UPDATE))
         data, self._plain = self._plain[:size], self._plain[size:]
         kernel.moved += len(data)
-        self._handed_over += len(data)
-        self.sock.hand_over(self._handed_over)
         return data
 
-    def pending(self) -> int:
-        return len(self._plain)
+    def version(self) -> str:
+        return "TLSv1.3"
+
+    def cipher(self) -> tuple[str, str, int]:
+        return "TLS_AES_256_GCM_SHA384", "TLSv1.3", 256
 
     def write(self, data: bytes | memoryview) -> int:
         assert len(data) <= RECORD
@@ -191,9 +203,9 @@ class Session:
     def _missing(self) -> int:
         """Bytes of the present record that are not here yet: first its header, then the rest."""
         raw = self._raw
-        if len(raw) < 4:
-            return 4 - len(raw)
-        return 4 + (raw[1] << 16 | raw[2] << 8 | raw[3]) - len(raw)
+        if len(raw) < HEADER_BYTES:
+            return HEADER_BYTES - len(raw)
+        return HEADER_BYTES + int.from_bytes(raw[3:HEADER_BYTES], "big") - len(raw)
 
 
 class Endpoint:

@@ -2,7 +2,8 @@
 
 That every event brings a wake is looked at before each sleep (see `watch`). Here is the other bound: a wake is owed for
 a reception that holds a data line and for a connection that comes about (for an `EventSource`: for an item), and for
-nothing else. So a stream on which nothing but heartbeats come never wakes its host, however long it lives.
+nothing else. So a stream on which nothing but heartbeats come never wakes its host, however long it lives. Only over
+TLS a long record may wake without news, and then the state of its stream says so.
 
 One pending wake is as good as many: whatever was handed over before a wake is paid for by it, and cannot excuse a
 later one. Where there are several streams, one's wake may take the host away before another has said its own, which was
@@ -47,11 +48,17 @@ class DataLines:
 
 
 class Wakes:
-    """Of one host. `news`: how much each of its streams has been handed so far that is worth a wake."""
+    """Of one host. `news`: how much each of its streams has been handed so far that is worth a wake; `spurious`: how
+    many wakes without news they admit."""
 
-    def __init__(self, kernel: Kernel, news: Sequence[Callable[[], int]]) -> None:
+    def __init__(
+        self, kernel: Kernel, news: Sequence[Callable[[], int]], spurious: Callable[[], int] = lambda: 0
+    ) -> None:
         self._kernel = kernel
         self._news = news
+        self._spurious = spurious
+        self._unexplained = 0
+        """Wakes for which there was no news."""
         self._seen = [0] * len(news)
         self._late: set[int] = set()
         """Streams that may still have to say what was handed to them before the last wake."""
@@ -60,15 +67,17 @@ class Wakes:
         """The host has a wake."""
         fresh = {number for number, news in enumerate(self._news) if news() > self._seen[number]}
         if not fresh and not self._late:
-            self._kernel.fail("a wake, and there was no news: neither a data line nor a connection since the last one")
-        if not fresh:
+            self._unexplained += 1
+        elif not fresh:
             self._late.pop()
         elif len(self._news) > 1:
             self._late |= fresh
         self._note()
 
     def before_sleep(self) -> None:
-        """All news that was handed over has been told by now."""
+        """All news that was handed over has been told by now, and everything received has been parsed."""
+        if self._unexplained > self._spurious():
+            self._kernel.fail("a wake, and there was no news: neither a data line nor a connection since the last one")
         self._late.clear()
         self._note()
 

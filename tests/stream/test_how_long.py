@@ -190,7 +190,7 @@ class TestOneResponse:
 
     def test_nor_does_a_fault_of_ours(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
         server = serve([request, send(OPEN + EVENT), stall])
-        monkeypatch.setattr(reconnect, "_end_of_one", lambda *_: 1 / 0)
+        monkeypatch.setattr(reconnect, "one_stream", lambda *_: 1 / 0)
         with (
             source(server.url, reconnect=False) as listening,
             pytest.raises(WireRawSSEError, match="internal error"),

@@ -1,5 +1,5 @@
-"""A parsed event is in hand before anything else is done about it, and nothing else is different for that: the host
-may take what it received to the sink, as the hint, or leave it to the coroutine.
+"""A parsed event is in hand before any bookkeeping: the host parses each reception, by asking whether it is a wake.
+Whether the host's caller is let go at once or by the coroutine changes nothing else.
 """
 
 from __future__ import annotations
@@ -52,17 +52,11 @@ class Life:
         exchange = Exchange(Request(b"GET", b"/", [(b"Host", b"h")], b"", Secrets()))
         response = exchange.head(head)
         assert response is not None
-        news = self.sink.opened(response, False)
-        self._coroutine = connection._read(
-            self.world,  # type: ignore[arg-type]
-            Plan(URL),
-            self.record,
-            self.sink,
-            Channel(sock),
-            exchange,
-            "place",
-            news,
-        )
+        self.sink.opened(response, False)
+        channel = Channel(sock)
+        body = connection._body_reader(self.record, self.sink, channel, exchange, "place")
+        clocks = connection.ReadClocks(self.world.now(), Plan(URL).timeouts, "place")
+        self._coroutine = connection._read(self.world, self.record, channel, body, clocks)  # type: ignore[arg-type]
         assert next(self._coroutine) is WAKE
         step = next(self._coroutine)
         assert isinstance(step, Receive)
@@ -71,9 +65,10 @@ class Life:
         self.over = False
         self.sink.items.clear()
 
-    def hint(self, read: bytes) -> bool:
+    def hint(self, read: bytes, tell: bool = True) -> bool:
+        """`tell`: let the host's caller go. A channel that receives by itself leaves that to the coroutine."""
         assert self.receive.is_wake is not None
-        self.receive.woke_early = self.receive.is_wake(read)
+        self.receive.woke_early = self.receive.is_wake(read) and tell
         return self.receive.woke_early
 
     def resume(self, read: bytes) -> bool:
@@ -92,7 +87,7 @@ class Life:
 
     def take(self, read: bytes, asked: bool) -> tuple[list[Item], bool]:
         """What a reception brings, and whether somebody is told."""
-        hinted = self.hint(read) if asked else False
+        hinted = self.hint(read, asked)
         signalled = self.resume(read)
         assert not (hinted and signalled), "one wake twice"
         items = list(self.sink.items)

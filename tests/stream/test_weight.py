@@ -36,7 +36,7 @@ MODULES_OF_OURS = (
         "record",
         "redact",
     ),
-    *("connection", "event_source", "resume", "state", "stream_set", "subscriber", "wake_streams"),
+    *("body", "connection", "event_source", "resume", "state", "stream_set", "subscriber", "wake_streams"),
     *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
     *("protocol.diagnosis", "protocol.request"),
@@ -49,7 +49,7 @@ MODULES_OF_OURS = (
         "transport.deadline",
         "transport.dial",
     ),
-    *("transport.alerts", "transport.resolve", "transport.tls", "transport.trust"),
+    *("transport.alerts", "transport.resolve", "transport.trust"),
 )
 """Not those of the thread host, of wire's files, of the command and of the relay."""
 

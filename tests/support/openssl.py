@@ -63,7 +63,7 @@ class OpenSSL:
 
 
 class Flood:
-    """Accepts one client over TLS 1.3, answers with `head` and then sends messages of one kind.
+    """Accepts one client over TLS 1.3, answers with `head`, sends messages of one kind, and at last `last`.
 
     `messages` of them are made before any is sent, so that they arrive as fast as the client takes them. After them
     comes one more event, and the connection stays open; or, if it is `endless`, more of them.
@@ -78,11 +78,13 @@ class Flood:
         endless: bool = False,
         address: tuple[str, int] = ("127.0.0.1", 0),
         head: bytes = HEAD + b"data: 1\n\n",
+        last: bytes = b"\n\ndata: 2\n\n",
     ) -> None:
         self.kind = kind
         self.messages = messages
         self.endless = endless
         self.head = head
+        self.last = last
         self.accepted: list[float] = []
         """When the client came, on CLOCK_MONOTONIC."""
         self.begun = threading.Event()
@@ -146,7 +148,7 @@ class Flood:
             yield from [self._made(tls, out) for _ in range(self.messages // BATCH)]
             while self.endless and not self._over.is_set():
                 yield self._made(tls, out)
-            self._write(tls, b"\n\ndata: 2\n\n")
+            self._write(tls, self.last)
             yield self._taken(out)
         finally:
             api.SSL_free(tls)

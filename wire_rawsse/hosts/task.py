@@ -114,6 +114,7 @@ class Task:
         "start",
         "started",
         "throw",
+        "time",
         "wait",
     )
 
@@ -125,6 +126,8 @@ class Task:
         self._spared: tuple[float, float] | None = None
         self._now = self.looked = loop.system.monotonic()
         self.name = name
+        self.time = loop.system.time
+        """Of `HostServices`: the system's own function, without a frame of ours around it."""
         self.wait: Wait | None = None
         self.receive: Receive | None = None
         """The wait, where it is the common one."""
@@ -152,9 +155,6 @@ class Task:
 
     def now(self) -> float:
         return self._now
-
-    def time(self) -> float:
-        return self._loop.system.time()
 
     def random(self) -> float:
         return self._loop.system.random()

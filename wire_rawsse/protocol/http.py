@@ -13,7 +13,7 @@ No socket, no clock: `Exchange` is fed with bytes and asked for facts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import h11
@@ -156,9 +156,10 @@ class Exchange:
         """What came behind the head of a response that switched to a tunnel (RFC 9110 §9.3.6)."""
         return bytes(self._h11.trailing_data[0])
 
-    def piece(self, data: bytes) -> bytes | None:
-        """What `body` would give, where that is one piece and can be told at once. None: ask `body`."""
-        return None if self._chunked is None or self._behind_head else self._chunked.whole(data)
+    @property
+    def whole_chunk(self) -> Callable[[bytes], bytes | None] | None:
+        """`ChunkedBody.whole` of this body, once `body(None)` has been asked; None if it is not chunked."""
+        return None if self._chunked is None else self._chunked.whole
 
     def body(self, data: bytes | None) -> Iterator[bytes]:
         """The body bytes in `data`, chunk framing removed, each piece as soon as it is there.

@@ -70,25 +70,24 @@ class Comment(NamedTuple):
     text: str
 
 
-class _Stream:
+class LineParser:
     """What both parsers keep of a stream, and how both prepare its bytes."""
 
-    __slots__ = ("_after_cr", "_beginning", "_id", "_line", "last_event_id", "retry_ms")
+    __slots__ = ("_after_cr", "_beginning", "_id", "_line", "last_event_id", "line_ended", "line_open", "retry_ms")
 
     def __init__(self, last_event_id: str) -> None:
         self.last_event_id = last_event_id
         """The last event ID: commits at the blank line, with data or without. Hand it to the next stream's parser."""
         self.retry_ms: int | None = None
         """The last valid `retry`, in milliseconds, at most `MAX_RETRY_MS`; holds as soon as its line ends."""
+        self.line_open = False
+        """True while the bytes fed so far end inside a line. A CR at the end of a feed has ended its line."""
+        self.line_ended = False
+        """True if a line ended in the last feed."""
         self._id = last_event_id  # The standard's last event ID buffer.
         self._beginning: bytes | None = b""  # What may still become a BOM; None once that is settled.
         self._after_cr = False
         self._line = bytearray()  # The open line, without the BOM.
-
-    @property
-    def line_open(self) -> bool:
-        """True while the bytes fed so far end inside a line. A CR at the end of a feed has ended its line."""
-        return bool(self._line or self._beginning)
 
     def _pieces(self, data: bytes | bytearray | memoryview, size: int) -> Iterable[bytes]:
         """`data` without the stream's BOM, in pieces of at most `size` bytes."""
@@ -130,7 +129,7 @@ class _Stream:
             self.retry_ms = min(int(digits or b"0"), MAX_RETRY_MS) if len(digits) <= 16 else MAX_RETRY_MS
 
 
-class EventParser(_Stream):
+class EventParser(LineParser):
     """An incremental parser of one event stream. A new stream needs a new parser, begun with the last one's id.
 
     `comments`: hand out `Comment`s too. `last_event_id`: where the stream's last event ID buffer starts.
@@ -178,13 +177,17 @@ class EventParser(_Stream):
                 value = data[6:-2]
                 if _LF not in value:
                     try:
-                        return [_new(Event, ("message", value.decode(), self.last_event_id))]
+                        event = _new(Event, ("message", value.decode(), self.last_event_id))
                     except UnicodeDecodeError:
                         pass  # The long way: to ask for U+FFFD beforehand costs every event.
+                    else:
+                        self.line_ended = True
+                        return [event]
             if self._ready and _LF not in data:
-                self._between = False
+                self._between = self.line_ended = False
                 line = self._line
                 line += data
+                self.line_open = bool(line)
                 if len(line) > self._room:
                     self._fail()
                 return []
@@ -194,6 +197,7 @@ class EventParser(_Stream):
         if self.failed:
             raise EventTooLargeError(self._limit)
         items: list[Event | Comment] = []
+        self.line_ended = False
         try:
             if type(data) is bytes and self._beginning is None and len(data) <= self._piece:
                 self._read(data, items)
@@ -205,6 +209,7 @@ class EventParser(_Stream):
             self._between = self._ready and not (self._line or self._size or self._after_cr)
         except EventTooLargeError:
             self._fail()
+        self.line_open = bool(self._line or self._beginning)
         return items
 
     def _fail(self) -> None:
@@ -232,6 +237,7 @@ class EventParser(_Stream):
             if piece.startswith(b"data: ", start):
                 values = piece[start + 6 : end - 2].decode("utf-8", "replace").split("\n\ndata: ")
                 if "\n" not in "".join(values):
+                    self.line_ended = True
                     # One event for each value, of the default type, with the last event ID as it is. There is no
                     # Python between two of them.
                     items += map(_new, repeat(Event), zip(repeat("message"), values, repeat(self.last_event_id)))
@@ -247,10 +253,12 @@ class EventParser(_Stream):
         data = self._data
         limit = self._limit
         size = self._size
-        if lines and self._line:
-            self._line += lines[0]
-            lines[0] = bytes(self._line)
-            self._line.clear()
+        if lines:
+            self.line_ended = True
+            if self._line:
+                self._line += lines[0]
+                lines[0] = bytes(self._line)
+                self._line.clear()
         values: list[bytes] = []  # Of the block's `data` lines in this piece; what earlier ones brought is in `data`.
         for line in lines:
             if not line:
@@ -293,7 +301,7 @@ class EventParser(_Stream):
             raise EventTooLargeError(limit)
 
 
-class WakeParser(_Stream):
+class WakeParser(LineParser):
     """Follows one event stream only to hear that something came: it keeps no bodies, and nothing is too large for it.
 
     `last_event_id` and `retry_ms` are those of `EventParser`, byte for byte, but that an `id` or `retry` line longer
@@ -301,17 +309,19 @@ class WakeParser(_Stream):
     and time is linear in what is fed.
     """
 
-    __slots__ = ("data_line",)
+    __slots__ = ("data_line", "delivered")
 
     def __init__(self, *, last_event_id: str = "") -> None:
         super().__init__(last_event_id)
         self.data_line = False
         """True if the last feed completed the name of a `data` field, so if it held the colon or the line end (CR or
         LF) after a line's first four letters `data`. A name cut over two feeds counts in the second, and only there."""
+        self.delivered = False
+        """True once a feed has held a data line. The caller may set it back."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> bool:
         """Whether `data` held a data line: `data_line`, which see. Raises `TypeError` for what is no bytes."""
-        self.data_line = False
+        self.data_line = self.line_ended = False
         if type(data) is bytes and self._beginning is None and not self._after_cr and _CR not in data:
             if self._line:
                 if self._line.startswith(b"data:") and _LF not in data:
@@ -322,13 +332,16 @@ class WakeParser(_Stream):
                 and data[-2:] == b"\n\n"
                 and data.find(b"\n") == len(data) - 2
             ):
-                self.data_line = True  # One event and nothing else, as nearly always.
+                # One event and nothing else, as nearly always.
+                self.data_line = self.delivered = self.line_ended = True
                 return True
         if type(data) is bytes and self._beginning is None and len(data) <= _PIECE:
             self._read(data)
         else:
             for piece in self._pieces(data, _PIECE):
                 self._read(piece)
+        self.line_open = bool(self._line or self._beginning)
+        self.delivered = self.delivered or self.data_line
         return self.data_line
 
     def _read(self, piece: bytes) -> None:
@@ -338,6 +351,7 @@ class WakeParser(_Stream):
         if first < 0:
             self._open(piece)
             return
+        self.line_ended = True
         self._open(piece[:first])
         if not self._line.startswith(b"data:"):
             self._interpret(bytes(self._line))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
+from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.transport.alerts import is_alert
-from wire_rawsse.transport.tls import TlsChannel
 from wire_rawsse.waits import READ, WRITE, Coroutine, HostServices, Receive, Wait
 
-RECEIVE_BYTES: Final = 16 * 1024
-"""The largest reception while a request is being sent."""
+if TYPE_CHECKING:
+    from wire_rawsse.transport.tls import TlsChannel
+
+RECEIVE_BYTES: Final = 4096
+"""Bytes to receive at once where no host receives; see `tls.PIECE`."""
 
 
 class Channel:
@@ -24,10 +27,44 @@ class Channel:
         self.tls = tls
 
     def receive(self, deadline: float) -> Receive:
-        """The wait for its next bytes; yield the same one again and again."""
-        if self.tls is None:
-            return Receive(self.sock, deadline)
-        return Receive(self.sock, deadline, recv=self.tls.recv, pending=self.tls.pending)
+        """The wait for what the socket brings next: under TLS ciphertext, see `plaintext`. Yield it again and again."""
+        return Receive(self.sock, deadline)
+
+    def received(self, receive: Receive) -> Coroutine[bytes | None]:
+        """The same as `yield receive`; and if the socket has not taken all of what TLS has to send, that is sent, too.
+
+        A host asks `receive.is_wake` about each reception, so this does too if it receives itself.
+        """
+        while self.tls is not None and not self.tls.flush():
+            if (yield Wait({receive.fd: READ | WRITE}, receive.deadline)) is None:
+                return None
+            try:
+                received = self.sock.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            if receive.is_wake is not None:
+                receive.is_wake(received)
+            return received
+        data: bytes | None = yield receive
+        return data
+
+    def plaintext(self, received: bytes | None) -> Iterator[bytes]:
+        """What a reception holds, and b"" for the end of the stream. None: what was received before and not asked for.
+
+        Raises `OSError` if TLS has failed, after everything that came before the failure.
+        """
+        tls = self.tls
+        if tls is None:
+            if received is not None:
+                yield received
+            return
+        data = tls.decrypt(received)
+        if data:
+            yield data
+        if tls.failure is not None:
+            raise tls.failure
+        if tls.ended:
+            yield b""
 
     def send(self, data: bytes, deadline: float, heard: Callable[[bytes], bool] | None = None) -> Coroutine[bool]:
         """Send `data`; False if that was not possible by `deadline`. Raises `OSError`.
@@ -59,19 +96,21 @@ class Channel:
             if heard is None:
                 continue
             try:
-                received = channel.recv(RECEIVE_BYTES)
+                for received in self.plaintext(self.sock.recv(RECEIVE_BYTES)):
+                    if failure is not None and not received:
+                        raise failure
+                    if heard(received):
+                        if self.tls is not None:
+                            self.tls.stop_sending()
+                        return True
+            except WireRawSSEError:
+                raise  # Of `heard`.
             except BlockingIOError:
                 continue
             except OSError as error:
                 if failure is None or is_alert(error):  # An alert says why the peer ended it.
                     raise
                 raise failure from None
-            if failure is not None and not received:
-                raise failure
-            if heard(received):
-                if self.tls is not None:
-                    self.tls.stop_sending()
-                return True
         return True
 
     def settle(self) -> None:

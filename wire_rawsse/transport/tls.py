@@ -1,9 +1,9 @@
 """TLS on a non-blocking socket: the handshake, its failures, and the channel that comes out of it.
 
-The channel receives the ciphertext itself and hands it to OpenSSL in pieces of at most `PIECE` bytes, through memory
-BIOs. With an `SSLSocket`, one read consumes post-handshake messages (KeyUpdate, session tickets; RFC 8446 §4.6) for as
-long as the peer sends them, and no deadline and no `close` is looked at meanwhile. Here one call takes one piece off
-the socket and processes all of it, so its work is bounded and no ciphertext is left over without plaintext.
+The socket is received from by the caller, and the ciphertext passes through memory BIOs. With an `SSLSocket`, one read
+consumes post-handshake messages (KeyUpdate, session tickets; RFC 8446 §4.6) for as long as the peer sends them, and no
+deadline and no `close` is looked at meanwhile. Here the work for one reception is bounded by its size, and no
+ciphertext is left over without its plaintext. And a caller that needs no plaintext yet can do something else first.
 
 `trust` makes the contexts.
 """
@@ -13,18 +13,20 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from wire_rawsse.errors import CertificateError, HandshakeError
 from wire_rawsse.transport import alerts
 from wire_rawsse.transport.deadline import Deadline
-from wire_rawsse.waits import FEW_BYTES, READ, WRITE, Coroutine, HostServices, Wait, WriteToo
+from wire_rawsse.waits import READ, WRITE, Coroutine, HostServices, Wait
 
 if TYPE_CHECKING:
     import ssl
 
+    from wire_rawsse.transport.records import RecordScanner
+
 PIECE: Final = 4096
-"""Bytes of ciphertext that one call takes off the socket. As many hold 150 KeyUpdates, at about 30 µs each."""
+"""Bytes of ciphertext to receive at once. As many hold 150 KeyUpdates, at about 30 µs each."""
 RECORD: Final = 16384
 """Bytes of plaintext in the largest record (RFC 8446 §5.1)."""
 
@@ -43,25 +45,24 @@ _IP_ADDRESS_MISMATCH: Final = 64
 
 
 class TlsChannel:
-    """TLS on `sock`, which it does not own. It looks like a non-blocking socket: `recv`, `send`, `fileno`."""
+    """TLS on `sock`, which it does not own: `decrypt` what was received from the socket, `send` plaintext."""
 
     __slots__ = (
-        "_broken",
-        "_ended",
-        "_failure",
         "_feed",
-        "_held",
         "_incoming",
         "_muted",
         "_outgoing",
         "_read",
-        "_receive",
+        "_scanner",
         "_send_failure",
         "_sent",
         "_unsent",
         "_want_read",
+        "ended",
+        "failure",
         "session",
         "sock",
+        "unsent",
     )
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
@@ -71,23 +72,23 @@ class TlsChannel:
         """
         import ssl
 
+        from wire_rawsse.transport.records import RecordScanner
+
         self.sock = sock
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._receive = sock.recv
         self._feed = self._incoming.write
         # `SSLObject.read` adds a Python frame to this and nothing more; a cold wake over https is 3 % slower with it.
         self._read = getattr(self.session, "_sslobj", self.session).read
         self._want_read = ssl.SSLWantReadError
-        self._held = True
-        """Ciphertext, plaintext or an error may be held here, or something may be unsent."""
-        self._broken: OSError | None = None
-        """The error of the socket that follows what is held."""
-        self._failure: OSError | None = None
-        """The error that OpenSSL reported after the plaintext that was returned last."""
-        self._ended = False
-        """The peer has ended TLS after that plaintext."""
+        self._scanner: RecordScanner | None = RecordScanner()
+        self.unsent = False
+        """The socket has not taken all of what TLS has to say: `flush` once it is writable."""
+        self.failure: OSError | None = None
+        """What follows the plaintext that was returned last: an error of TLS, or an end without close_notify."""
+        self.ended = False
+        """The peer has ended TLS after that plaintext (close_notify, RFC 8446 §6.1)."""
         self._unsent = b""
         """Ciphertext that the socket has not taken yet."""
         self._sent = 0
@@ -98,37 +99,63 @@ class TlsChannel:
     def fileno(self) -> int:
         return self.sock.fileno()
 
-    def recv(self, size: int) -> bytes:
-        """The next plaintext, at most `size` bytes; b"" once the peer has ended TLS (close_notify, RFC 8446 §6.1).
+    @property
+    def over(self) -> bool:
+        """Nothing follows the plaintext that was returned last."""
+        return self.ended or self.failure is not None
 
-        Raises `BlockingIOError` if there is none yet (`WriteToo` if something is unsent as well), `ssl.SSLEOFError` if
-        the peer closed the connection without ending TLS, `OSError` and `ssl.SSLError` if either is broken.
+    @property
+    def cipher(self) -> str:
+        """OpenSSL's name of the agreed cipher suite."""
+        return (self.session.cipher() or ("",))[0]
+
+    def release_scanner(self) -> RecordScanner:
+        """Hand over what knows where the present record ends. From now on the caller shows it what is received."""
+        scanner, self._scanner = self._scanner, None
+        assert scanner is not None
+        return scanner
+
+    def decrypt(self, received: bytes | None) -> bytes:
+        """The plaintext of every record that `received` completes: what one reception of the socket brought.
+
+        b"" is the end of the connection, None asks for what was received before. Afterwards nothing is held here but a
+        part of a record; `failure` and `ended` say what follows the plaintext. Raises nothing.
         """
-        if self._held:
-            return self._recv_held(size)
-        # A wake waits for these lines.
+        if received:
+            self._feed(received)
+            if self._scanner is not None:
+                self._scanner.scan(received)
+        elif received is not None:
+            self.failure = self.failure or self._send_failure or _closed_without_ending_tls()
+            return b""
+        data = b""
         try:
-            ciphertext = self._receive(FEW_BYTES)
-            if len(ciphertext) == FEW_BYTES:
-                ciphertext = self._whole_piece(ciphertext)
-        except BlockingIOError:
-            raise self._nothing_yet() from None
-        if not ciphertext:
-            raise self._send_failure or _closed_without_ending_tls()
-        self._feed(ciphertext)
-        self._held = True
-        try:
-            data = self._read(size)
+            data = self._read(RECORD)
+            if self._incoming.pending:
+                data = self._with_further_records(data)
+            elif not data:
+                self.ended = True
+        except self._want_read:
+            pass
         except OSError as error:
-            self._read_failed(error)
-        return self._with_further_records(data, size) if self._incoming.pending else data
+            self.failure = error
+        if self._outgoing.pending:
+            self.flush()  # An alert after a failure, an answer after a KeyUpdate.
+        return data
 
-    def pending(self) -> bool:
-        """Whether `recv` must be called before the socket is waited for."""
-        if self._held:
-            follows = self._ended or self._failure or self._broken
-            self._held = bool(follows or self._incoming.pending or self.session.pending())
-        return not self._flush() or self._held
+    def _with_further_records(self, data: bytes) -> bytes:
+        """`data`, and the plaintext of the records that came with it: there may be a hundred small ones."""
+        records = [data]
+        try:
+            while data:
+                data = self._read(RECORD)
+                records.append(data)
+            self.ended = True
+        except self._want_read:
+            pass
+        except OSError as error:
+            self.failure = error  # It follows the plaintext. OpenSSL would not repeat it.
+        return b"".join(records)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send the beginning of `data`; how many bytes that were.
@@ -139,7 +166,7 @@ class TlsChannel:
             if self._send_failure is not None:
                 raise self._send_failure
             self._sent = self.session.write(data[:RECORD])
-        if not self._flush():
+        if not self.flush():
             raise BlockingIOError(errno.EAGAIN, "the socket takes no more")
         if self._send_failure is not None:
             raise self._send_failure
@@ -171,18 +198,20 @@ class TlsChannel:
         except self._want_read:
             interest = READ
         finally:
-            flushed = self._flush()
+            flushed = self.flush()
         return interest if flushed else WRITE
 
     def receive_handshake(self) -> None:
         """Take one piece of the peer's part of the handshake off the socket. Raises `OSError`."""
         try:
-            ciphertext = self._receive(PIECE)
+            ciphertext = self.sock.recv(PIECE)
         except BlockingIOError:
             return
         if not ciphertext:
             raise self._send_failure or _closed_without_ending_tls()
         self._feed(ciphertext)
+        if self._scanner is not None:
+            self._scanner.scan(ciphertext)
 
     def end(self) -> None:
         """Send close_notify (RFC 8446 §6.1) if that is possible without waiting. Never raises."""
@@ -190,68 +219,14 @@ class TlsChannel:
             self.session.unwrap()
         except (OSError, ValueError):
             pass
-        self._flush()
+        self.flush()
         try:
             # Session tickets, mostly. A socket that is closed with unread data sends a reset, which may overtake this.
-            self._receive(UNREAD)
+            self.sock.recv(UNREAD)
         except OSError:
             pass
 
-    def _whole_piece(self, ciphertext: bytes) -> bytes:
-        """`ciphertext`, which filled the few bytes that nearly every record fits in, and what else there is."""
-        try:
-            return ciphertext + self._receive(PIECE - FEW_BYTES)
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self._broken = error  # It follows what was received. The kernel would not repeat it.
-        return ciphertext
-
-    def _recv_held(self, size: int) -> bytes:
-        """Plaintext of what was received before. Nothing more is taken off the socket."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        try:
-            data = self._read(size)
-        except OSError as error:
-            self._read_failed(error)
-        return self._with_further_records(data, size) if self._incoming.pending else data
-
-    def _read_failed(self, error: OSError) -> NoReturn:
-        """Raise what `recv` raises. OpenSSL has an alert to send after a failure, an answer after a KeyUpdate."""
-        if isinstance(error, self._want_read):
-            self._held = False
-            raise self._nothing_yet() from None
-        self._flush()
-        raise error
-
-    def _nothing_yet(self) -> OSError:
-        if self._broken is not None:
-            return self._broken
-        if self._flush():
-            return BlockingIOError(errno.EAGAIN, "no whole record has come")
-        if len(self._unsent) > MOST_UNSENT:
-            return OSError(errno.ENOBUFS, "the peer asks for key updates and reads no answer")
-        return WriteToo(errno.EAGAIN, "no whole record has come, and something is unsent")
-
-    def _with_further_records(self, data: bytes, size: int) -> bytes:
-        """`data`, and the plaintext of the records that came in the same piece: there may be a hundred small ones."""
-        records = [data]
-        room = size - len(data)
-        try:
-            while data and room > 0 and self._incoming.pending:
-                data = self._read(room)
-                records.append(data)
-                room -= len(data)
-                self._ended = not data
-        except self._want_read:
-            pass
-        except OSError as error:
-            self._failure = error  # It follows the plaintext. OpenSSL would not repeat it.
-        return b"".join(records)
-
-    def _flush(self) -> bool:
+    def flush(self) -> bool:
         """Send what OpenSSL has to say. False if the socket takes no more of it now.
 
         If sending fails, that is kept for `send` and for the end of the connection: what was received before counts.
@@ -260,11 +235,17 @@ class TlsChannel:
             return True
         data = self._unsent + self._outgoing.read()
         self._unsent = b""
+        self.unsent = False
         try:
             while data and not self._muted:
                 data = data[self.sock.send(data) :]
         except BlockingIOError:
             self._unsent = data
+            self.unsent = True
+            if len(data) > MOST_UNSENT:
+                self.failure = self.failure or OSError(
+                    errno.ENOBUFS, "the peer asks for key updates and reads no answer"
+                )
             return False
         except OSError as error:
             self._send_failure = error

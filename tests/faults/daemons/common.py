@@ -84,9 +84,9 @@ def observe() -> None:
             say("failed", clock_of(error), f"heard={heard[0]:.6f} {pause}{kind}: {error}")
         ended(record, error, delay, wall)
 
-    def tell_heard(record: Record, now: float, wall: float) -> None:
+    def tell_heard(record: Record, now: float, wall: float, wake: bool) -> None:
         heard[0] = time.monotonic()
-        was_heard(record, now, wall)
+        was_heard(record, now, wall, wake)
 
     def tell_accepted(record: Record, now: float, wall: float) -> None:
         heard[0] = time.monotonic()

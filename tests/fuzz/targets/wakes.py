@@ -22,6 +22,7 @@ from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.record import Record
 from wire_rawsse.redact import Secrets
+from wire_rawsse.transport.channel import Channel
 from wire_rawsse.waits import WAKE, Receive
 
 FRAMING, CLOSES = 3, 4
@@ -85,14 +86,6 @@ class _World:
         return 1.0
 
 
-class _Connection:
-    def receive(self, deadline: float) -> Receive:
-        return Receive(_Socket(), deadline)  # type: ignore[arg-type]
-
-    def settle(self) -> None:
-        """Nothing was sent."""
-
-
 def check(data: bytes) -> None:
     if len(data) < 2:
         return
@@ -111,16 +104,11 @@ def check(data: bytes) -> None:
     exchange = http.Exchange(_REQUEST)
     response = exchange.head(head)
     assert response is not None
-    loop = reading._read(
-        _World(),  # type: ignore[arg-type]
-        _PLAN,
-        Record("http://h/", _BACKOFF),
-        sink,
-        _Connection(),  # type: ignore[arg-type]
-        exchange,
-        "place",
-        sink.opened(response, False),
-    )
+    sink.opened(response, False)
+    record, channel = Record("http://h/", _BACKOFF), Channel(_Socket())  # type: ignore[arg-type]
+    reader = reading._body_reader(record, sink, channel, exchange, "place")
+    clocks = reading.ReadClocks(1.0, _PLAN.timeouts, "place")
+    loop = reading._read(_World(), record, channel, reader, clocks)  # type: ignore[arg-type]
     assert next(loop) is WAKE, "a connection came about and nobody was told"
     at = 0
     step: Any

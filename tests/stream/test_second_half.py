@@ -1,0 +1,54 @@
+"""The second half of a wake: what runs between the return of `wait` with a wake and the next sleep, counted."""
+
+from __future__ import annotations
+
+import select
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.support.fixtures import Serve
+from tests.support.listen import subscriber
+from tests.support.server import CHUNKED, PATIENCE, chunk, request, stall
+
+MOST_CALLS = 20
+"""Of Python functions, resumed generators included. A call costs little in warm caches; a daemon wakes in cold ones."""
+EVENT = b'data: {"event_id": "0123456789abcdef", "kind": 1}\n\n'
+
+
+def calls_until_sleep(wait: Callable[[], object]) -> list[str]:
+    """The Python functions that `wait` calls inside of the loop's `run` before it polls."""
+    called: list[str] = []
+    polled = False
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal polled
+        if event == "c_call" and argument.__name__ == "poll":
+            polled = True
+        elif event == "call" and not polled:
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        wait()
+    finally:
+        sys.setprofile(None)
+    assert polled
+    return called[called.index("run") + 1 :]
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="only epoll is polled without a function of ours")
+def test_the_second_half_of_a_wake_is_short(serve: Serve) -> None:
+    server = serve([request, lambda peer: peer.sock.sendall(CHUNKED), stall])
+    with subscriber(server.url) as listening:
+        assert listening.wait(PATIENCE)
+        for _ in range(3):  # The first receptions of a stream are not like the others.
+            server.peers[0].sock.sendall(chunk(EVENT))
+            assert listening.wait(PATIENCE)
+        calls = calls_until_sleep(lambda: listening.wait(0))
+        assert listening.state.last_event_at is not None
+    print(f"{len(calls)} calls: {' '.join(calls)}")
+    assert len(calls) <= MOST_CALLS

@@ -1,0 +1,125 @@
+"""The way of a body from the connection to its sink, and what is known of the last reception.
+
+A reception is parsed once. Where a wake needs the parsed event, the host parses, as the question whether to wake;
+otherwise the coroutine parses when it is resumed, and nobody waits for it. `tls_body` has the readers for TLS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from wire_rawsse.errors import MalformedResponseError, TruncatedError
+from wire_rawsse.protocol.http import Exchange, Response
+from wire_rawsse.protocol.sse import LineParser
+from wire_rawsse.waits import Receive
+
+
+class Sink(Protocol):
+    """Where the body of a stream goes: to events, or only to wakes."""
+
+    wake_marker: bytes | None
+    """Plaintext that holds these bytes is a wake; None where a wake needs the parsed event."""
+    is_wake: Callable[[bytes], bool] | None
+    """Whether plaintext holds a wake, asked before it is parsed; None where a wake needs the parsed event."""
+
+    @property
+    def last_event_id(self) -> str:
+        """The id that the next request sends, unless it has been refused."""
+
+    def resume_from(self, last_event_id: str) -> None:
+        """The stream goes on from here; "" for no id."""
+
+    @property
+    def parser(self) -> LineParser:
+        """The parser of the present connection."""
+
+    def opened(self, response: Response, id_left_out: bool) -> None:
+        """A connection begins; that is a wake. Afterwards `parser` and `feed` are those of this connection."""
+
+    def feed(self, piece: bytes) -> bool:
+        """Parse bytes of the body. True: they hold a wake. Raises `EventTooLargeError`."""
+
+
+class BodyReader:
+    """Feeds the body of a plain response to the sink. The attributes describe the last reception."""
+
+    __slots__ = (
+        "_exchange",
+        "_feed_sink",
+        "_place",
+        "_sink",
+        "_whole_chunk",
+        "ended",
+        "failure",
+        "lines",
+        "size",
+        "wake",
+    )
+
+    unsent = False
+    """TLS has something to send, and the socket took no more."""
+
+    def __init__(self, exchange: Exchange, sink: Sink, place: str) -> None:
+        self._exchange = exchange
+        self._place = place
+        self._sink = sink
+        self._feed_sink = sink.feed
+        self._whole_chunk: Callable[[bytes], bytes | None] | None = None
+        self.lines = sink.parser
+        self.size = 0
+        """Bytes of the body."""
+        self.wake = False
+        """They hold a wake."""
+        self.ended = False
+        """The body is complete."""
+        self.failure: Exception | None = None
+        """What the coroutine is to raise, after the wake for what came before it."""
+
+    @property
+    def fed_by_host(self) -> bool:
+        """Whether the host feeds each reception, by asking `is_wake`. Otherwise the coroutine does."""
+        return self._sink.is_wake is None
+
+    def prepare(self, receive: Receive) -> None:
+        """Set how the host finds a wake in a reception."""
+        receive.wake_marker = self._sink.wake_marker
+        receive.is_wake = self._sink.is_wake or self.feed
+
+    def feed(self, received: bytes | None) -> bool:
+        """Take a reception: None for what came with the head, which comes first, b"" for the end of the connection.
+
+        True: it holds a wake. Raises nothing: the end of a stream is raised by the coroutine.
+        """
+        if self._whole_chunk is None or not received:
+            return self._feed_all(received)
+        piece = self._whole_chunk(received)
+        if piece is None:
+            return self._feed_all(received)
+        self.size = len(piece)  # One whole chunk, as nearly always.
+        self.wake = False
+        try:
+            self.wake = self._feed_sink(piece)
+        except Exception as error:
+            self.failure = error
+        return self.wake
+
+    def _feed_all(self, *receptions: bytes | None) -> bool:
+        exchange, lines = self._exchange, self.lines
+        self.size = 0
+        line_ended = self.wake = False
+        try:
+            for received in receptions:
+                for piece in exchange.body(received):
+                    self.size += len(piece)
+                    if self._feed_sink(piece):
+                        self.wake = True
+                    line_ended = line_ended or lines.line_ended
+        except (MalformedResponseError, TruncatedError) as error:
+            self.failure = type(error)(f"{self._place}: {error}")
+        except Exception as error:
+            self.failure = error
+        lines.line_ended = line_ended
+        self.ended = exchange.ended
+        self._whole_chunk = exchange.whole_chunk
+        return self.wake

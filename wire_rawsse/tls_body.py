@@ -1,0 +1,97 @@
+"""The way of a body from a TLS connection to its sink. What is received is ciphertext, so a wake need not wait for
+OpenSSL. Loaded by the first stream over https.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wire_rawsse.body import BodyReader, Sink
+from wire_rawsse.early_wakes import EarlyWakes, overhead
+from wire_rawsse.protocol.http import Exchange
+from wire_rawsse.transport.tls import TlsChannel
+from wire_rawsse.waits import Receive
+
+
+class TlsBodyReader(BodyReader):
+    """Decrypts a reception and feeds it at once. For a sink that needs the parsed event."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, exchange: Exchange, sink: Sink, place: str, channel: TlsChannel) -> None:
+        super().__init__(exchange, sink, place)
+        self._channel = channel
+
+    @property
+    def unsent(self) -> bool:  # type: ignore[override]  # a constant of plain connections
+        return self._channel.unsent
+
+    def feed(self, received: bytes | None) -> bool:
+        return self._feed_plaintext(b"" if received is None else self._channel.decrypt(received))
+
+    def _feed_plaintext(self, data: bytes) -> bool:
+        channel = self._channel
+        if data and not channel.over:
+            return super().feed(data)
+        # None asks for what came with the head. b"" is the end, which only close_notify tells (RFC 8446 §6.1).
+        self._feed_all(data or None, *((b"",) if channel.ended else ()))
+        self.failure = self.failure or channel.failure
+        return self.wake
+
+
+class TlsWakeReader(TlsBodyReader):
+    """Wakes by the length of a record where that is enough, and decrypts when the caller is back.
+
+    Any other reception is decrypted first and searched, as without TLS. What came in the middle of a line neither
+    wakes early nor teaches anything: a large event has many long records, and was told of by its first.
+    """
+
+    __slots__ = ("_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext", "_scan")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        sink: Sink,
+        place: str,
+        channel: TlsChannel,
+        holds_wake: Callable[[bytes], bool],
+        early_wakes: EarlyWakes,
+    ) -> None:
+        super().__init__(exchange, sink, place, channel)
+        self._holds_wake = holds_wake
+        self._early_wakes = early_wakes
+        self._scan = channel.release_scanner().scan
+        self._overhead = overhead(channel.session.version(), channel.cipher)
+        self._limit = early_wakes.limit + self._overhead
+        self._longest = 0
+        self._early = False
+        """The last reception is worth a wake and has not been decrypted."""
+        self._plaintext = b""
+        """What it held, if it has been."""
+
+    @property
+    def fed_by_host(self) -> bool:
+        return False
+
+    def prepare(self, receive: Receive) -> None:
+        receive.wake_marker, receive.is_wake = None, self.is_wake
+
+    def is_wake(self, received: bytes) -> bool:
+        """Whether ciphertext is worth a wake. The host asks about each reception once, before the coroutine has it."""
+        self._longest = longest = self._scan(received)
+        self._early = longest > self._limit and not self.lines.line_open
+        if self._early:
+            return True
+        self._plaintext = data = self._channel.decrypt(received)
+        return self._holds_wake(data)
+
+    def feed(self, received: bytes | None) -> bool:
+        if received is None:
+            return self._feed_plaintext(b"")
+        in_line = self.lines.line_open
+        wake = self._feed_plaintext(self._channel.decrypt(received) if self._early else self._plaintext)
+        if not in_line and (self._early or not wake):
+            self._early_wakes.judge(self._longest - self._overhead, early=self._early, data_line=wake)
+            self._limit = self._early_wakes.limit + self._overhead
+        self._plaintext = b""
+        return wake
