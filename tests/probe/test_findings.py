@@ -230,6 +230,7 @@ NOTES: list[tuple[str, Change]] = [
         "no-route",
         lambda found: hop(found).attempts.append(Attempt("[::1]:443", failed_in="tcp", failure="unreachable")),
     ),
+    ("not-there", lambda found: hop(found).attempts.append(Attempt("[::1]:443", failed_in="tcp", failure="refused"))),
     ("redirected", lambda found: found.hops.insert(0, Hop("http://relay.example/", redirect="https://relay.example/"))),
     ("no-ids", lambda found: found.stream.__dict__.update(events=3)),
 ]

@@ -17,7 +17,7 @@ BEAT = drip(chunk(b": ping\n\n"), 0.2)
 
 def over_tls(server: Server, authority: Authority | None, home: Path, *options: str) -> Probed:
     trust = ["--cacert", str(authority.file)] if authority is not None else []
-    return probe(f"https://localhost:{server.port}/stream", *trust, *options, home=home)
+    return probe(f"https://127.0.0.1:{server.port}/stream", *trust, *options, home=home)
 
 
 def test_a_good_one_is_well_and_told(serve: Serve, authority: Authority, home: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_good_one_is_well_and_told(serve: Serve, authority: Authority, home: P
     assert (found.status, found.codes) == (0, []), found.told
     [attempt] = [one for one in found.measured["hops"][0]["attempts"] if one["status"] == 200]
     assert attempt["tls"]["version"].startswith("TLSv1.") and attempt["tls"]["cipher"]
-    assert "localhost" in attempt["tls"]["chain"][0]["names"]
+    assert "127.0.0.1" in attempt["tls"]["chain"][0]["names"]
 
 
 def test_an_expired_one_is_named_with_its_date_and_sent_nothing(serve: Serve, authority: Authority, home: Path) -> None:

@@ -16,6 +16,8 @@ from wire_rawsse.probe.refusals import of_refusal
 
 _EXPIRES_SOON: Final = 14 * 86400.0
 _SLOW_NAME: Final = 1.0
+_LOOPBACK: Final = ("127.", "[::1]:")
+"""`localhost` often has two addresses, of which a server on the same machine uses one."""
 _ORDER: Final[tuple[Step, ...]] = ("", "head", "tls", "tunnel", "tcp")
 """The attempt that got furthest tells most."""
 _BUFFERING: Final = (
@@ -332,10 +334,14 @@ def _of_addresses(hop: Hop) -> Iterator[Finding]:
     failed = [one for one in hop.attempts if one.failed_in]
     if not failed or len(failed) == len(hop.attempts):
         return
-    dead = [one for one in failed if one.failure != "unreachable"]
+    dead: list[Attempt] = []
     for one in failed:
         if one.failure == "unreachable":
             yield Finding("note", "no-route", f"this machine has no route to {one.address}; another address works")
+        elif one.failure == "refused" and one.address.startswith(_LOOPBACK):
+            yield Finding("note", "not-there", f"nothing listens at {one.address}; another address works")
+        else:
+            dead.append(one)
     if dead:
         shown = "; ".join(f"{one.address}: {one.error}" for one in dead[:3])
         yield Finding(
