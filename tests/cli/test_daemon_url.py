@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from tests.cli.command import Command, run, wait_until
 from tests.support.fixtures import Serve
-from tests.support.server import OPEN, event_stream, request, send, stall, tls
+from tests.support.server import OPEN, event_stream, request, send, stall, tls, wait_for
 from tests.support.trust import Authority
 from wire_rawsse.cli.child import Child
 from wire_rawsse.cli.runner import Runner
@@ -260,3 +261,16 @@ def test_the_strongest_reason_of_several_wakes(tmp_path: Path) -> None:
     runner.wake(reconnected=False)
     wait_until(lambda: ended(3))
     assert reasons() == ["start", "reconnect", "wake"]
+
+
+def test_sigusr2_writes_the_present_state(daemon: Callable[..., tuple[Command, Path]]) -> None:
+    """A connected daemon has no news for 300 s, and its reader may want to know of the last byte."""
+    beat = threading.Event()
+    script = [request, send(OPEN), wait_for(beat), send(b": still here\n\n"), stall]
+    command, path = daemon("true", *NEVER, script=script)
+    wait_until(lambda: state(path).get("state") == "connected")
+    assert state(path)["last_byte_at"] is None
+    beat.set()
+    while state(path)["last_byte_at"] is None:
+        command.process.send_signal(signal.SIGUSR2)
+        time.sleep(0.2)

@@ -373,3 +373,35 @@ def test_as_many_endpoints_as_are_followed_fit_into_the_file_and_the_line_is_sho
     status = check(path)
     assert status.exit_code == 1 and "1000 of 1000 endpoints down" in status.line and "and 990 more" in status.line
     assert len(status.line) < 10_000
+
+
+def test_a_url_that_the_error_names_is_not_repeated() -> None:
+    url = "http://127.0.0.1:8770/v1/events/2/stream"
+    status = assess(written(BROKEN._replace(last_error=f"{url} answered 404 Not Found")), NOW, alive)
+    assert (
+        status.line.count(url) == 1 and f"; error, backing off, next attempt in 12 s, last error: {url}" in status.line
+    )
+
+
+def test_trouble_with_the_command_is_told_first() -> None:
+    whole = {**written(WELL), "failures_in_row": 3, "last_run_error": "ended with exit status 3"}
+    status = assess(whole, NOW, alive)
+    assert (status.exit_code, status.facts["verdict"]) == (1, "degraded")
+    assert f"{STARTS}; the last 3 runs of the command failed: ended with exit status 3; streaming" in status.line
+    assert assess({**whole, "failures_in_row": 2}, NOW, alive).exit_code == 0
+    assert assess({**whole, "failures_in_row": 0, "run_overdue": True}, NOW, alive).exit_code == 1
+
+
+def test_a_writer_that_is_stopped_is_degraded() -> None:
+    status = assess(written(WELL), NOW, alive, stopped=lambda pid: pid == 4242)
+    assert (status.exit_code, status.facts["verdict"]) == (1, "degraded")
+    assert status.line.startswith("stream: stopped (") and "kill -CONT 4242" in status.line
+
+
+def test_a_writer_that_holds_the_lock_and_writes_nothing_is_degraded() -> None:
+    """As after two of its refreshes; a process id alone may be another process's by now."""
+    old = NOW + 601
+    assert assess({**written(WELL), "locked": True}, old, alive).exit_code == 1
+    assert assess({**written(WELL), "locked": True}, old, lambda pid: None).exit_code == 2
+    assert assess({**written(WELL), "locked": True}, old, lambda pid: False).exit_code == 2
+    assert assess(written(WELL), old, alive).exit_code == 2

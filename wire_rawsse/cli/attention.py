@@ -70,6 +70,12 @@ class Attention:
             self._files.note_work(work)
             self._subscriber._loop.announce()
 
+    def renew_state(self) -> None:
+        """Write the present state into the state file."""
+        if self._files is not None:
+            self._files.renew_state()
+            self._subscriber._loop.announce()
+
     def reload(self) -> None:
         """Read all files again, and make new connections."""
         if self._files is not None:

@@ -266,6 +266,7 @@ class _Daemon:
             _tell("renewing each connection")
             attention.renew()
         if waiting.take("report"):
+            attention.renew_state()
             for line in report.lines(attention.state, self._runner.work, time.time()):
                 _tell(line)
 

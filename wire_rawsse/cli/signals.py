@@ -31,7 +31,7 @@ HELP: Final = [
     "signals:",
     "  SIGHUP   reload: read the files again and renew each connection",
     "  SIGUSR1  renew each connection",
-    "  SIGUSR2  report the state of each stream on standard error",
+    "  SIGUSR2  report the state of each stream on standard error (a daemon also writes its state file)",
     "",
 ]
 """For the help of a command that takes them."""

@@ -90,6 +90,11 @@ class Follower:
         if self._keeper.note_work(work):
             self._changed = True
 
+    def renew_state(self) -> None:
+        """Write the present state soon."""
+        self._keeper.renew()
+        self._changed = True
+
     def reload(self) -> None:
         """Read relay.json at the next turn, whether or not it seems to have changed."""
         self._changed = self._unreadable = True

@@ -39,6 +39,11 @@ class Keeper:
         before, self._work = self._work, work
         return before is None or before.news != work.news
 
+    def renew(self) -> None:
+        """Have the present state written at the next `keep`."""
+        if self.file is not None:
+            self.file.renew()
+
     def keep(self, now: float) -> float:
         """Offer the state and write what is due. When to call it again."""
         if self.file is None:
@@ -82,6 +87,11 @@ class Standalone:
 
     def reload(self) -> None:
         """There is no file to read again but those that each connection reads."""
+
+    def renew_state(self) -> None:
+        """Write the present state soon."""
+        self._keeper.renew()
+        self._changed = True
 
     # What the loop calls.
 

@@ -171,6 +171,10 @@ class StateFile:
         self._postponed = self._tried_at is not None and now < self._tried_at + self._minimum_interval
         return self._postponed
 
+    def renew(self) -> None:
+        """Write the next state that is offered even if it is no news, so that a reader gets the present one."""
+        self._written_news = None
+
     def due(self) -> float | None:
         """When `flush` will have something to write, or None while nothing was offered and after `close`."""
         if self._closed or self._snapshot is None:

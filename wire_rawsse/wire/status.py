@@ -196,11 +196,15 @@ def _stale(age: float, pid: int | None, there: bool | None) -> str | None:
 
 def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, age: float) -> Iterator[str]:
     """What is worth knowing after the words that wire prints too."""
+    if trouble := _trouble(document):
+        yield trouble
     endpoints = len(document.get("endpoints") or ())
     if endpoints > 1:
         yield f"{len(down)} of {endpoints} endpoints down" if down else f"all {endpoints} endpoints"
     for one in down[:_TOLD]:
         words = [f"{_printable(one['relay'])} {one['state']}"] if one.get("relay") else []
+        if _error_names(one):
+            words = [one["state"]]
         if one.get("phase"):
             words.append(_printable(one["phase"]))
         if one.get("reconnect_in") is not None:
@@ -217,12 +221,15 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
         heartbeat, limit = (document["endpoints"][0].get(key) for key in ("heartbeat", "read_limit"))
         if heartbeat is not None and limit is not None:
             yield f"heartbeat every {span(heartbeat)}, silence ends it after {span(limit)}"
-    if trouble := _trouble(document):
-        yield trouble
     last_byte = seconds_of(document.get("last_byte_at"))
     # A connected daemon writes every 300 s only, and more bytes may have come since: no age of now can be given.
     before = "" if last_byte is None else f", {span(max(0.0, now - age - last_byte))} after the last byte"
     yield f"written {ago(age)}" + (f" by process {document['pid']}" if document.get("pid") else "") + before
+
+
+def _error_names(one: dict[str, Any]) -> bool:
+    """Whether the last error of an endpoint names its URL, as most do. It is long, and once is enough."""
+    return bool(one.get("relay")) and one["relay"] in (one.get("last_error") or "")
 
 
 def _wrong_shape(document: Any) -> str | None:
