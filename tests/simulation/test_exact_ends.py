@@ -146,7 +146,7 @@ def test_health_runs_from_the_head_to_the_last_byte_of_the_body() -> None:
     scene.run(80)
     [accepted] = [when for when, phase in scene.phases if phase == "streaming"]
     assert accepted == 4 * 3.0
-    scene.run(accepted + 60 + 75)
+    scene.run(accepted + 60 + 75 + 0.25)
     assert isinstance(scene.end[1], ReadTimeout)
-    assert scene.only.record.healthy_for == 60
+    assert scene.end[0] - 75 - accepted == scene.only.record.healthy_for == 60
     scene.close()
