@@ -264,7 +264,7 @@ def test_a_relay_that_cannot_listen_says_so(taken: str, home: Path) -> None:
 def test_help_has_an_example_and_the_exit_statuses(command: str, home: Path) -> None:
     done = run(command, "--help", home=home)
     assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.startswith(f"usage: wire-rawsse {command} [OPTIONS]")
+    assert done.stdout.startswith(f"Usage: wire-rawsse {command} [OPTIONS]")
     _, _, after = done.stdout.partition("\nexample")
     examples, _, statuses = after.partition("\nexit statuses:\n")
     assert f"  wire-rawsse {command}" in examples

@@ -37,10 +37,10 @@ SERVICES: Final = ("daemon", "relay")
 """They run until they are told to stop: for them a signal is no failure."""
 
 HELP: Final = """\
-usage: wire-rawsse COMMAND [OPTIONS]
+Usage: wire-rawsse COMMAND [OPTIONS]
 
 An HTTP event stream that cannot wedge, and wakes a daemon the moment something arrives. wire is a program whose agents
-send each other events through relays (the Rust crate slancha-wire). demo, listen and relay do not need it.
+send each other events through relays (the Rust crate slancha-wire). Only daemon without a URL needs it.
 
 commands:
 {commands}

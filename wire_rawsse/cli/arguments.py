@@ -108,6 +108,9 @@ class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, **{**options, "width": _WIDTH, "max_help_position": 30})
 
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, "Usage: ")  # As help2man(1) wants it.
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
 
