@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wire_rawsse.body import BodyReader, Sink
-from wire_rawsse.early_wakes import EarlyWakes, overhead
+from wire_rawsse.early_wakes import NEVER, EarlyWakes, overhead
 from wire_rawsse.protocol.http import Exchange
+from wire_rawsse.transport.records import APPLICATION_DATA, HEADER_BYTES
 from wire_rawsse.transport.tls import TlsChannel
 from wire_rawsse.waits import Receive
 
@@ -46,7 +47,10 @@ class TlsWakeReader(TlsBodyReader):
     wakes early nor teaches anything: a large event has many long records, and was told of by its first.
     """
 
-    __slots__ = ("_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext", "_scan")
+    __slots__ = (
+        *("_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext"),
+        *("_scanner", "_whole_limit"),
+    )
 
     def __init__(
         self,
@@ -60,9 +64,10 @@ class TlsWakeReader(TlsBodyReader):
         super().__init__(exchange, sink, place, channel)
         self._holds_wake = holds_wake
         self._early_wakes = early_wakes
-        self._scan = channel.release_scanner().scan
+        self._scanner = channel.release_scanner()
         self._overhead = overhead(channel.session.version(), channel.cipher)
-        self._limit = early_wakes.limit + self._overhead
+        self._limit = self._whole_limit = NEVER
+        """Bytes of ciphertext above which a record is worth a wake; and a reception that is one record and no more."""
         self._longest = 0
         self._early = False
         """The last reception is worth a wake and has not been decrypted."""
@@ -78,20 +83,28 @@ class TlsWakeReader(TlsBodyReader):
 
     def is_wake(self, received: bytes) -> bool:
         """Whether ciphertext is worth a wake. The host asks about each reception once, before the coroutine has it."""
-        self._longest = longest = self._scan(received)
-        self._early = longest > self._limit and not self.lines.line_open
+        length = len(received) - HEADER_BYTES
+        if length > self._whole_limit and received[0] == APPLICATION_DATA and received[3] << 8 | received[4] == length:
+            # One whole record, as nearly always: the scanner, which stands between two records, would say the same.
+            self._longest = length
+            self._early = True
+            return True
+        self._longest = self._scanner.scan(received)
+        self._early = self._longest > self._limit
         if self._early:
             return True
         self._plaintext = data = self._channel.decrypt(received)
         return self._holds_wake(data)
 
     def feed(self, received: bytes | None) -> bool:
+        in_line, early = self.lines.line_open, self._early
         if received is None:
-            return self._feed_plaintext(b"")
-        in_line = self.lines.line_open
-        wake = self._feed_plaintext(self._channel.decrypt(received) if self._early else self._plaintext)
-        if not in_line and (self._early or not wake):
-            self._early_wakes.judge(self._longest - self._overhead, early=self._early, data_line=wake)
-            self._limit = self._early_wakes.limit + self._overhead
+            wake = self._feed_plaintext(b"")
+        else:
+            wake = self._feed_plaintext(self._channel.decrypt(received) if early else self._plaintext)
+            if not in_line and (early or not wake):
+                self._early_wakes.judge(self._longest - self._overhead, early=early, data_line=wake)
         self._plaintext = b""
+        self._limit = NEVER if self.lines.line_open else self._early_wakes.limit + self._overhead
+        self._whole_limit = NEVER if self._scanner.in_record else self._limit
         return wake

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from tests.mutants.edits import drop, expression, put, statement
+from tests.mutants.edits import drop, never, statement
 from tests.mutants.engine import STORMS, at, does_nothing, mutant, setting, wrap
 
 EARLY: Final = "simulation/test_exact_early_wakes.py::"
@@ -37,6 +37,6 @@ MUTANTS: Final = [
     mutant(
         "A record in the middle of a line is a wake.",
         EARLY + "test_a_large_event_wakes_once",
-        at("tls_body:TlsWakeReader.is_wake", put(expression("line_open", "Not"), "True")),
+        at("tls_body:TlsWakeReader.feed", never("line_open")),
     ),
 ]

@@ -22,20 +22,15 @@ class RecordScanner:
         self._left = 0  # Bytes of the present record that are still to come.
         self._length = 0  # Its length, 0 if it is no application data.
 
+    @property
+    def in_record(self) -> bool:
+        """A record, or its header, has been received in part."""
+        return bool(self._left or self._header)
+
     def scan(self, received: bytes) -> int:
-        """The length of the longest application data record that ends in `received`, without its header; 0 for none.
-
-        A reception that is one whole record, as nearly every reception of a silent stream is, costs no loop.
-        """
-        size = len(received)
-        if not self._left and not self._header and size > HEADER_BYTES:
-            length = received[3] << 8 | received[4]
-            if length == size - HEADER_BYTES:
-                return length if received[0] == APPLICATION_DATA else 0
-        return self._scan(received, size)
-
-    def _scan(self, received: bytes, size: int) -> int:
+        """The length of the longest application data record that ends in `received`, without its header; 0 for none."""
         header, left, length = self._header, self._left, self._length
+        size = len(received)
         longest = position = 0
         while position < size:
             if left:
