@@ -23,7 +23,8 @@ class Enough(Exception):
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"snippet {n}" for n in range(1, len(SNIPPETS) + 1)])
-def test_each_snippet_hears_what_is_posted(snippet: str) -> None:
+def test_each_snippet_hears_what_is_posted(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with RelayProcess() as relay, RelayClient(relay.url) as client:
         slot = client.allocate()
         told: list[Any] = []
