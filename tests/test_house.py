@@ -16,7 +16,14 @@ PACKAGE = Path(wire_rawsse.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    ["wire_rawsse._version", "wire_rawsse.errors", "wire_rawsse.waits", "wire_rawsse.state", "wire_rawsse.log"],
+    [
+        "wire_rawsse._version",
+        "wire_rawsse.errors",
+        "wire_rawsse.waits",
+        "wire_rawsse.state",
+        "wire_rawsse.log",
+        "wire_rawsse.wakeup",
+    ],
     ["wire_rawsse.redact", "wire_rawsse.foreign", "wire_rawsse.checks"],
     [
         "wire_rawsse.protocol",

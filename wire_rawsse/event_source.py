@@ -9,8 +9,7 @@ from typing import NamedTuple, NoReturn, TypeAlias
 
 from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError, InvalidRequestError, StatusError, WireRawSSEError
-from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.turns import PAST
+from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.http import Response

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from wire_rawsse.errors import BusyError, WireRawSSEError
-from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.task import OS_SERVICES, OsServices, Task
+from wire_rawsse.hosts.loop import Loop
+from wire_rawsse.hosts.system import OS_SERVICES, OsServices
+from wire_rawsse.hosts.task import Task
 from wire_rawsse.log import warn
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import TokenBucket
@@ -120,7 +121,7 @@ class StreamSet:
         self.loop.remove(task)
         record.leave_gate()
         now = self.loop.system.monotonic()
-        if record.origin is not None and record.pace.hand_over(task.now() + now - task.looked, now):
+        if record.origin is not None and record.pace.hand_over(task.now() + now - task.clock.set_at, now):
             self._paces.setdefault(record.origin, []).append(record.pace)
         self._forget_paces(now)
         return handle.state

@@ -1,6 +1,6 @@
 """`StreamSubscriber`: nothing but wakes, over one endpoint or several, and it never gives up; inline or in a thread.
 
-`wait` is the sleep of a daemon that embeds it: see `hosts.inline` for what happens in there, `streams` for what a wake
+`wait` is the sleep of a daemon that embeds it: see `hosts.loop` for what happens in there, `streams` for what a wake
 is, and `wire.follow` for what `from_wire` adds.
 """
 
@@ -91,7 +91,7 @@ class BaseSubscriber:
 
         subscriber = cls.__new__(cls)
         subscriber._prepare(MAX_CONNECTING)
-        subscriber._loop.chore = subscriber._follower = Follower(
+        subscriber._follower = Follower(
             subscriber._streams,
             timeouts=timeouts,
             keepalive=keepalive,
@@ -99,6 +99,7 @@ class BaseSubscriber:
             trust=tls,
             client_cert=check_client_cert(client_cert, tls),
         )
+        subscriber._loop.add_housekeeping(subscriber._follower)
         return subscriber
 
     def __repr__(self) -> str:

@@ -30,22 +30,18 @@ READ: Final = 1
 WRITE: Final = 4
 """Writable, or failed to connect. POLLOUT and EPOLLOUT."""
 
-FEW_BYTES: Final = 479
-"""The largest `bytes` that CPython makes without malloc(3); an event of a relay has fewer. A reception that fills them
-may be larger, so the rest of it is received at once."""
-
 T = TypeVar("T")
 
 
 class Future(Generic[T]):
-    """One value that another thread will deliver, once. `announce` is how its host hears of it.
+    """One value that another thread will set, once. It then calls `announce(future)`: so its host hears of it.
 
-    Delivering is safe from any thread; after the waiter has gone it is a no-op that costs nothing.
+    Setting it is safe from any thread, also if nobody waits for it any more.
     """
 
     __slots__ = ("__weakref__", "_announce", "done", "error", "value")
 
-    def __init__(self, announce: Callable[[], None]) -> None:
+    def __init__(self, announce: Callable[[Future[Any]], object]) -> None:
         self._announce = announce
         self.value: T | None = None
         self.error: Exception | None = None
@@ -61,7 +57,7 @@ class Future(Generic[T]):
 
     def _set_done(self) -> None:
         self.done = True  # Last: the host reads it without a lock.
-        self._announce()
+        self._announce(self)
 
 
 class Wait:
@@ -74,8 +70,8 @@ class Wait:
         self.deadline = deadline
         self.future = future
         self.renewed = False
-        """Its deadline has begun anew, though it may be the same moment of a clock that stands still (a host that is
-        always late). The host sets it back."""
+        """Its deadline has begun again, though perhaps at the same moment: the clock of a host that is always late
+        stands still. The host sets it back."""
 
 
 class Pause(Wait):
@@ -97,45 +93,26 @@ class Pause(Wait):
 
 
 class Receive(Wait):
-    """The next bytes of `sock`, by `deadline`; `recv` is how to get them, by default its method of that name.
-
-    `recv` raises `BlockingIOError` if there is nothing to receive yet; `WriteToo`, which is one, asks the host to wait
-    for writability as well. `pending` is given where readiness of the descriptor does not tell what a layer above it
-    still holds (TLS): if it returns True, the host calls `recv` before it waits.
+    """The next bytes of `sock`, by `deadline`.
 
     `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
 
     If `is_wake` is given, the host asks it about the bytes received. On True it lets its waiter go *before* it resumes
     the coroutine, and sets `woke_early`, which the coroutine sets back. It need not ask if the bytes hold
     `wake_marker`: most wakes have it, and a search for it is the fastest test there is.
-
-    `bufsize` is how many bytes the host asks of one `recv`: `FEW_BYTES` while receptions are as small as that.
     """
 
-    __slots__ = ("bufsize", "fd", "is_wake", "pending", "recv", "restarts", "sock", "wake_marker", "woke_early")
+    __slots__ = ("fd", "is_wake", "recv", "restarts", "sock", "wake_marker", "woke_early")
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        deadline: float,
-        *,
-        recv: Callable[[int], bytes] | None = None,
-        pending: Callable[[], bool] | None = None,
-    ) -> None:
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.fd = sock.fileno()
         super().__init__({self.fd: READ}, deadline)
         self.sock = sock
-        self.recv: Callable[[int], bytes] = sock.recv if recv is None else recv
-        self.pending = pending
+        self.recv = sock.recv
         self.restarts = False
         self.is_wake: Callable[[bytes], bool] | None = None
         self.woke_early = False
         self.wake_marker: bytes | None = None
-        self.bufsize = FEW_BYTES
-
-
-class WriteToo(BlockingIOError):
-    """Nothing to receive yet, and something to send: wait until the descriptor is readable or writable."""
 
 
 class Wake:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import _thread
 
 from wire_rawsse import checks
-from wire_rawsse.hosts.bell import Bell
+from wire_rawsse.wakeup import WakeupFd
 
 _LONGEST = _thread.TIMEOUT_MAX
 
@@ -24,15 +24,15 @@ class WakeChannel:
     It outlives every subscriber that sets it, and says nothing about them: only a wake ends `wait` early.
     """
 
-    __slots__ = ("__weakref__", "_bell", "_latest", "_made", "_pending")
+    __slots__ = ("__weakref__", "_latest", "_made", "_pending", "_wakeup")
 
     def __init__(self) -> None:
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
         self._latest: list[None] = []
         """Another object with each `set`, so that whoever was interrupted can tell whether there was one."""
-        self._bell: Bell | None = None
-        self._made: dict[str, Bell] = {}
+        self._wakeup: WakeupFd | None = None
+        self._made: dict[str, WakeupFd] = {}
 
     def set(self) -> None:
         """Make one wake pending. Safe from any thread and from a signal handler; never blocks."""
@@ -41,8 +41,8 @@ class WakeChannel:
             self._pending.release()
         except RuntimeError:
             return  # One is pending already, and the descriptor with it.
-        if self._bell is not None:
-            self._bell.ring()
+        if self._wakeup is not None:
+            self._wakeup.notify()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one.
@@ -51,12 +51,12 @@ class WakeChannel:
         What a signal handler raises passes through, and takes no wake with it.
         """
         timeout = checks.seconds(timeout)
-        bell, latest = self._bell, self._latest
+        wakeup, latest = self._wakeup, self._latest
         acquire = self._pending.acquire
         there = not self._pending.locked()
         try:
-            if bell is not None:
-                bell.silence()
+            if wakeup is not None:
+                wakeup.drain()
             if timeout is None or 0 < timeout <= _LONGEST:
                 return acquire(True, -1 if timeout is None else timeout)
             if timeout <= 0:
@@ -72,8 +72,8 @@ class WakeChannel:
             # what was silenced is to be looked at once more.
             if there or self._latest is not latest:
                 self.set()
-            if bell is not None:
-                bell.ring()
+            if wakeup is not None:
+                wakeup.notify()
             raise
 
     def fileno(self) -> int:
@@ -81,9 +81,9 @@ class WakeChannel:
 
         It may be readable once when there is nothing (`wait(0)` says so). It lives as long as the channel.
         """
-        if self._bell is None:
+        if self._wakeup is None:
             # Atomic: of several threads that ask for the first time, all get the same.
-            bell = self._bell = self._made.setdefault("bell", Bell())
+            wakeup = self._wakeup = self._made.setdefault("wakeup", WakeupFd())
             if not self._pending.locked():
-                bell.ring()  # The wake came before anybody asked for a descriptor.
-        return self._bell.fileno()
+                wakeup.notify()  # The wake came before anybody asked for a descriptor.
+        return self._wakeup.fileno()

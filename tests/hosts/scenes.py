@@ -21,7 +21,7 @@ from tests.hosts.support import (
     watched_by,
 )
 from wire_rawsse import EventSource, StreamSubscriber
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 
 
 class Scene(NamedTuple):
@@ -46,7 +46,7 @@ class Scene(NamedTuple):
                 peer.say(self.half)
                 until(lambda: last_byte_of(stream))
         loop = stream._loop
-        until(lambda: not any(task.due or task.throw for task in loop._tasks))
+        until(lambda: not any(task.runnable or task.exception for task in loop._schedule.tasks))
 
     def subscriber(self) -> StreamSubscriber:
         return StreamSubscriber(self.url, **self.options)
@@ -78,10 +78,10 @@ def wait_out(subscriber: StreamSubscriber) -> bool:
 
 
 def descriptors(loop: Loop) -> dict[int, str]:
-    """What the stream holds, with what it stands for: its epoll, its bell and its sockets."""
-    if sys.platform != "linux" or loop._poller is None:
+    """What the stream holds, with what it stands for: its epoll, its wake-up descriptor and its sockets."""
+    if sys.platform != "linux" or loop._handle.watch.poller is None:
         return {}
-    epoll = loop._poller.fileno()
+    epoll = loop._handle.watch.poller.fileno()
     return {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in {epoll, *watched_by(epoll)}}
 
 
@@ -97,10 +97,10 @@ def all_closed(held: dict[int, str]) -> bool:
 
 
 def poller_closed(loop: Loop) -> bool:
-    if loop._poller is None:
+    if loop._handle.watch.poller is None:
         return True
     try:
-        return loop._poller.fileno() < 0
+        return loop._handle.watch.poller.fileno() < 0
     except ValueError:  # So an epoll and a kqueue say it.
         return True
 

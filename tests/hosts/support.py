@@ -29,7 +29,7 @@ from tests.support.server import CHUNKED as HEAD
 from tests.support.server import EVENT, PATIENCE, Peer, Server, Stage, chunk
 from wire_rawsse import Backoff, EventSource, Keepalive, StreamSubscriber, Timeouts
 from wire_rawsse.errors import ClosedError
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.plan import make_plan
 from wire_rawsse.waits import Address
 
@@ -146,7 +146,7 @@ def on_signal(handler: Callable[[], object], number: signal.Signals = signal.SIG
 
 def until_asleep(loop: Loop) -> None:
     """Until somebody who runs the loop is in its sleep, or just before it."""
-    until(lambda: loop._busy.locked() and not loop._in_hand)
+    until(lambda: loop._handle.busy.locked() and not loop._uncommitted)
 
 
 def strike_main_thread(struck: Sequence[object], number: signal.Signals = signal.SIGUSR1) -> None:

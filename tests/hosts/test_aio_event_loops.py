@@ -238,7 +238,7 @@ def test_nothing_is_said_at_exit(serve: Serve, kind: str, how: str) -> None:
 
 
 def test_the_rest_of_the_library_does_not_import_asyncio() -> None:
-    run_script("import sys, wire_rawsse.hosts.inline; assert 'asyncio' not in sys.modules")
+    run_script("import sys, wire_rawsse.hosts.loop; assert 'asyncio' not in sys.modules")
 
 
 class TestARaisingSignalHandler:

@@ -134,7 +134,7 @@ def test_two_threads_get_a_clear_error(serve: Serve) -> None:
         assert subscriber.wait(PATIENCE)
         peer = server.peer()
         first = InThread(lambda: subscriber.wait(PATIENCE))
-        until(lambda: subscriber._loop._busy.locked())
+        until(lambda: subscriber._loop._handle.busy.locked())
         with pytest.raises(BusyError, match="another thread"):
             subscriber.wait(0)
         assert first.is_alive()
@@ -148,7 +148,7 @@ def test_two_threads_of_a_source_get_a_clear_error(serve: Serve) -> None:
     with EventSource(server.url) as source:
         first = InThread(lambda: source.next(PATIENCE))
         peer = server.peer()
-        until(lambda: source._loop._busy.locked() and not source._task.due)
+        until(lambda: source._loop._handle.busy.locked() and not source._task.runnable)
         with pytest.raises(BusyError):
             source.next(0)
         peer.say()
@@ -282,7 +282,7 @@ def test_what_nobody_looks_at_again_needs_no_collector(serve: Serve, ca_file: st
     subscriber = StreamSubscriber(serve(tls=tls).url, tls=ca_file)
     descriptor = subscriber.fileno()
     assert subscriber.wait(PATIENCE)
-    assert subscriber._loop.resolver is not None
+    assert subscriber._loop._handle._resolver is not None
     subscriber.close()
     assert not poller_closed(subscriber._loop)
     loop = weakref.ref(subscriber._loop)

@@ -28,8 +28,8 @@ from tests.hosts.support import (
     poll_until,
 )
 from wire_rawsse import Event, EventSource, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
-from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.poller import Poller
+from wire_rawsse.hosts.handle import Handle
+from wire_rawsse.hosts.interfaces import Poller
 
 SLACK = 15.0
 """Seconds by which a wait may be late on a busy machine. One that a flood holds up does not return at all."""
@@ -157,9 +157,12 @@ def test_a_thread_under_a_flood_stops_at_once(serve: Serve, ca_file: str, tls: b
 def polls(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """The time-out of each poll of every loop."""
     made: list[float | None] = []
-    open_ = Loop._open
+    open_ = Handle.open
 
-    def open_counted(self: Loop) -> Poller:
+    def open_counted(self: Handle) -> Poller:
+        opened = self.watch.poller
+        if opened is not None:
+            return opened
         poller: Any = open_(self)
         poll = poller.poll
 
@@ -170,7 +173,7 @@ def polls(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
         poller.poll = counted
         return cast("Poller", poller)
 
-    monkeypatch.setattr(Loop, "_open", open_counted)
+    monkeypatch.setattr(Handle, "open", open_counted)
     return made
 
 

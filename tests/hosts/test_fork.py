@@ -35,7 +35,7 @@ from tests.hosts.support import (
 )
 from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.errors import ClosedError
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.transport.trust import _contexts, context_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -76,8 +76,8 @@ class Child:
 
 def links(loop: Loop) -> set[str]:
     """What the kernel calls the stream's sockets."""
-    assert loop._poller is not None
-    names = {os.readlink(f"/proc/self/fd/{fd}") for fd in watched_by(loop._poller.fileno())}
+    assert loop._handle.watch.poller is not None
+    names = {os.readlink(f"/proc/self/fd/{fd}") for fd in watched_by(loop._handle.watch.poller.fileno())}
     return {name for name in names if name.startswith("socket:")}
 
 
@@ -114,7 +114,7 @@ def test_the_child_only_closes_its_copies(serve: Serve, ca_file: str, tls: bool,
         peer = server.peer()
         sockets = links(subscriber._loop)
         assert len(sockets) == 1
-        epoll = own_links()[subscriber._loop._poller.fileno()]  # type: ignore[union-attr]  # it waits, so it has one
+        epoll = own_links()[subscriber._loop._handle.watch.poller.fileno()]  # type: ignore[union-attr]  # it waits, so it has one
         assert epoll == "anon_inode:[eventpoll]"
 
         def in_child() -> None:
@@ -379,7 +379,7 @@ def test_a_fork_right_behind_the_poll(serve: Serve, ca_file: str, tls: bool) -> 
         assert subscriber.wait(PATIENCE)
         assert not subscriber.wait(0)
         loop = subscriber._loop
-        loop._poller = loop._watch.poller = Forks(loop._poller)  # type: ignore[assignment]  # all of it that is used
+        loop._handle.watch.poller = Forks(loop._handle.watch.poller)  # type: ignore[assignment]  # all of it that is used
         server.peer().say(b"data: x\n\n")
         verdict = "it was woken"
         try:

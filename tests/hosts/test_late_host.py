@@ -163,7 +163,7 @@ def test_only_a_poll_that_began_after_the_deadline_judges_it(
         assert subscriber.wait(PATIENCE)
         peer = server.peer()
         assert not subscriber.wait(0)
-        poller: Any = subscriber._loop._poller
+        poller: Any = subscriber._loop._handle.watch.poller
         poll = poller.poll
         monkeypatch.setattr(poller, "poll", oversleep)
         assert not subscriber.wait(READ * 0.9)

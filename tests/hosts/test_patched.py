@@ -23,7 +23,8 @@ from tests.conftest import missing
 from tests.hosts.conftest import Serve
 from tests.hosts.support import PATIENCE, QUICK, InThread, Server, child_environ, run_script, until
 from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
-from wire_rawsse.hosts.poller import SelectPoller, new_poller
+from wire_rawsse.hosts.poller import new_poller
+from wire_rawsse.hosts.portable import SelectPoller
 from wire_rawsse.waits import READ
 
 HIDDEN = {
@@ -165,7 +166,7 @@ def test_an_error_in_the_sleep_begins_the_streams_anew(serve: Serve, monkeypatch
     try:
         assert wake.wait(PATIENCE)
         peer = server.peer()
-        poller = subscriber._loop._poller
+        poller = subscriber._loop._handle.watch.poller
         assert poller is not None
         real = poller.poll
 
@@ -366,10 +367,10 @@ def test_a_clock_that_stands_still(order: str, talkative: Callable[[bool], Serve
 
 WITHOUT_GLOBALS = """
 import os
-from wire_rawsse.hosts import bell
-kept = bell.Bell()
+from wire_rawsse import wakeup
+kept = wakeup.WakeupFd()
 fd = kept.fileno()
-vars(bell).clear()
+vars(wakeup).clear()
 del kept
 try:
     os.fstat(fd)

@@ -37,8 +37,9 @@ from tests.hosts.support import (
     until_asleep,
 )
 from wire_rawsse import Backoff, EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
-from wire_rawsse.hosts.bell import Bell
+from wire_rawsse.hosts.system import OS_SERVICES
 from wire_rawsse.hosts.thread import SubscriberThread
+from wire_rawsse.wakeup import WakeupFd
 
 ENDLESS = Backoff(initial=0.001, maximum=0.001, healthy_after=0.001)
 """Interrupted streams are connected anew, and here nothing slows that down."""
@@ -135,9 +136,9 @@ def test_it_may_strike_twice(serve: Serve, ca_file: str, tls: bool) -> None:
             assert subscriber.wait(PATIENCE)
             stream.settle()
             stream.peer().say()
-            in_hand = Striker(1, within="run", after=len)  # It looks at how much it has received.
-            assert in_hand.strikes(lambda: subscriber.wait(PATIENCE))  # called before the loop goes on
-            assert subscriber._loop._in_hand, in_hand.struck
+            uncommitted = Striker(1, within="run", after=OS_SERVICES.monotonic)  # The bytes are known to `run` alone.
+            assert uncommitted.strikes(lambda: subscriber.wait(PATIENCE))  # called before the loop goes on
+            assert subscriber._loop._uncommitted, uncommitted.struck
             assert subscriber.deadline() <= time.monotonic()
             striker = Striker(point)
             mended: list[bool] = []
@@ -180,28 +181,28 @@ def test_a_close_that_was_struck_is_done_by_the_next(serve: Serve, ca_file: str,
         struck = striker.strikes(subscriber.close)
         subscriber.close()
         assert peer.gone(5), f"point {point}: {striker.struck}"
-        assert not subscriber._loop._busy.locked()
-        assert subscriber._loop._closed
+        assert not subscriber._loop._handle.busy.locked()
+        assert subscriber._loop._handle.closed
         if not struck:
             break
     assert point > 10, "there were next to no points, so nothing is tested"
 
 
-@pytest.mark.parametrize("what", ["rung", "set"])
-def test_a_bell_that_was_struck_rings_again(what: str) -> None:
+@pytest.mark.parametrize("what", ["notified", "set"])
+def test_a_descriptor_whose_notification_was_struck_is_notified_again(what: str) -> None:
     """Wherever a strike ends one call, the next makes the descriptor readable."""
     for point in count(1):
-        channel, bell = WakeChannel(), Bell()
+        channel, wakeup = WakeChannel(), WakeupFd()
         channel.fileno()
-        fd, call = (channel.fileno(), channel.set) if what == "set" else (bell.fileno(), bell.ring)
+        fd, call = (channel.fileno(), channel.set) if what == "set" else (wakeup.fileno(), wakeup.notify)
         try:
             struck = Striker(point).strikes(call)
             channel.wait(0)
             call()
             assert select.select([fd], [], [], 0)[0], f"point {point}"
         finally:
-            bell.close()
-            assert bell.fileno() == -1
+            wakeup.close()
+            assert wakeup.fileno() == -1
         if not struck:
             break
     assert point > 2

@@ -74,7 +74,7 @@ def test_the_loop_tells_once_for_each_wake(serve: Serve, ca_file: str, tls: bool
         loop = subscriber._loop
 
         def tell() -> None:
-            told.append(loop._busy.locked())
+            told.append(loop._handle.busy.locked())
 
         assert loop.run(PATIENCE, tell), "the connection"
         assert told == [False]

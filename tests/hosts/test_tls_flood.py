@@ -18,8 +18,8 @@ from tests.support.openssl import Flood, OpenSSL
 from tests.support.trust import Authority
 from wire_rawsse import StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.errors import ClosedError
-from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.poller import Poller
+from wire_rawsse.hosts.handle import Handle
+from wire_rawsse.hosts.interfaces import Poller
 
 try:
     OpenSSL()
@@ -60,9 +60,12 @@ def flood(chain_file: Path) -> Iterator[Start]:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds of processor time from the return of each poll to the beginning of the next."""
     taken: list[float] = []
-    open_ = Loop._open
+    open_ = Handle.open
 
-    def open_timed(self: Loop) -> Poller:
+    def open_timed(self: Handle) -> Poller:
+        opened = self.watch.poller
+        if opened is not None:
+            return opened
         poller: Any = open_(self)
         poll = poller.poll
         returned: list[float] = []
@@ -77,7 +80,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         poller.poll = timed
         return poller  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(Loop, "_open", open_timed)
+    monkeypatch.setattr(Handle, "open", open_timed)
     return taken
 
 

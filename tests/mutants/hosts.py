@@ -13,6 +13,7 @@ from tests.mutants.edits import (
     block,
     condition,
     drop,
+    expression,
     never,
     nth,
     part,
@@ -21,7 +22,7 @@ from tests.mutants.edits import (
     term,
     value_of,
 )
-from tests.mutants.engine import STORMS, at, mutant, returns, wrap
+from tests.mutants.engine import STORMS, at, mutant, wrap
 
 HOSTS: Final = "simulation/test_exact_hosts.py::"
 THREADS: Final = "simulation/test_exact_threads.py::"
@@ -30,7 +31,7 @@ THREADS: Final = "simulation/test_exact_threads.py::"
 def _close_first(right: Any, task: Any, sock: Any) -> None:
     number = sock.fileno()
     sock.close()
-    task._loop.forget(number)
+    task._handle.watch.forget(number)
 
 
 def _close_and_forget(right: Any, task: Any, sock: Any) -> None:
@@ -38,9 +39,9 @@ def _close_and_forget(right: Any, task: Any, sock: Any) -> None:
     right(task, sock)
 
 
-def _announce_first(right: Any, future: Any) -> None:
-    future._announce()
-    future.done = True
+def _announce_first(right: Any, future: Any, value: Any) -> None:
+    future._set_done()
+    future.value = value
 
 
 def _wake_at_the_end(right: Any, thread: Any) -> None:
@@ -56,7 +57,7 @@ MUTANTS: Final = [
         "A wake that the hint saw counts as given, but is not.",
         STORMS,
         at(
-            "hosts.inline:Loop.run",
+            "hosts.loop:Loop.run",
             put(
                 part(block("find"), lambda node: node.body[0]),
                 "RECEIVE.woke_early = True",
@@ -65,37 +66,37 @@ MUTANTS: Final = [
         ),
     ),
     mutant(
-        "Plaintext that TLS still holds is not read before a wait.",
-        STORMS,
-        at("hosts.turns:Turns._step", put(nth(-1, term("pending")), "False")),
-    ),
-    mutant(
         "TLS with something to send does not wait for writability.",
         STORMS,
-        at("hosts.turns:Turns._refused", put(assigned("WriteToo"), "READ")),
+        at("transport.channel:Channel.received", put(expression("READ", "WRITE", "BitOr"), "READ")),
     ),
     mutant(
         "A restart hands the value of the old connection to the new one.",
         STORMS,
-        at("hosts.turns:Turns._resume", put(part(assignment("given"), lambda node: node.value.elts[1]), "task.given")),
+        at(
+            "hosts.task:Task.step",
+            put(part(assignment("send_value"), lambda node: node.value.elts[1]), "self.send_value"),
+        ),
     ),
     mutant(
-        "The result of another thread is not looked for.", STORMS, at("hosts.turns:Turns._answer_bell", never("done"))
+        "The result of another thread is not looked for.",
+        STORMS,
+        at("hosts.loop:Loop._attend_to_others", never("runnable")),
     ),
     mutant(
         "Deadlines are kept on the wall clock.",
         STORMS,
-        at("hosts.turns:Turns.__init__", put(value_of("_monotonic"), "system.time")),
+        at("hosts.loop:Loop.__init__", put(value_of("_monotonic"), "system.time")),
     ),
     mutant(
         "A deadline is judged by a poll that began before it.",
         STORMS,
         at(
-            "hosts.turns:Turns._after_sleep",
+            "hosts.loop:Loop._after_sleep",
             put(
-                assigned("_overdue"),
-                "self._overdue(REAL, REAL) if self._soonest <= REAL else []",
-                REAL=argument("_overdue", 1),
+                assigned("take_overdue"),
+                "self._schedule.take_overdue(REAL, REAL) if self._next_deadline <= REAL else {}",
+                REAL=argument("take_overdue", 1),
             ),
         ),
     ),
@@ -103,13 +104,12 @@ MUTANTS: Final = [
         "A late host judges before it looks.",
         STORMS,
         at(
-            "hosts.turns:Turns._before_sleep",
+            "hosts.loop:Loop._before_sleep",
             before(
-                assignment("_soonest"),
+                assignment("_next_deadline"),
                 """
-                for one in self._tasks:
-                    if not one.due and one.throw is None and one.deadline() <= self._began:
-                        one.expired(self._began)
+                for one in self._schedule.take_overdue(self._poll_started, self._poll_started):
+                    self._schedule.time_out(one, self._poll_started)
                 """,
             ),
         ),
@@ -117,55 +117,50 @@ MUTANTS: Final = [
     mutant(
         "A restart is given the clock of the last byte.",
         STORMS,
-        at("hosts.turns:Turns._step", put(condition("restarts"), "IT[0] or IT[1] or (IT[2] and not (IT[3]))")),
+        at("hosts.task:Task.step", put(condition("restarts"), "IT[0] or IT[1] or (IT[2] and not (IT[3]))")),
     ),
     mutant(
         "A peer that drips stops the clock of a host that only looks in.",
         STORMS,
-        at("hosts.turns:Turns._overdue", never("beyond_doubt")),
+        at("hosts.schedule:Schedule.take_overdue", never("out_of_grace")),
     ),
     mutant(
         "A host that looks in just when a deadline passes counts as one that slept until then.",
         STORMS,
-        returns("hosts.inline:Loop.slept_until", True),
+        at("hosts.clock:StreamClock.on_data", put(condition("slept_from"), "IT[0]")),
     ),
     mutant(
         "A restart that meets received bytes is lost.",
         STORMS,
-        at("hosts.turns:Turns._resume", put(nth(0, condition("IsNot")), "task.throw is not None")),
+        at(
+            "hosts.task:Task.step",
+            put(nth(2, condition("IsNot")), "self.exception is not None"),
+        ),
     ),
     mutant(
         "deadline() does not know of received bytes that are unparsed.",
         STORMS,
-        at("hosts.inline:Loop.deadline", put(term("_caught"), "False")),
+        at("hosts.loop:Loop.deadline", put(term("_pending_data"), "False")),
     ),
     mutant(
         "The state file is closed before the streams, and says `connected` for ever.",
         STORMS,
         at(
-            "hosts.inline:Loop._tear_down_if_idle",
-            before(select(ast.For), "if self.chore is not None: self.chore.close(); self.chore = None"),
+            "hosts.loop:Loop._give_back",
+            before(nth(0, select(ast.For)), "for one in self._housekeeping: one.close()"),
         ),
     ),
     mutant(
         "A reception takes all that the socket has.",
         STORMS,
-        at(
-            "hosts.turns:Turns._with_rest",
-            put(block("RECEIVE_BYTES"), "while more := receive.recv(RECEIVE_BYTES): data += more"),
-        ),
-    ),
-    mutant(
-        "A reset after a reception that filled its buffer is left to be met again.",
-        "simulation/test_exact_bodies.py::test_a_reset_is_told_as_one_however_much_came_before_it",
-        at("hosts.turns:Turns._with_rest", drop(assignment("behind"))),
+        at("hosts.loop:Loop.run", put(part(assigned("RECEIVE_BYTES"), lambda node: node.args[0]), "1 << 20")),
     ),
     # The poller's table.
     mutant(
         "The poller's table keeps all that a descriptor was ever registered for.",
         STORMS,
         at(
-            "hosts.poller:Watch.arm",
+            "hosts.watch:Watch.arm",
             put(
                 value_of("interest"),
                 "self.interest.get(FD, 0) | IT",
@@ -183,51 +178,53 @@ MUTANTS: Final = [
     mutant(
         "A peer that drips in step with a deadline moves it ahead.",
         STORMS,
-        at("hosts.task:Task.found", never("slept_until")),
+        at("hosts.clock:StreamClock.on_data", never("slept_from")),
     ),
     mutant(
         "A host's absence is charged to a stream that has its answer.",
         STORMS,
-        at("hosts.task:Task.resumed", drop(assignment("_lag"))),
+        at("hosts.clock:StreamClock.on_resume", drop(assignment("lag"))),
     ),
     mutant(
-        "Each stream of a subscriber has its own look-ups.", STORMS, at("hosts.task:Task.resolve", always("resolver"))
+        "Each stream of a subscriber has its own look-ups.",
+        STORMS,
+        at("hosts.handle:Handle.resolve", always("_resolver")),
     ),
     mutant(
         "The doubts of a late host are counted over the task's whole life.",
         STORMS,
-        at("hosts.task:Task._doubt", put(assignment("_doubts"), "self._doubts += 1")),
+        at("hosts.clock:StreamClock._use_grace", put(assignment("_graces"), "self._graces += 1")),
     ),
     mutant(
         "Grace that was given to a look-up's thread outlasts its deadline.",
         HOSTS + "test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_behind_it",
-        at("hosts.task:Task.expired", drop(assignment("_spared"))),
+        at("hosts.clock:StreamClock.on_timeout", drop(assignment("_reprieve"))),
     ),
     mutant(
         "A renewed deadline is doubted from zero after looks that found no data.",
-        HOSTS + "test_a_drip_in_large_records_has_as_many_doubts_as_any_other",
-        at("hosts.task:Task._doubt", drop(assignment("renewed"))),
+        HOSTS + "test_a_chunk_extension_that_drips_after_a_heartbeat_ends_as_well",
+        at("hosts.task:Task.step", drop(assignment("renewed"))),
     ),
     mutant(
         "TLS control records postpone a deadline for ever.",
         HOSTS + "test_control_records_do_not_stop_the_clock_of_a_host_that_only_looks_in",
-        at("hosts.task:Task._doubt", put(value_of("_doubts"), "1")),
+        at("hosts.clock:StreamClock._use_grace", put(value_of("_graces"), "1")),
     ),
     mutant(
         "A late host gives up in the middle of a large record.",
         HOSTS + "test_a_late_host_takes_a_large_record_in_pieces",
-        at("hosts.turns:Turns._overdue", always("beyond_doubt")),
+        at("hosts.schedule:Schedule.take_overdue", always("out_of_grace")),
     ),
     # Other threads.
     mutant(
         "A look-up's result is announced before it can be seen.",
         THREADS + "test_a_host_that_is_quicker_than_the_thread_that_tells_it_of_an_answer_finds_it",
-        wrap("waits:Future._set_done", _announce_first),
+        wrap("waits:Future.set_result", _announce_first),
     ),
     mutant(
         "A notification while another thread notifies or closes is lost.",
         THREADS + "test_who_rings_while_another_rings_is_heard_all_the_same",
-        at("hosts.bell:Bell._settle", after(select(ast.If, "release"), "return")),
+        at("wakeup:WakeupFd._settle", after(select(ast.If, "release"), "return")),
     ),
     mutant(
         "The end of the thread sets the WakeChannel.",

@@ -77,7 +77,7 @@ MUTANTS: Final = [
         THREADS + "test_a_subscriber_that_nobody_waits_on_gives_everything_back_when_it_is_closed",
         at(
             "subscriber:StreamSubscriber.close",
-            put(statement("close"), "self._loop.closing = True; self._loop.announce()"),
+            put(statement("close"), "self._loop._handle.closing = True; self._loop.notify()"),
         ),
     ),
     # wake

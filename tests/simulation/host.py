@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tests.simulation.kernel import Kernel
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.hosts.thread import LET_GO
 from wire_rawsse.wake import WakeChannel
 

@@ -1,4 +1,4 @@
-"""The machine: virtual time, descriptors, a poller and a bell, with the promises of the real ones and a sharper eye.
+"""The machine: virtual time, descriptors, a poller, and the promises of the real ones kept with a sharper eye.
 
 Time is a heap of happenings. It moves only while somebody sleeps: in `MemoryPoller.poll`, or in `advance`, which is the
 host being busy elsewhere. A poll that finds nothing jumps to the next happening, so an idle hour costs nothing.
@@ -23,8 +23,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, Protocol
 
-from wire_rawsse.hosts.bell import Bell
 from wire_rawsse.waits import READ
+from wire_rawsse.wakeup import WakeupFd
 
 FIRST_DESCRIPTOR: Final = 3
 MOST_IDLE_TURNS: Final = 12
@@ -334,8 +334,8 @@ class Eventfd:
         return READ if self.readable else 0
 
 
-class MemoryBell(Bell):
-    """The shipped bell with its rules for ringing and closing, around a descriptor in memory."""
+class MemoryWakeupFd(WakeupFd):
+    """The shipped class, with its rules for notifying and closing, around a descriptor in memory."""
 
     __slots__ = ("_kernel", "_line")
 
@@ -349,7 +349,7 @@ class MemoryBell(Bell):
     def fileno(self) -> int:
         return self._event
 
-    def silence(self) -> None:
+    def drain(self) -> None:
         self._kernel.moved += self._line.readable
         self._line.readable = False
 

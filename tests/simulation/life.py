@@ -27,7 +27,7 @@ from tests.simulation.watch import Watch
 from tests.simulation.wires import Wires
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.event_source import EventSink, Opened
-from wire_rawsse.hosts.task import MOST_DOUBTS
+from wire_rawsse.hosts.clock import MAX_GRACES
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.reconnect import OwnedSink, Restart
 from wire_rawsse.record import Record
@@ -38,7 +38,7 @@ DAY = 86400.0
 EVENT = re.compile(r'\{"event_id": (\d+)(?:, "body": "x+")?\}')
 PATIENCE = 300.0
 """Seconds after which a program that uses an `EventSource` makes another when one has ended for good."""
-MOST_LOOKS: Final = MOST_DOUBTS + 10
+MOST_LOOKS: Final = MAX_GRACES + 10
 """So often a host that only looks in does so in fair weather, as somebody counts how often it comes late."""
 MOST_IDLE: Final = 300
 """Minutes of fair weather in which nothing that was posted is handled, and something is still amiss."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import _thread
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 from unittest import mock
 
 from tests.simulation.kernel import Kernel
@@ -50,7 +50,7 @@ class Names:
         self.answered: dict[str, int] = {}
         """How many addresses a name had when it was last looked up."""
 
-    def resolver(self, announce: Callable[[], None]) -> Resolver:
+    def resolver(self, announce: Callable[[Future[Any]], object]) -> Resolver:
         return MemoryResolver(self, announce)
 
     def look_up(self, host: str, port: int) -> list[Address]:
@@ -64,7 +64,7 @@ class Names:
 
 
 class MemoryResolver(Resolver):
-    def __init__(self, names: Names, announce: Callable[[], None]) -> None:
+    def __init__(self, names: Names, announce: Callable[[Future[Any]], object]) -> None:
         super().__init__(announce, names.look_up)
         self._names = names
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, cast
 
 from tests.simulation.kernel import Kernel, trouble
 from tests.simulation.paths import Path, Pipe
-from wire_rawsse.hosts.turns import RECEIVE_BYTES
+from wire_rawsse.hosts.loop import RECEIVE_BYTES
 from wire_rawsse.waits import READ, WRITE, Address
 
 SYN_RETRIES: Final = 7

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from tests.simulation.kernel import Kernel, MemoryBell, MemoryPoller
+from tests.simulation.kernel import Kernel, MemoryPoller, MemoryWakeupFd
 from tests.simulation.names import Name, Names
 from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.gate import MAX_CONNECTING
-from wire_rawsse.hosts.task import OsServices, Task
+from wire_rawsse.hosts.system import OsServices
+from wire_rawsse.hosts.task import Task
 from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.reconnect import OwnedSink, Restart, reconnect_forever
@@ -145,7 +146,7 @@ class Scene:
             time=kernel.wall,
             sleep=kernel.advance,
             random=lambda: kernel.dice(),  # Looked up at each throw, so that a test may load the dice.
-            bell=lambda: MemoryBell(kernel),
+            wakeup_fd=lambda: MemoryWakeupFd(kernel),
             poller=lambda: MemoryPoller(kernel),
             resolver=self.names.resolver,
             open=self.network.open,

@@ -10,9 +10,8 @@ from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
 from tests.simulation.tls import GOODBYE, record
 from wire_rawsse.errors import ConnectionBrokenError, MalformedResponseError
 from wire_rawsse.event_source import EventSink
-from wire_rawsse.hosts.turns import RECEIVE_BYTES
+from wire_rawsse.hosts.loop import RECEIVE_BYTES
 from wire_rawsse.protocol.sse import Event
-from wire_rawsse.waits import FEW_BYTES
 
 
 def events(scene: Single) -> list[Event]:
@@ -39,7 +38,7 @@ def test_events_without_number_behind_a_head_in_two_pieces_all_arrive() -> None:
     """The second piece brings more than the host takes at once, and its last reception more than a head may have."""
     count = 8000
     body = b"".join(b"data: %d\n\n" % number for number in range(count))
-    assert len(body) > RECEIVE_BYTES + FEW_BYTES
+    assert len(body) > 2 * RECEIVE_BYTES
     for url in (HTTP, HTTPS):
         for framing in (CHUNKED, CLOSE, LENGTH):
             head = opening(framing)[:-2] + b"X-Filler: " + b"f" * 60_000 + b"\r\n\r\n"
@@ -73,7 +72,7 @@ def test_the_last_chunk_ends_a_stream_when_it_comes_alone() -> None:
 
 def test_a_reset_is_told_as_one_however_much_came_before_it() -> None:
     """The host was elsewhere, and finds both. A body that ends with its connection has no other end to tell."""
-    around = [whole + more for whole in (1, FEW_BYTES, RECEIVE_BYTES) for more in (-1, 0, 1)]
+    around = [whole + more for whole in (1, 4096, RECEIVE_BYTES) for more in (-1, 0, 1)]
     for url in (HTTP, HTTPS):
         for size in around:
             scene = Single(well(CLOSE), url=url)
@@ -93,10 +92,10 @@ def test_a_reset_behind_the_end_of_a_stream_is_nobodys_trouble() -> None:
     ends: dict[bytes, type[Exception] | None] = {b"0\r\n\r\n": None, b"no chunk at all": MalformedResponseError}
     for url in (HTTP, HTTPS):
         for last, kind in ends.items():
-            for size in (FEW_BYTES - 1, FEW_BYTES, FEW_BYTES + 1):
+            for size in (479, 4096):
                 scene = Single(url=url)
                 scene.run(20)
-                left = size - len(last) - len(b"1ff\r\n\r\n")
+                left = size - len(last) - len(b"%x\r\n\r\n" % size)
                 scene.visit.raw(b"%x\r\n%b\r\n" % (left, b":" * left) + last)
                 scene.visit.reset()
                 scene.kernel.advance(5)

@@ -39,9 +39,10 @@ class Wired(Scene):
         self.streams.joined = self._join
         self.network.keep_dialled = True
         timeouts = Timeouts(read=read)
-        self.loop.chore = self.follower = Follower(
+        self.follower = Follower(
             self.streams, timeouts=timeouts, keepalive=Keepalive(), backoff=backoff, trust=None, file_system=self.disk
         )
+        self.loop.add_housekeeping(self.follower)
         self.write(*(f"slot-{number}" for number in range(slots)))
 
     @property

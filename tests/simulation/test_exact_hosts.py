@@ -13,7 +13,7 @@ from wire_rawsse.errors import (
     ReadTimeout,
     ResponseTimeout,
 )
-from wire_rawsse.hosts.task import ANSWERS_WITHIN, MOST_DOUBTS
+from wire_rawsse.hosts.clock import ANSWER_WITHIN, MAX_GRACES
 
 ROUND_TRIP = 2 * LATENCY
 HOUR = 3600.0
@@ -133,7 +133,7 @@ def test_and_no_more_than_a_moment() -> None:
     scene.found.delay = 500
     stop_asleep(scene, 5, 25)
     scene.run(40)
-    assert scene.ends == [30 + ANSWERS_WITHIN]
+    assert scene.ends == [30 + ANSWER_WITHIN]
     scene.close()
 
 
@@ -143,7 +143,7 @@ def test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_behind_it() -> 
     scene.found.delay = 35
     stop_asleep(scene, 5, 25)
     scene.run(45)
-    assert scene.ends == [30 + ANSWERS_WITHIN]
+    assert scene.ends == [30 + ANSWER_WITHIN]
     assert scene.phase == "streaming"
     scene.close()
 
@@ -193,7 +193,7 @@ def test_what_drips_does_not_outlive_its_clock_behind_another_streams_wakes() ->
         scene.kernel.advance(3.0)
         scene.loop.run(0)
     assert isinstance(second.ends[0][1], ResponseTimeout)
-    assert scene.time <= 20 + Timeouts().response + (MOST_DOUBTS + 3) * 3.0
+    assert scene.time <= 20 + Timeouts().response + (MAX_GRACES + 3) * 3.0
     scene.close()
 
 
@@ -246,7 +246,7 @@ def test_a_line_that_drips_ends_for_a_host_that_only_looks_in(interval: float) -
 
 def test_a_drip_in_large_records_has_as_many_doubts_as_any_other() -> None:
     """Looks that find a part of a record and no data count as well as those that find data."""
-    every, looks = 100.0, MOST_DOUBTS - 4
+    every, looks = 100.0, MAX_GRACES - 4
     scene = Single(url=HTTPS, timeouts=Timeouts(min_rate=1000))
     scene.look(every, 600)
     scene.visit.write(b"data: ")
@@ -261,10 +261,10 @@ def test_a_drip_in_large_records_has_as_many_doubts_as_any_other() -> None:
         scene.kernel.after(every / 2, more)
 
     scene.at(opened + looks * every, more)
-    scene.look(every, opened + 3 * MOST_DOUBTS * every)
+    scene.look(every, opened + 3 * MAX_GRACES * every)
     ended, error, _ = scene.end
     assert isinstance(error, (RateTimeout, ReadTimeout))
-    assert opened + MOST_DOUBTS * every <= ended <= opened + (MOST_DOUBTS + 3) * every
+    assert opened + MAX_GRACES * every <= ended <= opened + (MAX_GRACES + 3) * every
     scene.close()
 
 
@@ -274,7 +274,7 @@ def test_a_long_line_that_ends_with_its_last_doubt_has_a_new_deadline() -> None:
     scene = Single()
     scene.relay.heartbeat = 1e9
     scene.look(every, 300)
-    for data in [b":", *[b"x"] * (MOST_DOUBTS - 1), *[b"\n:"] * MOST_DOUBTS]:
+    for data in [b":", *[b"x"] * (MAX_GRACES - 1), *[b"\n:"] * MAX_GRACES]:
         scene.visit.write(data)
         scene.look(every, scene.time + every)
     assert scene.only.ends == [] and scene.phase == "streaming"
@@ -313,6 +313,24 @@ def test_a_chunk_extension_that_drips_ends_for_a_host_that_only_looks_in() -> No
     ended, error, _ = scene.end
     assert isinstance(error, ReadTimeout)
     assert ended <= 5 + 75 + 20 * 1.5
+    scene.close()
+
+
+def test_a_chunk_extension_that_drips_after_a_heartbeat_ends_as_well() -> None:
+    """The heartbeat has renewed the deadline; the bytes of the extension do not, and use up its graces."""
+    every = 100.0
+    scene = Single()
+    scene.relay.heartbeat = 1e9
+    scene.look(every, 300)
+    scene.visit.write(b":\n")
+    scene.look(every, 400)
+    began = scene.time
+    scene.visit.raw(b"5;x=")
+    drip(scene.visit, b"x", 1.0)
+    scene.look(every, began + (MAX_GRACES + 5) * every)
+    ended, error, _ = scene.end
+    assert isinstance(error, ReadTimeout)
+    assert ended <= began + (MAX_GRACES + 3) * every
     scene.close()
 
 

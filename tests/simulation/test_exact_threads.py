@@ -6,11 +6,11 @@ import os
 import select
 from unittest import mock
 
-from tests.simulation.kernel import MemoryBell
+from tests.simulation.kernel import MemoryWakeupFd
 from tests.simulation.scene import Scene
 from tests.simulation.single import HTTP, LATENCY, Single, elsewhere
 from wire_rawsse import StreamSubscriber, subscriber
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.hosts.thread import SubscriberThread
 from wire_rawsse.state import SubscriberState, summarise
 from wire_rawsse.waits import READ
@@ -38,7 +38,7 @@ def test_who_rings_while_another_rings_is_heard_all_the_same() -> None:
         scene.only.restart()
 
     scene.kernel.behind_ring.append(meanwhile)
-    scene.loop.announce()
+    scene.loop.request(lambda: None)
     (poller,) = scene.kernel.pollers
     assert poller.mask() == READ
     scene.run(21)
@@ -60,17 +60,17 @@ def test_a_wake_that_was_taken_before_its_ring_leaves_nothing_to_be_looked_for()
     scene = Single()
     scene.run(20)
     channel, taken = WakeChannel(), []
-    bell = channel._bell = MemoryBell(scene.kernel)
+    wakeup = channel._wakeup = MemoryWakeupFd(scene.kernel)
     scene.kernel.before_ring.append(lambda: taken.append(channel.wait(0)))
     scene.at(21, scene.relay.post)
     assert scene.loop.run(5, channel.set)
     assert taken == [True]
     looks = 0
-    while scene.kernel.descriptors[bell.fileno()].mask() and looks < 5:
+    while scene.kernel.descriptors[wakeup.fileno()].mask() and looks < 5:
         assert not channel.wait(0)
         looks += 1
     assert looks <= 1
-    bell.close()
+    wakeup.close()
     scene.close()
 
 

@@ -38,7 +38,7 @@ from wire_rawsse.errors import (
     TruncatedError,
     WireRawSSEError,
 )
-from wire_rawsse.hosts.task import MOST_DOUBTS
+from wire_rawsse.hosts.clock import MAX_GRACES
 from wire_rawsse.phases import PHASES
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import retry_after
@@ -255,7 +255,7 @@ class Watch:
             assert self.live is not None
             passed, clock = now - max(self.live.last_life, self._accepted), timeouts.read
             # One that came back late to a drip often enough is judged unheard, though the drip may just have ended.
-            doubted = self.stream.task.beyond_doubt
+            doubted = self.stream.task.out_of_grace
             dripped = self.live.connection is None or self.live.connection.drip_from is not None
             if self.live.unread_life and not (dripped or doubted):
                 self._fail("called silent, and its bytes lay there unread")
@@ -389,7 +389,7 @@ class Watch:
                 if self._drip is None or self._drip[0] != connection.drip_from:  # A busy host may never sleep between.
                     self._drip = connection.drip_from, self.kernel.now
                 # Two deadlines, each with doubts of its own.
-                self._bound(self._drip[1], 2 * self.plan.timeouts.read, "dripping and still connected", MOST_DOUBTS)
+                self._bound(self._drip[1], 2 * self.plan.timeouts.read, "dripping and still connected", MAX_GRACES)
         else:
             self._check_phase(phase, sleeps)
         if self._restarted_at is not None and not (self.closing or self.over):
@@ -432,7 +432,7 @@ class Watch:
             if back <= since:
                 break
             away.append(seconds)
-        return min(sum(away), (MOST_DOUBTS + 4 + waits) * max(away, default=0.0))
+        return min(sum(away), (MAX_GRACES + 4 + waits) * max(away, default=0.0))
 
     def _back_from(self, moment: float) -> float:
         """Seconds of the absence that ended just then, if one did."""

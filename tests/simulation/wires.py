@@ -69,7 +69,7 @@ class Wires:
         self.disk.environ = {**self.disk.environ, **self.life.sides[0].environ}
         for side in self.life.sides:
             side.watch.entered = self._changed
-        self.life.loop.chore = self.follower = Follower(
+        self.follower = Follower(
             self.streams,
             timeouts=self.life.setting.timeouts,
             keepalive=Keepalive(),
@@ -77,6 +77,7 @@ class Wires:
             trust=trust,
             file_system=self.disk,
         )
+        self.life.loop.add_housekeeping(self.follower)
         self.disk.strike = self.life.struck
         if self.life.setting.homeless:
             self.disk.lose_home()

@@ -37,7 +37,8 @@ MODULES_OF_OURS = (
         "redact",
     ),
     *("body", "connection", "event_source", "resume", "state", "stream_set", "subscriber", "wake_streams"),
-    *("waits", "wake", "hosts", "hosts.bell", "hosts.inline", "hosts.poller", "hosts.task", "hosts.turns"),
+    *("waits", "wake", "wakeup", "hosts", "hosts.clock", "hosts.handle", "hosts.loop", "hosts.poller"),
+    *("hosts.schedule", "hosts.system", "hosts.task", "hosts.watch"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
     *("protocol.diagnosis", "protocol.request"),
     *(

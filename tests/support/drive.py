@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tests.support.server import PATIENCE
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.waits import WAKE, Coroutine, HostServices
 
 T = TypeVar("T")

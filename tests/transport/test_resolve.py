@@ -54,7 +54,7 @@ def test_a_numeric_host_needs_no_thread(host: str, names: Names) -> None:
     if host.endswith("%lo") and sys.platform != "linux":
         pytest.skip("no interface of that name")
     announced = threading.Event()
-    answer = Resolver(announced.set, names).resolve(host, 8770)
+    answer = Resolver(lambda _: announced.set(), names).resolve(host, 8770)
     assert answer.done and answer.error is None
     assert answer.value is not None and answer.value[0].sockaddr[1] == 8770
     assert names.asked == [] and has_bare_threads(0)
@@ -62,7 +62,7 @@ def test_a_numeric_host_needs_no_thread(host: str, names: Names) -> None:
 
 def test_a_name_is_looked_up_in_a_thread(names: Names) -> None:
     announced = threading.Event()
-    answer = Resolver(announced.set, names).resolve("relay.example", 80)
+    answer = Resolver(lambda _: announced.set(), names).resolve("relay.example", 80)
     assert not answer.done and not announced.is_set()
     assert has_bare_threads(1)
     names.go.set()
@@ -75,7 +75,7 @@ def test_an_error_is_delivered(names: Names) -> None:
     names.error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     names.go.set()
     announced = threading.Event()
-    answer = Resolver(announced.set, names).resolve("relay.example", 80)
+    answer = Resolver(lambda _: announced.set(), names).resolve("relay.example", 80)
     until(answer, announced)
     assert answer.value is None and answer.error is names.error
 
@@ -84,14 +84,14 @@ def test_an_unexpected_error_is_delivered_too(names: Names) -> None:
     names.error = MemoryError()
     names.go.set()
     announced = threading.Event()
-    answer = Resolver(announced.set, names).resolve("relay.example", 80)
+    answer = Resolver(lambda _: announced.set(), names).resolve("relay.example", 80)
     until(answer, announced)
     assert isinstance(answer.error, MemoryError)
 
 
 def test_one_thread_however_often_it_is_retried(names: Names) -> None:
     announced = threading.Event()
-    resolver = Resolver(announced.set, names)
+    resolver = Resolver(lambda _: announced.set(), names)
     answers = [resolver.resolve("relay.example", 80) for _ in range(100)]
     assert has_bare_threads(1)
     names.go.set()
@@ -102,7 +102,7 @@ def test_one_thread_however_often_it_is_retried(names: Names) -> None:
 
 def test_an_answer_that_was_given_up_is_forgotten(names: Names) -> None:
     """Attempts are repeated for as long as a look-up hangs."""
-    resolver = Resolver(lambda: None, names)
+    resolver = Resolver(lambda _: None, names)
     last = resolver.resolve("relay.example", 80)
     for _ in range(1000):
         last = resolver.resolve("relay.example", 80)
@@ -125,7 +125,7 @@ def test_a_failure_is_no_answer_to_who_joined_later_and_asks_again() -> None:
         assert fail.wait(PATIENCE)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    resolver = Resolver(announced.set, ask)
+    resolver = Resolver(lambda _: announced.set(), ask)
     first = resolver.resolve("relay.example", 80)
     assert asked.wait(PATIENCE)
     second = resolver.resolve("relay.example", 80)
@@ -138,7 +138,7 @@ def test_a_failure_is_no_answer_to_who_joined_later_and_asks_again() -> None:
 def test_once_it_came_back_the_next_one_asks_again(names: Names) -> None:
     names.go.set()
     announced = threading.Event()
-    resolver = Resolver(announced.set, names)
+    resolver = Resolver(lambda _: announced.set(), names)
     for count in (1, 2, 3):
         until(resolver.resolve("relay.example", 80), announced)
         announced.clear()
@@ -151,7 +151,7 @@ def test_another_name_is_not_held_up(names: Names) -> None:
     def ask(host: str, port: int) -> list[Address]:
         return names(host, port) if host == "hangs.example" else FOUND
 
-    resolver = Resolver(announced.set, ask)
+    resolver = Resolver(lambda _: announced.set(), ask)
     resolver.resolve("hangs.example", 80)
     until(resolver.resolve("relay.example", 80), announced)
 
@@ -162,7 +162,7 @@ def test_no_thread_to_be_had(names: Names, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
     announced = threading.Event()
-    resolver = Resolver(announced.set, names)
+    resolver = Resolver(lambda _: announced.set(), names)
     for _ in range(2):
         answer = resolver.resolve("relay.example", 80)
         assert answer.done and isinstance(answer.error, OSError)
@@ -170,7 +170,7 @@ def test_no_thread_to_be_had(names: Names, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_wait_ends_at_its_deadline_while_the_look_up_hangs(names: Names) -> None:
     def wait(services: HostServices) -> Coroutine[object]:
-        return (yield Wait({}, services.now() + 0.1, Resolver(lambda: None, names).resolve("relay.example", 80)))
+        return (yield Wait({}, services.now() + 0.1, Resolver(lambda _: None, names).resolve("relay.example", 80)))
 
     began = time.monotonic()
     assert drive(wait) is None
@@ -196,7 +196,7 @@ def test_a_hanging_look_up_does_not_hold_up_the_exit() -> None:
     code = """
 import time
 from wire_rawsse.transport.resolve import Resolver
-Resolver(lambda: None, lambda host, port: time.sleep(3600)).resolve("relay.example", 80)
+Resolver(lambda _: None, lambda host, port: time.sleep(3600)).resolve("relay.example", 80)
 print("over")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

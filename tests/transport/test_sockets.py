@@ -179,7 +179,7 @@ from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.hosts.task import Task
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.waits import Address
 from wire_rawsse.errors import DialError
 loop = Loop()

@@ -21,14 +21,15 @@ loop instead: see `thread`.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import math
 import os
+import weakref
 from typing import Final
 
 from wire_rawsse.aio.thread import Consumer, LoopThread
 from wire_rawsse.errors import BusyError, ClosedError
-from wire_rawsse.hosts.inline import Loop
-from wire_rawsse.hosts.turns import PAST
+from wire_rawsse.hosts.loop import PAST, Loop
 
 _LONGEST_TIMER: Final = 86400.0
 """Seconds; what asyncio's selectors can wait for."""
@@ -82,6 +83,7 @@ class Driver:
         except NotImplementedError:
             self._fd = -1
         self.events, self._process, self.paused = running, os.getpid(), False
+        _attended.add(self._loop)
         if self._fd < 0:
             self._run_in_thread(running)
         self._arm()
@@ -279,3 +281,13 @@ def _running() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+_attended: weakref.WeakSet[Loop] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A program that is over has not closed what it cancelled, and the interpreter would warn of each socket."""
+    for loop in list(_attended):
+        loop.close()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from wire_rawsse.errors import ClosedError
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.hosts.thread import LET_GO
 from wire_rawsse.wake import WakeChannel
 

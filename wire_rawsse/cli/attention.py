@@ -24,7 +24,8 @@ def attend(subscriber: StreamSubscriber, state_file: str | None = None) -> Atten
     """The subscriber, with its state in `state_file` if there is one and it does not follow wire's files."""
     files: Follower | Standalone | None = subscriber._follower
     if files is None and state_file is not None:
-        files = subscriber._loop.chore = Standalone(subscriber._streams, state_file)
+        files = Standalone(subscriber._streams, state_file)
+        subscriber._loop.add_housekeeping(files)
     try:
         subscriber.fileno()
     except OSError as error:
@@ -68,7 +69,7 @@ class Attention:
         """What the command has done, for the state file."""
         if self._files is not None:
             self._files.note_work(work)
-            self._subscriber._loop.announce()
+            self._subscriber._loop.notify()
 
     def renew_state(self) -> None:
         """Write the present state into the state file."""

@@ -1,264 +1,227 @@
-"""One coroutine in the care of a loop, and the clock that it lives by.
+"""One coroutine in the care of a loop: the wait it stands in, its clock, and what it is resumed with.
 
-A stream's clock is the system's monotonic clock, less the time for which its host was away without asking. A host may
-come back late, and must not take its own absence for the peer's silence. So a coroutine is resumed with:
-
-* the moment it is, where the host was on time;
-* the moment at which the host last looked, where it came after the deadline and found the answer waiting: nobody can
-  know when it came, and the benefit of the doubt is the stream's;
-* the deadline itself, where it came after the deadline and found nothing.
-
-What was left out this way stays left out (`_lag`), so the clock never jumps. A host that is busy for an hour keeps a
-healthy stream, drops a dead one at once, and one that looks in every 1.5 s can still connect within a budget of 1 s.
+A task owns its state and knows no loop. The loop tells it what was found (`wake_up`, `fail`, `time_out`) and resumes it
+(`step`). It is also the `HostServices` of its coroutine.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import socket
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import Any
 
-from wire_rawsse.hosts.bell import Bell
-from wire_rawsse.hosts.poller import Poller, new_poller
-from wire_rawsse.transport.dial import open_socket
-from wire_rawsse.transport.resolve import Resolver
-from wire_rawsse.waits import Address, Coroutine, Future, Receive, Wait
-
-if TYPE_CHECKING:
-    from wire_rawsse.hosts.inline import Loop
-
-
-def _dice() -> float:
-    """A random number in [0, 1). The module `random` would bring four more, and copies of its state into forks."""
-    return (int.from_bytes(os.urandom(7), "big") >> 3) / (1 << 53)
-
-
-def _real_monotonic() -> Callable[[], float]:
-    """`time.monotonic` as C made it. A library that freezes time (freezegun) may have replaced it before our import; a
-    loop that asks a clock that stands still would never return."""
-    clock: Any = time.monotonic
-    if isinstance(clock, type(len)):
-        return time.monotonic
-    loader: Any = time.__loader__
-    original = loader.create_module(time.__spec__)
-    loader.exec_module(original)
-    return cast("Callable[[], float]", original.monotonic)
-
-
-class OsServices(NamedTuple):
-    """What a loop and its tasks take from the operating system. A world made of memory brings its own.
-
-    `monotonic` is the only clock by which anything here computes a time-out.
-    """
-
-    monotonic: Callable[[], float] = _real_monotonic()
-    sleep: Callable[[float], None] = time.sleep
-    time: Callable[[], float] = time.time
-    random: Callable[[], float] = _dice
-    bell: Callable[[], Bell] = Bell
-    poller: Callable[[], Poller] = new_poller
-    resolver: Callable[[Callable[[], None]], Resolver] = Resolver
-    open: Callable[[Address], socket.socket] = open_socket
-
-
-OS_SERVICES: Final = OsServices()
-
-NO_DOUBT: Final = 0.02
-"""Seconds; a host that has slept until a deadline and comes so shortly after it finds what came just then. Otherwise
-a peer that drips in step with its deadline, one byte just when it passes, would push it ahead for ever. A host that was
-elsewhere is late even then: one that looks in every 5 s could else not connect within 10."""
-ANSWERS_WITHIN: Final = 0.125
-"""Seconds: so long a thread of ours may take to go on and to pass on an answer that has come while all were stopped."""
-MOST_DOUBTS: Final = 16
-"""How often one deadline gives a late host's stream the benefit of the doubt: more than a connection has steps. A peer
-that drips has something to be found each time, and would stop the clock for ever. Afterwards it is judged unheard."""
-
-
-class Chore(Protocol):
-    """Work that is no stream's: done between a wake and the next sleep, at the latest when it is due."""
-
-    def due(self) -> float:
-        """The system's monotonic time at which `run` must be called; may lie in the past."""
-
-    def wanted(self) -> float:
-        """The same for when it should be called if the host is awake anyway."""
-
-    def run(self, now: float) -> None:
-        """Do it. May add and remove tasks. Must not raise, and must not block for long."""
-
-    def close(self) -> None:
-        """The last call."""
+from wire_rawsse.hosts.clock import StreamClock
+from wire_rawsse.hosts.handle import Handle
+from wire_rawsse.log import warn
+from wire_rawsse.waits import WAKE, Address, Coroutine, Future, Receive, Step, Wait
 
 
 class Task:
-    """A coroutine with the wait it stands in. It is also the `HostServices` of that coroutine."""
+    """`real` times are on the system's monotonic clock."""
 
     __slots__ = (
         "__weakref__",
-        "_doubted",
-        "_doubts",
-        "_lag",
-        "_loop",
-        "_now",
-        "_spared",
-        "behind",
+        "_handle",
+        "_start",
+        "armed",
+        "clock",
         "coroutine",
-        "due",
-        "error",
-        "given",
-        "looked",
-        "name",
+        "entered",
+        "exception",
+        "paused_at",
+        "queued",
         "receive",
-        "start",
+        "runnable",
+        "send_value",
         "started",
-        "throw",
         "time",
         "wait",
     )
 
-    def __init__(self, loop: Loop, start: Callable[[Task], Coroutine[None]], name: str = "") -> None:
-        self._loop = loop
-        self._lag = 0.0
-        self._doubted = 0.0
-        self._doubts = 0
-        self._spared: tuple[float, float] | None = None
-        self._now = self.looked = loop.system.monotonic()
-        self.name = name
-        self.time = loop.system.time
+    def __init__(self, start: Callable[[Task], Coroutine[None]], handle: Handle) -> None:
+        self._start = start
+        self._handle = handle
+        self.time = handle.system.time
         """Of `HostServices`: the system's own function, without a frame of ours around it."""
+        self.clock = StreamClock(handle.system.monotonic())
         self.wait: Wait | None = None
+        """None at the start, and after a wake until it is resumed."""
         self.receive: Receive | None = None
-        """The wait, where it is the common one."""
-        self.given: Any = None
-        """What the coroutine is resumed with once `due`."""
-        self.throw: BaseException | None = None
-        """What is thrown into it instead."""
-        self.behind: tuple[socket.socket, OSError] | None = None
-        """What a socket has said behind the bytes that are given: thrown when it is asked for more."""
-        self.due = True
-        """There is something to resume it with. At first: its start."""
-        self.error: BaseException | None = None
-        """What ended it, if it did not return."""
+        """The wait, if it is the common one and may be received for."""
+        self.send_value: Any = None
+        """What it is resumed with: received bytes, ready descriptors, () for a future, None for a timeout."""
+        self.exception: BaseException | None = None
+        """What is thrown into it instead. Another thread may set it at any moment."""
+        self.runnable = True
+        """There is something to resume it with; at first, its start."""
         self.started = False
-        self.start = start
         self.coroutine: Coroutine[None] | None = start(self)
-
-    def begin(self) -> None:
-        """Start over with a new coroutine, which begins at the next step."""
-        self.coroutine = self.start(self)
-        self.started = False
-        self.due = True
+        self.paused_at: float | None = None
+        """Since when it is not received for, on request (flow control)."""
+        # What the loop keeps with it.
+        self.queued = False
+        """It is in the list of ready tasks."""
+        self.entered = math.inf
+        """Its valid entry in the heap of deadlines."""
+        self.armed: tuple[int, ...] = ()
+        """The descriptors that it was last armed for. Some may have been forgotten since, or be another's by now."""
 
     # What the coroutine asks of its host: see `HostServices`.
 
     def now(self) -> float:
-        return self._now
+        return self.clock.now
 
     def random(self) -> float:
-        return self._loop.system.random()
+        return self._handle.system.random()
 
     def resolve(self, host: str, port: int) -> Future[list[Address]]:
-        loop = self._loop
-        if loop.resolver is None:
-            loop.resolver = loop.system.resolver(loop.announce)
-        return loop.resolver.resolve(host, port)
+        return self._handle.resolve(host, port)
 
     def open(self, address: Address) -> socket.socket:
-        return self._loop.system.open(address)
+        return self._handle.system.open(address)
 
     def release(self, sock: socket.socket) -> None:
-        self._loop.forget(sock.fileno())
+        self._handle.watch.forget(sock.fileno())
         try:
             sock.close()
         except OSError:
             pass  # close(2) frees the descriptor whatever it reports.
 
-    # What the loop does with the clock; all arguments are the system's monotonic time.
+    # What the loop tells it.
 
     def deadline(self) -> float:
-        """When the present wait ends."""
-        return self._now if self.wait is None else self.wait.deadline + self._lag
-
-    def found(self, real: float, looked: float) -> None:
-        """Set the clock for an answer that was found at `real`, where the loop had last looked in vain at `looked`."""
-        if self._spared is not None:
-            self._lag, looked = self._spared
-            self._spared = None
-        now = real - self._lag
-        if self.wait is not None and now >= self.wait.deadline:
-            deadline = self.wait.deadline
-            self._doubt()
-            if now - deadline < NO_DOUBT and self._loop.slept_until(deadline + self._lag):
-                now = deadline
-            else:
-                now = min(max(self.looked, looked) - self._lag, deadline)
-            self._lag = real - now
-        self._now = now
-        self.looked = real
-
-    def resumed(self, real: float, looked: float) -> None:
-        """Set the clock for a step at `real` that brings no bytes of a live stream.
-
-        That may be its start, its return from a signal, or an interruption. Or it is an answer or a deadline that the
-        host has known of since before it went away (another stream had a wake for it); that was no time of this one's.
-        But not again and again: something that drips has a byte there at each look, and where another stream always has
-        a wake, its clock would stand still for ever.
-        """
-        if self.throw is not None or self.wait is None:
-            self.found(real, looked)
-            return
-        if self.given is not None:
-            if real - self.looked > NO_DOUBT and not self.beyond_doubt:
-                self._doubt()
-            else:
-                self._now = max(self._now, min(real - self._lag, self.wait.deadline))
-        self._lag = real - self._now
-        self.looked = real
-
-    def found_nothing(self) -> bool:
-        """The deadline has passed and a reception brought no bytes; whether the next poll may still bring some.
-
-        A TLS record can be larger than one reception. Only a flood of records without data has as many of them.
-        """
-        if self.beyond_doubt:
-            return False
-        self._doubt()
-        return True
-
-    def expired(self, real: float) -> None:
-        """Set the clock for a deadline that has passed by `real` with no answer."""
-        assert self.wait is not None
-        self._spared = None
-        self._now = self.wait.deadline
-        self._lag = real - self._now
-        self.looked = real
-        self.given = None
-        self.due = True
-
-    def spare(self, real: float, looked: float) -> None:
-        """Leave the thread that is to answer a moment: it may have been stopped until `real`, as its host was.
-
-        What it says in that moment is taken as if it had been there at `real`, and nobody had looked since `looked`.
-        """
-        assert self.wait is not None
-        latest = self.wait.deadline - ANSWERS_WITHIN
-        if real - self._lag > latest and not self.beyond_doubt:
-            self._doubt()
-            self._spared = self._lag, looked
-            self._lag = real - latest
-
-    def _doubt(self) -> None:
-        """Give the present deadline the benefit of the doubt once more; for the first time, if it has been renewed."""
+        """The real time at which the present wait ends; infinity if it is paused."""
         wait = self.wait
-        assert wait is not None
-        self._doubts = 1 if wait.renewed or wait.deadline != self._doubted else self._doubts + 1
-        self._doubted = wait.deadline
-        wait.renewed = False
+        if wait is None:
+            return self.clock.now
+        if self.paused_at is not None and self.held_up:
+            return math.inf
+        return wait.deadline + self.clock.lag
+
+    def wake_up(self, value: Any, real: float) -> None:
+        """What it waits for was found at `real`: see `StreamClock.on_data`."""
+        self._set_clock(real)
+        self.send_value = value
+        self.runnable = True
+
+    def also_ready(self, fd: int) -> None:
+        """Another descriptor of the same wait is ready."""
+        if type(self.send_value) is tuple and fd not in self.send_value:
+            self.send_value += (fd,)
+
+    def fail(self, error: BaseException, real: float) -> None:
+        """Its socket has failed. An interruption, which is somebody's wish, comes first."""
+        self._set_clock(real)
+        self.exception = self.exception or error
+
+    def time_out(self, real: float) -> None:
+        """Its deadline has passed, and nothing was found."""
+        assert self.wait is not None
+        self.clock.on_timeout(real, self.wait.deadline)
+        self.send_value = None
+        self.runnable = True
 
     @property
-    def beyond_doubt(self) -> bool:
-        """The present deadline has been given the benefit of the doubt as often as any."""
-        wait = self.wait
-        return self._doubts >= MOST_DOUBTS and wait is not None and wait.deadline == self._doubted and not wait.renewed
+    def out_of_grace(self) -> bool:
+        """Its deadline counts even if something has been found."""
+        return self.wait is not None and self.clock.out_of_grace(self.wait.deadline)
+
+    def reprieve(self, real: float, polled_at: float) -> None:
+        """The process was stopped while it waited for another thread: see `StreamClock.reprieve`."""
+        assert self.wait is not None
+        self.clock.reprieve(real, self.wait.deadline, polled_at)
+
+    def step(self) -> Step | None:
+        """Resume the coroutine once. What it yields, or None if it has ended."""
+        receive, wait = self.receive, self.wait
+        if receive is None or not receive.restarts or self.send_value is None or self.exception is not None:
+            # The usual step, for the bytes of a live stream, has the time at which they were found.
+            real = self._handle.system.monotonic()
+            if wait is None or self.exception is not None:
+                self._set_clock(real)
+            else:
+                self.clock.on_resume(real, wait.deadline, answered=self.send_value is not None)
+        value, self.send_value = self.send_value, None
+        # Received bytes may never be sent again, so they are handed over before anything is thrown.
+        exception = self.exception if value is None else None
+        if exception is not None:
+            self.exception = None  # Not earlier: `interrupt` may set it at any moment, and must not be overlooked.
+        coroutine = self.coroutine
+        assert coroutine is not None
+        try:
+            self.started = True
+            step = coroutine.send(value) if exception is None else coroutine.throw(exception)
+        except StopIteration:
+            return None
+        except Exception as error:
+            warn(f"internal error ({type(error).__name__}) has ended a stream; please report it")
+            return None
+        if step is WAKE:
+            self.wait = self.receive = None
+            self.runnable = True
+            return step
+        assert isinstance(step, Wait)
+        self.runnable = False
+        if step is not wait:
+            self.wait = step
+            self.receive = step if isinstance(step, Receive) else None
+            if self.paused_at is not None and is_stream(step):
+                self.paused_at = self._handle.system.monotonic()
+                self.receive = None
+        if step.renewed:
+            step.renewed = False
+            self.clock.renew()
+        return step
+
+    def begin(self) -> None:
+        """Start over with a new coroutine, which begins at the next step."""
+        self.coroutine = self._start(self)
+        self.started = False
+        self.runnable = True
+
+    def end(self) -> None:
+        """Close the coroutine and forget what it was to be resumed with."""
+        self.runnable = False
+        self.exception = self.send_value = self.wait = self.receive = None
+        coroutine = self.coroutine
+        if coroutine is not None:
+            try:
+                coroutine.close()
+            except ValueError:
+                pass  # It is running: the fork that brought us here was made from inside it.
+            self.coroutine = None  # After it was closed: a signal handler may raise before that.
+
+    # Flow control.
+
+    def pause(self) -> None:
+        """Do not receive for it from now on, if it reads a stream, or from when it does. Twice is fine."""
+        if self.paused_at is None:
+            self.paused_at = self._handle.system.monotonic()
+            if self.receive is not None and self.receive.restarts:
+                self.receive = None
+                self._handle.watch.forget_all(self)
+
+    def resume(self) -> bool:
+        """Receive for it again. True: its wait must be armed again."""
+        held_up, since, self.paused_at = self.held_up, self.paused_at, None
+        if since is None or not held_up:
+            return False
+        assert isinstance(self.wait, Receive)
+        self.receive = self.wait
+        self.clock.skip(self._handle.system.monotonic() - since)
+        return True
+
+    @property
+    def held_up(self) -> bool:
+        """It reads a stream and is paused."""
+        return self.paused_at is not None and self.receive is None and is_stream(self.wait)
+
+    def _set_clock(self, real: float) -> None:
+        deadline = math.inf if self.wait is None else self.wait.deadline
+        self.clock.on_data(real, deadline, self._handle.polled_at, self._handle.slept_from)
+
+
+def is_stream(wait: Wait | None) -> bool:
+    """Whether it is the wait of a live stream, which is about silence and no budget."""
+    return isinstance(wait, Receive) and wait.restarts

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError
-from wire_rawsse.hosts.inline import Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.state import SubscriberState
 from wire_rawsse.wake import WakeChannel
 

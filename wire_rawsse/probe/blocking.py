@@ -18,7 +18,7 @@ from wire_rawsse.probe.measurements import Tcp
 from wire_rawsse.probe.tcp_info import tcp_info
 from wire_rawsse.transport.dial import open_socket
 from wire_rawsse.transport.resolve import Resolver
-from wire_rawsse.waits import READ, WRITE, Address, Coroutine, Future, Receive, Wait, WriteToo
+from wire_rawsse.waits import READ, WRITE, Address, Coroutine, Future, Receive, Wait
 
 T = TypeVar("T")
 _RECEIVE_BYTES = 65536
@@ -38,7 +38,7 @@ class BlockingHost:
     random = staticmethod(random.random)
 
     def resolve(self, host: str, port: int) -> Future[list[Address]]:
-        return Resolver(self._announced.set).resolve(host, port)
+        return Resolver(lambda _: self._announced.set()).resolve(host, port)
 
     def open(self, address: Address) -> socket.socket:
         sock = open_socket(address)
@@ -77,11 +77,9 @@ class BlockingHost:
         while True:
             try:
                 return step.recv(_RECEIVE_BYTES)
-            except WriteToo:
-                interest = READ | WRITE
             except BlockingIOError:
-                interest = READ
-            if not _ready({step.fd: interest}, step.deadline - self.now()):
+                pass
+            if not _ready({step.fd: READ}, step.deadline - self.now()):
                 return None
 
     def _wait(self, step: Wait) -> dict[int, int] | None:

@@ -23,7 +23,7 @@ import _thread
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from weakref import ReferenceType, ref
 
 from wire_rawsse.waits import Address, Future
@@ -43,7 +43,7 @@ def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
     return [Address(family, kind, protocol, place) for family, kind, protocol, _, place in found]
 
 
-def _nobody_waits() -> None:
+def _nobody_waits(future: Future[Any]) -> None:
     """For a future that is done when it is given out."""
 
 
@@ -84,7 +84,7 @@ class Resolver:
     For the same reason a look-up is a bare thread: `threading.Thread.start` takes locks.
     """
 
-    def __init__(self, announce: Callable[[], None], look_up: LookUp = look_up) -> None:
+    def __init__(self, announce: Callable[[Future[Any]], object], look_up: LookUp = look_up) -> None:
         self._announce = announce
         self._look_up = look_up
         self._under_way: dict[tuple[str, int], _UnderWay] = {}

@@ -8,8 +8,8 @@ changes its phase, because a refused token is often the first that is seen of a 
 Endpoints come and go without touching the others. A file that cannot be read is a state and one line in the log; the
 streams that are there stay, and it is read again.
 
-This runs as the loop's chore: between a wake and the next sleep, in the thread that sleeps. It opens nothing before the
-first wait, like everything else here.
+This is the loop's housekeeping: it runs between a wake and the next sleep, in the thread that sleeps. It opens nothing
+before the first wait, like everything else here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LOOK_WITHIN: Final = 29.0
 
 
 class Follower:
-    """The loop's chore (see `hosts.task.Chore`) of a subscriber that was made by `from_wire`."""
+    """The housekeeping (see `hosts.interfaces`) of a subscriber that was made by `from_wire`."""
 
     def __init__(
         self,
@@ -102,10 +102,10 @@ class Follower:
 
     # What the loop calls.
 
-    def wanted(self) -> float:
+    def due_if_awake(self) -> float:
         return 0.0 if self._changed else min(self._due, self._looked_at + LOOK_EVERY)
 
-    def due(self) -> float:
+    def deadline(self) -> float:
         return 0.0 if self._changed else self._due
 
     def run(self, now: float) -> None:

@@ -1,7 +1,7 @@
 """Keeps a stream_state.json in step with the streams of a loop.
 
-`Keeper` is the part that `follow.Follower` uses, for a subscriber with wire's files. `Standalone` is the whole chore of
-the loop (see `hosts.task.Chore`) of a daemon that has a URL and a state file of its own.
+`Keeper` is the part that `follow.Follower` uses, for a subscriber with wire's files. `Standalone` is all the
+housekeeping (see `hosts.interfaces`) of a daemon that has a URL and a state file of its own.
 """
 
 from __future__ import annotations
@@ -95,10 +95,10 @@ class Standalone:
 
     # What the loop calls.
 
-    def due(self) -> float:
+    def deadline(self) -> float:
         return 0.0 if self._changed else self._due
 
-    wanted = due
+    due_if_awake = deadline
 
     def run(self, now: float) -> None:
         self._changed = False

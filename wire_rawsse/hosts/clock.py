@@ -1,0 +1,115 @@
+"""The clock of one stream: numbers in, numbers out.
+
+It is the system's monotonic clock minus `lag`, the time for which the host was away without looking. A host may come
+back late, and must not take its own absence for the peer's silence. Times on the system's clock are called `real`.
+
+When the loop looks at a stream whose wait has a deadline, these rules set the clock:
+
+| the deadline is | the loop found | grace left | the clock resumes at              | the stream    |
+|-----------------|----------------|------------|-----------------------------------|---------------|
+| ahead           | data           |            | the present moment                | gets the data |
+| just passed     | data           |            | the deadline                      | gets the data |
+| passed          | data           | yes        | the previous look, or the deadline| gets the data |
+| passed          | nothing        | yes        | the deadline                      | times out     |
+| passed          | anything       | no         | the deadline                      | times out     |
+
+"Just passed" is for a host that slept until the deadline and looks within `ON_TIME_WITHIN` seconds of it. A late host
+cannot know when the data came, so the stream gets the benefit of the doubt: a grace. What is left out of the clock this
+way stays left out, so the clock never jumps. A host that is busy for an hour keeps a healthy stream, drops a dead one
+at once, and one that looks every 1.5 s can still connect within a budget of 1 s.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ON_TIME_WITHIN: Final = 0.02
+"""Seconds. A host that slept until a deadline and looks this soon after it was on time: what it finds came just then.
+Otherwise a peer that sends one byte just as each deadline passes would move the deadline for ever. The tolerance does
+not apply to a host that was busy: one that looks only every 5 s could then never connect within 10 s."""
+ANSWER_WITHIN: Final = 0.125
+"""Seconds that a look-up thread may take to deliver its answer after the whole process was stopped (SIGSTOP)."""
+MAX_GRACES: Final = 16
+"""How often one deadline gives the stream of a late host a grace: more often than a connection has steps. A peer that
+drips has a byte ready at each look, and would stop the clock for ever."""
+
+
+class StreamClock:
+    """`now` on the stream's clock, its `lag` behind the system's, and the graces that the present deadline has had."""
+
+    __slots__ = ("_grace_for", "_graces", "_reprieve", "lag", "now", "set_at")
+
+    def __init__(self, real: float) -> None:
+        self.now = real
+        self.lag = 0.0
+        self.set_at = real
+        """The real time at which `now` was last set."""
+        self._graces = 0
+        self._grace_for = 0.0
+        """The deadline that has had `_graces`."""
+        self._reprieve: tuple[float, float] | None = None
+        """`lag` and the moment of the last look, before `reprieve` changed them."""
+
+    def on_data(self, real: float, deadline: float, polled_at: float, slept_from: float) -> None:
+        """Data was found at `real`. The loop last looked in vain at `polled_at`, and has slept since `slept_from`."""
+        if self._reprieve is not None:
+            self.lag, polled_at = self._reprieve
+            self._reprieve = None
+        now = real - self.lag
+        if now >= deadline:
+            self._use_grace(deadline)
+            if now - deadline < ON_TIME_WITHIN and slept_from < deadline + self.lag:
+                now = deadline
+            else:
+                now = min(max(self.set_at, polled_at) - self.lag, deadline)
+            self.lag = real - now
+        self.now = now
+        self.set_at = real
+
+    def on_timeout(self, real: float, deadline: float) -> None:
+        """The deadline has passed by `real`, and nothing was found."""
+        self._reprieve = None
+        self.now = deadline
+        self.lag = real - deadline
+        self.set_at = real
+
+    def on_resume(self, real: float, deadline: float, answered: bool) -> None:
+        """A step at `real` for an answer, or for a timeout, that was noticed at `set_at`.
+
+        If the host went away in between (another stream had a wake), that is not this stream's time. But an answer
+        has only so many graces: a stream that drips beside one that always has a wake would stop its clock for ever.
+        """
+        if answered:
+            if real - self.set_at > ON_TIME_WITHIN and not self.out_of_grace(deadline):
+                self._use_grace(deadline)
+            else:
+                self.now = max(self.now, min(real - self.lag, deadline))
+        self.lag = real - self.now
+        self.set_at = real
+
+    def reprieve(self, real: float, deadline: float, polled_at: float) -> None:
+        """Give a thread that owes an answer a moment: it may have been stopped until `real`, as its host was.
+
+        What it delivers in that moment counts as if it had been there at `real`, with the last look at `polled_at`.
+        """
+        latest = deadline - ANSWER_WITHIN
+        if real - self.lag > latest and not self.out_of_grace(deadline):
+            self._use_grace(deadline)
+            self._reprieve = self.lag, polled_at
+            self.lag = real - latest
+
+    def skip(self, seconds: float) -> None:
+        """Leave out a time in which the stream was not looked at, on request."""
+        self.lag += seconds
+
+    def renew(self) -> None:
+        """The deadline has begun again, though it may be the same moment of a clock that stands still."""
+        self._graces = 0
+
+    def out_of_grace(self, deadline: float) -> bool:
+        """Whether this deadline has had all its graces."""
+        return self._graces >= MAX_GRACES and deadline == self._grace_for
+
+    def _use_grace(self, deadline: float) -> None:
+        self._graces = self._graces + 1 if deadline == self._grace_for else 1
+        self._grace_for = deadline

@@ -1,0 +1,441 @@
+"""The loop: runs tasks in whichever thread calls `run`.
+
+`run` is the sleep of the program that embeds us, so it is written around one path: a descriptor is ready, its bytes are
+received, one search says that they hold a wake, and the caller is on its way. Everything else (parsing, clocks, files)
+happens before the next sleep, when nobody is waiting for it. A daemon wakes cold: while it slept, its code and data
+have left the processor's caches, and the cost of a wake is how many different pieces of memory it must fetch, far more
+than how many instructions it runs. So between `poll` and `return` there are few lines, few calls and few objects, and
+whatever can be looked up before the sleep is.
+
+The file reads in the order of one iteration: `run` (the sleep and the fast path), before the sleep, after the sleep.
+These rules hold, each of which was found by a wedge:
+
+* What a task has been given is handed to it before anything is waited for; until then `deadline()` lies in the past.
+* One reception takes one bounded piece, so that a flood leaves the other tasks their share.
+* A deadline is judged only by a poll that *began* after it and reported everything that was ready.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from wire_rawsse.errors import BusyError
+from wire_rawsse.hosts.clock import ON_TIME_WITHIN
+from wire_rawsse.hosts.handle import Handle
+from wire_rawsse.hosts.poller import MAX_EVENTS
+from wire_rawsse.hosts.schedule import Schedule
+from wire_rawsse.hosts.system import OS_SERVICES, OsServices
+from wire_rawsse.hosts.task import Task
+from wire_rawsse.waits import WAKE, Coroutine, Receive
+from wire_rawsse.wakeup import try_acquire
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.interfaces import Housekeeping, Poller
+
+RECEIVE_BYTES: Final = 16 * 1024
+"""The largest reception, so that no peer makes a step long: 16 KiB of the costliest bytes take a few milliseconds."""
+MAX_PARTIAL_LOOKS: Final = 64
+"""How many iterations in a row may put off judging deadlines because more was ready than one poll reported."""
+
+PAST: Final = 0.0
+_LONGEST_POLL: Final = 86400.0
+"""Seconds; epoll counts milliseconds in 31 bits."""
+
+
+class Loop:
+    """Nothing runs, and nothing is opened, before the first `run`. Tasks and housekeeping may be added before that."""
+
+    def __init__(self, system: OsServices = OS_SERVICES) -> None:
+        self.system = system
+        self._monotonic = system.monotonic
+        self._handle = Handle(system, self._give_back)
+        self._schedule = Schedule()
+        self._housekeeping: tuple[Housekeeping, ...] = ()
+        self._poll_started = self._poll_deadline = self._next_deadline = self._run_deadline = 0.0
+        """When the present poll began and is to end, the earliest deadline, and when `run` is to return."""
+        self._partial_looks = 0
+        self._woken_tasks: dict[Task, None] = {}
+        self._woken = self._final_pass = False
+        """A wake is due. There is no time for another poll."""
+        self._fast_receive: Receive | None = None
+        """The only task's wait, if the next event is most likely to be the bytes for it."""
+        # The next three stand together: a wake touches all of them, and mostly they share a line of the cache.
+        self._pending_data: bytes | None = None
+        """What was received for the only task; neither its clock nor its coroutine knows of it yet."""
+        self._pending_at = 0.0
+        self._uncommitted = False
+        """True while received data exists only in local state. If a signal handler raises now, the data is lost, so all
+        tasks start over."""
+        # See there. The first line is for any thread.
+        self.close, self.notify, self.request = self._handle.close, self._handle.notify, self._handle.request
+        self.announce = self._handle.announce
+        self.fileno, self.release_descriptor = self._handle.fileno, self._handle.release_descriptor
+        self.watch_descriptor, self.forget_descriptor = self._handle.watch.call, self._handle.watch.forget
+
+    @property
+    def closing(self) -> bool:
+        """`close` has been called."""
+        return self._handle.closing
+
+    def interrupt(self, task: Task, reason: BaseException) -> None:
+        """Throw `reason` into a task at its next step. It is no wake. From any thread."""
+        if task.started:  # A task that has not begun needs no new beginning.
+            task.exception = reason
+            self.request(partial(self._schedule.enter, task))
+
+    # From the thread that runs the loop, or before it runs.
+
+    def add(self, start: Callable[[Task], Coroutine[None]]) -> Task:
+        """A new task, which starts in the next iteration."""
+        if self._pending_data is not None:
+            self._deliver_pending(woke=True)
+        task = Task(start, self._handle)
+        self._schedule.add(task)
+        return task
+
+    def remove(self, task: Task) -> None:
+        """End a task now, unless it has ended."""
+        if task in self._schedule.tasks:
+            if task is self._schedule.only:
+                self._fast_receive = self._pending_data = None
+            self._end(task)
+            self._schedule.remove(task)
+
+    def pause(self, task: Task) -> None:
+        """Do not receive for `task` while it reads a stream; its silence is not judged meanwhile. Twice is fine."""
+        task.pause()
+
+    def resume(self, task: Task) -> None:
+        """Receive for `task` again, from the next iteration on."""
+        if task.resume():
+            self.request(partial(self._wait_for, task, True))
+
+    def add_housekeeping(self, work: Housekeeping) -> None:
+        self._housekeeping += (work,)
+
+    def start_over(self) -> None:
+        """The next `run` begins every task with a new coroutine."""
+        self._uncommitted = True
+
+    def woken(self) -> list[Task]:
+        """The tasks that gave a wake in the last `run`, each once."""
+        only = self._schedule.only
+        # The fast path notes nothing but its data.
+        return [only] if self._pending_data is not None and only is not None else list(self._woken_tasks)
+
+    def descriptor(self) -> int:
+        """`fileno()` for a select loop of the host's own. Raises `OSError` if there is none."""
+        fd = self.fileno()
+        if fd < 0:
+            raise OSError("this platform has neither epoll nor kqueue; use a WakeChannel and its fileno()")
+        return fd
+
+    def deadline(self) -> float:
+        """The system's monotonic time at which `run(0)` is due; in the past if there is something to do."""
+        handle = self._handle
+        if not handle.started or handle.closing or self._uncommitted or self._pending_data is not None:
+            return PAST
+        return self._nearest()
+
+    # The sleep.
+
+    def run(self, timeout: float | None = None, on_wake: Callable[[], object] | None = None) -> bool:
+        """Run the tasks until one gives a wake (True), `timeout` seconds pass or `close` is called (False).
+
+        If the result is True, `on_wake` is called once: before `run` returns, and with one stream nearly always at the
+        moment of the wake, before anything is tidied up. `woken()` tells which tasks woke. Raises `BusyError` if
+        another thread is in here, `ClosedError` after `close`; nothing else.
+        """
+        handle, monotonic = self._handle, self._monotonic
+        if handle.closing:
+            handle.check_open()
+        busy = handle.busy  # A signal handler may fork, and the child gets another; this one is ours to release.
+        held: list[bool] = []
+        woken = False
+        try:
+            try_acquire(busy, held)
+            if not held:
+                if handle.closing:
+                    handle.check_open()  # The thread that has the lock is tearing down.
+                raise BusyError("another thread is waiting on this stream; give each its own, or share a WakeChannel")
+            poller = self._begin(timeout)
+            while not woken and poller is not None and (limit := self._before_sleep()) is not None:
+                receive = self._fast_receive
+                if receive is not None:
+                    recv, marker, is_wake = receive.recv, receive.wake_marker, receive.is_wake
+                # Nothing is lost if a signal handler raises during the sleep, unless a wake is due already.
+                self._uncommitted = self._woken
+                events = poller.poll(limit, MAX_EVENTS)
+                # From here to the return is what a wake costs.
+                self._uncommitted = True
+                if receive is not None:
+                    # This is `_receive`, inlined for cold caches and one stream. It does not ask whether the socket is
+                    # in `events`: nearly always it is, and if not, there is nothing to receive.
+                    try:
+                        data = recv(RECEIVE_BYTES)
+                    except BlockingIOError:
+                        pass  # The event is for another descriptor, or there is none.
+                    except OSError as error:
+                        self._receive_failed(self._schedule.only, error, monotonic())
+                        continue
+                    else:
+                        if (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data)):
+                            woken = True
+                            if on_wake is not None:
+                                on_wake()
+                                on_wake = None
+                        self._pending_at = monotonic()
+                        self._pending_data = data
+                        if woken:
+                            break
+                        continue
+                # No `if` may end this loop: on CPython 3.14 the jump back from it is outside of this `try`.
+                woken = self._after_sleep(events)
+            else:
+                woken = self._woken
+        except BaseException as error:
+            if held:
+                busy.release()
+                if handle.closing:
+                    handle.tear_down_if_idle()
+            if handle.forked and isinstance(error, Exception):
+                handle.check_open()  # The process forked meanwhile, and this is the child: it has no poller any more.
+            raise
+        busy.release()
+        if handle.closing:
+            handle.tear_down_if_idle()
+        self._uncommitted = False
+        if woken and on_wake is not None:
+            on_wake()
+        return woken
+
+    def _begin(self, timeout: float | None) -> Poller | None:
+        """The start of a `run`; None if the system had no room for a poller in all that time."""
+        if self._uncommitted:
+            self._begin_all_again()
+        self._run_deadline = math.inf if timeout is None else self._monotonic() + timeout
+        poller = self._handle.open_patiently(self._run_deadline)
+        if poller is not None:
+            self._handle.started = self._uncommitted = True
+            if self._pending_data is not None:
+                self._deliver_pending(woke=True)  # It ended the last `run`.
+        self._woken = self._final_pass = False
+        if self._woken_tasks:
+            self._woken_tasks = {}
+        return poller
+
+    def _deliver_pending(self, woke: bool) -> None:
+        """Give the only task what the fast path received, with the clock of that moment. `woke`: it has been a wake."""
+        data, self._pending_data = self._pending_data, None
+        task, real = self._schedule.only, self._pending_at
+        assert task is not None and isinstance(task.wait, Receive)
+        task.wait.woke_early = woke
+        self._schedule.wake_up(task, data, real)
+        self._looked(real)
+
+    # Before the sleep.
+
+    def _before_sleep(self) -> float | None:
+        """Do everything that can be done before the next sleep. The longest that it may take; None: return instead."""
+        if self._handle.closing:
+            self._woken = False
+            return None
+        if self._pending_data is not None:
+            self._deliver_pending(woke=False)
+        if self._handle.requests:
+            self._handle.make_requested_calls()
+        # One step each, so that a stream that never stops cannot keep the caller or the other streams waiting.
+        for task in self._schedule.take_ready():
+            if task.coroutine is not None and (task.runnable or task.exception is not None):
+                self._step(task)  # Otherwise it has ended, or what it was entered for has been delivered.
+        if self._final_pass or (self._woken and self._schedule.only is not None and not self._housekeeping):
+            return None  # With nothing else to attend to, there is no reason to poll before the return.
+        began = self._poll_started = self._poll_deadline = self._monotonic()
+        self._handle.starts_sleep(began)
+        for work in self._housekeeping:
+            if work.due_if_awake() <= began:
+                work.run(began)
+        self._next_deadline = soonest = self._nearest()
+        self._fast_receive = None
+        if self._woken:
+            return 0  # The caller is owed its wake: look once at the others, and do not wait.
+        only = self._schedule.only
+        if only is not None and soonest > began:
+            receive = only.receive
+            if receive is not None and receive.is_wake is not None:
+                self._fast_receive = receive
+        limit = max(0, min(soonest - began, self._run_deadline - began, _LONGEST_POLL))
+        self._poll_deadline = began + limit
+        return limit
+
+    def _step(self, task: Task) -> None:
+        """Resume a task once, and wait for what it yields."""
+        before = task.wait
+        if before is not None and before.future is not None:
+            self._schedule.waiting.pop(before.future, None)
+        step = task.step()
+        if step is None:
+            self.remove(task)
+        elif step is WAKE:
+            # It is resumed when the caller is back.
+            self._woken = True
+            self._woken_tasks[task] = None
+            self._schedule.enter(task)
+        else:
+            self._wait_for(task, step is not before)
+
+    def _wait_for(self, task: Task, arm: bool) -> None:
+        """Watch the descriptors of a task, and see whether what it waits for is there already."""
+        wait = task.wait
+        if wait is None:
+            return
+        if arm:
+            try:
+                self._handle.watch.arm(task, {} if task.held_up else wait.interest)
+            except OSError as error:  # The system has no room to watch one more descriptor.
+                task.exception = task.exception or error
+        if wait.future is not None:
+            self._schedule.waiting[wait.future] = task  # Before it is asked: another thread may set it in between.
+            if wait.future.done:
+                task.send_value = ()
+                task.runnable = True
+        if task.runnable or task.exception is not None:
+            self._schedule.enter(task)
+        self._schedule.enter_deadline(task)
+
+    def _nearest(self) -> float:
+        """The earliest moment at which there is something to do."""
+        if self._schedule.ready or self._handle.requests:
+            return PAST
+        nearest = self._schedule.earliest()
+        for work in self._housekeeping:
+            nearest = min(nearest, work.deadline())
+        return nearest
+
+    # After the sleep.
+
+    def _after_sleep(self, events: list[tuple[int, int]]) -> bool:
+        """Give each event to its owner, and time out the tasks that are overdue. True: a wake is due.
+
+        Tasks that gave a wake are resumed when the caller is back.
+        """
+        schedule = self._schedule
+        real, began = self._monotonic(), self._poll_started
+        # A deadline is judged only by a poll that began after it.
+        overdue = schedule.take_overdue(began, real) if self._next_deadline <= began else {}
+        self._attend(events, real)
+        if len(events) >= MAX_EVENTS and not self._look_at_the_rest(bool(overdue), real):
+            # A stream that was not looked at would be taken for silent, so no deadline is judged now.
+            for task in overdue:
+                schedule.enter_deadline(task)
+            self._final_pass = real >= self._run_deadline
+            return self._woken
+        for task in overdue:
+            schedule.time_out(task, real)
+        self._looked(real)
+        if not events and real > self._poll_deadline + ON_TIME_WITHIN:
+            # The process was probably stopped (SIGSTOP) during the poll. When its timeout has elapsed, CPython's poll
+            # returns an empty list without checking again, so the last real check was when it began. The threads that
+            # look names up were stopped too.
+            self._handle.polled_at = began
+            for task in schedule.waiting.values():
+                if not task.runnable:
+                    task.reprieve(real, began)
+        return self._woken
+
+    def _looked(self, real: float) -> None:
+        """The poll that ended at `real` reported everything."""
+        self._handle.polled_at = real
+        self._final_pass = real >= self._run_deadline
+
+    def _look_at_the_rest(self, judging: bool, real: float) -> bool:
+        """More was ready than one poll reports. Look at all of it if that cannot wait. True: it has been done.
+
+        A wake that has been found does not wait for the others, so that the first of many comes soon. But a flood of
+        wakes must not put off the judging of deadlines for ever.
+        """
+        may_wait = self._woken and self._partial_looks < MAX_PARTIAL_LOOKS
+        if may_wait or (not judging and real < self._run_deadline):
+            self._partial_looks += 1
+            return False
+        self._partial_looks = 0
+        self._attend(self._handle.watch.all_events(), real)
+        return True
+
+    def _attend(self, events: list[tuple[int, int]], real: float) -> None:
+        """Give each event to its owner."""
+        owners = self._handle.watch.owners
+        for fd, _ in events:
+            task: Task | None = owners.get(fd)
+            if task is None:
+                self._attend_to_others(fd, real)
+            elif task.runnable:
+                task.also_ready(fd)
+            elif task.exception is not None:
+                continue  # It is interrupted before it hears of anything else.
+            elif task.receive is None:
+                self._schedule.wake_up(task, (fd,), real)
+            else:
+                self._receive(task, real)
+
+    def _receive(self, task: Task, real: float) -> None:
+        """Receive for a task. Afterwards it is ready, unless nothing came."""
+        receive = task.receive
+        assert receive is not None
+        try:
+            data = receive.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._receive_failed(task, error, real)
+            return
+        self._schedule.wake_up(task, data, real)
+        if receive.is_wake is not None and receive.is_wake(data):
+            receive.woke_early = self._woken = True
+            self._woken_tasks[task] = None
+
+    def _receive_failed(self, task: Task | None, error: OSError, real: float) -> None:
+        """The connection is over."""
+        assert task is not None
+        task.fail(error, real)
+        self._schedule.enter(task)
+
+    def _attend_to_others(self, fd: int, real: float) -> None:
+        """A descriptor that belongs to no task is ready: one with a callback, or the wake-up descriptor."""
+        callback = self._handle.watch.callbacks.get(fd)
+        if callback is not None:
+            callback()
+            return
+        for future in self._handle.take_answered():
+            task = self._schedule.waiting.get(future)
+            if task is not None and not task.runnable:
+                self._schedule.wake_up(task, (), real)
+
+    # Ending.
+
+    def _end(self, task: Task) -> None:
+        if task.wait is not None and task.wait.future is not None:
+            self._schedule.waiting.pop(task.wait.future, None)
+        task.end()
+        self._handle.watch.forget_all(task)
+
+    def _begin_all_again(self) -> None:
+        """Something that was received may have been lost: every stream makes a new connection."""
+        self._fast_receive = self._pending_data = None
+        for task in self._schedule.tasks:
+            self._end(task)
+            task.begin()
+        self._schedule.enter_all()
+
+    def _give_back(self) -> None:
+        """Closed, or in a forked child, which leaves the housekeeping to its parent."""
+        for task in self._schedule.tasks:
+            self._end(task)
+        self._schedule.clear()
+        housekeeping, self._housekeeping = self._housekeeping, ()
+        for work in housekeeping:
+            if not self._handle.forked:
+                work.close()

@@ -1,0 +1,133 @@
+"""Which tasks a loop has, which of them are ready, which wait for a future, and which deadline comes first.
+
+All of it is O(1) a step, for one task as for thousands. One task alone needs neither the heap of deadlines nor its
+module: they are loaded with the second.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from wire_rawsse.hosts.task import Task
+from wire_rawsse.waits import Future
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.deadlines import DeadlineHeap
+
+MAX_STEPS: Final = 64
+"""The most tasks that are resumed in one iteration, so that a restart of thousands leaves the caller its turn."""
+
+
+class Schedule:
+    """For the thread that runs the loop."""
+
+    __slots__ = ("_deadlines", "only", "ready", "tasks", "waiting")
+
+    def __init__(self) -> None:
+        self.tasks: dict[Task, None] = {}
+        """In the order in which they were added."""
+        self.only: Task | None = None
+        """The task, if there is exactly one."""
+        self.ready: list[Task] = []
+        """Those to be resumed in the next iteration; each once (`Task.queued`)."""
+        self.waiting: dict[Future[Any], Task] = {}
+        """Those that wait for a future, which another thread may set at any moment."""
+        self._deadlines: DeadlineHeap | None = None
+        """Of all tasks, if there are several."""
+
+    def add(self, task: Task) -> None:
+        self.tasks[task] = None
+        self._count()
+        self.enter(task)
+
+    def remove(self, task: Task) -> None:
+        """`task` has ended."""
+        if self._deadlines is not None:
+            self._deadlines.discard(task)
+        del self.tasks[task]
+        self._count()
+
+    def clear(self) -> None:
+        """There are no tasks any more."""
+        self.tasks, self.ready, self.waiting = {}, [], {}
+        self._count()
+
+    def _count(self) -> None:
+        """Choose between the way of one task and that of several."""
+        tasks = self.tasks
+        self.only = next(iter(tasks)) if len(tasks) == 1 else None
+        if len(tasks) < 2:
+            self._deadlines = None
+            for task in tasks:
+                task.entered = math.inf
+        elif self._deadlines is None:
+            from wire_rawsse.hosts.deadlines import DeadlineHeap
+
+            self._deadlines = DeadlineHeap()
+            for task in tasks:
+                self.enter_deadline(task)
+
+    # Ready tasks.
+
+    def enter(self, task: Task) -> None:
+        """There is something to resume `task` with."""
+        if not task.queued:
+            task.queued = True
+            self.ready.append(task)
+
+    def take_ready(self) -> list[Task]:
+        """Those that are ready now, at most `MAX_STEPS`. What becomes ready from now on waits for the next time."""
+        ready, self.ready = self.ready, []
+        if len(ready) > MAX_STEPS:
+            self.ready = ready[MAX_STEPS:]
+            del ready[MAX_STEPS:]
+        for task in ready:
+            task.queued = False
+        return ready
+
+    def enter_all(self) -> None:
+        """All tasks have begun again, and wait for nothing."""
+        self.ready, self.waiting = [], {}
+        for task in self.tasks:
+            task.queued = False
+            self.enter(task)
+
+    # Deadlines, in the system's monotonic time.
+
+    def enter_deadline(self, task: Task) -> None:
+        """`task` waits, perhaps until an earlier deadline than before."""
+        if self._deadlines is not None and task.wait is not None:
+            self._deadlines.enter(task)
+
+    def earliest(self) -> float:
+        """The earliest deadline of the tasks that wait; infinity if none has any."""
+        if self.only is not None:
+            return self.only.deadline()
+        return math.inf if self._deadlines is None else self._deadlines.earliest()
+
+    def take_overdue(self, until: float, real: float) -> dict[Task, None]:
+        """The tasks that wait and whose deadline is not after `until`: each is judged, or its deadline entered again.
+
+        The deadline of one that is out of grace counts whatever is found now, so it times out here, at `real`.
+        """
+        if self.only is not None:
+            due = [self.only] if self.only.deadline() <= until else []
+        else:
+            due = [] if self._deadlines is None else self._deadlines.take_due(until)
+        overdue = {task: None for task in due if not task.runnable and task.exception is None}
+        for task in overdue:
+            if task.out_of_grace:
+                self.time_out(task, real)
+        return overdue
+
+    def time_out(self, task: Task, real: float) -> None:
+        """Nothing was found for `task` by its deadline, unless something was."""
+        if not task.runnable and task.exception is None:
+            task.time_out(real)
+            self.enter(task)
+
+    def wake_up(self, task: Task, value: Any, real: float) -> None:
+        """What `task` waits for was found at `real`."""
+        task.wake_up(value, real)
+        self.enter(task)

@@ -1,0 +1,57 @@
+"""What a loop takes from the operating system."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from wire_rawsse.hosts.poller import new_poller
+from wire_rawsse.transport.dial import open_socket
+from wire_rawsse.transport.resolve import Resolver
+from wire_rawsse.waits import Address, Future
+from wire_rawsse.wakeup import WakeupFd
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.interfaces import Poller
+
+
+def _random() -> float:
+    """A random number in [0, 1). The module `random` would load four more, and copy its state into forked children."""
+    return (int.from_bytes(os.urandom(7), "big") >> 3) / (1 << 53)
+
+
+def _real_monotonic() -> Callable[[], float]:
+    """`time.monotonic` as C made it.
+
+    A library that freezes time (freezegun) may have replaced it before our import, and a loop that asks a clock that
+    stands still would never return.
+    """
+    clock: Any = time.monotonic
+    if isinstance(clock, type(len)):
+        return time.monotonic
+    loader: Any = time.__loader__
+    original = loader.create_module(time.__spec__)
+    loader.exec_module(original)
+    return cast("Callable[[], float]", original.monotonic)
+
+
+class OsServices(NamedTuple):
+    """What a loop and its tasks take from the operating system. The simulation replaces them.
+
+    `monotonic` (seconds) is the only clock by which a timeout is computed.
+    """
+
+    monotonic: Callable[[], float] = _real_monotonic()
+    sleep: Callable[[float], None] = time.sleep
+    time: Callable[[], float] = time.time  # The name hides the module from here on.
+    random: Callable[[], float] = _random
+    wakeup_fd: Callable[[], WakeupFd] = WakeupFd
+    poller: Callable[[], Poller] = new_poller
+    resolver: Callable[[Callable[[Future[list[Address]]], None]], Resolver] = Resolver
+    open: Callable[[Address], socket.socket] = open_socket
+
+
+OS_SERVICES: Final = OsServices()

@@ -1,0 +1,112 @@
+"""Which descriptors a poller knows, for what, and whose they are.
+
+Two rules:
+
+* A descriptor leaves the poller before it is closed. A copy of it may live on in a forked child, and a closed
+  descriptor whose file lives on is reported for ever.
+* After a fork the child closes its copies and touches nothing else: the epoll is shared with the parent, so an
+  `unregister` in the child would make the parent deaf.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wire_rawsse.hosts.poller import MAX_EVENTS
+from wire_rawsse.waits import READ
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.interfaces import Poller
+
+
+class Watch:
+    """For the thread that runs the loop. O(1): an owner, which is a task, is armed for one to six descriptors."""
+
+    __slots__ = ("callbacks", "interest", "owners", "poller")
+
+    def __init__(self) -> None:
+        self.poller: Poller | None = None
+        self.owners: dict[int, Any] = {}
+        self.interest: dict[int, int] = {}
+        """What the poller watches each descriptor for."""
+        self.callbacks: dict[int, Callable[[], object]] = {}
+        """What to call for a descriptor that belongs to no task."""
+
+    def begin(self, poller: Poller) -> None:
+        """A poller has been opened. Raises `OSError`."""
+        for fd in self.callbacks:
+            poller.register(fd, READ)
+            self.interest[fd] = READ
+        self.poller = poller
+
+    def all_events(self) -> list[tuple[int, int]]:
+        """All descriptors that are ready, however many: one that is not reported would be taken for silent."""
+        assert self.poller is not None
+        maxevents = MAX_EVENTS
+        while True:
+            maxevents *= 8
+            events = self.poller.poll(0, maxevents)
+            if len(events) < maxevents:
+                return events
+
+    def call(self, fd: int, callback: Callable[[], object]) -> None:
+        """Call `callback` when `fd` is readable. Raises `OSError` if the system has no room to watch it."""
+        if self.poller is not None:
+            self.poller.register(fd, READ)
+            self.interest[fd] = READ
+        self.callbacks[fd] = callback
+
+    def arm(self, owner: Any, interest: Mapping[int, int]) -> None:
+        """Watch exactly `interest` for this owner. Raises `OSError` if the system has no room to watch it."""
+        assert self.poller is not None
+        for fd in owner.armed:
+            if fd not in interest and self.owners.get(fd) is owner:
+                self.forget(fd)
+        owner.armed = tuple(interest)
+        for fd, mask in interest.items():
+            known = self.interest.get(fd)
+            try:
+                if known is None:
+                    self.poller.register(fd, mask)
+                elif known != mask:
+                    self.poller.modify(fd, mask)
+            except FileNotFoundError:  # `ssl` closed it when it could not be wrapped, and the number is in use again.
+                self.poller.register(fd, mask)
+            self.interest[fd] = mask
+            self.owners[fd] = owner
+
+    def forget(self, fd: int) -> None:
+        """Take a descriptor out of the poller, if it is in there. Never raises."""
+        self.callbacks.pop(fd, None)
+        self.owners.pop(fd, None)
+        if self.interest.pop(fd, None) is not None and self.poller is not None:
+            try:
+                self.poller.unregister(fd)
+            except OSError:
+                pass  # Somebody else has closed it, which took it out as well.
+
+    def forget_all(self, owner: Any) -> None:
+        """Take out the descriptors of this owner."""
+        armed, owner.armed = owner.armed, ()
+        for fd in armed:
+            if self.owners.get(fd) is owner:
+                self.forget(fd)
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of the descriptors that are watched.
+
+        They belong to objects that would close their number once more, when it may be somebody else's. So each number
+        is given to an empty pipe first: that closes the copy and leaves the object something harmless to close.
+        """
+        try:
+            nowhere, writer = os.pipe()  # Not /dev/null, which a chroot may lack.
+            os.close(writer)
+        except OSError:  # No descriptor is left. A pending close_notify must still not be sent.
+            for fd in self.interest:
+                os.close(fd)
+        else:
+            for fd in self.interest:
+                os.dup2(nowhere, fd, inheritable=False)
+            os.close(nowhere)
