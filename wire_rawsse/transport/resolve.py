@@ -162,7 +162,7 @@ class Resolver:
             try:
                 return self._waiting.popleft()
             except IndexError:
-                del self._threads[name]
+                self._threads.pop(name, None)  # A signal handler may have raised in `_start`, and taken it off.
             if not self._waiting:
                 return None
             self._threads[name] = None  # One was added before it could be known that this thread ends.
