@@ -75,7 +75,7 @@ class Attention:
         """Write the present state into the state file."""
         if self._files is not None:
             self._files.renew_state()
-            self._subscriber._loop.announce()
+            self._subscriber._loop.notify()
 
     def reload(self) -> None:
         """Read all files again, and make new connections."""
