@@ -111,7 +111,7 @@ def _open(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Cor
                 if response.status != 200:
                     record.resume.refused(response.status, request)
                 if response.status >= 400 or (response.status == 200 and not is_event_stream(response)):
-                    body = yield from _error_body(services, channel, exchange)
+                    body = yield from error_body(services, channel, exchange)
                 left_at = hop.left_at if asked.url.authorization or len(fields) < len(given) else ""
                 check_event_stream(response, request, place, body, left_at)
                 sink.opened(response, record.resume.accepted(request, sink))
@@ -141,7 +141,7 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
         record.renewed = plan.ask() != asked
 
 
-def _error_body(services: HostServices, channel: Channel, exchange: Exchange) -> Coroutine[bytes]:
+def error_body(services: HostServices, channel: Channel, exchange: Exchange) -> Coroutine[bytes]:
     """The beginning of the content of a refusal: at most 1 KiB, within a second. What the peer does raises nothing."""
     found = bytearray()
     receive = channel.receive(services.now() + ERROR_BODY_SECONDS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from wire_rawsse.connection import error_body
 from wire_rawsse.errors import NotAnEventStreamError, StatusError
 from wire_rawsse.probe.measurements import Head
-from wire_rawsse.probe.reach import Reached, Way, body_of
+from wire_rawsse.probe.reach import Reached, Way
 from wire_rawsse.protocol.http import Response, check_event_stream, is_event_stream
-from wire_rawsse.protocol.refusal import BODY_BYTES, compression
+from wire_rawsse.protocol.refusal import compression
 from wire_rawsse.protocol.request import Request
 
 SHOWN: Final = (
@@ -26,7 +27,6 @@ SHOWN: Final = (
     *("retry-after", "www-authenticate", "alt-svc"),
 )
 """Fields that tell who answered and how a stream is treated on its way."""
-_BODY_SECONDS: Final = 1.0
 
 
 def head_of(reached: Reached, request: Request, way: Way, fields_left_behind: bool) -> Head:
@@ -35,7 +35,8 @@ def head_of(reached: Reached, request: Request, way: Way, fields_left_behind: bo
     assert response is not None
     quote = way.secrets.quote
     refused = response.status != 200 or not is_event_stream(response)
-    body = body_of(reached, _BODY_SECONDS, BODY_BYTES) if refused else b""
+    assert reached.channel is not None and reached.exchange is not None
+    body = reached.host.run(error_body(reached.host, reached.channel, reached.exchange)) if refused else b""
     error = ""
     try:
         left_at = way.hop.left_at if fields_left_behind else ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Final
 
 from wire_rawsse.errors import EventTooLargeError, MalformedResponseError, TruncatedError, WireRawSSEError
 from wire_rawsse.probe.measurements import Arrival, Life, Stream
-from wire_rawsse.probe.reach import Reached
+from wire_rawsse.probe.reach import Observed, Reached
 from wire_rawsse.protocol.sse import Event, EventParser
 from wire_rawsse.redact import Secrets
 from wire_rawsse.transport import alerts
@@ -76,34 +77,44 @@ class Listener:
         parser = EventParser(comments=True)
         chunked = reached.response.get("transfer-encoding") is not None
         sizes = ChunkSizes(self.stream.chunks) if chunked else None
-        raw: bytes | None = exchange.behind_head
-        data: bytes | None = None  # What came with the head.
+        if sizes is not None:
+            sizes.feed(exchange.behind_head)
+        self._feed(exchange, None, parser, life, late=False)  # What came with the head.
         receive = channel.receive(until)
+        received: bytes | None = None
         late = over = False
         while True:
-            if sizes is not None and raw:
-                sizes.feed(raw)
-            found = False
-            for piece in exchange.body(data):
-                found = True
-                self._take(piece, parser, life, host.now() - self._start, host.time(), late)
-            self.stream.stray += bool(data) and not found
-            if exchange.ended or data == b"":
+            for data in channel.plaintext(received):
+                if sizes is not None:
+                    sizes.feed(data)
+                self._feed(exchange, data, parser, life, late)
+                if exchange.ended or not data:
+                    break
+            if exchange.ended or received == b"":
                 life.end = "clean"
                 return
-            data = raw = None
-            while data is None:
+            received = None
+            while received is None:
                 if over:
                     return
                 self._tick()
                 over = self._stop or host.now() >= until
                 # What has come meanwhile is still received: we may have been held up.
                 receive.deadline = host.now() if over else min(until, host.now() + _EVERY)
-                data = raw = yield receive
+                received = yield from channel.received(receive)
                 late = host.now() > receive.deadline + _HELD_UP
 
-    def _take(self, piece: bytes, parser: EventParser, life: Life, at: float, wall: float, late: bool) -> None:
+    def _feed(self, exchange: Observed, data: bytes | None, parser: EventParser, life: Life, late: bool) -> None:
+        """Take the body out of what came; raises for a body that is cut or damaged."""
+        found = False
+        for piece in exchange.body(data):
+            found = True
+            self._take(piece, parser, life, late)
+        self.stream.stray += bool(data) and not found
+
+    def _take(self, piece: bytes, parser: EventParser, life: Life, late: bool) -> None:
         stream, events, comments = self.stream, 0, 0
+        at, wall = time.monotonic() - self._start, time.time()
         stamps: list[float] = []
         for item in parser.feed(piece):
             if isinstance(item, Event):

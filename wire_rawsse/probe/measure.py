@@ -201,13 +201,13 @@ class Probe:
         )
         facts.attempts = [reached.attempt for reached in race.all]
         began = time.monotonic()
-        while (answer := race.next(0.1)) is None:
-            waited = time.monotonic() - began
-            if waited > self._step or race.over:
+        answer, over = None, False
+        while answer is None and not over:
+            over = race.over  # Asked first: an answer may come between the two.
+            answer = race.next(0.0 if over else 0.1)
+            if answer is None and (over or time.monotonic() - began > self._step):
                 self._doubt(way, request, race)
-            if race.over:
-                break
-            if race.stuck:
+            if answer is None and race.stuck:
                 self._progress("waiting for the response head")
         if answer is None or answer.response is None:
             race.decide()

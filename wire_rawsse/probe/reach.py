@@ -210,31 +210,6 @@ def ask(reached: Reached, request: Request, deadline: float, secrets: Secrets) -
         reached.end()
 
 
-def body_of(reached: Reached, seconds: float, most: int) -> bytes:
-    """The beginning of a body that is no event stream. What the peer does raises nothing."""
-    found = bytearray()
-    channel, exchange, host = reached.channel, reached.exchange, reached.host
-    assert channel is not None and exchange is not None
-    until = host.now() + seconds
-    data: bytes | None = None
-    try:
-        while True:
-            for piece in exchange.body(data):
-                found += piece
-            if exchange.ended or data == b"" or len(found) >= most:
-                break
-            data = host.run(_one(channel, until))
-            if data is None:
-                break
-    except (OSError, WireRawSSEError):
-        pass  # What has been received until then may say enough.
-    return bytes(found[:most])
-
-
-def _one(channel: Channel, deadline: float):  # type: ignore[no-untyped-def]
-    return (yield channel.receive(deadline))
-
-
 def _facts(session: ssl.SSLObject, seconds: float, secrets: Secrets, verified: bool) -> Tls:
     cipher = session.cipher()
     return Tls(
