@@ -120,7 +120,7 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
-    """Measure, print, save, draw. The exit status: 1 if one of ours has no figure or a part failed, else 0."""
+    """Measure, print, save, draw. The exit status: 1 if one of ours has no figure or a part failed, otherwise 0."""
     if why := proc.unavailable():
         on.print(f"cost: left out, {why}")
         return 0

@@ -164,7 +164,7 @@ def measure(relay: str, settings: Settings, ca: str | None, advance: Callable[[f
                 client.post(daemons[name].slot, {"event_id": event, "kind": 1, "body": {"text": "x" * 60}})
                 sent[name].append((event, stamp))
                 advance(at / settings.seconds)
-            # Whoever looks every 5 s looks once more.
+            # Anyone who looks every 5 s looks once more.
             time.sleep(1.5 * POLL_SECONDS)
         had = {name: daemon.had() for name, daemon in daemons.items()}
     finally:
@@ -251,7 +251,7 @@ def _measured(url: str, settings: Settings, ca: str | None, on: Console) -> dict
 
 
 def run_own(url: str, settings: Settings, ca: str | None, out: Path, on: Console) -> int:
-    """`python -m bench URL`. The exit status: 1 where it could not be measured or an event never came, else 0."""
+    """`python -m bench URL`. The exit status: 1 where it could not be measured or an event never came, otherwise 0."""
     with report.Noise() as noise:
         try:
             ways = _measured(url.rstrip("/"), settings, ca, on)

@@ -135,7 +135,7 @@ def really(settings: Settings, advance: Callable[[], None]) -> dict[str, Any]:
             children[-1].ready.wait(CONNECT_SECONDS)
             advance()
         wait_until_complete(relay)
-        # Until they count as healthy, so that the backoff begins anew.
+        # Until they count as healthy, so that the backoff begins again.
         time.sleep(1.2 * Backoff().healthy_after if not settings.quick else 1.0)
         relay.kill()
         relay.wait()
@@ -211,7 +211,7 @@ def table(found: dict[str, Any]) -> Table:
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
-    """Measure, print, save, draw. The exit status: 1 if not all of the real streams came back, else 0."""
+    """Measure, print, save, draw. The exit status: 1 if not all of the real streams came back, otherwise 0."""
     found = measure(settings, on)
     on.print(table(found))
     path = report.save("fleet", found, out)

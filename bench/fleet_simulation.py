@@ -4,7 +4,7 @@ and no socket.
 All streams are cut in one moment, 0. Each daemon hears of it after its own delay in the network, and from then on does
 what its policy says. For `down` seconds every attempt is refused. Afterwards the relay takes `rate` connections a
 second out of a listen queue of `backlog`; who finds the queue full has its SYN dropped, and its kernel sends it again
-after 1, 3, 7, 15 … s (as Linux does) until the attempt's own time is up. Whoever is in the queue is served in order,
+after 1, 3, 7, 15 … s (as Linux does) until the attempt's own time is up. Anyone who is in the queue is served in order,
 though for nothing where he has stopped waiting for an answer.
 
 Two policies: ours is the code that is shipped, `policy.decide` and `policy.TokenBucket`, with its default values; the

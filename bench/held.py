@@ -44,7 +44,7 @@ class Held:
 
 
 class Stage:
-    """A sender, http or https, and whoever is held connected to it. `with` ends them all."""
+    """A sender, http or https, and anyone who is held connected to it. `with` ends them all."""
 
     def __init__(self, tls: bool) -> None:
         self.tls = tls
@@ -123,7 +123,7 @@ class Stage:
         self.failed[one.label] = one.child.reason()
 
     def let_go_of_the_dead(self) -> None:
-        """Whoever has ended by itself is no longer held, but has failed."""
+        """Anyone who has ended by itself is no longer held, but has failed."""
         for label, one in list(self.held.items()):
             if one.child.process.poll() is not None:
                 del self.held[label]

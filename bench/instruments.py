@@ -66,7 +66,7 @@ def summary(text: str) -> dict[str, int]:
 
 
 def strace_missing(pid: int) -> str:
-    """Empty where strace can be attached to this process, else why not."""
+    """Empty where strace can be attached to this process, otherwise why not."""
     if shutil.which("strace") is None:
         return "no strace"
     with Strace(pid) as strace:
@@ -122,5 +122,5 @@ def _control(*arguments: str) -> None:
 
 
 def callgrind_missing() -> str:
-    """Empty where valgrind is here, else why not."""
+    """Empty where valgrind is here, otherwise why not."""
     return "" if shutil.which("valgrind") and shutil.which("callgrind_control") else "no valgrind"

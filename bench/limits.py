@@ -1,4 +1,4 @@
-"""Upper limits, so that nothing of the bench hangs: a process that has one is ended when its time is up, and whoever
+"""Upper limits, so that nothing of the bench hangs: a process that has one is ended when its time is up, and anyone who
 reads from it finds the end of its output instead of waiting for ever.
 """
 

@@ -36,7 +36,7 @@ from bench.stats import exponent, spread
 
 LEAST_RUNS = 3
 WARM_UP = [b"data: x\n\n"]
-"""So that nobody's imports are in a figure."""
+"""So that no peer's imports are in a figure."""
 GROWTH_SHARE = 40
 """A length is tried again and again for this part of the limit."""
 LINEAR = 1.25
@@ -241,7 +241,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
-    """Measure, print, save, draw. The exit status: 1 if our parser has no figure somewhere or is not linear, else 0."""
+    """Measure, print, save, draw. The exit status: 1 if our parser lacks a figure or is not linear, otherwise 0."""
     found = measure(settings, on)
     for one in tables(found):
         on.print(one)

@@ -53,7 +53,7 @@ def descriptors(pid: int) -> int:
 
 
 def unavailable() -> str:
-    """Empty where the kernel gives these figures, else why not."""
+    """Empty where the kernel gives these figures, otherwise why not."""
     for needed in ("smaps_rollup", "schedstat"):
         if not Path(f"/proc/self/{needed}").exists():
             return f"this system has no /proc/PID/{needed}"

@@ -3,7 +3,7 @@
 Its own work is no part of the figures: everything that is sent is put together beforehand, and the stamp is
 taken by `time.monotonic_ns()` right before `send`. Under TLS the record is made inside `send` and so counts,
 for everybody alike. An event looks like one of wire's relay: one chunk, `data: ` and some 200 bytes of JSON.
-TCP_NODELAY is set, else the bursts would measure Nagle's algorithm against delayed acknowledgements.
+TCP_NODELAY is set, otherwise the bursts would measure Nagle's algorithm against delayed acknowledgements.
 
     python -m bench.sender ADDRESS [--tls CERTIFICATE KEY]
 
@@ -123,7 +123,7 @@ class Sender:
             pause = dice.uniform(*gap)
             stamps: list[int] = []
             if number % PROGRESS_EVERY == 0:
-                # Before the pause, so that whoever reads it has gone back to sleep when the event is sent.
+                # Before the pause, so that anyone who reads it has gone back to sleep when the event is sent.
                 say(f"progress {number}")
             time.sleep(pause)
             if stream is None:

@@ -1,6 +1,6 @@
 """`wake`: how long from the relay's `send` until the daemon's main thread runs.
 
-Every round starts all clients anew (a process keeps the memory layout it was born with), connects all of them
+Every round starts all clients again (a process keeps the memory layout it was born with), connects all of them
 at once and gives them single events in random order and then bursts. Scenarios are http and https, over
 loopback and, where this user may make network namespaces, over a veth pair. What runs is `bench.scenario`; here
 rounds are driven and put together.
@@ -171,7 +171,7 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
 
 def run(settings: Settings, out: Path, on: Console) -> int:
     """Measure, print, save, draw. The exit status: 1 if one of ours or a CPython floor has no figures, or a round
-    failed, else 0."""
+    failed, otherwise 0."""
     found = measure(settings, on)
     if not found["scenarios"]:
         on.print("[red]wake: none of the scenarios asked for can run here")

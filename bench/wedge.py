@@ -11,8 +11,8 @@ The faults, each on streams that were alive until then (`wedge_relay`, `wedge_sc
 
 All clients are connected at once, each in its own process, under each fault; they sleep, so they do not disturb each
 other. Each library is there as it comes (stock) and with its own settings against silence (tuned), which are the same
-for all: 75 s, two and a half heartbeats. Whoever has not noticed when the window closes gets "never", with the window
-beside it.
+for all: 75 s, two and a half heartbeats. Anyone who has not noticed when the window closes gets "never", with the
+window beside it.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def table(found: dict[str, Any]) -> Table:
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
-    """Measure, print, save, draw. The exit status: 1 if one of ours missed a fault or dropped a live stream, else 0."""
+    """Measure, print, save, draw. 1 if one of ours missed a fault or dropped a live stream, otherwise 0."""
     found = measure(settings, on)
     on.print(table(found))
     path = report.save("wedge", found, out)

@@ -185,7 +185,7 @@ def _pycurl(url: str, read: float | None) -> None:
     curl.setopt(pycurl.URL, url)
     curl.setopt(pycurl.WRITEFUNCTION, len)
     if read is not None:
-        # libcurl's own word for a stalled transfer; the limit is as low as it goes, else quiet streams would end.
+        # libcurl's own word for a stalled transfer; the limit is as low as it goes, otherwise quiet streams would end.
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(read)))
         curl.setopt(pycurl.TCP_KEEPALIVE, 1)

@@ -5,7 +5,7 @@
 A path is `/FAULT/CLIENT`. At first each stream gets a whole comment line every second (`quiet`: every BEAT seconds, all
 the time). At the line `begin` on standard input everybody gets one more, the last sign of life, and then: `drip`: a
 byte every DRIP seconds, inside a line that never ends; each `recv` succeeds. `stopped` and `blackhole`: nothing more
-from here; whoever started this process stops it, or cuts the wire. A connection that is made after that gets comment
+from here; anyone who started this process stops it, or cuts the wire. A connection that is made after that gets comment
 lines every BEAT seconds, whatever its path: the fault is that of the first stream.
 
 Standard output: `listening PORT`; `connected FAULT/CLIENT PORT` for each stream, with the port of its other end;

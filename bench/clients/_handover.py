@@ -1,7 +1,7 @@
 """The ways in which a peer's blocking iterator wakes a daemon's main thread. Knows no HTTP.
 
 `in_thread` is a daemon's: a reader thread, and a main thread that sleeps with a timeout on the hand-over that
-`BENCH_HANDOVER` names, one of those that the floors measure. Which is best depends on what is measured, so whoever
+`BENCH_HANDOVER` names, one of those that the floors measure. Which is best depends on what is measured, so anyone who
 starts a client decides. On both sides the calls are C's own: a frame of Python in between is no fault of a peer.
 
 `in_main` lets the main thread iterate: nothing is handed over, nothing else can be done, and no timeout of the daemon's

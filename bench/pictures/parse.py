@@ -49,7 +49,7 @@ def _speeds(pyplot: Any, found: dict[str, Any]) -> Any:
             for tick, parser in zip(panel.get_yticklabels(), PARSERS, strict=False):
                 tick.set_color(_colour(parser))
             panel.set_title(f"{SHAPES[shape].label}; feeds of {feed}", fontsize=7.5, loc="left", pad=3)
-            panel.set_ylim(0.6 - len(PARSERS), 0.6)  # The same for all, whoever has no bar.
+            panel.set_ylim(0.6 - len(PARSERS), 0.6)  # The same for all, anyone who has no bar.
             panel.margins(x=0.18)
             panel.set_xlim(left=0)
             panel.set_xticks([])

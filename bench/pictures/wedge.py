@@ -32,7 +32,7 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
     window = found["settings"]["window"]
     faults = {fault: column for fault, column in found["faults"].items() if fault in TITLES}
     clients = [name for name in found["faults"]["quiet"] if name not in found["unavailable"]]
-    # The best above: by the worst of its faults, and whoever drops live streams below.
+    # The best above: by the worst of its faults, and anyone who drops live streams below.
     clients.sort(
         key=lambda name: (_drops(found, name), *sorted(_after(c[name], window) for c in faults.values())[::-1])
     )

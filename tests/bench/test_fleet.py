@@ -28,7 +28,7 @@ def test_the_relay_never_takes_more_than_it_can(policy: str) -> None:
     assert course.dropped > 0, "a queue of 50 is too short for 2,000"
 
 
-def test_the_original_doubles_without_dice_and_starts_anew_after_a_clean_close() -> None:
+def test_the_original_doubles_without_dice_and_starts_again_after_a_clean_close() -> None:
     original = Original(random.Random(1))
     assert [original.failed(0.0) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
     assert original.ended(0.0, clean=True) == 0 and original.failed(0.0) == 1

@@ -228,7 +228,7 @@ def test_a_wedge_is_found_while_the_command_runs(
         assert command.line("stderr").endswith(": connected")
         client.misbehave(Fault("silent", at="stream", scope="live"))
         assert "was silent for read=0.6 s" in command.line("stderr")
-        client.wait_until("streams", 1, slot=slot)  # And mended, with the command still running.
+        client.wait_until("streams", 1, slot=slot)  # And repaired, with the command still running.
         runs.let_go()
         runs.hear("ended")
         runs.hear("began")  # The reconnect's wake was not lost.

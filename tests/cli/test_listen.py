@@ -114,7 +114,7 @@ def test_json_says_nothing_on_standard_error(listen: Callable[..., Command], cli
         assert command.rest("stderr") == ""
 
 
-def test_a_wedge_is_found_and_mended(listen: Callable[..., Command], client: RelayClient, slot: Slot) -> None:
+def test_a_wedge_is_found_and_repaired(listen: Callable[..., Command], client: RelayClient, slot: Slot) -> None:
     with listen("--read-timeout", "0.6") as command:
         client.misbehave(Fault("silent", at="stream", scope="live"))
         assert "was silent for read=0.6 s; trying again in" in command.line("stderr")

@@ -19,7 +19,7 @@ The rooms, each importing only from those above it:
 `drops`      packets dropped on the receiving side, counted
 `look`       what the kernel says of a process and of its sockets
 `lines`      what a daemon says, line by line; the protocol for a daemon of your own
-`stage`      the relay in its host, and whoever posts events to it
+`stage`      the relay in its host, and anyone who posts events to it
 `daemon`     the daemon under test as a process
 `daemons/`   our own daemons, one for each consumer and host
 `names`      the resolver of this world
@@ -27,7 +27,7 @@ The rooms, each importing only from those above it:
 `stranger`   somebody else's connection, which meets what spares the stream
 `catalogue/` the faults
 `measured`   what was measured in a cell, as plain data
-`mending`    within what time a stream must be back
+`mending`   within what time a stream must be back
 `cell`       one cell: its world, relay and daemon, and what may be done with them
 `rounds`     the rounds of a cell, from an empty world to what was measured
 `verdict`    what was measured against what was promised, `check` by check; `wakes` has those of the events,

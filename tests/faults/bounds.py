@@ -3,7 +3,7 @@
 Pure functions over plain values; no clock is read here. The rules are those of the README's table "What notices which
 failure, and when", with the clocks scaled down so that a cell takes seconds. The scale keeps the defaults' order and
 ratios where they matter: keepalive gives up at 0.8 of `read` (60 s of 75), a heartbeat comes each 0.4 of it (30 s), and
-no clock is longer than another that it is to be told apart from.
+no clock is longer than another that it must be told apart from.
 
 Each measurement begins where its clock begins, not where the fault did: `connect` at the start of the attempt,
 `response` when the request goes out, `read` and keepalive with the last byte heard, `min_rate` with the first byte of
@@ -31,11 +31,11 @@ TRANSPORTS: Final = ("https", "http", "proxy")
 CONSUMERS: Final = ("subscriber", "source", "source-ids")
 
 SLACK: Final = 0.25
-"""Seconds beyond its clock within which a failure is to be noticed."""
+"""Seconds beyond its clock within which a failure must be noticed."""
 BUSY_SLACK: Final = 1.0
 """Seconds more where the fault keeps the daemon busy, which then waits for its turn on a shared machine."""
 MEND_SLACK: Final = 1.0
-"""Seconds beyond the running attempt and one backoff step until the stream is to be back."""
+"""Seconds beyond the running attempt and one backoff step until the stream must be back."""
 SURVIVABLE: Final = 0.8
 """Silence below this part of `read` must cost no reconnect."""
 STATE_FILE_INTERVAL: Final = 1.0
@@ -110,7 +110,7 @@ class Kind(enum.Enum):
     ENDED = "the connection ends, or what comes is no event stream"
     REFUSED = "the attempt fails at once"
     DRIP = "bytes come, but a line never ends"
-    PROBED = "whoever forgot the connection answers its next packet, a keepalive probe, with RST"
+    PROBED = "anyone who forgot the connection answers its next packet, a keepalive probe, with RST"
     SURVIVED = "trouble that a stream is to live through"
 
 
@@ -118,7 +118,7 @@ class Kind(enum.Enum):
 class Expectation:
     """What is to happen in a cell: `kind`, and the phase `at` which it strikes. `names`: who else may notice.
 
-    Where the trouble is to be survived, `names` are the clocks that may give up an attempt that it delays too much.
+    Where the trouble must be survived, `names` are the clocks that may give up an attempt that it delays too much.
     """
 
     kind: Kind

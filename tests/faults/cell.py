@@ -23,7 +23,7 @@ from tests.faults.world import RELAY, World
 from wire_rawsse.testing.faults import Fault as RelayFault
 
 SETTLE: Final = 3.0
-"""Seconds within which all that was posted is to be fetched once the stream is back, and leftovers to be gone."""
+"""Seconds within which all that was posted must be fetched once the stream is back, and leftovers to be gone."""
 
 
 class Cell:
@@ -101,7 +101,7 @@ class Cell:
         return wait
 
     def start(self) -> None:
-        """Start the daemon and whoever watches it."""
+        """Start the daemon and anyone who watches it."""
         self.fault.prepare(self)
         self.daemon = Daemon(self.world, self.setup, self.environment)
         self._closing.callback(self.daemon.close)

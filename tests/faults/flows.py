@@ -3,7 +3,7 @@
 A receiver's program gets its bytes in order. So what counts as a sign of life is not a packet but the moment at which
 the next byte in order arrives: with a hole before it, nothing does. `Flows` follows the sequence numbers of what a link
 delivered undamaged (RFC 9293 §3.4), and says for each direction of each connection how long the longest such silence
-was. That is evidence from outside of the daemon under test, whose own clock is to be judged by it.
+was. That is evidence from outside of the daemon under test, whose own clock must be judged by it.
 """
 
 from __future__ import annotations

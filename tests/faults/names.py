@@ -1,6 +1,6 @@
 """The resolver of this world: a hosts file, until somebody wants names to be looked up over the wire.
 
-A name server is one more process, so it is started for the cells that need one: where the stream is to be held while
+A name server is one more process, so it is started for the cells that need one: where the stream must be held while
 its name is looked up, and where the fault is the resolver's.
 """
 

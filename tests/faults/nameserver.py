@@ -11,7 +11,7 @@ What it is told, for the names that it knows, which have the same addresses (all
     silent    nothing
     nxdomain, servfail, refused   that (RFC 1035 §4.1.1)
 
-"Wrong, then right" is to be told the one and then the other: `"a": ["192.0.2.1"]`, later `"a": ["10.2.0.2"]`. Answers
+"Wrong, then right" must be told the one and then the other: `"a": ["192.0.2.1"]`, later `"a": ["10.2.0.2"]`. Answers
 have a time to live of 0, so that nothing on the way keeps them.
 
 The child's calls (see `player`): `{"do": "behave", "how": HOW, "seconds": S, "a": […], "aaaa": […]}`, of which what is

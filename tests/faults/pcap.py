@@ -1,4 +1,4 @@
-"""A cell's packets in a file, for whoever wants to look at them."""
+"""A cell's packets in a file, for anyone who wants to look at them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def colour(share: float) -> str:
 def draw(
     cells: Mapping[tuple[str, str], tuple[str, float | None]], faults: Sequence[str], phases: Sequence[str]
 ) -> str:
-    """`cells`: (fault, phase) → status, and the share of the bound or None where nothing was to be noticed."""
+    """`cells`: (fault, phase) → status, and the share of the bound or None where nothing should be noticed."""
     faults = [fault for fault in faults if any(name == fault for name, _ in cells)]
     width, height = _LEFT + _COLUMN * len(phases) + 16, _TOP + _ROW * len(faults) + _LEGEND
     parts = [

@@ -13,7 +13,7 @@ client's connection is healthy by every measure that TCP has, and silent.
     die      resets all connections and refuses new ones, until told otherwise
 
 What a stalled or buffering proxy has kept goes out as soon as it works again. A deaf one that notices at last resets
-whoever has missed something.
+anyone who has missed something.
 
 The child's calls (see `player`): `{"do": "behave", "how": HOW, "status": N, "bytes": N}` and `{"do": "report"}`, which
 counts what happened, among others the receptions and ends that were `not passed on` or `kept back`; `struck` is when
@@ -68,7 +68,7 @@ class Proxy(Player):
 
 
 class _End:
-    """One of a tunnel's two sockets, and what is to be written to it."""
+    """One of a tunnel's two sockets, and what must be written to it."""
 
     def __init__(self, tunnel: _Tunnel, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -79,7 +79,7 @@ class _End:
         self.ended = False
         """It will send nothing more."""
         self.finish = False
-        """Nothing more is to be sent to it after `waiting`."""
+        """Nothing more must be sent to it after `waiting`."""
         self.shut = False
 
 

@@ -230,7 +230,7 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
     texts = {
         "noticed": "a failure is noticed within its clock + 250 ms (under a flood + 1.25 s)",
         "clock": "and by the clock that the README's table names",
-        "no reconnect": "what is to be survived costs no reconnect",
+        "no reconnect": "what must be survived costs no reconnect",
         "mended": "back within the rest of the attempt, one backoff step, and 1 s",
         "each wakes": "every opening wakes, and every event that was posted: within 1 s on a stream that is well, else "
         "with the stream that comes next or once packets pass again",

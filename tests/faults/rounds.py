@@ -114,7 +114,7 @@ def _test(cell: Cell) -> None:
     cell.calm_events(3)
     found.stored = cell.relay.stored()
     cell.fetched()
-    if cell.fault.blinds and setup.consumer == "subscriber":  # The state file is to be seen mended.
+    if cell.fault.blinds and setup.consumer == "subscriber":  # The state file must be seen repaired.
         time.sleep(max(0.0, found.lifted + STATE_SECONDS - time.monotonic()))
     time.sleep(max(0.0, found.round_began + ROUND_SECONDS - time.monotonic()))
     found.wall = time.monotonic() - found.round_began

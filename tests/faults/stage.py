@@ -1,4 +1,4 @@
-"""The relay in its host, and whoever posts events to it.
+"""The relay in its host, and anyone who posts events to it.
 
 The lab talks to the relay out of band: posts and pulls go over a Unix-domain socket, which belongs to a path and not to
 a network, the control call over loopback inside the relay's host. So a fault touches the stream alone. A relay that is
@@ -188,7 +188,7 @@ class Relay:
 
 
 class Post(NamedTuple):
-    """One event that was to be posted. `answered` is None where the relay did not answer."""
+    """One event that should be posted. `answered` is None where the relay did not answer."""
 
     event_id: str
     began: float

@@ -10,7 +10,7 @@ from tests.faults.measured import Measured
 
 
 def state_file(found: Measured, setup: Setup, blind: bool) -> list[Check]:
-    """`blind`: nobody could write from the injection to the lifting. The bound begins anew at the lifting, then."""
+    """`blind`: nobody could write from the injection to the lifting. The bound begins again at the lifting, then."""
     if setup.consumer != "subscriber" or setup.command is not None or found.watch is None:
         return []
     watch = found.watch

@@ -1,4 +1,4 @@
-"""The promises themselves: who must notice, by when, and how long mending may take."""
+"""The promises themselves: who must notice, by when, and how long repair may take."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_keepalive_is_only_named_where_it_comes_first() -> None:
     assert promise(Expectation(Kind.UNREACHABLE, "streaming"), Setup(settings=slow)).clocks == ("read",)
 
 
-def test_what_is_to_be_survived_has_no_clock() -> None:
+def test_what_must_be_survived_has_no_clock() -> None:
     assert promise(Expectation(Kind.SURVIVED, "streaming"), Setup()).survives
 
 

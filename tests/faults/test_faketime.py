@@ -1,4 +1,4 @@
-"""A process under libfaketime differs from any other in its wall clock alone: else the lab would judge libfaketime."""
+"""Under libfaketime only the wall clock of a process differs: otherwise the lab would judge libfaketime."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_sleeps_and_locks_wait_as_long_as_they_should(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-def test_whoever_waits_for_the_interpreters_lock_does_not_spin(tmp_path: Path) -> None:
-    """It would cost as much again as whoever holds the lock, and keep the mutex from him that goes with it."""
+def test_anyone_who_waits_for_the_interpreters_lock_does_not_spin(tmp_path: Path) -> None:
+    """It would cost as much again as anyone who holds the lock, and keep the mutex from him that goes with it."""
     code = """if True:
         import re, select, threading, time
         other = threading.Thread(target=lambda: select.select([], [], [], 0.02))

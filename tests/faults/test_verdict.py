@@ -132,7 +132,7 @@ def wakes(*moments: float, post: tuple[float, float] = (9.0, 9.1), **changes: An
 def test_every_event_has_a_wake_of_its_time() -> None:
     assert wakes(1.0, 3.0, 8.0, 9.1) == set()
     assert wakes(1.0, 3.0, 8.0, 10.05) == set()
-    assert wakes(1.0, 3.0, 8.0, 10.2) == {"each wakes", "wakes owed"}, "this one is nobody's"
+    assert wakes(1.0, 3.0, 8.0, 10.2) == {"each wakes", "wakes owed"}, "this one belongs to no one"
     assert wakes(1.0, 3.0, 8.0) == {"each wakes"}, "d is owed one"
     assert wakes(1.0, 8.0, 9.1) == {"each wakes"}, "so is a, which came before the fault"
     assert wakes(3.0, 8.0, 9.1) == wakes(1.0, 3.0, 9.1) == {"each wakes"}, "and each opening"
@@ -195,7 +195,7 @@ def test_a_daemon_that_pulls_when_the_file_is_due_writes_it_when_it_is_back() ->
     assert judged(9.4, host="thread") == {"state true"}, "the stream has a thread of its own"
 
 
-def test_after_a_time_in_which_nobody_could_write_the_bound_begins_anew() -> None:
+def test_after_a_time_in_which_nobody_could_write_the_bound_begins_again() -> None:
     assert blind() == set(), "it said connected all the time, and was never wrong for long outside of it"
     assert blind((8.1, "error"), (9.0, "connected")) == set()
     assert blind((7.9, "error"), (9.5, "connected")) == {"state true"}, "what is wrong later has no such reason"
@@ -225,7 +225,7 @@ def test_a_connection_that_came_as_far_as_its_request_has_the_price_of_a_calm_on
     assert broken(dataclasses.replace(twice, cpu=0.3, lines=cut)) == {"cpu"}, "what failed before is the fault's"
 
 
-def test_what_is_to_be_survived_must_cost_no_reconnect() -> None:
+def test_what_must_be_survived_must_cost_no_reconnect() -> None:
     survived = bounds.promise(Expectation(Kind.SURVIVED, "streaming"), SETUP)
     soon = late(6.0, "peer heard=5.9 TruncatedError")
     assert "no reconnect" in broken(good(promise=survived, **soon))

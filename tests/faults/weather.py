@@ -34,7 +34,7 @@ class Weather:
     delay, jitter: seconds; each packet takes `delay` plus or minus up to `jitter`, and none overtakes another by that.
     loss, duplicate, corrupt, reorder: the chance of each, 0 to 1.
     burst:     (good to bad, bad to good), the chance of each at each packet; None for no bursts.
-    held:      seconds for which a packet that is to be overtaken is held back.
+    held:      seconds for which a packet that must be overtaken is held back.
     rate:      bits a second, IP header included; None without bound.
     queue:     bytes that wait for the bandwidth at most; what comes then is dropped.
     """
@@ -122,7 +122,7 @@ class Channel:
 
     @weather.setter
     def weather(self, weather: Weather) -> None:
-        """From the next packet on. Whoever holds what is still on its way lets it go: no queue outlives a change."""
+        """From the next packet on. Anyone who holds what is still on its way lets it go: no queue outlives a change."""
         self._weather = weather
         self._sent_until = self._last_arrival = 0.0
 

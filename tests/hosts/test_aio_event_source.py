@@ -252,7 +252,7 @@ class TestTheEnd:
 
 class TestFlowControl:
     def test_a_reader_that_is_away_is_not_sent_to(self, serve: Serve, make: MakeLoop) -> None:
-        """Unread items stay few, what was sent comes in the end, and the silence in between is nobody's fault."""
+        """Unread items stay few, what was sent comes in the end, and the silence in between is no fault."""
         server = serve()
         count = 2000
         body = [b"data: %d %s\n\n" % (number, b"x" * 2000) for number in range(count)]

@@ -277,7 +277,7 @@ class TestHandedOut:
 @needs_descriptor
 def test_what_nobody_looks_at_again_needs_no_collector(serve: Serve, ca_file: str, tls: bool) -> None:
     """Closed and let go of without the last look: its descriptors end with the last reference to it, not whenever the
-    collector comes by. It has looked a name up, and whoever does that for it has to know it.
+    collector comes by. It has looked a name up, and anyone who does that for it has to know it.
     """
     subscriber = StreamSubscriber(serve(tls=tls).url, tls=ca_file)
     descriptor = subscriber.fileno()

@@ -53,7 +53,7 @@ class TestNext:
             call = InThread(source.next)
             for _ in range(3):
                 peer = server.peer()
-            assert call.is_alive(), "it is no business of `next` that the stream was mended meanwhile"
+            assert call.is_alive(), "it is no business of `next` that the stream was reconnected meanwhile"
             peer.say()
             assert call.result() == X
 

@@ -171,7 +171,7 @@ def test_in_every_phase(serve: Serve, ca_file: str, phase: str, hung_resolver: H
 
 @pytest.mark.parametrize("handed_out", [False, True], ids=["", "handed out"])
 def test_before_the_first_wait_both_may_use_it(serve: Serve, ca_file: str, tls: bool, handed_out: bool) -> None:
-    """Nothing has been opened yet but what the child opens anew."""
+    """Nothing has been opened yet but what the child opens again."""
     server = serve(tls=tls)
     with embedded(server.url, tls=ca_file) as subscriber:
         descriptor = subscriber.fileno() if handed_out else -1

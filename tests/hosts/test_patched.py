@@ -158,7 +158,7 @@ def test_no_error_ends_the_thread(
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="epoll is what is broken here")
-def test_an_error_in_the_sleep_begins_the_streams_anew(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_sleep_begins_the_streams_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     subscriber = StreamSubscriber(server.url)
     wake = WakeChannel()

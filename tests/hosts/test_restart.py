@@ -1,4 +1,4 @@
-"""`restart`: the connection is dropped and a new one made at once, in every phase, and nobody's wait is interrupted."""
+"""`restart`: the connection is dropped and a new one made at once, in every phase, and no wait is interrupted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wire_rawsse import EventSource, StreamSubscriber
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a descriptor stands for")
 def test_restart_interrupts_no_wait_and_connects_at_once(scene: Scene) -> None:
-    """Whoever waits goes on waiting, until the new stream, if there is one, is a wake."""
+    """Anyone who waits goes on waiting, until the new stream, if there is one, is a wake."""
     with scene.subscriber() as subscriber:
         wakes: list[bool] = []
 
@@ -59,7 +59,7 @@ def test_restart_interrupts_no_wait_and_connects_at_once(scene: Scene) -> None:
         assert call.result() is False
 
 
-def test_restart_by_whoever_reads_the_items(serve: Serve) -> None:
+def test_restart_by_anyone_who_reads_the_items(serve: Serve) -> None:
     """At the moment at which it is told that the connection is over, or when it is told of a restart."""
     server = serve()
     with EventSource(server.url, backoff=NEVER) as source:

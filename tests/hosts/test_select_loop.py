@@ -172,7 +172,7 @@ def test_the_descriptor_stays_over_reconnects(serve: Serve, ca_file: str, tls: b
 
 
 def test_it_survives_a_wedge(serve: Serve, ca_file: str, tls: bool) -> None:
-    """The server says nothing any more while its kernel still answers: found by `read`, mended, and heard of again."""
+    """The server is silent while its kernel still answers: found by `read`, reconnected, and heard of again."""
     server = serve(tls=tls)
     with embedded(server.url, tls=ca_file, timeouts=Timeouts(read=0.3), backoff=QUICK) as subscriber:
         loop = SelectLoop(subscriber)

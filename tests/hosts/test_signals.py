@@ -42,7 +42,7 @@ from wire_rawsse.hosts.thread import SubscriberThread
 from wire_rawsse.wakeup import WakeupFd
 
 ENDLESS = Backoff(initial=0.001, maximum=0.001, healthy_after=0.001)
-"""Interrupted streams are connected anew, and here nothing slows that down."""
+"""Interrupted streams are connected again, and here nothing slows that down."""
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +128,7 @@ def test_it_connects_wherever_it_strikes(serve: Serve, ca_file: str, tls: bool) 
 
 
 def test_it_may_strike_twice(serve: Serve, ca_file: str, tls: bool) -> None:
-    """The second exception strikes while the first is being mended: at every fifth point of that."""
+    """The second exception strikes while the first is being repaired: at every fifth point of that."""
     server = serve(tls=tls)
     for point in count(1, 5):
         stream = Stream(server, ca_file)

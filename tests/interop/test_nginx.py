@@ -72,7 +72,7 @@ def until_line(command: Command, key: str, text: str = "", *, but_not: str = "no
 
 
 @pytest.mark.parametrize("behind", [False], indirect=True, ids=["unbuffered"])
-def test_without_buffering_a_stopped_relay_is_noticed_and_the_stream_is_mended(behind: Behind) -> None:
+def test_without_buffering_a_stopped_relay_is_noticed_and_the_stream_is_repaired(behind: Behind) -> None:
     with behind.listen() as command:
         until_line(command, "opened")
         behind.client.post(behind.slot, {"event_id": "e1"})

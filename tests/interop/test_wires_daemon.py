@@ -111,7 +111,7 @@ def test_a_relay_killed_and_started_again(agent: Agent, wires: WiresRelay, clien
 
 
 def test_wires_own_pull_is_what_it_runs(agent: Agent, client: RelayClient, tmp_path: Path) -> None:
-    """As the help's example has it. These events are unsigned: wire refuses each, and names it, for every pull anew."""
+    """As in the example of --help. These events are unsigned: wire refuses and names each, at every pull."""
     told = tmp_path / "told"
     pull = shlex.join(["sh", "-c", f"{shlex.quote(agent.program)} pull --json >> {shlex.quote(str(told))}"])
     with Command("daemon", "--exec", pull, "--interval", "3600", home=agent.home):

@@ -197,7 +197,7 @@ MUTANTS: Final = [
     ),
     mutant(
         "Grace that was given to a look-up's thread outlasts its deadline.",
-        HOSTS + "test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_behind_it",
+        HOSTS + "test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_after_it",
         at("hosts.clock:StreamClock.on_timeout", drop(assignment("_reprieve"))),
     ),
     mutant(

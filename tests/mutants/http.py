@@ -71,7 +71,7 @@ MUTANTS: Final = [
     ),
     mutant(
         "Body bytes beyond the first 64 KiB are dropped if they came with the head.",
-        "simulation/test_exact_bodies.py::test_events_without_number_behind_a_head_in_two_pieces_all_arrive",
+        "simulation/test_exact_bodies.py::test_events_without_number_after_a_head_in_two_pieces_all_arrive",
         at("protocol.http:Exchange.head", never("len", "Gt")),
     ),
     mutant(
@@ -126,7 +126,7 @@ MUTANTS: Final = [
     ),
     mutant(
         "A Last-Event-ID beyond Latin-1 is sent with question marks.",
-        "simulation/test_exact_requests.py::test_a_reconnect_asks_for_what_came_behind_the_last_event_that_was_whole",
+        "simulation/test_exact_requests.py::test_a_reconnect_asks_for_what_came_after_the_last_event_that_was_whole",
         at("protocol.request:compose", put(call("encode", "last_event_id"), 'OF.encode("latin-1", "replace")')),
     ),
     # protocol.proxy

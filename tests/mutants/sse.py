@@ -8,7 +8,7 @@ from tests.mutants.engine import FUZZ, STORMS, at, mutant
 EVENTS: Final = FUZZ + "events"
 CUTS: Final = "simulation/test_exact_bodies.py::test_an_event_is_the_same_wherever_it_is_cut_into_two_receptions"
 IDS: Final = (
-    "simulation/test_exact_requests.py::test_a_reconnect_asks_for_what_came_behind_the_last_event_that_was_whole"
+    "simulation/test_exact_requests.py::test_a_reconnect_asks_for_what_came_after_the_last_event_that_was_whole"
 )
 
 MUTANTS: Final = [

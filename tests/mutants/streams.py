@@ -51,7 +51,7 @@ MUTANTS: Final = [
     mutant("A heartbeat is a wake.", STORMS, returns("protocol.sse:WakeParser.feed", True)),
     mutant(
         "A sink keeps `id` and `retry` only of receptions that hold a data line.",
-        "simulation/test_exact_requests.py::test_a_reconnect_asks_for_what_came_behind_the_last_event_that_was_whole",
+        "simulation/test_exact_requests.py::test_a_reconnect_asks_for_what_came_after_the_last_event_that_was_whole",
         wrap("protocol.sse:WakeParser.feed", _only_wakes),
     ),
     mutant("A sink forgets the last event id.", FUZZ + "wakes", wrap("protocol.sse:WakeParser.feed", _forget_id)),

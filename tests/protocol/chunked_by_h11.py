@@ -22,7 +22,7 @@ class Read(NamedTuple):
 
 
 def ours(reads: Iterable[bytes]) -> Read:
-    """What `ChunkedBody` makes of these reads. None of its pieces is empty, nothing comes behind the end, and what is
+    """What `ChunkedBody` makes of these reads. None of its pieces is empty, nothing comes after the end, and what is
     said at once is what is said in the end.
     """
     decoder, body = ChunkedBody(), b""
@@ -41,7 +41,7 @@ def ours(reads: Iterable[bytes]) -> Read:
         assert str(error).isprintable() and not decoder.ended
         return Read(body, False, True)
     if decoder.ended:
-        assert not list(decoder.feed(b"5\r\nabcde\r\n")), "something behind the end"
+        assert not list(decoder.feed(b"5\r\nabcde\r\n")), "something after the end"
     return Read(body, decoder.ended, False)
 
 

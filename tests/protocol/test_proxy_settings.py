@@ -48,7 +48,7 @@ class TestWhichVariable:
         assert (chosen(HTTP, **environ), chosen(HTTPS, **environ)) == (for_http, for_https)
 
     def test_http_proxy_is_ignored_in_a_cgi_program(self) -> None:
-        """Whoever sends a request can set HTTP_PROXY there, by a field called `Proxy`; and nothing else."""
+        """Anyone who sends a request can set HTTP_PROXY there, by a field called `Proxy`; and nothing else."""
         assert chosen(HTTP, HTTP_PROXY="http://h:1", REQUEST_METHOD="GET") is None
         assert chosen(HTTP, HTTP_PROXY="http://h:1", REQUEST_METHOD="") is None
         assert chosen(HTTP, HTTP_PROXY="http://h:1", http_proxy="http://i:1", REQUEST_METHOD="GET") == "i:1"

@@ -168,7 +168,7 @@ class TestWhatIsRefused:
         "name", ["", " ", "X Y", "X:", "X\r\nseKret", "seKret\n", "X\0", "ü", "X(", '"X"', 7, None]
     )
     def test_a_name_that_is_no_token(self, name: str) -> None:
-        """It is named by its number: whoever mixes up name and value has a secret in the name."""
+        """It is named by its number: anyone who mixes up name and value has a secret in the name."""
         with pytest.raises(InvalidRequestError, match="header 2 has a name") as refused:
             check_headers([("X-Fine", "x"), (name, "seKret")])
         assert "seKret" not in told(refused.value)

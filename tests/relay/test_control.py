@@ -112,7 +112,7 @@ def test_one_who_waits_and_goes_is_forgotten(relay: RelayProcess, client: RelayC
     client.allocate()
 
 
-def test_a_relay_that_was_started_anew_takes_the_old_slots(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_relay_that_was_started_again_takes_the_old_slots(tmp_path_factory: pytest.TempPathFactory) -> None:
     with RelayProcess() as first, first.client() as client:
         slot = client.allocate()
         client.post(slot, {"event_id": "lost"})

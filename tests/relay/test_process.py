@@ -63,7 +63,7 @@ def test_it_ends_at_once_on_a_signal(number: signal.Signals, running: subprocess
     assert running.stdout.read() == ""
 
 
-def test_it_ends_when_whoever_started_it_is_killed() -> None:
+def test_it_ends_when_anyone_who_started_it_is_killed() -> None:
     program = (
         "import os, sys, time\n"
         "from wire_rawsse.testing import RelayProcess\n"
@@ -229,7 +229,7 @@ def test_the_handle_says_that_it_did_not_start(capfd: pytest.CaptureFixture[str]
     assert "HOST:PORT" in capfd.readouterr().err
 
 
-def test_whoever_measures_imports_no_event_loop() -> None:
+def test_anyone_who_measures_imports_no_event_loop() -> None:
     code = "import sys, wire_rawsse.testing.process; print([m for m in ('asyncio', 'argparse') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 

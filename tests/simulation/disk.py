@@ -1,8 +1,8 @@
 """A disk in memory: what `wire_rawsse.wire` takes from the module `os`, with whatever can happen to a disk.
 
 The calls below are those of the operating system, and what is shipped on top of them (reading whole, replacing by
-rename, sweeping up) runs unchanged. Whoever reads a file may do so between any two of these calls, so what stands at a
-path is looked at after each (`watched`).
+rename, sweeping up) runs unchanged. Anyone who reads a file may do so between any two of these calls, so what stands at
+a path is looked at after each (`watched`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class MemoryDisk:
         self.files: dict[str, Inode] = {}
         self.folders = {"/", HOME, posixpath.dirname(posixpath.dirname(RELAY_JSON)), posixpath.dirname(RELAY_JSON)}
         self.takes = 1 << 30
-        """Bytes that one write takes, at the most; the rest is to be written again (write(2))."""
+        """Bytes that one write takes, at the most; the rest must be written again (write(2))."""
         self.granule = 1
         """Nanoseconds of the wall clock from one stamp of a file to the next: 2 s on FAT."""
         self.full = 0

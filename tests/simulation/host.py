@@ -29,7 +29,7 @@ class Employer(Protocol):
     loop: Loop
 
     def woken(self) -> None:
-        """A wake has reached whoever pulls, or is pending for it."""
+        """A wake has reached anyone who pulls, or is pending for it."""
 
     def pulled(self) -> None:
         """The daemon has pulled everything there is."""
@@ -50,7 +50,7 @@ class Inline:
         self.absent = 0.0
         """Seconds to be elsewhere, next time."""
         self.errands: list[Callable[[], None]] = []
-        """What is to be done as soon as it has been woken."""
+        """What must be done as soon as it has been woken."""
 
     def run(self, until: float) -> None:
         kernel = self.kernel

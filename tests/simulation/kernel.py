@@ -136,7 +136,7 @@ class Kernel:
         self.now = max(self.now, until)
 
     def stop(self, seconds: float) -> None:
-        """SIGSTOP for so long: whoever sleeps goes on sleeping, whatever its time-out says."""
+        """SIGSTOP for so long: anyone who sleeps goes on sleeping, whatever its time-out says."""
         self.stops += 1
         self.stopped = True
         since = self._slept_at if self.sleeping else self.now

@@ -149,7 +149,9 @@ class Side:
         self.watch.follow(self.stream)
 
     def news(self) -> int:
-        """How much there was so far that is worth a wake: for an `EventSource` its items, else what the watch knows."""
+        """How much there was so far that is worth a wake: for an `EventSource` its items, otherwise what the watch
+        knows.
+        """
         return self.items if isinstance(self.sink, EventSink) else self.watch.news
 
     def restart(self) -> None:
@@ -193,7 +195,7 @@ class Side:
             self.watch.over = True
             self.again_at = kernel.now + PATIENCE
         elif kernel.now >= self.again_at:
-            kernel.tell("%s: subscribes anew", self.name)
+            kernel.tell("%s: subscribes again", self.name)
             self._subscribe()
 
 

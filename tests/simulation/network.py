@@ -69,11 +69,11 @@ class Connection:
         self.life: deque[tuple[int, int]] = deque()
         """From where to where the bytes are those of a body, not yet received."""
         self.events: deque[tuple[int, int]] = deque()
-        """The offset behind an event, and its number, not yet delivered."""
+        """The offset after an event, and its number, not yet delivered."""
         self.news: deque[int] = deque()
         """The offsets behind which a wake is due, not yet received; under TLS the ends of records."""
         self.head_end: int | None = None
-        """The offset behind a head that opens a stream."""
+        """The offset after a head that opens a stream."""
         self.drip_from: int | None = None
         """The offset at which something began to drip that is not meant to end."""
 
@@ -295,7 +295,7 @@ class Socket:
             self.connection.up.put(None if self.inbox else b"")
 
     def lose(self) -> None:
-        """Closed behind the back of whoever watches it, as a wrapper does that fails half-way."""
+        """Closed behind the back of anyone who watches it, as a wrapper does that fails half-way."""
         for poller in self.kernel.pollers:
             poller.interest.pop(self.fd, None)
         self.close()
@@ -353,7 +353,7 @@ class Network:
         """When which address was tried; kept only where `keep_dialled`."""
         self.keep_dialled = False
         self.takes = ROOM
-        """Bytes that a socket takes of one `send`, at the most; the rest is to be offered again (send(2))."""
+        """Bytes that a socket takes of one `send`, at the most; the rest must be offered again (send(2))."""
         self.gives = ROOM
         """Bytes that a socket hands over in one `recv`, at the most."""
         self.owners: dict[tuple[str, int] | str, Owner] = {}

@@ -163,7 +163,7 @@ class Relay:
         self.halting = 0.0
         """Where positive: events come in pieces, so many seconds apart at the most."""
         self.greets = b""
-        """Said at once to whoever connects, as by a program of another kind."""
+        """Said at once to anyone who connects, as by a program of another kind."""
         self.slot: tuple[bytes, bytes] | None = None
         """Its id and its token, where requests are looked at for them."""
         self.keeps_old_slots = True

@@ -79,7 +79,7 @@ class Years:
 
 
 def quiet() -> None:
-    """What the library logs of a simulated year is nobody's business; the trace says more."""
+    """What the library logs of a simulated year is of no interest; the trace says more."""
     logging.getLogger("wire_rawsse").setLevel(logging.CRITICAL + 1)
 
 

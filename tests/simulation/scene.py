@@ -50,7 +50,7 @@ class Journal(Record):
 
 
 class Watched(Protocol):
-    """A stream, whoever put it together."""
+    """A stream, however it was put together."""
 
     @property
     def plan(self) -> Plan: ...

@@ -298,7 +298,7 @@ def ends_after(scene: Single, seconds: float, last_byte: float, end: str) -> Non
         (10.0, 1000.0, "cut", 0.75),
     ],
 )
-def test_the_backoff_begins_anew_after_ten_healthy_seconds(
+def test_the_backoff_begins_again_after_ten_healthy_seconds(
     last_byte: float, life: float, end: str, delay: float
 ) -> None:
     """Health runs from the accepted head to the last sign of life: a byte of the body, or the peer's FIN or RST."""

@@ -34,7 +34,7 @@ def test_an_event_is_the_same_wherever_it_is_cut_into_two_receptions() -> None:
             scene.close()
 
 
-def test_events_without_number_behind_a_head_in_two_pieces_all_arrive() -> None:
+def test_events_without_number_after_a_head_in_two_pieces_all_arrive() -> None:
     """The second piece brings more than the host takes at once, and its last reception more than a head may have."""
     count = 8000
     body = b"".join(b"data: %d\n\n" % number for number in range(count))
@@ -87,7 +87,7 @@ def test_a_reset_is_told_as_one_however_much_came_before_it() -> None:
             scene.close()
 
 
-def test_a_reset_behind_the_end_of_a_stream_is_nobodys_trouble() -> None:
+def test_a_reset_after_the_end_of_a_stream_does_no_harm() -> None:
     """Neither an end of its own, nor one of the connection that follows; both are found at once."""
     ends: dict[bytes, type[Exception] | None] = {b"0\r\n\r\n": None, b"no chunk at all": MalformedResponseError}
     for url in (HTTP, HTTPS):

@@ -304,7 +304,7 @@ def test_a_full_disk_leaves_the_old_state_whole_and_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("what", ["read_only", "no_inodes"])
-def test_a_folder_that_cannot_be_written_is_told_once_and_mended(what: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_written_is_told_once_and_repaired(what: str, caplog: pytest.LogCaptureFixture) -> None:
     scene = Wired()
     setattr(scene.disk, what, 1)
     with caplog.at_level(logging.WARNING):
@@ -378,7 +378,7 @@ def test_a_handler_that_raises_at_the_beginning_leaves_nothing_undone(call: int)
 
 
 def test_a_fault_between_two_streams_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in `decide`: whatever is raised there is told, and all begins anew at the slowest pace."""
+    """As in `decide`: whatever is raised there is told, and all begins again at the slowest pace."""
     scene = Wired()
     scene.relay.answer = short_lived(20.0, Visit.finish)
     real, faults = policy.decide, [ZeroDivisionError(), OSError(errno.EIO, "what?")]

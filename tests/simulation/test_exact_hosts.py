@@ -54,7 +54,7 @@ def test_a_host_that_was_busy_for_an_hour_drops_a_dead_stream_at_once() -> None:
     scene.close()
 
 
-def test_silence_counts_anew_from_what_a_late_host_found() -> None:
+def test_silence_counts_again_from_what_a_late_host_found() -> None:
     """Nobody can know when it came, so the benefit of the doubt is the stream's."""
     scene = Single()
     scene.relay.heartbeat = 1e9
@@ -137,7 +137,7 @@ def test_and_no_more_than_a_moment() -> None:
     scene.close()
 
 
-def test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_behind_it() -> None:
+def test_what_a_look_up_was_spared_is_not_charged_to_the_attempt_after_it() -> None:
     """Which joins the same look-up, and has its answer well within its own budget."""
     scene = Single()
     scene.found.delay = 35

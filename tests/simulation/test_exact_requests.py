@@ -141,7 +141,7 @@ def asked_after(sink: OwnedSink, framing: int, *pieces: bytes) -> bytes | None:
     return next((value.strip() for name, _, value in fields if name.lower() == b"last-event-id"), None)
 
 
-def test_a_reconnect_asks_for_what_came_behind_the_last_event_that_was_whole() -> None:
+def test_a_reconnect_asks_for_what_came_after_the_last_event_that_was_whole() -> None:
     """However its bytes were cut into receptions. An id counts from the blank line on."""
     for end in (b"\n", b"\r\n"):
         event = f"id: {ID}\ndata: x\n\n".encode().replace(b"\n", end)

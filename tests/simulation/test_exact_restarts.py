@@ -1,4 +1,4 @@
-"""`restart()` and `close()` in each phase, and what a host's own signal handlers raise: what begins anew, and when."""
+"""`restart()` and `close()` in each phase, and what a host's own signal handlers raise: what begins again, and when."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ MOMENTS: list[tuple[str, str, bool, Callable[[Single], None], float]] = [
 
 
 @pytest.mark.parametrize("phase, url, proxy, fault, when", MOMENTS)
-def test_restart_begins_anew_at_once_with_clocks_of_its_own(
+def test_restart_begins_again_at_once_with_clocks_of_its_own(
     phase: str, url: str, proxy: bool, fault: Callable[[Single], None], when: float
 ) -> None:
     scene = Single(url=url, proxy=proxy)
@@ -111,7 +111,7 @@ def test_restart_of_a_stream_that_is_quiet_has_the_whole_connect_budget() -> Non
 
 @pytest.mark.parametrize("sink", [WakeSink, lambda: EventSink("", 1 << 20)])
 def test_restarts_in_a_row_are_all_heard(sink: Callable[[], WakeSink | EventSink]) -> None:
-    """Also one that comes while whoever was told of the end has not come back yet."""
+    """Also one that comes while anyone who was told of the end has not come back yet."""
     scene = Single(sink=sink())
     scene.run(5)
     for _ in range(3):
@@ -125,7 +125,7 @@ def test_restarts_in_a_row_are_all_heard(sink: Callable[[], WakeSink | EventSink
     scene.close()
 
 
-def test_restart_from_whoever_hears_of_an_end_reconnects_at_once() -> None:
+def test_restart_from_anyone_who_hears_of_an_end_reconnects_at_once() -> None:
     sink = EventSink("", 1 << 20)
     scene = Single(short_lived(1.0, Visit.cut), sink=sink)
     closed: list[float] = []

@@ -152,7 +152,7 @@ def test_the_table_has_no_step_that_never_happens() -> None:
         scene.close()
         walked |= edges(scene)
     walked |= struck_in(Single(), strike)  # "closed" to "idle".
-    # A stream that is begun anew so often that the pace holds it back, and closed before it may begin.
+    # A stream that is begun again so often that the pace holds it back, and closed before it may begin.
     scene = Single()
     for _ in range(9):
         scene.only.record.pace.delay(scene.kernel.now)

@@ -84,7 +84,7 @@ def test_an_hour_of_each_fault_costs_no_more_connections_than_promised() -> None
 
 def test_what_is_raised_in_a_life_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(life: Life) -> None:
-        raise ZeroDivisionError("as it may be")
+        raise ZeroDivisionError("perhaps")
 
     monkeypatch.setattr(Life, "run", fail)
     lived = run.live(SEED, 0)
@@ -112,7 +112,7 @@ def test_a_loop_that_only_reads_the_clock_is_a_busy_one() -> None:
             poller.poll(0)
 
 
-def test_a_broken_promise_outlives_whoever_swallows_it() -> None:
+def test_a_broken_promise_outlives_anyone_who_swallows_it() -> None:
     life = Life(SEED, 0)
     with pytest.raises(Violation, match="the first"):
         life.kernel.fail("the first")

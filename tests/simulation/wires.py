@@ -112,7 +112,7 @@ class Wires:
         self.kernel.after(LOOK_WITHIN + EPSILON, self._check_sleeper, since)
 
     def _check_sleeper(self, since: float) -> None:
-        """Whoever sleeps must have woken for it by now: there may be nothing else that wakes him."""
+        """Anyone who sleeps must have woken for it by now: there may be nothing else that wakes him."""
         host_is_there = self.kernel.sleeping and not self.kernel.stopped and not self.life.sides[0].watch.slack(since)
         if since == self._good_since and host_is_there and self.disk.readable and not self.life.closing:
             self._check_endpoints()
@@ -162,7 +162,7 @@ class Wires:
         self._checked = False
 
     def _look(self, path: str) -> None:
-        """Something else stands at `path`: whoever reads it now must find it whole."""
+        """Something else stands at `path`: anyone who reads it now must find it whole."""
         if path != STREAM_STATE:
             return
         if self.disk.homeless:

@@ -43,7 +43,7 @@ class HostServices:
 
 
 class Life:
-    """A stream behind its head, in the hands of the test as its host."""
+    """A stream after its head, in the hands of the test as its host."""
 
     def __init__(self, sock: socket.socket, head: bytes = CHUNKED, limit: int = 1 << 20) -> None:
         self.world = HostServices()
@@ -139,7 +139,7 @@ def test_what_came_before_a_fault_is_told_first(sock: socket.socket, asked: bool
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("before", [b"", b": c\n\n", b"data: x\n\n"])
 def test_an_event_that_is_too_large_is_the_end(sock: socket.socket, before: bytes, asked: bool) -> None:
-    """Whoever closes tells of it, and of what came before it."""
+    """Anyone who closes tells of it, and of what came before it."""
     life = Life(sock, limit=50)
     life.take(chunk(b"data: w\n\n"), asked)
     items, told = life.take(chunk(before + b"data: " + b"y" * 100), asked)

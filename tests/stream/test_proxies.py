@@ -213,7 +213,7 @@ class TestExceptions:
             assert isinstance(closed.error, ProxyError) and closed.retry_in is not None
             assert "ALL_PROXY" in str(closed.error) and "seKret" not in told(closed.error)
             assert origin.peers == [] and proxy.peers == []
-            monkeypatch.delenv("ALL_PROXY")  # The setting is read at each connect: it may be mended meanwhile.
+            monkeypatch.delenv("ALL_PROXY")  # The setting is read at each connect: it may be repaired meanwhile.
             assert event(listening).data == "x"
 
 

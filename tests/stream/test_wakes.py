@@ -167,7 +167,7 @@ class TestAConnection:
             assert listening.wait(PATIENCE)
             assert not listening.wait(QUIET)
 
-    def test_garbage_behind_an_event_takes_no_wake_away(self, serve: Serve) -> None:
+    def test_garbage_after_an_event_takes_no_wake_away(self, serve: Serve) -> None:
         go = threading.Event()
         steps = [wait_for(go), send(chunk(b"data: x\n\n") + b"garbage\r\n"), stall]
         server = serve([request, send(CHUNKED), *steps], [request, stall])

@@ -13,7 +13,7 @@ FORGED = b"\x17\x03\x03\x01\x00" + b"\xa5" * 256
 
 
 class Sealer:
-    """The server's side of TLS on a blocking socket. `seal` makes records; whoever calls it sends them."""
+    """The server's side of TLS on a blocking socket. `seal` makes records; anyone who calls it sends them."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         self.sock = sock

@@ -84,7 +84,7 @@ class TestTrust:
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
     def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
-        """Nobody may ever write into it, and whoever read it would attend no stream meanwhile."""
+        """Nobody may ever write into it, and anyone who read it would attend no stream meanwhile."""
         os.mkfifo(tmp_path / "ca.pem")
         with pytest.raises(TrustError, match="expected a regular file"):
             context_for(tmp_path / "ca.pem")

@@ -100,7 +100,7 @@ def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
         "import os, sys\n"
         "from wire_rawsse.wire.relay_json import read_endpoints\n"
         "from wire_rawsse.errors import RelayFileError\n"
-        "if os.getuid() == 0:\n"  # Root may read anything, so whoever asks must be somebody else.
+        "if os.getuid() == 0:\n"  # Root may read anything, so anyone who asks must be somebody else.
         "    try: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "    except OSError: sys.exit(77)\n"
         "try: read_endpoints(sys.argv[1])\n"

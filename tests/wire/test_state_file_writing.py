@@ -185,7 +185,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_whole(path: Path) -> None:
     [leftover] = [name for name in os.listdir(path.parent) if name != path.name]
     with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         json.loads((path.parent / leftover).read_bytes())
-    # Whoever comes next clears it away.
+    # Anyone who comes next clears it away.
     following = StateFile(path, pid=os.getpid())
     following.offer(snapshot(), 0.0)
     assert following.flush(0.0)
@@ -229,8 +229,8 @@ def test_a_folder_that_cannot_be_is_told_once_and_again_after_it_worked(
     file.offer(snapshot(), 0.0)
     with caplog.at_level(logging.DEBUG, logger="wire_rawsse"):
         assert not file.flush(0.0)
-        # What nobody has been told is tried again as often as it might be written: when the folder is mended, whoever
-        # reads the file is wrong for no longer than ever.
+        # What nobody has been told is tried again as often as it might be written: when the folder is repaired, anyone
+        # who reads the file is wrong for no longer than ever.
         for due in (1.0, 2.0, 3.0, 4.0):
             assert file.due() == due
             assert not file.flush(due - 0.1)

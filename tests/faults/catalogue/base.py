@@ -75,7 +75,7 @@ class Fault:
         return knock(cell)
 
     def done(self, cell: Cell) -> bool:
-        """Asked while what is to be survived lasts: whether it has done enough to be lifted once `lasts` is over."""
+        """Asked while what must be survived lasts: whether it has done enough to be lifted once `lasts` is over."""
         return True
 
     def proof(self, cell: Cell) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _DROP_SECONDS = 0.35
 
 
 class Misdeed(Fault):
-    """The relay does it: to the live stream where there is one, else to the next connection that comes to the place."""
+    """The relay does it: to the live stream, if there is one, otherwise to the next connection to the place."""
 
     group = "the peer's doing"
     deed: ClassVar[RelayFault]

@@ -1,8 +1,8 @@
 """A link that loses, delays, mixes up, damages or throttles packets: the trouble that a stream is to live through.
 
 The link is there from the start and clear; the fault changes its weather. Its dice are those of the cell's seed, or of
-the next one after it by which what was asked for happens within the first dozen packets: else a cell with a loss of
-1 % would have to run for minutes before there is anything to survive.
+the next one after it by which what was asked for happens within the first dozen packets: otherwise a cell with a loss
+of 1 % would have to run for minutes before there is anything to survive.
 
 What is promised depends on what the network did, so the network is asked. A live stream costs no reconnect as long as
 its bytes, in order, never stayed away for 0.8 × `read`; how long they did is measured on the wire. An attempt that is

@@ -1,8 +1,8 @@
 """The daemon's own machine fails it: its disk, its descriptors, its clock, its processor.
 
 None of that may end a stream that is well. What cannot be written is written later; what cannot be opened is tried
-again; the wall clock is for people alone; and whoever was stopped for longer than every deadline has not seen the peer
-be silent.
+again; the wall clock is for people alone; and anyone who was stopped for longer than every deadline has not seen the
+peer be silent.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class WallClock(Fault):
     Two things about libfaketime 0.9.10 would be taken for our doing. Its workaround for an old glibc makes each timed
     wait for a condition end at once, so that a Python thread that wants the interpreter's lock spins until it has it:
     switched off. And clock_nanosleep(2) on the monotonic clock, which is `time.sleep`, fails with EINVAL: see
-    `daemons.common.sleep_under_faketime`. It reads its file anew at each look at the wall clock, some 5 µs, in the
+    `daemons.common.sleep_under_faketime`. It reads its file again at each look at the wall clock, some 5 µs, in the
     rounds without a fault too, so those are what that costs.
     """
 

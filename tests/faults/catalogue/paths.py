@@ -1,6 +1,6 @@
 """The way between the hosts changes: links, addresses, routes, translations and packet sizes.
 
-In most of these the network is well again by itself, for whoever starts anew: another address, another route or a
+In most of these the network is well again by itself, for anyone who starts again: another address, another route or a
 translation made afresh. Only what was there before is dead, and nothing tells it so. The daemon is to find that out,
 and is back before anybody has lifted anything.
 """
@@ -87,7 +87,7 @@ class LinkBlip(LinkDown):
 
 
 class AddressChanged(Fault):
-    """The client gets another address, as from a new lease; the old one is nobody's any more."""
+    """The client gets another address, as from a new lease; the old one has no owner any more."""
 
     name, words, group, needs = "address-changed", "our own address is another", "path", ("ip",)
 

@@ -1,4 +1,4 @@
-"""What the relay's host and process can do to a stream: stop, die, start anew, refuse, and not answer."""
+"""What the relay's host and process can do to a stream: stop, die, start again, refuse, and not answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RelayStopped(Fault):
 class RelayKilled(Fault):
     """As when the power fails: no FIN, no RST, and nobody answers until it is started again in the same place."""
 
-    name, words, group = "relay-killed", "the relay's host dies without FIN, and is started anew", "relay"
+    name, words, group = "relay-killed", "the relay's host dies without FIN, and is started again", "relay"
     needs = ("nft",)
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class RelayKilled(Fault):
 
 
 class RelayRestarted(Fault):
-    name, words, group = "relay-restarted", "the relay ended and started anew on the same port", "relay"
+    name, words, group = "relay-restarted", "the relay ended and started again on the same port", "relay"
 
     def __init__(self) -> None:
         self.pids: list[int] = []

@@ -90,13 +90,13 @@ class Brief(Dropped):
         super().inject(cell)
 
     def shown(self, cell: Cell) -> None:
-        """What was dropped; nothing of ours, as that would take its time while it is to be brief."""
+        """What was dropped; nothing of ours, as that would take its time while it must be brief."""
         self.own = [drop.count for drop in self.drops]
 
     def done(self, cell: Cell) -> bool:
         if not any(drop.count for drop in self.drops):
             return False
-        self.lift(cell)  # At once: it is to be brief.
+        self.lift(cell)  # At once: it must be brief.
         return True
 
 

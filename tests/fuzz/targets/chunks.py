@@ -1,5 +1,5 @@
 """Invariant: whatever bytes stand where chunks are expected, `ChunkedBody` gives the same body, end or refusal however
-they are cut, never an empty piece, and nothing behind its end. What both it and h11's reader take has the same body and
+they are cut, never an empty piece, and nothing after its end. What both it and h11's reader take has the same body and
 the same end; what h11 takes and it refuses is one of the few things that it is stricter about.
 
 Layout: a byte of options, a way to cut, the stream.

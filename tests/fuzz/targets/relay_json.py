@@ -127,7 +127,7 @@ def check(data: bytes) -> None:
         _check_texts([str(error)], document)
         # The parser's own errors hold the whole text.
         assert error.__cause__ is None and error.__context__ is None, "a cause that quotes"
-        assert not error.permanent, "a file that may be mended ends all"
+        assert not error.permanent, "a file that may be repaired ends all"
         assert not wanted, "a good endpoint was refused"
         return
     _check_texts([*found.problems, *([found.note] if found.note is not None else [])], document)

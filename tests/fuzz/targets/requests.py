@@ -155,4 +155,4 @@ def _check_sent(
         content += event.data
     assert isinstance(event, h11.EndOfMessage), "no end"
     assert content == (body or b""), "another body"
-    assert server.trailing_data == (b"", False), "something behind the request"
+    assert server.trailing_data == (b"", False), "something after the request"

@@ -1,6 +1,6 @@
-"""Invariant: whatever bytes stand in stream_state.json, whoever reads it gets an exit status from 0 to 2, one printable
-line and plain JSON, and 0 from exactly those documents that say, by a slow reading, that all of it is connected, that
-were written now and whose process is there.
+"""Invariant: whatever bytes stand in stream_state.json, anyone who reads it gets an exit status from 0 to 2, one
+printable line and plain JSON, and 0 from exactly those documents that say, by a slow reading, that all of it is
+connected, that were written now and whose process is there.
 
 Layout: after a first byte of 0 the file itself; after any other a recipe for a document.
 """

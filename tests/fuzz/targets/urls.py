@@ -227,7 +227,7 @@ def _check_proxy(url: Url, environ: Mapping[str, str]) -> None:
     try:
         proxy = proxies.proxy_for(url, environ)
     except ProxyError as error:
-        assert not error.permanent, "a setting that may be mended ends all"
+        assert not error.permanent, "a setting that may be repaired ends all"
         assert wanted, "there is no proxy to complain of"
         _check_refusal(error, wanted)
         return

@@ -1,6 +1,6 @@
 """Invariant: whatever a peer streams, in whatever framing and reads, the shipped reading loop lets its host go in the
 very turn in which a read completes the name of a data line, by the hint on the raw bytes or by the parser behind it:
-never a wake too late, none but by the hint where nothing came, and none behind the end. It ends as an `Exchange` by
+never a wake too late, none but by the hint where nothing came, and none after the end. It ends as an `Exchange` by
 itself does, and its sink knows the last event ID that the standard knows.
 
 Layout: a byte of options, a way to cut, the body, which is framed as the options say (or is taken for chunks as it is).
