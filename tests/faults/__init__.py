@@ -27,7 +27,7 @@ The rooms, each importing only from those above it:
 `stranger`   somebody else's connection, which meets what spares the stream
 `catalogue/` the faults
 `measured`   what was measured in a cell, as plain data
-`mending`   within what time a stream must be back
+`repair`   within what time a stream must be back
 `cell`       one cell: its world, relay and daemon, and what may be done with them
 `rounds`     the rounds of a cell, from an empty world to what was measured
 `verdict`    what was measured against what was promised, `check` by check; `wakes` has those of the events,
