@@ -11,7 +11,7 @@ The one timer serves the deadlines of the streams and the time limit of the wait
 later, nothing is done, and the timer that fires too early is set again. So an event costs no timer.
 
 A future resumes its task by `call_soon`: a handle more, a pass of the event loop and a call of its selector lie between
-the wake and the task, and are half of what a wake costs in asyncio. So `let_go` runs what the task has added to the
+the wake and the task, and are half of what a wake costs in asyncio. So `_let_go` runs what the task has added to the
 future at once, in the callback in which the wake was found.
 
 With an event loop that has no `add_reader` (Windows' Proactor), or a poller that has no descriptor, a thread runs the
@@ -25,11 +25,13 @@ import atexit
 import math
 import os
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.aio.thread import Consumer, LoopThread
 from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.loop import PAST, Loop
+from wire_rawsse.hosts.ready import receive_ready
 
 _LONGEST_TIMER: Final = 86400.0
 """Seconds; what asyncio's selectors can wait for."""
@@ -43,6 +45,10 @@ class Driver:
     """
 
     def __init__(self, loop: Loop, consumer: Consumer) -> None:
+        self.woken = False
+        """There was a wake. The consumer sets it back."""
+        self.on_wake: Callable[[], object] | None = None
+        """Called on each wake. What it raises goes to the event loop's exception handler."""
         self.events: asyncio.AbstractEventLoop | None = None
         """The event loop that attends ours."""
         self.waiter: asyncio.Future[None] | None = None
@@ -108,26 +114,14 @@ class Driver:
 
     def wait(self, until: float) -> asyncio.Future[None]:
         """To be awaited at once: ends by a wake, at `until`, by `close`, or for no reason."""
+        if self.waiter is not None and not self.waiter.done():
+            raise BusyError("another task waits on this stream; give each its own")
         assert self.events is not None
         waiter = self.waiter = self.events.create_future()
         self._until = until
         if until < self._timer_at:
             self._set_timer(until)
         return waiter
-
-    def let_go(self) -> None:
-        """Run the task that waits, if there is one, until it waits again. Not from inside a task."""
-        waiter = self.waiter
-        if waiter is None or waiter.done():
-            return
-        callbacks = getattr(waiter, "_callbacks", None)  # Not public: without it, it takes as long as usual.
-        if not callbacks or len(callbacks) != 1:
-            waiter.set_result(None)
-            return
-        [(callback, context)] = callbacks
-        waiter.remove_done_callback(callback)
-        waiter.set_result(None)
-        context.run(callback, waiter)
 
     def resume(self) -> None:
         """The consumer has room again."""
@@ -151,39 +145,88 @@ class Driver:
                 pass  # It is closed.
 
     def close(self) -> None:
-        """End the streams and give everything back; the task that waits returns."""
-        self._loop.close()
+        """End the streams and give everything back; the task that waits returns. From any thread.
+
+        From another thread it is the event loop that does so, which alone runs the loop, and at once if it is not busy.
+        """
         events = self.events
         if events is None or events.is_closed() or not events.is_running() or _running() is events:
-            self._detach()
-        else:
-            self.look_soon()  # It takes the descriptor out of its selector before the descriptor is closed.
+            self._close()
+            return
+        if self._thread is not None:
+            self._loop.close()
+        try:
+            events.call_soon_threadsafe(self._close)
+        except RuntimeError:  # It has been closed meanwhile.
+            self._close()
+
+    def _close(self) -> None:
+        self._loop.close()
+        self._detach()
 
     def _ready(self) -> None:
-        """The descriptor is readable, or a deadline has come."""
-        run, consumer = self._loop.run, self._consumer
+        """The descriptor is readable, or a deadline has come. What comes before the program runs is a wake's cost."""
+        loop = self._loop
         ours = True
         try:
-            if run(0):
+            if receive_ready(loop) or loop.run(0):
+                self.woken = True
                 ours = False
-                consumer.on_wake()
+                if self.on_wake is not None:
+                    self.on_wake()
+                if self.waiter is not None:
+                    self._let_go()
+                ours = True
                 # The program has run until it waits again: time to parse what it was woken for.
-                if self.events is not None:
-                    ours = True
-                    if run(0):
-                        ours = False
-                        consumer.on_wake()
+                if self.events is not None and loop.run(0):
+                    ours = False
+                    self._give()
         except Exception as error:
-            if not ours:
+            if ours:
+                self._failed(error)
+            else:
+                self._let_go_soon()
                 raise
-            if not isinstance(error, ClosedError):
-                self._retry_at = self._monotonic() + consumer.on_failure(error)
-                consumer.on_wake()
         except BaseException:  # A signal handler raised. Where it struck is unknown, so a wake may be lost.
-            self._loop.start_over()
+            loop.start_over()
             raise
         finally:
             self._arm()
+
+    def _failed(self, error: Exception) -> None:
+        """The loop has raised. `ClosedError`: it was closed, which `_arm` sees."""
+        if not isinstance(error, ClosedError):
+            self._retry_at = self._monotonic() + self._consumer.on_failure(error)
+            self._let_go_soon()
+
+    def _give(self) -> None:
+        """There is a wake, or an item."""
+        self.woken = True
+        try:
+            if self.on_wake is not None:
+                self.on_wake()
+        finally:
+            self._let_go_soon()
+
+    def _let_go(self) -> None:
+        """Run the task that waits, if there is one, until it waits again. Not from inside a task."""
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            return
+        callbacks = getattr(waiter, "_callbacks", None)  # Not public: without it, a wake takes as long as usual.
+        if not callbacks or len(callbacks) != 1:
+            waiter.set_result(None)
+            return
+        [(callback, context)] = callbacks
+        waiter.remove_done_callback(callback)
+        waiter.set_result(None)
+        context.run(callback, waiter)
+
+    def _let_go_soon(self) -> None:
+        """Have the event loop run the task that waits."""
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _look(self) -> None:
         if self._thread is None and self.events is not None:
@@ -245,24 +288,24 @@ class Driver:
         if self._thread is None and not self.paused:
             self._ready()
         if self._moment() <= now:
-            self.let_go()
+            self._let_go()
         self._arm()
 
     def _run_in_thread(self, running: asyncio.AbstractEventLoop) -> None:
         if self._thread is None:
-            self._thread = LoopThread(self._loop, running, self._consumer, self._arm)
+            self._thread = LoopThread(self._loop, running, self._consumer, self._give, self._arm)
             self._thread.start()
         else:
             self._thread.move_to(running)
 
     def _detach(self) -> None:
         """After the end: take the descriptor out of the event loop, and only then give it back. Let the waiter go."""
-        events, waiter, thread = self.events, self.waiter, self._thread
+        events, thread = self.events, self._thread
         ours = events is not None and self._process == os.getpid() and not events.is_closed()
         if events is not None and ours and self._fd >= 0 and not self.paused:
             events.remove_reader(self._fd)
-        if waiter is not None and ours and not waiter.done():
-            waiter.set_result(None)
+        if ours:
+            self._let_go_soon()
         self._forget_events()
         if thread is not None:
             thread.end()

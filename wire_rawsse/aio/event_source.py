@@ -109,9 +109,6 @@ class AsyncEventSource(BaseEventSource):
 
     # For the driver.
 
-    def on_wake(self) -> None:
-        self._driver.let_go()
-
     def is_full(self) -> bool:
         return len(self._sink.items) >= _FULL
 

@@ -91,15 +91,13 @@ class AsyncStreamSubscriber(BaseSubscriber):
     def _prepare(self, max_connecting: int | None = None) -> None:
         super()._prepare(max_connecting)
         self._driver = Driver(self._loop, self)
-        self._pending = False
-        """There was a wake that no `wait` has returned."""
         self._reason: Literal["event", "reconnect"] | None = None
         self._pause = _FAILURE_PAUSES[0]
 
     def _set_on_wake(self, on_wake: Callable[[], object] | None) -> None:
         if on_wake is not None and not callable(on_wake):
             raise checks.wrong("on_wake", "a callable or None", on_wake)
-        self._callback = on_wake
+        self._driver.on_wake = on_wake
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is a wake (True) or `timeout` seconds have passed (False). None: no limit.
@@ -112,11 +110,12 @@ class AsyncStreamSubscriber(BaseSubscriber):
         until = driver.begin(checks.seconds(timeout))
         driver.check_open()
         self._reason = None
-        while not self._pending:
+        while not driver.woken:
             if self._loop.closing or driver.is_over(until):
                 return False
             await driver.wait(until)
-        self._pending = False
+        driver.woken = False
+        self._pause = _FAILURE_PAUSES[0]
         before, self._connections = self._connections, self._streams.connections
         self._reason = "event" if before == self._connections else "reconnect"
         return True
@@ -157,15 +156,6 @@ class AsyncStreamSubscriber(BaseSubscriber):
         self._driver.close()
 
     # For the driver.
-
-    def on_wake(self) -> None:
-        self._pending = True
-        self._pause = _FAILURE_PAUSES[0]
-        try:
-            if self._callback is not None:
-                self._callback()
-        finally:
-            self._driver.let_go()
 
     def is_full(self) -> bool:
         return False

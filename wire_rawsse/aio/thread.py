@@ -22,13 +22,7 @@ _JOIN: Final = 0.1
 
 
 class Consumer(Protocol):
-    """What is done with wakes: one of our public objects."""
-
-    def on_wake(self) -> None:
-        """`Loop.run` has returned True, or `on_failure` was called. In the thread of the event loop, not in a task.
-
-        May run the program's own code. What that raises goes to the event loop's exception handler.
-        """
+    """One of our public objects."""
 
     def is_full(self) -> bool:
         """Whether nothing is to be received until the program has read what there is."""
@@ -40,16 +34,22 @@ class Consumer(Protocol):
 class LoopThread(threading.Thread):
     """Runs the loop until it is closed. It may outlive its event loop: then it goes on when another one takes over.
 
-    on_end: called by the event loop after the loop was closed.
+    on_wake, on_end: called by the event loop on each wake, and after the loop was closed.
     """
 
     def __init__(
-        self, loop: Loop, events: asyncio.AbstractEventLoop, consumer: Consumer, on_end: Callable[[], None]
+        self,
+        loop: Loop,
+        events: asyncio.AbstractEventLoop,
+        consumer: Consumer,
+        on_wake: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
         super().__init__(name="wire-stream-aio", daemon=True)
         self._loop = loop
         self._events = events
         self._consumer = consumer
+        self._on_wake = on_wake
         self._on_end = on_end
         self._unheard = False
         """There was a wake, and no event loop to pass it on to."""
@@ -90,7 +90,7 @@ class LoopThread(threading.Thread):
         self._say(self._on_end)
 
     def _pass_on(self) -> None:
-        self._unheard = not self._say(self._consumer.on_wake)
+        self._unheard = not self._say(self._on_wake)
 
     def _say(self, call: Callable[[], None]) -> bool:
         try:
