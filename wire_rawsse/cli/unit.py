@@ -84,7 +84,7 @@ def unit(arguments: Sequence[str], program: str, writable: Iterable[str], *, nam
     variables += _path_for(program)
     return _UNIT.format(
         name=name,
-        prepare="".join(f"#   sudo -u {_user()} mkdir -p -m 700 {_word(folder)}\n" for folder in missing),
+        prepare="".join(f"#   install -d -m 700 -o {_user()} {_word(folder)}\n" for folder in missing),
         start=" ".join(map(_word, [*_ourselves(), "daemon", *arguments])),
         folder=_escaped(os.getcwd()),
         user=_user(),
