@@ -73,7 +73,8 @@ def test_what_it_says(home: Path) -> None:
     assert "s3cr" not in text
     assert re.search(r'(?m)^ExecStart=/\S+ .*daemon --exec "wire pull" --interval 30$', text)
     assert f"Environment=WIRE_HOME={home}\n" in text
-    assert f"ReadWritePaths={home}/state/wire\n" in text and f" {home}/state/wire\n" in text and "install -d -m 700 -o " in text
+    assert f"ReadWritePaths={home}/state/wire\n" in text
+    assert re.search(rf"install -d -m 700 -o \S+ {home}/state/wire\n", text)
     for line in ("Type=notify", "WatchdogSec=60", "RestartPreventExitStatus=64", f"WorkingDirectory={os.getcwd()}"):
         assert f"\n{line}\n" in text
 
