@@ -311,7 +311,7 @@ def test_the_demo_needs_no_good_environment(home: Path) -> None:
     }
     done = run("demo", home=home, environ=environ, timeout=60.0)
     assert done.returncode in (0, 1) and done.stderr == ""  # 1: a busy machine missed one of its times.
-    assert "What was promised" in done.stdout
+    assert "the whole demo" in done.stdout
 
 
 # --- unreadable and full ----------------------------------------------------------------------------------------------
