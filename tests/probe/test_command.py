@@ -24,9 +24,7 @@ def test_the_text_begins_with_the_verdict_and_the_change(serve: Serve, home: Pat
     server = serve([request, send(CHUNKED), stall])
     ran = run("probe", "--for", "2", server.url, home=home, timeout=60)
     first, second, *_ = ran.stdout.splitlines()
-    assert first.startswith("DOUBTFUL  nothing came for") and second.startswith(
-        "change    have the server send a comment"
-    )
+    assert first.startswith("DOUBTFUL  nothing came for") and second.startswith("change    probe longer (--for 90)")
     assert ran.returncode == 1 and ran.stderr == ""
     for label in ("proxy", "address", "head", "stream", "TCP", "replay", "clocks"):
         assert re.search(rf"(?m)^{label} +\S", ran.stdout), ran.stdout

@@ -246,6 +246,13 @@ def test_a_note_is_no_fault(code: str, change: Change) -> None:
     assert as_text(found, result).startswith("WELL")
 
 
+def test_a_long_probe_does_not_ask_for_a_longer_one() -> None:
+    found = replace(healthy(), seconds=120.0)
+    lives(life(until=119.0), alive="answered")(found)
+    [result] = [one for one in findings(found) if one.code == "silent"]
+    assert "--for" not in result.change and "comment line" in result.change
+
+
 def test_lines_are_folded_for_a_terminal_behind_their_labels() -> None:
     found = healthy()
     lives(STOPPED, alive="answered")(found)

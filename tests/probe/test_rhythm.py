@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wire_rawsse.probe.measurements import Arrival, Life
-from wire_rawsse.probe.rhythm import bursts, heartbeat, held_back, longest_gap, silence_before_end
+from wire_rawsse.probe.rhythm import bursts, heartbeat, held_back, learned_limit, longest_gap, silence_before_end
 
 WALL = 1.8e9
 
@@ -29,6 +29,16 @@ def test_the_heartbeat_is_the_period_of_comments() -> None:
 def test_events_may_be_the_heartbeat_if_they_are_steady() -> None:
     found = heartbeat([body(*(arrival(2.0 * at, events=1) for at in range(1, 6)))])
     assert found is not None and found.period == pytest.approx(2.0)
+
+
+def test_the_first_comment_counts_from_the_head_if_there_is_no_other() -> None:
+    found = heartbeat([body(arrival(10.1, comments=1))])
+    assert found is not None and found.count == 1 and found.period == pytest.approx(10.0)
+
+
+def test_the_limit_is_what_ours_would_have_learned() -> None:
+    assert learned_limit([body(*(arrival(0.1 + 5.0 * at, comments=1) for at in (1, 2, 3)))], 75.0) == pytest.approx(9.5)
+    assert learned_limit([body(*(arrival(0.1 + 5.0 * at, comments=1) for at in (1, 2)))], 75.0) is None
 
 
 def test_unsteady_events_are_none() -> None:

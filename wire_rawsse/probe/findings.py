@@ -73,7 +73,7 @@ def _all(found: Measurements) -> Iterator[Finding]:
         yield Finding(
             "note",
             "redirected",
-            f"{count(len(found.hops) - 1, 'redirect')}: the final URL saves them at each reconnect",
+            f"{count(len(found.hops) - 1, 'redirect')}: the final URL saves a connection at each reconnect",
         )
 
 

@@ -17,6 +17,8 @@ _SAME: Final = 0.15
 """Silences that differ by this part, or by half a second, are the same."""
 _LOSS: Final = 0.05
 _LEAST_LOST: Final = 3
+_LONG: Final = 90
+"""Seconds after which heartbeats of usual servers, and cuts by usual proxies (60 s), have been seen."""
 _RATE: Final = 100
 """Bytes a second: `Timeouts.min_rate`."""
 _OF_READ: Final = 2.5
@@ -43,7 +45,7 @@ def of_stream(found: Measurements, hop: Hop) -> Iterator[Finding]:
         yield from _of_reconnect(stream)
         yield from _of_tcp(stream)
         yield from _of_replay(found, stream)
-        if head.framing == "length":
+        if head.framing == "length" and stream.lives[-1].end != "clean":
             yield Finding(
                 "doubtful",
                 "fixed-length",
@@ -157,7 +159,7 @@ def _of_reconnect(stream: Stream) -> Iterator[Finding]:
 
 
 def _longer(found: Measurements, silence: float) -> int:
-    return int(max(2 * found.seconds, 3 * silence + 10))
+    return int(max(_LONG, 2 * found.seconds, 3 * silence + 10))
 
 
 def _of_silence(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Iterator[Finding]:
@@ -226,11 +228,14 @@ def _of_silence(found: Measurements, stream: Stream, beat: Heartbeat | None) -> 
             "look at the server, or at a proxy that holds the rest back: flush after each event",
         )
     elif beat is None and silence >= max(_SHORT_SILENCE, 0.5 * found.seconds):
+        longer = f"probe longer (--for {_longer(found, silence)})"
         yield Finding(
             "doubtful",
             "silent",
-            f"{before} for {seconds(silence)}, not even a heartbeat: nobody can tell this from a dead stream",
-            f"{_PING}; to see whether there is a slower heartbeat, probe longer (--for {_longer(found, silence)})",
+            f"{before} for {seconds(silence)}, not even a heartbeat: this cannot be told from a dead stream",
+            f"{longer}, as many servers send a heartbeat every 30 s only; if there is none, {_PING}"
+            if found.seconds < _LONG
+            else f"{_PING}, so that clients can tell silence from death",
         )
 
 

@@ -295,7 +295,7 @@ class Probe:
         if self._once:
             replay.why_not = "the request is sent once only"
         elif len(ids) < 2:
-            replay.why_not = "only one event had an id" if ids else "no event had an id"
+            replay.why_not = "only one id was seen" if ids else "no event had an id"
         elif time.monotonic() < self._end:
             self._progress("asking for a replay with Last-Event-ID")
             again = self._request(way, fields, ids[0])

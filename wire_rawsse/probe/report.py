@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -217,13 +218,17 @@ def _of_stream(found: Measurements, stream: Stream) -> Iterator[tuple[str, str]]
     yield "", f"longest silence {seconds(max(longest_gap(life) for life in stream.lives))}"
     if stream.chunks:
         middle = statistics.median(stream.chunks)
-        yield "", f"chunks of {min(stream.chunks)} to {max(stream.chunks)} bytes, median {middle:.0f}"
+        least, most = min(stream.chunks), max(stream.chunks)
+        yield (
+            "",
+            f"chunks of {least} bytes" if least == most else f"chunks of {least} to {most} bytes, median {middle:.0f}",
+        )
     if stream.retry_ms is not None:
         yield "", f"retry: {stream.retry_ms} ms"
-    for life in stream.lives:
-        if life.end:
-            how = "by the server, in good order" if life.end == "clean" else life.error
-            yield "", f"ended after {seconds(life.stopped - life.opened)}: {how}"
+    ends = [(life.error or "the server ended it in good order", life) for life in stream.lives if life.end]
+    for how, number in Counter(how for how, _ in ends).items():
+        lasted = seconds(statistics.median(life.stopped - life.opened for other, life in ends if other == how))
+        yield "", f"ended {f'{number} times, each ' if number > 1 else ''}after {lasted}: {how}"
     if stream.alive:
         yield "", _ALIVE[stream.alive]
     if stream.info is not None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from wire_rawsse.heartbeat import SHORTEST
 from wire_rawsse.heartbeat import Heartbeat as LearnedHeartbeat
 from wire_rawsse.probe.measurements import Arrival, Life
 
@@ -85,7 +86,7 @@ def bursts(life: Life) -> list[Burst]:
 
 def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
     """The period of comments that come alone, or else of events if it is steady."""
-    gaps = gaps_before_comments(lives)
+    gaps = gaps_before_comments(lives) or gaps_before_comments(lives, after_head=True)
     of_events = not gaps
     if of_events:
         gaps = [after.first - before.first for life in lives for before, after in itertools.pairwise(bursts(life))]
@@ -95,20 +96,25 @@ def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
     return Heartbeat(period, max(abs(gap - period) for gap in gaps), len(gaps), of_events)
 
 
-def gaps_before_comments(lives: Sequence[Life]) -> list[float]:
-    """Seconds of the silences that ended with comments and nothing else."""
-    return [
-        after.first - before.first
-        for life in lives
-        for before, after in itertools.pairwise(bursts(life))
-        if after.comments and not after.events
-    ]
+def gaps_before_comments(lives: Sequence[Life], *, after_head: bool = False) -> list[float]:
+    """Seconds of the silences that ended with comments and nothing else; that after the head may not be a whole one."""
+    gaps: list[float] = []
+    for life in lives:
+        found = bursts(life)
+        if after_head and found and found[0].comments and not found[0].events:
+            gaps += [gap for gap in (found[0].first - life.opened,) if gap >= SHORTEST]
+        gaps += [
+            after.first - before.first
+            for before, after in itertools.pairwise(found)
+            if after.comments and not after.events
+        ]
+    return gaps
 
 
 def learned_limit(lives: Sequence[Life], read: float) -> float | None:
     """After how much silence ours would give the stream up, by what it has learned from these heartbeats; or None."""
     known = LearnedHeartbeat()
-    for gap in gaps_before_comments(lives):
+    for gap in gaps_before_comments(lives, after_head=True):
         known.heard(gap)
     return None if known.period is None else known.limit(read)
 
