@@ -28,6 +28,8 @@ from bench import roster, space
 from bench.limits import limit
 
 LOOPBACK = "127.0.0.1"
+LOOPBACKS = tuple(f"127.0.0.{last}" for last in range(1, 5))
+"""Several addresses, so that 10,000 connections are far from exhausting the ports of one."""
 READY_SECONDS = 30.0
 REPORT_SECONDS = 20.0
 SEND_SECONDS = 60.0
@@ -140,7 +142,7 @@ def certificates(folder: Path) -> tuple[str, str, str]:
     import trustme
 
     authority = trustme.CA()
-    leaf = authority.issue_cert(LOOPBACK, space.OUTSIDE, space.INSIDE, "localhost")
+    leaf = authority.issue_cert(*LOOPBACKS, space.OUTSIDE, space.INSIDE, "localhost")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     leaf.private_key_pem.write_to_path(folder / "key.pem")
     for number, blob in enumerate(leaf.cert_chain_pems):

@@ -40,6 +40,7 @@ LAYERS = [
     ["wire_rawsse.reconnect"],
     ["wire_rawsse.event_source", "wire_rawsse.stream_set"],
     ["wire_rawsse.wake_streams"],
+    ["wire_rawsse.many_streams"],
     ["wire_rawsse.wire"],
     ["wire_rawsse.subscriber"],
     ["wire_rawsse.probe"],
@@ -129,7 +130,7 @@ def test_the_public_names_are_those_of_the_contract() -> None:
         *("WireRawSSEError", "__version__"),
         # The types in their signatures.
         *("Item", "Headers", "Trust", "ClientCertificate", "State", "EndpointState", "SubscriberState"),
-        "SubscriberThread",
+        *("SubscriberThread", "Streams", "EventStreams", "StreamHandle", "SourceHandle"),
     }
     for name in wire_rawsse.__all__:
         assert getattr(wire_rawsse, name) is not None

@@ -28,6 +28,10 @@ PUBLIC: dict[str, Any] = {name: getattr(module, name) for module in (wire_rawsse
 ALIASES = ("ClientCertificate", "Headers", "Item", "State", "Trust")
 
 
+MADE_BY_US = ("SourceHandle", "StreamHandle", "SubscriberThread")
+"""Only a function or method of ours makes one."""
+
+
 def names_in(annotation: object) -> set[str]:
     """The names in an annotation, which is text, a type or a union of types."""
     if isinstance(annotation, type):
@@ -51,8 +55,8 @@ def annotations_of(value: Any) -> Iterator[tuple[str, object]]:
     yield from ((name, what) for name, what in inspect.get_annotations(value).items() if name[0] != "_")
     ours = [kind for kind in reversed(value.__mro__) if kind.__module__.startswith("wire_rawsse")]
     for name, member in {name: member for kind in ours for name, member in vars(kind).items()}.items():
-        if name[0] == "_" and (name != "__init__" or value.__name__ == "SubscriberThread"):
-            continue  # A SubscriberThread is made by spawn_stream_subscriber only.
+        if name[0] == "_" and (name != "__init__" or value.__name__ in MADE_BY_US):
+            continue
         inner = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
         inner = inner.fget if isinstance(inner, property) else inner
         if inspect.isfunction(inner):

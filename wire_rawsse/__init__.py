@@ -19,6 +19,8 @@ from wire_rawsse.wake import WakeChannel
 
 if TYPE_CHECKING:
     from wire_rawsse.hosts.thread import SubscriberThread
+    from wire_rawsse.many_streams import EventStreams, SourceHandle, Streams
+    from wire_rawsse.stream_set import StreamHandle
 
 __all__ = [
     "Backoff",
@@ -29,12 +31,16 @@ __all__ = [
     "Event",
     "EventParser",
     "EventSource",
+    "EventStreams",
     "Headers",
     "Item",
     "Keepalive",
     "Opened",
+    "SourceHandle",
     "State",
+    "StreamHandle",
     "StreamSubscriber",
+    "Streams",
     "SubscriberState",
     "SubscriberThread",
     "Timeouts",
@@ -47,7 +53,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`SubscriberThread` is loaded when it is asked for (PEP 562): it imports `threading`."""
+    """What a program with one stream and no thread does not need is loaded when it is asked for (PEP 562)."""
+    if name in ("EventStreams", "SourceHandle", "StreamHandle", "Streams"):
+        from wire_rawsse import many_streams
+
+        return getattr(many_streams, name)
     if name == "SubscriberThread":
         from wire_rawsse.hosts.thread import SubscriberThread
 

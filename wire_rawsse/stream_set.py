@@ -1,13 +1,17 @@
 """Several streams in one loop: what `Streams`, `EventStreams` and every `StreamSubscriber` are made of.
 
 A set knows its streams by their handles. What outlives a stream is kept here: a stream that is added after one to the
-same origin was removed goes on with that one's pace, since a slot that is rotated again and again must not have the
+same origin was removed continues with that one's pace, since a slot that is rotated again and again must not have the
 relay hammered.
+
+Streams come and go in the thread that runs the loop (`start`, `remove`). Other threads ask for that (`request_start`,
+`request_remove`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -29,15 +33,15 @@ if TYPE_CHECKING:
 class StreamHandle:
     """One stream of a set. `tag` is what `add` was given. Everything here is for any thread."""
 
-    __slots__ = ("__weakref__", "_record", "_removed", "_set", "_sink", "_task", "tag")
+    __slots__ = ("__weakref__", "_record", "_removed", "_set", "_sink", "_task", "_time", "tag")
 
-    _record: Record
-    _task: Task
-
-    def __init__(self, streams: StreamSet, sink: Any, tag: Any = None) -> None:
-        """`StreamSet.start` begins the stream."""
+    def __init__(self, streams: StreamSet, record: Record, sink: Any, tag: Any = None) -> None:
+        self._time = streams.loop.system.time
         self._set = ref(streams)  # A set that is let go of must not wait for the garbage collector.
+        self._record = record
         self._sink = sink
+        self._task: Task | None = None
+        """None until the loop has the stream."""
         self._removed = False
         self.tag = tag
 
@@ -47,23 +51,23 @@ class StreamHandle:
     @property
     def state(self) -> EndpointState:
         """A frozen value: phase, since when, last byte, last error, next attempt. It stays after the end."""
-        return self._record.snapshot(self._task.time())
+        return self._record.snapshot(self._time())
 
     def restart(self) -> None:
-        """Drop the connection and make a new one at once, in any phase. Without effect on a stream that has ended."""
+        """Drop the connection and make a new one at once, in any phase. No effect on a stream that has ended."""
         streams = self._set()
         if streams is not None:
             streams.restart_one(self)
 
     def remove(self) -> None:
-        """End the stream and take it out of its set. Twice is fine."""
+        """End the stream, in any phase, and take it out of its set. Twice is fine."""
         streams = self._set()
         if streams is not None:
-            streams.remove(self)
+            streams.request_remove(self)
 
 
 class StreamSet:
-    """The streams of one loop, in the order they were added. What is public of it may be called from any thread.
+    """The streams of one loop, in the order they were added.
 
     `max_connecting` bounds how many of them connect at a time (see `gate`); None: no bound, for a set of one.
     """
@@ -72,8 +76,9 @@ class StreamSet:
         self.loop = Loop(system)
         self.new_record: Callable[..., Record] = Record  # The simulation replaces it, to observe it.
         self._gate = None if max_connecting is None else self._new_gate(max_connecting)
-        self._handles: dict[Task, StreamHandle] = {}
+        self._handles: dict[StreamHandle, None] = {}
         """Other threads iterate over `list(…)` of it, which is one call into C."""
+        self._by_task: dict[Task, StreamHandle] = {}
         self._paces: dict[Origin, list[TokenBucket]] = {}
         """Of streams that are gone."""
         self._forget_paces_at = 0.0
@@ -90,33 +95,34 @@ class StreamSet:
     def __len__(self) -> int:
         return len(self._handles)
 
-    def start(
-        self,
-        handle: StreamHandle,
-        plan: Plan,
-        *,
-        persistent: bool = True,
-        changed: Callable[[], None] | None = None,
-    ) -> None:
-        """Begin the stream of `handle`. `changed` is called by the thread that runs the loop when its phase changes."""
+    def record(self, plan: Plan, changed: Callable[[], None] | None = None) -> Record:
+        """For a stream of this set. `changed` is called by the thread that runs the loop when the phase changes."""
         record = self.new_record(plan.url.redacted, plan.backoff, changed, self.loop.system.time, plan.timeouts)
-        origin = record.origin = plan.url.origin
-        record.gate = self._gate
+        record.origin, record.gate = plan.url.origin, self._gate
         record.connections = self._connections
+        return record
+
+    # In the thread that runs the loop, or before it runs.
+
+    def start(self, handle: StreamHandle, plan: Plan, *, persistent: bool = True) -> None:
+        """Begin the stream of `handle`, unless that has been done or it was removed meanwhile."""
+        if handle._task is not None or handle._removed:
+            return
+        record, sink = handle._record, handle._sink
+        origin = plan.url.origin
         if self._paces.get(origin):
             record.pace = self._paces[origin].pop()
-        sink = handle._sink
-        handle._record = record
-        handle._task = task = self.loop.add(
-            lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent)
-        )
-        self._handles[task] = handle
+        self._handles[handle] = None
+        task = self.loop.add(lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent))
+        handle._task = task
+        self._by_task[task] = handle
 
     def remove(self, handle: StreamHandle) -> EndpointState:
         """End a stream; what it last knew of itself."""
-        handle._removed = True
         task, record = handle._task, handle._record
-        if self._handles.pop(task, None) is None:
+        handle._removed = True
+        self._handles.pop(handle, None)
+        if task is None or self._by_task.pop(task, None) is None:
             return handle.state
         self.loop.remove(task)
         record.leave_gate()
@@ -126,9 +132,10 @@ class StreamSet:
         self._forget_paces(now)
         return handle.state
 
-    def forget(self, handle: StreamHandle) -> None:
-        """A stream has ended by itself."""
-        self._handles.pop(handle._task, None)
+    def woken(self) -> tuple[StreamHandle, ...]:
+        """The streams that gave a wake in the last `run` of the loop, each once."""
+        by_task = self._by_task
+        return tuple([by_task[task] for task in self.loop.woken() if task in by_task])
 
     def _forget_paces(self, now: float) -> None:
         """Those that have rested for so long that a new one would be no different. Looks at them once a minute."""
@@ -138,20 +145,35 @@ class StreamSet:
         kept = {origin: [pace for pace in paces if pace.hand_over(now, now)] for origin, paces in self._paces.items()}
         self._paces = {origin: paces for origin, paces in kept.items() if paces}
 
+    # From any thread.
+
+    def request_start(self, handle: StreamHandle, plan: Plan, *, persistent: bool = True) -> None:
+        self._handles[handle] = None
+        self.loop.request(partial(self.start, handle, plan, persistent=persistent))
+
+    def request_remove(self, handle: StreamHandle) -> None:
+        """It is done at once, or before the next sleep of the thread that runs the loop."""
+        if not handle._removed:
+            handle._removed = True
+            self._handles.pop(handle, None)
+            self.loop.request(partial(self.remove, handle))
+            self.loop.make_requests_if_idle()
+
     def restart(self) -> None:
         """Drop every connection and make new ones at once."""
-        for handle in list(self._handles.values()):
+        for handle in list(self._handles):
             self.restart_one(handle)
 
     def restart_one(self, handle: StreamHandle) -> None:
-        self.loop.interrupt(handle._task, Restart())
+        if handle._task is not None and not handle._removed:
+            self.loop.interrupt(handle._task, Restart())
 
     def failed(self, error: Exception, pause: float) -> None:
         """Record an error that `Loop.run` has raised. All streams start over when it is called in `pause` seconds."""
         told = error if isinstance(error, WireRawSSEError) else internal_error(error)
         if not isinstance(error, BusyError):  # Then another thread runs the streams.
             self.loop.start_over()
-            for handle in list(self._handles.values()):
+            for handle in list(self._handles):
                 handle._record.ended(told, pause, self.loop.system.time())
         warn(f"{told}; trying again in {pause:.1f} s")
 
@@ -162,10 +184,10 @@ class StreamSet:
 
     def watch(self, changed: Callable[[], None]) -> None:
         """From now on call `changed` whenever the phase of one of the present streams changes."""
-        for handle in list(self._handles.values()):
+        for handle in list(self._handles):
             handle._record.changed = changed
 
     def snapshots(self) -> list[EndpointState]:
         """The state of each, in the order they were added."""
         wall = self.loop.system.time()
-        return [handle._record.snapshot(wall) for handle in list(self._handles.values())]
+        return [handle._record.snapshot(wall) for handle in list(self._handles)]

@@ -71,10 +71,14 @@ class WakeStreams(StreamSet):
     new_sink: Callable[[str], WakeSink] = WakeSink
     """The simulation replaces it, to observe it."""
 
-    def add(
+    def new_handle(
         self, plan: Plan, *, last_event_id: str = "", tag: Any = None, changed: Callable[[], None] | None = None
     ) -> StreamHandle:
-        """Begin a stream. `changed` is called, by the thread that runs the loop, whenever its phase changes."""
-        handle = StreamHandle(self, self.new_sink(last_event_id), tag)
-        self.start(handle, plan, changed=changed)
+        """For a stream that has not begun. `changed`: see `StreamSet.record`."""
+        return StreamHandle(self, self.record(plan, changed), self.new_sink(last_event_id), tag)
+
+    def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] | None = None) -> StreamHandle:
+        """Begin a stream, in the thread that runs the loop or before it runs."""
+        handle = self.new_handle(plan, last_event_id=last_event_id, changed=changed)
+        self.start(handle, plan)
         return handle

@@ -84,14 +84,13 @@ class MemoryStreams(WakeStreams):
         self.new_record = self._make_record
         self.new_sink = self._make_sink
 
-    def add(
-        self, plan: Plan, *, last_event_id: str = "", tag: Any = None, changed: Callable[[], None] | None = None
-    ) -> StreamHandle:
-        handle = super().add(plan, last_event_id=last_event_id, tag=tag, changed=changed)
+    def start(self, handle: StreamHandle, plan: Plan, *, persistent: bool = True) -> None:
+        super().start(handle, plan, persistent=persistent)
+        assert handle._task is not None
         self.joined(Joined(plan, self._sink, self._record, handle._task))
-        return handle
 
     def remove(self, handle: StreamHandle) -> EndpointState:
+        assert handle._task is not None
         self.leaves(handle._task)
         return super().remove(handle)
 

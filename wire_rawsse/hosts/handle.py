@@ -76,6 +76,20 @@ class Handle:
         self.requests.append(call)
         self.notify()
 
+    def make_requests_if_idle(self) -> None:
+        """Make the requested calls now, unless a `run` is under way, which does so itself."""
+        busy = self.busy
+        held: list[bool] = []
+        try:
+            try_acquire(busy, held)
+            if held and not self.closing:
+                self.make_requested_calls()
+        finally:
+            if held:
+                busy.release()
+        if self.closing:
+            self.tear_down_if_idle()
+
     def announce(self, future: Future[Any]) -> None:
         """This future has been set."""
         self.answered.append(future)

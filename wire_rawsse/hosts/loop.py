@@ -69,9 +69,10 @@ class Loop:
         self._uncommitted = False
         """True while received data exists only in local state. If a signal handler raises now, the data is lost, so all
         tasks start over."""
-        # See there. The first line is for any thread.
+        # See there. The first two lines are for any thread.
         self.close, self.notify, self.request = self._handle.close, self._handle.notify, self._handle.request
         self.announce = self._handle.announce
+        self.make_requests_if_idle = self._handle.make_requests_if_idle
         self.fileno, self.release_descriptor = self._handle.fileno, self._handle.release_descriptor
         self.watch_descriptor, self.forget_descriptor = self._handle.watch.call, self._handle.watch.forget
 

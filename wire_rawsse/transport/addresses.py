@@ -25,6 +25,10 @@ MOST_REMEMBERED: Final = 8192
 addresses of a name would be forgotten and tried again before the last ones have been tried at all."""
 
 
+_FAMILIES: Final[dict[frozenset[int], frozenset[int]]] = {}
+"""The few sets that there are, so that thousands of streams share them."""
+
+
 class AddressMemory:
     """The failed addresses of one endpoint, over its connections. Times are on the stream's clock."""
 
@@ -42,7 +46,8 @@ class AddressMemory:
 
     def order(self, addresses: Sequence[Address], now: float) -> tuple[list[Address], list[Address]]:
         """At most `MOST_ATTEMPTS` addresses: those to try first, with families in turn, and those that have failed."""
-        self.families = frozenset(int(one.family) for one in addresses)
+        families = frozenset(int(one.family) for one in addresses)
+        self.families = _FAMILIES.setdefault(families, families)
         self._failed = {place: when for place, when in self._failed.items() if now - when < FORGOTTEN_AFTER}
         rank = {place: number for number, place in enumerate(self._failed)}
         first = interleaved([one for one in addresses if one.sockaddr not in rank])[:MOST_ATTEMPTS]
