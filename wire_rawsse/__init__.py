@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from wire_rawsse._version import __version__
 from wire_rawsse.errors import WireRawSSEError
-from wire_rawsse.event_source import Closed, EventSource, Item, Opened
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import Headers
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
@@ -18,6 +17,7 @@ from wire_rawsse.transport.trust import ClientCertificate, Trust
 from wire_rawsse.wake import WakeChannel
 
 if TYPE_CHECKING:
+    from wire_rawsse.event_source import Closed, EventSource, Item, Opened
     from wire_rawsse.hosts.thread import SubscriberThread
     from wire_rawsse.many_streams import EventStreams, SourceHandle, Streams
     from wire_rawsse.stream_set import StreamHandle
@@ -53,16 +53,25 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """What a program with one stream and no thread does not need is loaded when it is asked for (PEP 562)."""
-    if name in ("EventStreams", "SourceHandle", "StreamHandle", "Streams"):
+    """What a program that waits on one `StreamSubscriber` does not need is loaded when it is asked for (PEP 562)."""
+    module: object
+    if name in ("Closed", "EventSource", "Item", "Opened"):
+        from wire_rawsse import event_source
+
+        module = event_source
+    elif name in ("EventStreams", "SourceHandle", "StreamHandle", "Streams"):
         from wire_rawsse import many_streams
 
-        return getattr(many_streams, name)
-    if name == "SubscriberThread":
-        from wire_rawsse.hosts.thread import SubscriberThread
+        module = many_streams
+    elif name == "SubscriberThread":
+        from wire_rawsse.hosts import thread
 
-        return SubscriberThread
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = thread
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(module, name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

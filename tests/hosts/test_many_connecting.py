@@ -85,7 +85,9 @@ class TestGate:
         server = serve(stage="accepted")
         with Streams(max_connecting=1) as streams:
             handles = [streams.add(server.url) for _ in range(500)]
-            streams.wait(0.01)
-            last = handles[-1].state
+            while (last := handles[-1].state).phase == "idle":
+                streams.wait(0.001)
             assert last.phase == "waiting" and last.state == "connecting"
-            assert last.next_attempt_in is not None and 0.1 < last.next_attempt_in < 1
+            assert last.next_attempt_in is not None
+            begins = handles[-1]._record.next_attempt_at
+            assert begins is not None and 0.1 < begins - last.since < 1

@@ -36,7 +36,7 @@ MODULES_OF_OURS = (
         "record",
         "redact",
     ),
-    *("body", "connection", "event_source", "resume", "state", "stream_set", "subscriber", "wake_streams"),
+    *("body", "connection", "resume", "state", "stream_set", "subscriber", "wake_streams"),
     *("waits", "wake", "wakeup", "hosts", "hosts.clock", "hosts.handle", "hosts.loop", "hosts.poller"),
     *("hosts.schedule", "hosts.system", "hosts.task", "hosts.watch"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
