@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -175,6 +176,10 @@ class RealHost(Host):
         def stop() -> None:
             over.set()
             timer.cancel()
+            try:
+                socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)  # The program may have stopped reading.
+            except OSError:
+                pass
             for one in (timer, thread):
                 one.join(PATIENCE)
 

@@ -20,6 +20,7 @@ Make = Callable[..., Host]
 )
 def make(request: pytest.FixtureRequest, serve: Serve, ca_file: str) -> Iterator[Make]:
     """`make(streams=1)` is a host whose streams are open, and whose program has had the wakes for that."""
+    kind: type[Host]
     kind, tls = request.param
     made: list[Host] = []
     needs = request.node.get_closest_marker("needs")
