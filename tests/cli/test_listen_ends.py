@@ -272,6 +272,11 @@ def test_a_file_that_holds_something_else_is_refused(content: bytes, told: str, 
     assert file.read_bytes() == content
 
 
+def test_wrong_usage_makes_no_file(home: Path, tmp_path: Path) -> None:
+    assert run("listen", "--resume", str(tmp_path / "last-id"), "example.org", home=home).returncode == 64
+    assert not (tmp_path / "last-id").exists()
+
+
 def test_a_file_that_cannot_be_written_is_refused_at_the_start(home: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run("listen", "--resume", str(tmp_path / "file" / "last-id"), "http://127.0.0.1:9/", home=home)

@@ -106,6 +106,7 @@ def run(arguments: list[str]) -> int:
     options = parser().parse(arguments)
     if options.all and not options.json:
         raise Failure("--all: expected together with --json; see: wire-rawsse listen --help", USAGE)
+    inputs.url(options.url)
     line = None
     if stdio.can_move(sys.stderr):
         line = QuietLine(min(_LONG_SILENCE, options.read_timeout / 4))
@@ -150,7 +151,6 @@ def run(arguments: list[str]) -> int:
 
 def _source(options: Namespace, ids: LastIdFile | None) -> EventSource:
     """Everything that can be wrong with what was given is told here, before a byte is sent."""
-    inputs.url(options.url)
     if not can_carry(options.last_event_id):
         raise Failure("--last-event-id: expected at most 4 KiB, no control characters and no outer spaces", USAGE)
     try:
