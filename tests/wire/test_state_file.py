@@ -31,7 +31,9 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def replace(source: str, target: str) -> None:
         really(source, target)
         seen.append(target)
-
+        wake_count=9,
+        early_wakes=4,
+        spurious_wakes=1,
     monkeypatch.setattr(os, "replace", replace)
     yield seen
 
@@ -87,6 +89,8 @@ def test_version_1_and_what_we_add() -> None:
                 "read_limit": 47.185,
                 "wakes": 9,
                 "events": 5,
+                "early_wakes": 4,
+                "spurious_wakes": 1,
                 "ends": {"ReadTimeout": 2, "end": 1},
             },
             {
@@ -102,6 +106,8 @@ def test_version_1_and_what_we_add() -> None:
                 "read_limit": None,
                 "wakes": 0,
                 "events": 0,
+                "early_wakes": 0,
+                "spurious_wakes": 0,
                 "ends": {},
             },
         ],

@@ -35,6 +35,8 @@ _FAMILIES: Final = {
     "endpoint_heartbeat_seconds": _Family("gauge", "seconds", "The learned period of the server's heartbeat."),
     "endpoint_read_limit_seconds": _Family("gauge", "seconds", "Seconds of silence that end the connection."),
     "endpoint_wakes": _Family("counter", "", "Wakes given."),
+    "endpoint_early_wakes": _Family("counter", "", "Wakes given for the length of a TLS record."),
+    "endpoint_spurious_wakes": _Family("counter", "", "Of the early wakes, those for a record without a data line."),
     "endpoint_events": _Family("counter", "", "Receptions with an event; events received together count once."),
     "endpoint_reconnects": _Family("counter", "", "Ended connections by cause: an error's class, end or restart."),
     "runs": _Family("counter", "", "Runs of the daemon's command that were started."),
@@ -49,6 +51,8 @@ _COPIED: Final = {
     "read_limit": "endpoint_read_limit_seconds",
     "wakes": "endpoint_wakes",
     "events": "endpoint_events",
+    "early_wakes": "endpoint_early_wakes",
+    "spurious_wakes": "endpoint_spurious_wakes",
 }
 """Keys of an endpoint that are metrics as they are."""
 

@@ -101,6 +101,8 @@ def document(
                 "read_limit": _seconds(one.read_limit),
                 "wakes": one.wake_count,
                 "events": one.event_count,
+                "early_wakes": one.early_wakes,
+                "spurious_wakes": one.spurious_wakes,
                 "ends": dict(one.ends),
             }
             for one in snapshot.endpoints

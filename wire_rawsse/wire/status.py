@@ -282,6 +282,8 @@ _EACH: Final[dict[str, Callable[[Any], bool]]] = {
     "relay": lambda value: isinstance(value, str),
     "wakes": _is_count_or_null,
     "events": _is_count_or_null,
+    "early_wakes": _is_count_or_null,
+    "spurious_wakes": _is_count_or_null,
     "ends": lambda value: value is None or (isinstance(value, dict) and all(map(_is_count, value.values()))),
 }
 _ENDPOINT: Final[dict[str, Callable[[Any], bool]]] = {
