@@ -193,7 +193,7 @@ MUTANTS: Final = [
     mutant(
         "The doubts of a late host are counted over the task's whole life.",
         STORMS,
-        at("hosts.clock:StreamClock._use_grace", put(assignment("_graces"), "self._graces += 1")),
+        at("hosts.clock:StreamClock._use_grace", put(assignment("graces"), "self.graces += 1")),
     ),
     mutant(
         "Grace that was given to a look-up's thread outlasts its deadline.",
@@ -208,7 +208,7 @@ MUTANTS: Final = [
     mutant(
         "TLS control records postpone a deadline for ever.",
         HOSTS + "test_control_records_do_not_stop_the_clock_of_a_host_that_only_looks_in",
-        at("hosts.clock:StreamClock._use_grace", put(value_of("_graces"), "1")),
+        at("hosts.clock:StreamClock._use_grace", put(value_of("graces"), "1")),
     ),
     mutant(
         "A late host gives up in the middle of a large record.",

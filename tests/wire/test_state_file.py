@@ -31,9 +31,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def replace(source: str, target: str) -> None:
         really(source, target)
         seen.append(target)
-        wake_count=9,
-        early_wakes=4,
-        spurious_wakes=1,
+
     monkeypatch.setattr(os, "replace", replace)
     yield seen
 
@@ -53,6 +51,8 @@ def test_version_1_and_what_we_add() -> None:
         heartbeat=30.1234,
         read_limit=47.1851,
         wake_count=9,
+        early_wakes=4,
+        spurious_wakes=1,
         event_count=5,
         ends=(("ReadTimeout", 2), ("end", 1)),
     )

@@ -37,16 +37,18 @@ drips has a byte ready at each look, and would stop the clock for ever."""
 class StreamClock:
     """`now` on the stream's clock, its `lag` behind the system's, and the graces that the present deadline has had."""
 
-    __slots__ = ("_grace_for", "_graces", "_reprieve", "lag", "now", "set_at")
+    __slots__ = ("_grace_for", "_reprieve", "graces", "lag", "now", "set_at")
 
     def __init__(self, real: float) -> None:
         self.now = real
         self.lag = 0.0
         self.set_at = real
         """The real time at which `now` was last set."""
-        self._graces = 0
+        self.graces = 0
+        """How many the present deadline has had. None, once it has begun again, though at the same moment of a clock
+        that stands still."""
         self._grace_for = 0.0
-        """The deadline that has had `_graces`."""
+        """The deadline that has had `graces`."""
         self._reprieve: tuple[float, float] | None = None
         """`lag` and the moment of the last look, before `reprieve` changed them."""
 
@@ -102,14 +104,10 @@ class StreamClock:
         """Leave out a time in which the stream was not looked at, on request."""
         self.lag += seconds
 
-    def renew(self) -> None:
-        """The deadline has begun again, though it may be the same moment of a clock that stands still."""
-        self._graces = 0
-
     def out_of_grace(self, deadline: float) -> bool:
         """Whether this deadline has had all its graces."""
-        return self._graces >= MAX_GRACES and deadline == self._grace_for
+        return self.graces >= MAX_GRACES and deadline == self._grace_for
 
     def _use_grace(self, deadline: float) -> None:
-        self._graces = self._graces + 1 if deadline == self._grace_for else 1
+        self.graces = self.graces + 1 if deadline == self._grace_for else 1
         self._grace_for = deadline

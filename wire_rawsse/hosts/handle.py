@@ -7,7 +7,6 @@ to a deque, which is one atomic operation; then the wake-up descriptor is made r
 from __future__ import annotations
 
 import _thread
-import math
 import os
 import weakref
 from collections import deque
@@ -114,10 +113,6 @@ class Handle:
             self._resolver = self.system.resolver(self.announce)
         return self._resolver.resolve(host, port)
 
-    def starts_sleep(self, now: float) -> None:
-        """A poll begins at `now`."""
-        self.slept_from = -math.inf if self.handed_out else now
-
     # Opening.
 
     def open(self) -> Poller:
@@ -161,6 +156,13 @@ class Handle:
         self.handed_out = fd >= 0
         if fd < 0 and not self.started:
             self._shut()  # Another thread may run the loop: gevent's pollers belong to the thread they are made in.
+        return fd
+
+    def descriptor(self) -> int:
+        """`fileno()` for a select loop of the host's own. Raises `OSError` if there is none."""
+        fd = self.fileno()
+        if fd < 0:
+            raise OSError("this platform has neither epoll nor kqueue; use a WakeChannel and its fileno()")
         return fd
 
     def check_open(self) -> None:

@@ -26,7 +26,7 @@ from wire_rawsse.errors import BusyError
 from wire_rawsse.hosts.clock import ON_TIME_WITHIN
 from wire_rawsse.hosts.handle import Handle
 from wire_rawsse.hosts.poller import MAX_EVENTS
-from wire_rawsse.hosts.schedule import Schedule
+from wire_rawsse.hosts.schedule import MAX_STEPS, Schedule
 from wire_rawsse.hosts.system import OS_SERVICES, OsServices
 from wire_rawsse.hosts.task import Task
 from wire_rawsse.waits import WAKE, Coroutine, Receive
@@ -74,6 +74,7 @@ class Loop:
         self.announce = self._handle.announce
         self.make_requests_if_idle = self._handle.make_requests_if_idle
         self.fileno, self.release_descriptor = self._handle.fileno, self._handle.release_descriptor
+        self.descriptor = self._handle.descriptor
         self.watch_descriptor, self.forget_descriptor = self._handle.watch.call, self._handle.watch.forget
 
     @property
@@ -126,13 +127,6 @@ class Loop:
         only = self._schedule.only
         # The fast path notes nothing but its data.
         return [only] if self._pending_data is not None and only is not None else list(self._woken_tasks)
-
-    def descriptor(self) -> int:
-        """`fileno()` for a select loop of the host's own. Raises `OSError` if there is none."""
-        fd = self.fileno()
-        if fd < 0:
-            raise OSError("this platform has neither epoll nor kqueue; use a WakeChannel and its fileno()")
-        return fd
 
     def deadline(self) -> float:
         """The system's monotonic time at which `run(0)` is due; in the past if there is something to do."""
@@ -215,12 +209,13 @@ class Loop:
 
     def _begin(self, timeout: float | None) -> Poller | None:
         """The start of a `run`; None if the system had no room for a poller in all that time."""
+        handle = self._handle
         if self._uncommitted:
             self._begin_all_again()
         self._run_deadline = math.inf if timeout is None else self._monotonic() + timeout
-        poller = self._handle.open_patiently(self._run_deadline)
+        poller = handle.watch.poller or handle.open_patiently(self._run_deadline)
         if poller is not None:
-            self._handle.started = self._uncommitted = True
+            handle.started = self._uncommitted = True
             if self._pending_data is not None:
                 self._deliver_pending(woke=True)  # It ended the last `run`.
         self._woken = self._final_pass = False
@@ -234,28 +229,38 @@ class Loop:
         task, real = self._schedule.only, self._pending_at
         assert task is not None and isinstance(task.wait, Receive)
         task.wait.woke_early = woke
-        self._schedule.wake_up(task, data, real)
-        self._looked(real)
+        task.wake_up(data, real)
+        if not task.queued:
+            task.queued = True
+            self._schedule.ready.append(task)
+        self._handle.polled_at = real
+        self._final_pass = real >= self._run_deadline
 
     # Before the sleep.
 
     def _before_sleep(self) -> float | None:
         """Do everything that can be done before the next sleep. The longest that it may take; None: return instead."""
-        if self._handle.closing:
+        handle, schedule = self._handle, self._schedule
+        if handle.closing:
             self._woken = False
             return None
         if self._pending_data is not None:
             self._deliver_pending(woke=False)
-        if self._handle.requests:
-            self._handle.make_requested_calls()
+        if handle.requests:
+            handle.make_requested_calls()
         # One step each, so that a stream that never stops cannot keep the caller or the other streams waiting.
-        for task in self._schedule.take_ready():
+        ready, schedule.ready = schedule.ready, []
+        if len(ready) > MAX_STEPS:
+            ready, schedule.ready = ready[:MAX_STEPS], ready[MAX_STEPS:]
+        for task in ready:
+            task.queued = False
             if task.coroutine is not None and (task.runnable or task.exception is not None):
                 self._step(task)  # Otherwise it has ended, or what it was entered for has been delivered.
-        if self._final_pass or (self._woken and self._schedule.only is not None and not self._housekeeping):
+        only = schedule.only
+        if self._final_pass or (self._woken and only is not None and not self._housekeeping):
             return None  # With nothing else to attend to, there is no reason to poll before the return.
         began = self._poll_started = self._poll_deadline = self._monotonic()
-        self._handle.starts_sleep(began)
+        handle.slept_from = -math.inf if handle.handed_out else began
         for work in self._housekeeping:
             if work.due_if_awake() <= began:
                 work.run(began)
@@ -263,7 +268,7 @@ class Loop:
         self._fast_receive = None
         if self._woken:
             return 0  # The caller is owed its wake: look once at the others, and do not wait.
-        only = self._schedule.only
+        only = schedule.only  # Housekeeping may have added and removed tasks.
         if only is not None and soonest > began:
             receive = only.receive
             if receive is not None and receive.is_wake is not None:
@@ -285,8 +290,11 @@ class Loop:
             self._woken = True
             self._woken_tasks[task] = None
             self._schedule.enter(task)
-        else:
+        elif (
+            step is not before or before.future is not None or self._schedule.only is None or task.exception is not None
+        ):
             self._wait_for(task, step is not before)
+        # Otherwise it is the only task, and waits as before: nothing is to be armed, and `_nearest` asks it.
 
     def _wait_for(self, task: Task, arm: bool) -> None:
         """Watch the descriptors of a task, and see whether what it waits for is there already."""
@@ -311,7 +319,8 @@ class Loop:
         """The earliest moment at which there is something to do."""
         if self._schedule.ready or self._handle.requests:
             return PAST
-        nearest = self._schedule.earliest()
+        only = self._schedule.only
+        nearest = self._schedule.earliest() if only is None else only.deadline()
         for work in self._housekeeping:
             nearest = min(nearest, work.deadline())
         return nearest

@@ -76,16 +76,6 @@ class Schedule:
             task.queued = True
             self.ready.append(task)
 
-    def take_ready(self) -> list[Task]:
-        """Those that are ready now, at most `MAX_STEPS`. What becomes ready from now on waits for the next time."""
-        ready, self.ready = self.ready, []
-        if len(ready) > MAX_STEPS:
-            self.ready = ready[MAX_STEPS:]
-            del ready[MAX_STEPS:]
-        for task in ready:
-            task.queued = False
-        return ready
-
     def enter_all(self) -> None:
         """All tasks have begun again, and wait for nothing."""
         self.ready, self.waiting = [], {}

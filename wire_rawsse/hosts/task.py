@@ -101,7 +101,9 @@ class Task:
 
     def wake_up(self, value: Any, real: float) -> None:
         """What it waits for was found at `real`: see `StreamClock.on_data`."""
-        self._set_clock(real)
+        handle, wait = self._handle, self.wait
+        deadline = math.inf if wait is None else wait.deadline
+        self.clock.on_data(real, deadline, handle.polled_at, handle.slept_from)
         self.send_value = value
         self.runnable = True
 
@@ -171,7 +173,7 @@ class Task:
                 self.receive = None
         if step.renewed:
             step.renewed = False
-            self.clock.renew()
+            self.clock.graces = 0
         return step
 
     def begin(self) -> None:
