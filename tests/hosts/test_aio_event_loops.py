@@ -7,6 +7,7 @@ import gc
 import os
 import queue
 import threading
+import warnings
 import weakref
 
 import pytest
@@ -168,7 +169,10 @@ class TestFork:
             async with AsyncStreamSubscriber(server.url, backoff=NEVER) as subscriber:
                 await woken(subscriber)
                 peer = await asyncio.to_thread(server.peer)
-                child = os.fork()
+                with warnings.catch_warnings():
+                    # From 3.12 on, on account of the server's threads.
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    child = os.fork()
                 if child == 0:
                     os._exit(_in_child(subscriber))
                 _, status = await asyncio.to_thread(os.waitpid, child, 0)

@@ -31,7 +31,7 @@ from typing import Final
 from wire_rawsse.aio.thread import Consumer, LoopThread
 from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.loop import PAST, Loop
-from wire_rawsse.hosts.ready import receive_ready
+from wire_rawsse.hosts.ready import receive_ready, settle
 
 _LONGEST_TIMER: Final = 86400.0
 """Seconds; what asyncio's selectors can wait for."""
@@ -169,7 +169,12 @@ class Driver:
         loop = self._loop
         ours = True
         try:
-            if receive_ready(loop) or loop.run(0):
+            woken = receive_ready(loop)
+            if woken is None:
+                woken = loop.run(0)
+            elif not woken:
+                woken = settle(loop)
+            if woken:
                 self.woken = True
                 ours = False
                 if self.on_wake is not None:
@@ -178,7 +183,7 @@ class Driver:
                     self._let_go()
                 ours = True
                 # The program has run until it waits again: time to parse what it was woken for.
-                if self.events is not None and loop.run(0):
+                if self.events is not None and settle(loop):
                     ours = False
                     self._give()
         except Exception as error:
