@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,3 +141,16 @@ def test_what_runs_is_reachable_as_a_module_and_needs_no_event_loop() -> None:
     code = "import sys, wire_rawsse; print([m for m in ('asyncio', 'ssl', 'threading', 'json') if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_page_of_the_architecture_names_modules_that_exist() -> None:
+    page = (PACKAGE / "ARCHITECTURE.md").read_text()
+    table = page[page.index("| layer |") : page.index("The life of a connection")]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][1:]
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+/?)`", row)}
+    there = {path.name + "/" for path in PACKAGE.iterdir() if path.is_dir()} | {
+        path.stem for path in PACKAGE.glob("*.py")
+    }
+    assert named and named <= there
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert {f"{folder}/" for folder in folders} <= named
