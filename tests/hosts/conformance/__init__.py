@@ -6,6 +6,8 @@ A host runs the coroutines of streams: it waits for what they yield, and resumes
 * inline: `wait(timeout)` is the sleep of the program
 * select: the program has a loop of its own, with `fileno()` and `deadline()`, and calls `wait(0)`
 * thread: a thread runs the loop and sets a `WakeChannel`
+* asyncio, uvloop: an event loop watches the descriptor, while the program awaits `wait(timeout)`
+* asyncio-thread: the same with an event loop that cannot watch descriptors
 * simulation: the same loop on a machine in memory, where times are exact
 
 To add a host, write a subclass of `hosts.Host` (of `hosts.RealHost` if it has real sockets, which needs `wait` and

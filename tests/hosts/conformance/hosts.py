@@ -23,7 +23,9 @@ from tests.hosts.support import (
     until_asleep,
 )
 from tests.simulation.single import HTTP, HTTPS, Single, elsewhere
+from tests.support.aio import LOOPS
 from wire_rawsse import Backoff, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
+from wire_rawsse.aio import AsyncStreamSubscriber
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.loop import Loop
 
@@ -95,6 +97,7 @@ class Host(ABC):
 class RealHost(Host):
     """`wait` is what differs. The program closes for good, and makes one more look if it must."""
 
+    kind: ClassVar[Any] = StreamSubscriber
     read = 0.5
     slack = PATIENCE
 
@@ -105,7 +108,7 @@ class RealHost(Host):
             "timeouts": Timeouts(read=self.read),
             "backoff": Backoff(initial=60, maximum=60, healthy_after=1000),
         }
-        self.subscriber = StreamSubscriber(self.servers[0].url, **options)
+        self.subscriber: StreamSubscriber = self.kind(self.servers[0].url, **options)
         add_streams(self.subscriber, [server.url for server in self.servers[1:]], **options)
         self._peers: list[list[Peer]] = [[] for _ in self.servers]
         self._held: dict[int, str] = {}
@@ -268,6 +271,41 @@ class ThreadHost(RealHost):
         self._thread.stop(PATIENCE)
 
 
+class AsyncioHost(RealHost):
+    """The event loop runs while the program waits, and stands still otherwise."""
+
+    name = "asyncio"
+    can = frozenset(
+        {"late"}
+    )  # Its sleep is not in the library, and asyncio forbids the use of an event loop after a fork.
+    events = "asyncio"
+    kind = AsyncStreamSubscriber
+
+    def begin(self) -> None:
+        self._events = LOOPS[self.events]()
+
+    def wait(self, timeout: float) -> bool:
+        wait: Any = self.subscriber.wait
+        woken: bool = self._events.run_until_complete(wait(timeout))
+        return woken
+
+    def end(self) -> None:
+        super().end()
+        self._events.close()
+
+
+class UvloopHost(AsyncioHost):
+    name = events = "uvloop"
+
+
+class AsyncioThreadHost(AsyncioHost):
+    """An event loop that cannot watch descriptors."""
+
+    name = "asyncio-thread"
+    can = frozenset()
+    events = "thread"
+
+
 class SimulatedHost(Host):
     name = "simulation"
     can = frozenset({"late", "signal"})
@@ -355,4 +393,12 @@ class SimulatedHost(Host):
         return False
 
 
-HOSTS: Final[list[type[Host]]] = [InlineHost, SelectHost, ThreadHost, SimulatedHost]
+HOSTS: Final[list[type[Host]]] = [
+    InlineHost,
+    SelectHost,
+    ThreadHost,
+    AsyncioHost,
+    UvloopHost,
+    AsyncioThreadHost,
+    SimulatedHost,
+]

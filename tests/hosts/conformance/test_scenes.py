@@ -10,15 +10,17 @@ import pytest
 from tests.hosts.conformance.hosts import HOSTS, NOTHING, Host, RealHost
 from tests.hosts.conftest import Serve
 from tests.hosts.support import AT_ONCE, EVENT, PATIENCE
+from tests.support.aio import libuv
 from wire_rawsse.errors import ClosedError
 
 Make = Callable[..., Host]
+__all__ = ["libuv"]  # A fixture.
 
 
 @pytest.fixture(
     params=[(host, tls) for host in HOSTS for tls in (False, True)], ids=lambda one: one[0].name + "-tls" * one[1]
 )
-def make(request: pytest.FixtureRequest, serve: Serve, ca_file: str) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, serve: Serve, ca_file: str, libuv: None) -> Iterator[Make]:
     """`make(streams=1)` is a host whose streams are open, and whose program has had the wakes for that."""
     kind: type[Host]
     kind, tls = request.param
