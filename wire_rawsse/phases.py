@@ -45,3 +45,9 @@ PHASES: Final[dict[str, Phase]] = {
 
 Only a stream of several is ever `waiting` (see `gate`).
 """
+
+
+def doing(phase: str) -> str:
+    """What is done in a phase, in words for people. A name that is no phase here is returned as it is."""
+    known = PHASES.get(phase)
+    return phase if known is None else known.doing

@@ -69,7 +69,7 @@ def test_a_report_of_each_stream(relay: RelayProcess, client: RelayClient, slot:
         client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         wait_until(lambda: "trying again" in command.line("stderr"))
         command.process.send_signal(signal.SIGUSR2)
-        while ": connected, streaming for " not in (line := command.line("stderr")):
+        while ": connected, listening for " not in (line := command.line("stderr")):
             pass
         assert f"{slot.path}/stream: connected" in line and "reconnects 0" in line and slot.slot_token not in line
         line = command.line("stderr")

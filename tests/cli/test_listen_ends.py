@@ -328,7 +328,7 @@ def test_sigusr2_reports_the_state(serve: Serve, home: Path) -> None:
         assert json.loads(command.line())["data"] == "a"
         command.process.send_signal(signal.SIGUSR2)
         line = command.line("stderr")
-        assert line.startswith(f"wire-rawsse listen: {server.url}: connected, streaming for ")
+        assert line.startswith(f"wire-rawsse listen: {server.url}: connected, listening for ")
         assert "last byte 0 s ago" in line or "last byte " in line
 
 

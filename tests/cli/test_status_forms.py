@@ -77,7 +77,7 @@ def test_a_screen_that_is_refreshed(home: Path, tmp_path: Path) -> None:
         write(one, "error")
         write(other, last_error="evil \x1b[31m", failures_in_row=1, runs=4, last_run_error="ended with exit status 3")
         terminal.until(r"degraded  " + re.escape(str(one)))
-        terminal.until(r"1 failed in a row: ended with exit status 3")
+        terminal.until(r"the last run failed: ended with exit status 3")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 130
     assert terminal.written.startswith("\x1b[?1049h\x1b[?25l")

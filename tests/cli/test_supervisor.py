@@ -83,7 +83,7 @@ def test_ready_states_reload_and_stop(
         assert manager.until("READY") == "1"
         assert manager.until("STATUS", "connected") == "connected"
         client.misbehave(Fault("answer", status=503), Fault("cut", scope="live"))
-        assert "503" in manager.until("STATUS", "error (backing off: ")
+        assert "503" in manager.until("STATUS", "error (waiting to try again: ")
         client.normal()
         assert manager.until("STATUS", "connected") == "connected"
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

@@ -58,7 +58,7 @@ def gone(pid: int) -> bool:
 def test_connected() -> None:
     status = assess(written(WELL), NOW, alive)
     assert status.exit_code == 0
-    assert status.line == f"{STARTS}; streaming; written 40 s ago by process 4242, 12 s after the last byte"
+    assert status.line == f"{STARTS}; listening; written 40 s ago by process 4242, 12 s after the last byte"
     assert status.facts == {
         "verdict": "connected",
         "reason": None,
@@ -86,7 +86,7 @@ def test_any_endpoint_down_is_degraded() -> None:
     assert status.facts["verdict"] == "degraded"
     assert status.line == (
         "stream: connected (last event 2025-12-31T23:58:20.000Z, reconnects 7); 1 of 2 endpoints down; "
-        "http://127.0.0.1:8770/v1/events/2/stream error, backing off, next attempt in 12 s, "
+        "http://127.0.0.1:8770/v1/events/2/stream error, waiting to try again, next attempt in 12 s, "
         "last error: the relay answered 403; written 40 s ago by process 4242, 12 s after the last byte"
     )
 
@@ -378,16 +378,15 @@ def test_as_many_endpoints_as_are_followed_fit_into_the_file_and_the_line_is_sho
 def test_a_url_that_the_error_names_is_not_repeated() -> None:
     url = "http://127.0.0.1:8770/v1/events/2/stream"
     status = assess(written(BROKEN._replace(last_error=f"{url} answered 404 Not Found")), NOW, alive)
-    assert (
-        status.line.count(url) == 1 and f"; error, backing off, next attempt in 12 s, last error: {url}" in status.line
-    )
+    assert status.line.count(url) == 1
+    assert f"; error, waiting to try again, next attempt in 12 s, last error: {url}" in status.line
 
 
 def test_trouble_with_the_command_is_told_first() -> None:
     whole = {**written(WELL), "failures_in_row": 3, "last_run_error": "ended with exit status 3"}
     status = assess(whole, NOW, alive)
     assert (status.exit_code, status.facts["verdict"]) == (1, "degraded")
-    assert f"{STARTS}; the last 3 runs of the command failed: ended with exit status 3; streaming" in status.line
+    assert f"{STARTS}; the last 3 runs of the command failed: ended with exit status 3; listening" in status.line
     assert assess({**whole, "failures_in_row": 2}, NOW, alive).exit_code == 0
     assert assess({**whole, "failures_in_row": 0, "run_overdue": True}, NOW, alive).exit_code == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wire_rawsse.phases import doing
 from wire_rawsse.state import EndpointState, SubscriberState
 from wire_rawsse.wire.spans import span
 from wire_rawsse.wire.work import Work
@@ -14,7 +15,7 @@ _MOST: int = 100
 
 def endpoint_line(one: EndpointState, wall: float) -> str:
     """One stream. `wall`: now, in seconds since the epoch. Holds what the state holds, so no secret."""
-    words = [f"{one.url}: {one.state}", f"{one.phase} for {span(wall - one.since)}"]
+    words = [f"{one.url}: {one.state}", f"{doing(one.phase)} for {span(wall - one.since)}"]
     if one.address is not None and one.address not in one.url:
         words.append(f"address {one.address}")
     for name, moment in (("byte", one.last_byte_at), ("event", one.last_event_at)):
@@ -35,7 +36,8 @@ def work_line(work: Work, wall: float) -> str:
     if work.overdue:
         words.append("it takes longer than --exec-timeout")
     if work.failures_in_row:
-        words.append(f"{work.failures_in_row} failed in a row: {work.last_run_error}")
+        some = f"the last {work.failures_in_row} runs" if work.failures_in_row > 1 else "the last run"
+        words.append(f"{some} failed: {work.last_run_error}")
     return ", ".join(words)
 
 
@@ -59,7 +61,7 @@ def status_line(state: SubscriberState, work: Work) -> str:
     else:
         some = f"{len(endpoints) - len(down)} of {len(endpoints)} endpoints connected" if len(endpoints) > 1 else ""
         error = next((one.last_error for one in down if one.last_error), None) or state.last_error
-        phase = down[0].phase if down else "no endpoint"
+        phase = doing(down[0].phase) if down else "no endpoint"
         text = f"{some or state.state} ({phase}{': ' + error if error else ''})"
     if work.overdue:
         return f"{text}; the command takes longer than --exec-timeout"

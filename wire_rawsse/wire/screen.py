@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from wire_rawsse.phases import doing
 from wire_rawsse.wire.spans import ago, span
 from wire_rawsse.wire.status import Status, seconds_of
 
@@ -29,7 +30,7 @@ def screen(file: str, status: Status, now: float) -> Iterator[str]:
 def _endpoint(one: dict[str, Any], now: float, age: float) -> Iterator[str]:
     words = [one["state"]]
     if one.get("phase") and one["state"] != "connected":
-        words.append(one["phase"])
+        words.append(doing(one["phase"]))
     if one.get("reconnect_in") is not None:
         words.append(f"next attempt in {span(one['reconnect_in'] - age)}")
     last_event = seconds_of(one.get("last_event_at"))
@@ -50,5 +51,6 @@ def _work(document: dict[str, Any], now: float) -> Iterator[str]:
     if document.get("run_overdue"):
         words.append("one takes longer than --exec-timeout")
     if failures := document.get("failures_in_row"):
-        words.append(f"{failures} failed in a row: {document.get('last_run_error')}")
+        some = f"the last {failures} runs" if failures > 1 else "the last run"
+        words.append(f"{some} failed: {document.get('last_run_error')}")
     yield f"  the command: {', '.join(words)}"

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wire_rawsse import foreign
+from wire_rawsse.phases import doing
 from wire_rawsse.state import NEAREST_FIRST
 from wire_rawsse.wire import lock, process
 from wire_rawsse.wire.spans import ago, span
@@ -206,7 +207,7 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
         if _error_names(one):
             words = [one["state"]]
         if one.get("phase"):
-            words.append(_printable(one["phase"]))
+            words.append(_printable(doing(one["phase"])))
         if one.get("reconnect_in") is not None:
             words.append(f"next attempt in {span(max(0.0, one['reconnect_in'] - age))}")
         if one.get("last_error"):
@@ -216,7 +217,7 @@ def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, a
     if len(down) > _TOLD:
         yield f"and {len(down) - _TOLD} more"
     if not down and document.get("phase"):
-        yield _printable(document["phase"])
+        yield _printable(doing(document["phase"]))
     if endpoints == 1:
         heartbeat, limit = (document["endpoints"][0].get(key) for key in ("heartbeat", "read_limit"))
         if heartbeat is not None and limit is not None:
