@@ -187,7 +187,7 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "response-clock", lambda found: setattr(found, "clocks", (10.0, 0.02, 75.0))),
     ("doubtful", "slow-head", lambda found: setattr(found, "clocks", (10.0, 0.05, 75.0))),
     ("broken", "read-clock", lambda found: setattr(found, "clocks", (10.0, 15.0, 0.9))),
-    ("doubtful", "slow-heartbeat", lambda found: setattr(found, "clocks", (10.0, 15.0, 2.0))),
+    ("doubtful", "slow-heartbeat", lambda found: setattr(found, "clocks", (10.0, 15.0, 1.9))),
     ("doubtful", "cleartext", lambda found: found.__dict__.update(credentials=True, tls=False)),
     (
         "doubtful",
@@ -259,6 +259,12 @@ def test_lines_are_folded_for_a_terminal_behind_their_labels() -> None:
     folded = as_text(found, findings(found), 60)
     assert max(map(len, folded.splitlines())) < 60
     assert " ".join(folded.split()) == " ".join(as_text(found, findings(found)).split())
+
+
+def test_the_default_read_clock_bears_a_heartbeat_of_30_s() -> None:
+    found = replace(healthy(), seconds=95.0)
+    lives(life(30.1, 60.1, 90.2, until=94.0))(found)
+    assert findings(found) == []
 
 
 def test_the_worst_comes_first() -> None:

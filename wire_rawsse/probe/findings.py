@@ -179,8 +179,9 @@ def _of_tls(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
         return lost or Finding(
             "broken",
             "tls-timeout",
-            f"{attempt.address} accepts TCP and then does not answer: {attempt.error}",
-            "look at the server: its program hangs or is overloaded. (Small packets do not get through either.)",
+            f"{attempt.address} accepts TCP and then does not answer: {attempt.error}"
+            + ("; nor with small segments" if found.cross.small_segments == "did not help" else ""),
+            "look at the server: its program hangs or is overloaded",
         )
     if attempt.failure == "alert":
         change = "look at the server's TLS settings"

@@ -22,7 +22,8 @@ _LONG: Final = 90
 _RATE: Final = 100
 """Bytes a second: `Timeouts.min_rate`."""
 _OF_READ: Final = 2.5
-"""`Timeouts.read` should cover so many heartbeats."""
+"""`Timeouts.read` should cover so many heartbeats, as its default does for the usual 30 s."""
+_LEAST_OF_READ: Final = 2
 _PING: Final = 'have the server send a comment line (": ping") every 15 s'
 _NO_BUFFERS: Final = (
     "switch buffering off in the proxy before the server (nginx: proxy_buffering off; for this path), or have the "
@@ -273,11 +274,11 @@ def _of_clocks(found: Measurements, hop: Hop, beat: Heartbeat | None) -> Iterato
             "taken for dead",
             f"{_PING}, or raise --read-timeout (Timeouts.read) to {_OF_READ * gap:.0f}",
         )
-    elif beat is not None and not beat.of_events and beat.period * _OF_READ > read:
+    elif beat is not None and not beat.of_events and beat.period * _LEAST_OF_READ > read:
         yield Finding(
             "doubtful",
             "slow-heartbeat",
-            f"heartbeats come every {seconds(beat.period)}; the read clock of {seconds(read)} bears fewer than three",
+            f"heartbeats come every {seconds(beat.period)}; the read clock of {seconds(read)} covers fewer than two",
             f"{_PING}, or raise --read-timeout (Timeouts.read) to {_OF_READ * beat.period:.0f}",
         )
 

@@ -69,6 +69,8 @@ class Probe:
         self._secrets = Secrets(shown=plan.url.redacted)
         self._once = plan.body is not None or plan.method != b"GET"
         self._doubted = False
+        self._asked_others = False
+        self._races: list[_Race] = []
         self._failures: list[Exception] = []
         self.found = Measurements(
             url=plan.url.redacted,
@@ -85,6 +87,8 @@ class Probe:
         except (CredentialsError, InvalidRequestError, TrustError) as error:
             self._secrets.cleanse(error)
             self.found.error = str(error)
+        for race in self._races:
+            race.decide()
         if self._failures:
             raise self._failures[0]
         return self.found
@@ -141,7 +145,7 @@ class Probe:
         addresses = self._look_up(facts, way)
         if not addresses:
             return None
-        self.found.loopback = all(map(_is_loopback, addresses))
+        self.found.loopback = proxy is None and all(map(_is_loopback, addresses))
         answer = self._reach_all(facts, way, request, addresses)
         if answer is None or answer.response is None:
             return None
@@ -150,7 +154,7 @@ class Probe:
         facts.head = head_of(answer, request, way, len(sent) < len(fields))
         if facts.head.error:
             answer.end()
-            self._wait_for_others(facts)
+            self._wait_for_others()
             return None
         self._listen(way, request, sent, answer)
         return None
@@ -196,9 +200,9 @@ class Probe:
         """Connect to all of them, and ask. The first that has a response; None if there is none."""
         count = "" if len(addresses) == 1 else f" ({len(addresses)} addresses)"
         self._progress(f"connecting to {way.place}{count}")
-        race = self._race = _Race(
-            way, request, addresses, self._end - min(0.5, self._step / 4), self._once, self._in_thread
-        )
+        deadline = self._end - min(0.5, self._step / 4)
+        race = _Race(way, request, addresses, deadline, self._once, self._in_thread)
+        self._races.append(race)
         facts.attempts = [reached.attempt for reached in race.all]
         began = time.monotonic()
         answer, over = None, False
@@ -223,6 +227,7 @@ class Probe:
         reached = (race.stuck or race.stalled)[0]
         again = request if reached.doing == "head" else None
         if again is None or not self._once:  # Only what may be asked twice is asked again.
+            self._asked_others = True
             ask_others(self.found.cross, way, again, reached.address, race.deadline - self._step / 5, self._in_thread)
 
     def _look_at_certificates(self, facts: HopFacts, way: Way, race: _Race) -> None:
@@ -238,16 +243,14 @@ class Probe:
 
     def _wait_for_second_opinions(self) -> None:
         cross = self.found.cross
-        asked = self._doubted and not self._once
-        while asked and not cross.small_segments and time.monotonic() < self._end - 0.1:
+        while self._asked_others and not cross.small_segments and time.monotonic() < self._end - 0.1:
             time.sleep(0.02)
 
-    def _wait_for_others(self, facts: HopFacts) -> None:
+    def _wait_for_others(self) -> None:
         """Let the other addresses be measured too, for a moment."""
         until = min(self._end, time.monotonic() + _OTHERS)
-        while time.monotonic() < until and not self._race.over:
+        while time.monotonic() < until and not self._races[-1].over:
             time.sleep(0.02)
-        self._race.decide()
 
     def _listen(self, way: Way, request: Request, fields: HeaderList, answer: Reached) -> None:
         """Until the time is up, over several connections if the stream ends; then ask what is still to be asked."""
@@ -279,7 +282,6 @@ class Probe:
                 is_peer_there(reached, stream, max(0.1, (self._end - time.monotonic()) / 2))
             stream.info = tcp_info(reached.channel.sock)
             reached.end()
-        self._race.decide()
         self._replay(way, fields, answer.address, listener.ids)
 
     def _hurried(self, way: Way) -> Way:

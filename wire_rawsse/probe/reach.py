@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -76,16 +75,13 @@ class Way:
 
 
 class Observed(Exchange):
-    """An exchange that keeps what came up to the end of the head, and when it began to come."""
+    """An exchange that keeps what came up to the end of the head."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
         self.raw = b""
-        self.first_at: float | None = None
 
     def head(self, data: bytes) -> Response | None:
-        if data and self.first_at is None:
-            self.first_at = time.monotonic()
         self.raw += data
         return super().head(data)
 
