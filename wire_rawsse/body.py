@@ -7,12 +7,15 @@ otherwise the coroutine parses when it is resumed, and nobody waits for it. `tls
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from wire_rawsse.errors import MalformedResponseError, TruncatedError
 from wire_rawsse.protocol.http import Exchange, Response
 from wire_rawsse.protocol.sse import LineParser
 from wire_rawsse.waits import Receive
+
+FEW_BYTES: Final = 256
+"""The longest text that is put together of several chunks: more than a heartbeat has."""
 
 
 class Sink(Protocol):
@@ -54,6 +57,7 @@ class BodyReader:
         "failure",
         "lines",
         "size",
+        "text",
         "wake",
     )
 
@@ -69,6 +73,8 @@ class BodyReader:
         self.lines = sink.parser
         self.size = 0
         """Bytes of the body."""
+        self.text = b""
+        """These bytes themselves, if they are few."""
         self.wake = False
         """They hold a wake."""
         self.ended = False
@@ -97,6 +103,7 @@ class BodyReader:
         if piece is None:
             return self._feed_all(received)
         self.size = len(piece)  # One whole chunk, as nearly always.
+        self.text = piece
         self.wake = False
         try:
             self.wake = self._feed_sink(piece)
@@ -107,11 +114,14 @@ class BodyReader:
     def _feed_all(self, *receptions: bytes | None) -> bool:
         exchange, lines = self._exchange, self.lines
         self.size = 0
+        self.text = text = b""
         line_ended = self.wake = False
         try:
             for received in receptions:
                 for piece in exchange.body(received):
                     self.size += len(piece)
+                    if self.size <= FEW_BYTES:
+                        text += piece
                     if self._feed_sink(piece):
                         self.wake = True
                     line_ended = line_ended or lines.line_ended
@@ -119,6 +129,8 @@ class BodyReader:
             self.failure = type(error)(f"{self._place}: {error}")
         except Exception as error:
             self.failure = error
+        if self.size <= FEW_BYTES:
+            self.text = text
         lines.line_ended = line_ended
         self.ended = exchange.ended
         self._whole_chunk = exchange.whole_chunk

@@ -6,7 +6,7 @@ Where it has to wait it yields (see `waits`); each wait carries the deadline of 
 * `connect`, one budget for name, TCP, proxy and TLS of one hop;
 * `response`, from the first byte of the request to the last of the head;
 * `read`, silence: restarted by body bytes and by nothing else, so neither a dripping chunk extension nor a peer's
-  kernel that answers keepalive probes can pass for life;
+  kernel that answers keepalive probes can pass for life; shorter once the server's heartbeat is known (`heartbeat`);
 * `min_rate`, only while a line is unfinished: one byte each minute would satisfy `read` for ever.
 
 It decides nothing about trying again; that is `source`.
@@ -14,6 +14,7 @@ It decides nothing about trying again; that is `source`.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from wire_rawsse.body import BodyReader, Sink
@@ -21,8 +22,6 @@ from wire_rawsse.errors import (
     ConnectionBrokenError,
     MalformedResponseError,
     ProxyError,
-    RateTimeout,
-    ReadTimeout,
     RedirectError,
     ResolveError,
     ResponseTimeout,
@@ -31,14 +30,13 @@ from wire_rawsse.errors import (
     WireRawSSEError,
 )
 from wire_rawsse.plan import Asked, Plan
-from wire_rawsse.policy import Timeouts
 from wire_rawsse.protocol.http import Exchange, Response, check_event_stream, is_event_stream
 from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.redirect import REDIRECTS, Hop, fields_for, follow
 from wire_rawsse.protocol.refusal import BODY_BYTES
 from wire_rawsse.protocol.request import Request, compose, compose_connect
-from wire_rawsse.protocol.sse import LineParser
 from wire_rawsse.protocol.url import Url
+from wire_rawsse.read_clocks import ReadClocks
 from wire_rawsse.record import Record
 from wire_rawsse.transport import alerts
 from wire_rawsse.transport.channel import Channel
@@ -49,6 +47,7 @@ from wire_rawsse.waits import WAKE, Address, Coroutine, HostServices, Wait
 
 MOST_REDIRECTS: Final = 10
 ERROR_BODY_SECONDS: Final = 1.0
+MAX_AGE_JITTER: Final = 0.1
 
 
 def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
@@ -62,7 +61,7 @@ def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -
         record.accepted(services.now(), services.time())
         channel.settle()
         body = _body_reader(record, sink, channel, exchange, place)
-        yield from _read(services, record, channel, body, ReadClocks(services.now(), plan.timeouts, place))
+        yield from _read(services, record, channel, body, _read_clocks(services, plan, record, place))
     except WireRawSSEError:
         raise
     except OSError as error:
@@ -314,7 +313,7 @@ def _read(
         now, wall = services.now(), services.time()
         if body.size:
             record.heard(now, wall, body.wake)
-            receive.deadline = clocks.heard(now, body.size, body.lines)
+            receive.deadline = clocks.heard(now, body.size, body.lines, body.text)
             receive.renewed = clocks.renewed
         if body.wake or opening or receive.woke_early:
             record.last_wake_at = wall
@@ -329,60 +328,17 @@ def _read(
         if body.ended:
             return
         while (received := (yield from channel.received(receive)) if body.unsent else (yield receive)) is None:
+            if clocks.expired(services.now()):
+                record.renewed = True
+                return
             receive.deadline = clocks.passed(services.now())
         if not fed_by_host:
             body.feed(received)
 
 
-class ReadClocks:
-    """The clocks of a live stream: `read`, and `min_rate` while a line is unfinished. Times on the stream's clock."""
-
-    __slots__ = ("_min_rate", "_place", "_read", "_silent_at", "_window_bytes", "_window_ends", "renewed")
-
-    def __init__(self, now: float, timeouts: Timeouts, place: str) -> None:
-        self._read, self._min_rate = timeouts.read, timeouts.min_rate
-        self._place = place
-        self._silent_at = now + timeouts.read
-        self._window_ends: float | None = None
-        """When the unfinished line must have brought its bytes."""
-        self._window_bytes = 0
-        self.renewed = False
-        """What was heard last began a new deadline: it did not only lengthen a line that has a window already."""
-
-    @property
-    def deadline(self) -> float:
-        ends = self._window_ends
-        return self._silent_at if ends is None or ends > self._silent_at else ends
-
-    def heard(self, now: float, size: int, lines: LineParser) -> float:
-        """Body bytes came, and were parsed; the new deadline."""
-        self._silent_at = silent_at = now + self._read
-        if lines.line_open and self._min_rate:
-            if self._window_ends is not None and not lines.line_ended:
-                self.renewed = False
-                self._window_bytes += size
-                return self._window_ends
-            # A line has begun in these bytes: it has a window of its own.
-            self._window_ends = silent_at
-            self._window_bytes = 0
-        else:
-            self._window_ends = None
-        self.renewed = True
-        return silent_at
-
-    def passed(self, now: float) -> float:
-        """The deadline passed without a byte: the next one, or `ReadTimeout` or `RateTimeout`."""
-        if now >= self._silent_at:
-            text = f"{self._place} was silent for read={self._read:g} s"
-            raise ReadTimeout("read", self._read, "streaming", text)
-        if self._window_bytes < self._min_rate * self._read:
-            raise RateTimeout(
-                "min_rate",
-                self._min_rate,
-                "streaming",
-                f"{self._place} sent {self._window_bytes} bytes of an unfinished line in {self._read:g} s, "
-                f"expected {self._min_rate:g} bytes a second",
-            )
-        self._window_ends = now + self._read
-        self._window_bytes = 0
-        return self.deadline
+def _read_clocks(services: HostServices, plan: Plan, record: Record, place: str) -> ReadClocks:
+    now, timeouts = services.now(), plan.timeouts
+    expires_at = math.inf
+    if timeouts.max_age:
+        expires_at = now + timeouts.max_age * (1 - MAX_AGE_JITTER * services.random())
+    return ReadClocks(now, timeouts, place, record.heartbeat if timeouts.learn else None, expires_at)

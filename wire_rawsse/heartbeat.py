@@ -17,7 +17,6 @@ falls. `Timeouts.read` is the limit in any case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 SHORTEST: Final = 0.5
@@ -36,11 +35,9 @@ _LARGEST_FACTOR: Final = FACTOR * 2**16
 _LONGEST_PROBATION: Final = PROBATION * 4**8
 
 
-def all_comments(pieces: Sequence[bytes]) -> bool | None:
-    """Whether a reception, which begins with a line, holds comments and nothing else; None: it holds line ends only."""
-    if not pieces or pieces[0][0] not in b":\r\n":
-        return False  # As for nearly every event.
-    lines = [line for piece in pieces for line in piece.splitlines() if line]
+def all_comments(text: bytes) -> bool | None:
+    """Whether a text that begins with a line holds comments and nothing else; None: it holds line ends only."""
+    lines = [line for line in text.splitlines() if line]
     return all(line.startswith(b":") for line in lines) if lines else None
 
 

@@ -24,14 +24,14 @@ MUTANTS: Final = [
     mutant(
         "Bytes do not restart the read clock.",
         STORMS,
-        at("connection:ReadClocks.heard", put(value_of("_silent_at"), "self._silent_at")),
+        at("read_clocks:ReadClocks.heard", put(value_of("_silent_at"), "self._silent_at")),
     ),
     mutant(
         "A chunk extension restarts the read clock.",
         STORMS,
         at("connection:_read", put(nth(0, block()), "if True: IT")),
     ),
-    mutant("A line that drips is never judged.", STORMS, at("connection:ReadClocks.passed", never("_window_bytes"))),
+    mutant("A line that drips is never judged.", STORMS, at("read_clocks:ReadClocks.passed", never("_window_bytes"))),
     mutant(
         "A head that drips restarts the response clock.",
         STORMS,
@@ -53,7 +53,7 @@ MUTANTS: Final = [
         "Once a line has ended, min_rate never trips again on that connection.",
         STORMS,
         at(
-            "connection:ReadClocks.heard",
+            "read_clocks:ReadClocks.heard",
             put(
                 nth(0, assignment("_window_ends")),
                 "self._window_ends = IT[1] if self._window_ends is None else 1e18",
@@ -68,12 +68,12 @@ MUTANTS: Final = [
     mutant(
         "min_rate judges all bytes of an unfinished line together, not those of each window.",
         STORMS,
-        at("connection:ReadClocks.passed", drop(assignment("_window_bytes"))),
+        at("read_clocks:ReadClocks.passed", drop(assignment("_window_bytes"))),
     ),
     mutant(
         "A renewed deadline is doubted like the one before it.",
         STORMS,
-        at("connection:ReadClocks.heard", put(nth(-1, assignment("renewed")), "self.renewed = False")),
+        at("read_clocks:ReadClocks.heard", put(nth(-1, assignment("renewed")), "self.renewed = False")),
     ),
     mutant(
         "The wake that is owed before a failure is lost.",

@@ -25,6 +25,7 @@ REQUESTS: Final = "simulation/test_exact_requests.py::"
 TIMES: Final = "simulation/test_exact_times.py::"
 ROTATIONS: Final = "simulation/test_exact_rotations.py::"
 PACE: Final = "test_pace.py::"
+HEARTBEATS: Final = "simulation/test_exact_heartbeats.py::"
 HEARTBEAT: Final = "test_heartbeat.py::"
 FIRST_HEARTBEAT: Final = TIMES + "test_a_server_whose_head_comes_with_its_first_heartbeat_is_reached_each_time"
 
@@ -46,6 +47,10 @@ def _keep_phase(right: Any, record: Any, error: Any, *arguments: Any) -> None:
 def _forget_gone(right: Any, endpoints: Any, *, gone: Any = None, **others: Any) -> Any:
     found = tuple(endpoints)
     return right(found, gone=gone, **others)._replace(last_event_at=right(found, **others).last_event_at)
+
+
+def _whatever_comes(right: Any, text: bytes) -> bool:
+    return True
 
 
 MUTANTS: Final = [
@@ -146,6 +151,22 @@ MUTANTS: Final = [
         "A change of the network shortens the pause that the server has asked for.",
         PACE + "test_a_change_of_the_network_does_not_shorten_what_the_server_has_asked_for",
         at("reconnect:_pause_after", put(value_of("least_pause"), "0.0")),
+    ),
+    mutant(
+        "Events as regular as a heartbeat teach one.",
+        (STORMS, HEARTBEATS + "test_events_teach_nothing"),
+        wrap("read_clocks:all_comments", _whatever_comes),
+        at("read_clocks:ReadClocks.heard", put(condition("_MAY_BE_COMMENTS", "And"), "True")),
+    ),
+    mutant(
+        "A heartbeat after an event teaches a shorter period.",
+        HEARTBEATS + "test_a_heartbeat_after_an_event_teaches_nothing",
+        at("read_clocks:ReadClocks.heard", put(nth(0, assignment("_idle")), "self._idle = True")),
+    ),
+    mutant(
+        "The learned limit holds inside a line.",
+        HEARTBEATS + "test_inside_a_line_no_server_can_send_a_heartbeat",
+        at("read_clocks:ReadClocks.heard", put(select(ast.IfExp), "self._limit")),
     ),
     mutant(
         "The gap after a pause of the server lengthens no limit.",

@@ -208,7 +208,7 @@ def test_read_runs_from_the_accepted_head(url: str) -> None:
 
 @pytest.mark.parametrize("url", [HTTP, HTTPS])
 def test_read_is_restarted_by_every_byte_of_the_body(url: str) -> None:
-    scene = Single(url=url)
+    scene = Single(url=url, timeouts=Timeouts(learn=False))
     scene.run(610)
     last = scene.visit.last_sent - scene.kernel.start
     assert last > 570

@@ -30,6 +30,7 @@ from wire_rawsse.errors import (
     ConnectionBrokenError,
     ConnectTimeout,
     EventTooLargeError,
+    HeartbeatTimeout,
     MalformedResponseError,
     RateTimeout,
     ReadTimeout,
@@ -253,7 +254,12 @@ class Watch:
                 self._fail(f"waited {clock} s for a head")
         elif isinstance(error, ReadTimeout):
             assert self.live is not None
-            passed, clock = now - max(self.live.last_life, self._accepted), timeouts.read
+            passed, clock = now - max(self.live.last_life, self._accepted), error.seconds
+            if isinstance(error, HeartbeatTimeout):
+                # What has been learned is no shorter than the truth: the relay speaks after so long a silence.
+                clock = min(timeouts.read, 1.5 * self.relay.heartbeat)
+            elif clock != timeouts.read:
+                self._fail(f"read={timeouts.read:g} s, and {clock:g} s were waited")
             # One that came back late to a drip often enough is judged unheard, though the drip may just have ended.
             doubted = self.stream.task.out_of_grace
             dripped = self.live.connection is None or self.live.connection.drip_from is not None

@@ -22,6 +22,7 @@ from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.protocol.url import parse_url
+from wire_rawsse.read_clocks import ReadClocks
 from wire_rawsse.record import Record
 from wire_rawsse.redact import Secrets
 from wire_rawsse.transport.channel import Channel
@@ -55,7 +56,7 @@ class Life:
         self.sink.opened(response, False)
         channel = Channel(sock)
         body = connection._body_reader(self.record, self.sink, channel, exchange, "place")
-        clocks = connection.ReadClocks(self.world.now(), Plan(URL).timeouts, "place")
+        clocks = ReadClocks(self.world.now(), Plan(URL).timeouts, "place")
         self._coroutine = connection._read(self.world, self.record, channel, body, clocks)  # type: ignore[arg-type]
         assert next(self._coroutine) is WAKE
         step = next(self._coroutine)

@@ -33,6 +33,7 @@ MODULES_OF_OURS = (
         "plan",
         "policy",
         "reconnect",
+        "read_clocks",
         "record",
         "redact",
     ),

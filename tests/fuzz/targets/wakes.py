@@ -20,6 +20,7 @@ from wire_rawsse.policy import Backoff
 from wire_rawsse.protocol import http
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.url import parse_url
+from wire_rawsse.read_clocks import ReadClocks
 from wire_rawsse.record import Record
 from wire_rawsse.redact import Secrets
 from wire_rawsse.transport.channel import Channel
@@ -107,7 +108,7 @@ def check(data: bytes) -> None:
     sink.opened(response, False)
     record, channel = Record("http://h/", _BACKOFF), Channel(_Socket())  # type: ignore[arg-type]
     reader = reading._body_reader(record, sink, channel, exchange, "place")
-    clocks = reading.ReadClocks(1.0, _PLAN.timeouts, "place")
+    clocks = ReadClocks(1.0, _PLAN.timeouts, "place")
     loop = reading._read(_World(), record, channel, reader, clocks)  # type: ignore[arg-type]
     assert next(loop) is WAKE, "a connection came about and nobody was told"
     at = 0

@@ -1,0 +1,213 @@
+"""The learned heartbeat and the age of a connection, to the moment, through the shipped loop."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.answers import well
+from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Visit
+from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, stop
+from wire_rawsse import Closed, Timeouts
+from wire_rawsse.errors import HeartbeatTimeout, ReadTimeout
+from wire_rawsse.event_source import EventSink
+
+OPENED = 4 * LATENCY
+"""When the first stream is open."""
+
+
+def learned(period: float = 15.0, *, url: str = HTTP, framing: int = CHUNKED, **settings: object) -> Single:
+    """A stream that has had three heartbeats."""
+    scene = Single(well(framing), url=url, **settings)  # type: ignore[arg-type]
+    scene.relay.heartbeat = period
+    scene.run(3 * period + 3)
+    return scene
+
+
+def last_heartbeat(scene: Single) -> float:
+    """When it came."""
+    return scene.visit.last_sent - scene.kernel.start + LATENCY
+
+
+@pytest.mark.parametrize("framing", [CHUNKED, CLOSE, LENGTH])
+@pytest.mark.parametrize("url", [HTTP, HTTPS])
+@pytest.mark.parametrize(("period", "limit"), [(15, 24.5), (30, 47), (1, 3.5)])
+def test_silence_is_a_fault_after_one_and_a_half_periods(period: float, limit: float, url: str, framing: int) -> None:
+    scene = learned(period, url=url, framing=framing)
+    heard = last_heartbeat(scene)
+    state = scene.only.record.snapshot(0)
+    assert state.heartbeat == pytest.approx(period)
+    assert state.read_limit == pytest.approx(limit)
+    stop(scene.relay)
+    scene.run(heard + limit + 0.5)
+    ended, error, _ = scene.end
+    assert ended == pytest.approx(heard + limit)
+    assert isinstance(error, HeartbeatTimeout)
+    assert (error.clock, error.phase) == ("heartbeat", "streaming")
+    assert error.seconds == pytest.approx(limit)
+    scene.close()
+
+
+def test_it_holds_for_the_next_connection_too() -> None:
+    scene = learned()
+    scene.only.restart()
+    scene.run(50)
+    stop(scene.relay)
+    scene.run(100)
+    _, error, _ = scene.only.ends[1]
+    assert isinstance(error, HeartbeatTimeout)
+    scene.close()
+
+
+def test_without_learning_nothing_changes() -> None:
+    scene = learned(timeouts=Timeouts(learn=False))
+    heard = last_heartbeat(scene)
+    stop(scene.relay)
+    scene.run(140)
+    ended, error, _ = scene.end
+    assert type(error) is ReadTimeout
+    assert ended == heard + 75
+    assert scene.only.record.snapshot(0).read_limit == 75
+    scene.close()
+
+
+def test_events_teach_nothing() -> None:
+    """Not even events as regular as a heartbeat; and a server that sends them has no heartbeat to send."""
+    scene = Single()
+    for number in range(40):
+        scene.at(10 * number, scene.relay.post)
+    scene.run(400)
+    assert scene.only.record.heartbeat.period is None
+    stop(scene.relay)
+    scene.run(500)
+    assert type(scene.end[1]) is ReadTimeout
+    scene.close()
+
+
+def test_a_heartbeat_after_an_event_teaches_nothing() -> None:
+    """A server whose heartbeat has a clock of its own: what comes 2 s after an event is no period of 2 s."""
+
+    def beats(visit: Visit, asked: bytes) -> None:
+        visit.relay.heartbeat = 1e9
+        visit.relay.open(visit, asked)
+
+        def beat() -> None:
+            visit.write(b": hb\n\n")
+            scene.kernel.after(15, beat)
+            scene.kernel.after(13, scene.relay.post)
+
+        scene.kernel.after(15, beat)
+
+    scene = Single(beats)
+    scene.run(300)
+    assert scene.only.record.heartbeat.period is None
+    scene.close()
+
+
+@pytest.mark.parametrize(
+    ("beat", "period"),
+    [
+        ((b":\n\n",), 15),
+        ((b": hb\r\n\r\n",), 15),
+        ((b":one\n:two\n\n",), 15),
+        ((b": hb\n", b"\n"), 15),  # In two pieces.
+        ((b"event: ping\ndata: {}\n\n",), None),  # An event like any other.
+        ((b": hb\ndata: x\n\n",), None),
+        ((b"\n",), None),
+        ((b"retry: 1000\n\n",), None),
+    ],
+)
+def test_what_is_a_heartbeat(beat: tuple[bytes, ...], period: float | None) -> None:
+    def answer(visit: Visit, asked: bytes) -> None:
+        visit.relay.heartbeat = 1e9
+        visit.relay.open(visit, asked)
+
+        def once() -> None:
+            for number, piece in enumerate(beat):
+                scene.kernel.after(number / 8, visit.write, piece)
+            scene.kernel.after(15, once)
+
+        scene.kernel.after(15, once)
+
+    scene = Single(answer)
+    scene.run(100)
+    assert scene.only.record.heartbeat.period == (None if period is None else pytest.approx(period, abs=0.2))
+    scene.close()
+
+
+def test_inside_a_line_no_server_can_send_a_heartbeat() -> None:
+    scene = learned(timeouts=Timeouts(min_rate=0))
+    (visit,) = scene.relay.visits.values()
+    visit.write(b"data: the beginning of something")
+    stop(scene.relay)
+    began = scene.time
+    scene.run(200)
+    ended, error, _ = scene.end
+    assert type(error) is ReadTimeout
+    assert ended == began + LATENCY + 75
+    scene.close()
+
+
+def test_a_server_that_pauses_is_not_dropped_again_and_again() -> None:
+    """Each tenth heartbeat is 40 s late, for three hours."""
+    count = 0
+
+    def answer(visit: Visit, asked: bytes) -> None:
+        visit.relay.heartbeat = 1e9
+        visit.relay.open(visit, asked)
+
+        def once() -> None:
+            nonlocal count
+            if visit.over:
+                return
+            count += 1
+            visit.write(b": hb\n\n")
+            scene.kernel.after(40 if count % 10 == 0 else 15, once)
+
+        scene.kernel.after(15, once)
+
+    scene = Single(answer)
+    scene.run(3 * 3600)
+    alarms = [when for when, error, _ in scene.only.ends if isinstance(error, HeartbeatTimeout)]
+    assert len(alarms) == len(scene.ends) <= 4
+    scene.close()
+
+
+def test_a_late_host_takes_its_own_absence_for_no_silence() -> None:
+    scene = learned()
+    for _ in range(20):
+        scene.kernel.advance(60)
+        scene.run(scene.time + 0.5)
+    assert scene.ends == []
+    scene.close()
+
+
+# `max_age`
+
+
+@pytest.mark.parametrize(("dice", "age"), [(0.0, 600.0), (0.5, 570.0)])
+def test_a_connection_is_made_again_at_its_age(dice: float, age: float) -> None:
+    sink = EventSink("", 1 << 20)
+    scene = Single(timeouts=Timeouts(max_age=600), dice=dice, sink=sink)
+    scene.run(1100)
+    assert scene.ends == [OPENED + age]
+    assert scene.end[1:] == (None, 0)
+    assert [item for item in sink.items if isinstance(item, Closed)] == [Closed(None, 0)]
+    assert scene.begun[1:] == [OPENED + age]
+    scene.close()
+
+
+def test_a_stream_that_never_rests_is_made_again_too() -> None:
+    scene = Single(timeouts=Timeouts(max_age=60))
+    for number in range(20_000):
+        scene.at(number / 100, scene.relay.post)
+    scene.run(150)
+    assert len(scene.ends) == 2
+    assert scene.ends[0] == pytest.approx(OPENED + 57, abs=0.1)
+    scene.close()
+
+
+def test_an_age_of_moments_costs_no_more_than_the_pace() -> None:
+    scene = Single(timeouts=Timeouts(max_age=0.5))
+    scene.run(3600)
+    assert len(scene.begun) <= 360
+    scene.close()

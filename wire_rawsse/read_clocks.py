@@ -1,0 +1,116 @@
+"""The clocks of a live stream: `read`, the learned heartbeat, `min_rate` while a line is unfinished, and `max_age`.
+
+Numbers in, numbers out: all times are on the stream's own clock, and it is read by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from wire_rawsse.errors import HeartbeatTimeout, RateTimeout, ReadTimeout
+from wire_rawsse.heartbeat import Heartbeat, all_comments
+from wire_rawsse.policy import Timeouts
+from wire_rawsse.protocol.sse import LineParser
+
+_MAY_BE_COMMENTS: Final = (b":", b"\n", b"\r")
+
+
+class ReadClocks:
+    """Once the heartbeat is known, it limits the silence between two lines. Inside a line no server can send any."""
+
+    __slots__ = (
+        *("_expires_at", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate", "_place", "_read"),
+        *("_silent_at", "_window_bytes", "_window_ends", "renewed"),
+    )
+
+    def __init__(
+        self,
+        now: float,
+        timeouts: Timeouts,
+        place: str,
+        heartbeat: Heartbeat | None = None,
+        expires_at: float = math.inf,
+    ) -> None:
+        self._read, self._min_rate = timeouts.read, timeouts.min_rate
+        self._place = place
+        self._heartbeat = heartbeat
+        self._limit = timeouts.read if heartbeat is None else heartbeat.limit(timeouts.read)
+        """The longest silence between two lines."""
+        self._heard_at = now
+        self._idle = True
+        """The last reception held comments only, or there was none yet."""
+        self._in_line = False
+        self._expires_at = expires_at
+        self._silent_at = now + self._limit
+        self._window_ends: float | None = None
+        """When the unfinished line must have brought its bytes."""
+        self._window_bytes = 0
+        self.renewed = False
+        """What was heard last began a new deadline: it did not only lengthen a line that has a window already."""
+
+    @property
+    def deadline(self) -> float:
+        ends = self._silent_at if self._window_ends is None else min(self._window_ends, self._silent_at)
+        return min(ends, self._expires_at)
+
+    def expired(self, now: float) -> bool:
+        """Whether the connection has reached its `max_age`."""
+        return now >= self._expires_at
+
+    def heard(self, now: float, size: int, lines: LineParser, text: bytes = b"") -> float:
+        """Body bytes came, and were parsed; the new deadline. `text`: the bytes, if they are few."""
+        if text[:1] in _MAY_BE_COMMENTS and not self._in_line:
+            self._learn(now - self._heard_at, text)
+        else:
+            self._idle = False
+        self._heard_at = now
+        self._in_line = line_open = lines.line_open
+        self._silent_at = silent_at = now + (self._read if line_open else self._limit)
+        if line_open and self._min_rate:
+            if self._window_ends is not None and not lines.line_ended:
+                self.renewed = False
+                self._window_bytes += size
+                return min(self._window_ends, self._expires_at)
+            # A line has begun in these bytes: it has a window of its own.
+            self._window_ends = silent_at
+            self._window_bytes = 0
+        else:
+            self._window_ends = None
+        self.renewed = True
+        return min(silent_at, self._expires_at)
+
+    def _learn(self, gap: float, text: bytes) -> None:
+        comments = all_comments(text)
+        if comments is None:  # The rest of something.
+            return
+        if comments and self._idle and self._heartbeat is not None:
+            self._heartbeat.heard(gap)
+            self._limit = self._heartbeat.limit(self._read)
+        self._idle = comments
+
+    def passed(self, now: float) -> float:
+        """The deadline passed without a byte: the next one, or `ReadTimeout` or `RateTimeout`."""
+        if now >= self._silent_at:
+            if self._limit < self._read and not self._in_line:
+                raise self._heartbeat_timeout()
+            text = f"{self._place} was silent for read={self._read:g} s"
+            raise ReadTimeout("read", self._read, "streaming", text)
+        if self._window_bytes < self._min_rate * self._read:
+            raise RateTimeout(
+                "min_rate",
+                self._min_rate,
+                "streaming",
+                f"{self._place} sent {self._window_bytes} bytes of an unfinished line in {self._read:g} s, "
+                f"expected {self._min_rate:g} bytes a second",
+            )
+        self._window_ends = now + self._read
+        self._window_bytes = 0
+        return self.deadline
+
+    def _heartbeat_timeout(self) -> HeartbeatTimeout:
+        heartbeat, limit = self._heartbeat, self._limit
+        assert heartbeat is not None
+        text = f"{self._place} was silent for {limit:.3g} s; it has sent a heartbeat every {heartbeat.period:.3g} s"
+        heartbeat.alarm()
+        return HeartbeatTimeout("heartbeat", limit, "streaming", text)
