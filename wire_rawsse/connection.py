@@ -341,4 +341,6 @@ def _read_clocks(services: HostServices, plan: Plan, record: Record, place: str)
     expires_at = math.inf
     if timeouts.max_age:
         expires_at = now + timeouts.max_age * (1 - MAX_AGE_JITTER * services.random())
-    return ReadClocks(now, timeouts, place, record.heartbeat if timeouts.learn else None, expires_at)
+    return ReadClocks(
+        now, timeouts, place, record.heartbeat if timeouts.learn else None, expires_at, services.unwatched
+    )

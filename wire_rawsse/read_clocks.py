@@ -6,6 +6,7 @@ Numbers in, numbers out: all times are on the stream's own clock, and it is read
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.errors import HeartbeatTimeout, RateTimeout, ReadTimeout
@@ -13,6 +14,8 @@ from wire_rawsse.heartbeat import Heartbeat, all_comments
 from wire_rawsse.policy import Timeouts
 from wire_rawsse.protocol.sse import LineParser
 
+PUNCTUAL: Final = 0.25
+"""Seconds by which a heartbeat may be found late and still teach."""
 _MAY_BE_COMMENTS: Final = (b":", b"\n", b"\r")
 
 
@@ -21,7 +24,7 @@ class ReadClocks:
 
     __slots__ = (
         *("_expires_at", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate", "_place", "_read"),
-        *("_silent_at", "_window_bytes", "_window_ends", "renewed"),
+        *("_silent_at", "_unwatched", "_window_bytes", "_window_ends", "renewed"),
     )
 
     def __init__(
@@ -31,15 +34,18 @@ class ReadClocks:
         place: str,
         heartbeat: Heartbeat | None = None,
         expires_at: float = math.inf,
+        unwatched: Callable[[], float] = float,
     ) -> None:
+        """`unwatched`: see `HostServices`."""
         self._read, self._min_rate = timeouts.read, timeouts.min_rate
         self._place = place
         self._heartbeat = heartbeat
         self._limit = timeouts.read if heartbeat is None else heartbeat.limit(timeouts.read)
         """The longest silence between two lines."""
+        self._unwatched = unwatched
         self._heard_at = now
         self._idle = True
-        """The last reception held comments only, or there was none yet."""
+        """The last reception held comments only, and was found when it came; or there was none yet."""
         self._in_line = False
         self._expires_at = expires_at
         self._silent_at = now + self._limit
@@ -84,6 +90,8 @@ class ReadClocks:
         comments = all_comments(text)
         if comments is None:  # The rest of something.
             return
+        # A host that looks now and then measures its own interval.
+        comments = comments and self._unwatched() < PUNCTUAL
         if comments and self._idle and self._heartbeat is not None:
             self._heartbeat.heard(gap)
             self._limit = self._heartbeat.limit(self._read)

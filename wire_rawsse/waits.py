@@ -154,6 +154,9 @@ class HostServices(Protocol):
     def now(self) -> float:
         """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""
 
+    def unwatched(self) -> float:
+        """Seconds for which nobody had looked before the last answer was found: it may have come that much earlier."""
+
     def time(self) -> float:
         """Seconds since the epoch, for time stamps and HTTP dates only."""
 

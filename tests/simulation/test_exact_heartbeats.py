@@ -181,6 +181,13 @@ def test_a_late_host_takes_its_own_absence_for_no_silence() -> None:
     scene.close()
 
 
+def test_a_host_that_looks_now_and_then_learns_nothing_from_its_own_interval() -> None:
+    scene = Single()
+    scene.look(20.5, 4000)
+    assert (scene.only.record.heartbeat.period, scene.ends) == (None, [])
+    scene.close()
+
+
 # `max_age`
 
 

@@ -37,7 +37,7 @@ drips has a byte ready at each look, and would stop the clock for ever."""
 class StreamClock:
     """`now` on the stream's clock, its `lag` behind the system's, and the graces that the present deadline has had."""
 
-    __slots__ = ("_grace_for", "_reprieve", "graces", "lag", "now", "set_at")
+    __slots__ = ("_grace_for", "_reprieve", "graces", "lag", "now", "set_at", "unwatched")
 
     def __init__(self, real: float) -> None:
         self.now = real
@@ -47,6 +47,8 @@ class StreamClock:
         self.graces = 0
         """How many the present deadline has had. None, once it has begun again, though at the same moment of a clock
         that stands still."""
+        self.unwatched = 0.0
+        """Seconds for which nobody had looked before the data was found last; it may have come that much earlier."""
         self._grace_for = 0.0
         """The deadline that has had `graces`."""
         self._reprieve: tuple[float, float] | None = None
@@ -54,6 +56,7 @@ class StreamClock:
 
     def on_data(self, real: float, deadline: float, polled_at: float, slept_from: float) -> None:
         """Data was found at `real`. The loop last looked in vain at `polled_at`, and has slept since `slept_from`."""
+        self.unwatched = slept_from - polled_at
         if self._reprieve is not None:
             self.lag, polled_at = self._reprieve
             self._reprieve = None

@@ -75,6 +75,9 @@ class Task:
     def random(self) -> float:
         return self._handle.system.random()
 
+    def unwatched(self) -> float:
+        return self.clock.unwatched
+
     def resolve(self, host: str, port: int) -> Future[list[Address]]:
         return self._handle.resolve(host, port)
 

@@ -36,6 +36,7 @@ class BlockingHost:
     now = staticmethod(time.monotonic)
     time = staticmethod(time.time)
     random = staticmethod(random.random)
+    unwatched = staticmethod(float)  # It waits for nothing else.
 
     def resolve(self, host: str, port: int) -> Future[list[Address]]:
         return Resolver(lambda _: self._announced.set()).resolve(host, port)
