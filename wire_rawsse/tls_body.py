@@ -17,11 +17,12 @@ from wire_rawsse.waits import Receive
 class TlsBodyReader(BodyReader):
     """Decrypts a reception and feeds it at once. For a sink that needs the parsed event."""
 
-    __slots__ = ("_channel",)
+    __slots__ = ("_channel", "_scanner")
 
     def __init__(self, exchange: Exchange, sink: Sink, place: str, channel: TlsChannel) -> None:
         super().__init__(exchange, sink, place)
         self._channel = channel
+        self._scanner = channel.release_scanner()  # Only `TlsWakeReader` goes on with it.
 
     @property
     def unsent(self) -> bool:  # type: ignore[override]  # a constant of plain connections
@@ -32,7 +33,7 @@ class TlsBodyReader(BodyReader):
 
     def _feed_plaintext(self, data: bytes) -> bool:
         channel = self._channel
-        if data and not channel.over:
+        if data and not channel.ended and channel.failure is None:
             return super().feed(data)
         # None asks for what came with the head. b"" is the end, which only close_notify tells (RFC 8446 §6.1).
         self._feed_all(data or None, *((b"",) if channel.ended else ()))
@@ -49,7 +50,7 @@ class TlsWakeReader(TlsBodyReader):
 
     __slots__ = (
         *("_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext"),
-        *("_scanner", "_whole_limit"),
+        "_whole_limit",
     )
 
     def __init__(
@@ -64,7 +65,6 @@ class TlsWakeReader(TlsBodyReader):
         super().__init__(exchange, sink, place, channel)
         self._holds_wake = holds_wake
         self._early_wakes = early_wakes
-        self._scanner = channel.release_scanner()
         self._overhead = overhead(channel.session.version(), channel.cipher)
         self._limit = self._whole_limit = NEVER
         """Bytes of ciphertext above which a record is worth a wake; and a reception that is one record and no more."""

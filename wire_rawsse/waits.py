@@ -93,13 +93,14 @@ class Pause(Wait):
 
 
 class Receive(Wait):
-    """The next bytes of `sock`, by `deadline`.
+    """The next bytes of `sock`, by `deadline`, as they come from the system: under TLS they are ciphertext.
 
-    `restarts` is True where bytes restart its deadline: it is about silence, and no budget.
+    `restarts` is True if bytes restart its deadline: it is about silence, and no budget.
 
-    If `is_wake` is given, the host asks it about the bytes received. On True it lets its waiter go *before* it resumes
-    the coroutine, and sets `woke_early`, which the coroutine sets back. It need not ask if the bytes hold
-    `wake_marker`: most wakes have it, and a search for it is the fastest test there is.
+    If `is_wake` is given, the host asks it about each reception, once and before it resumes the coroutine: it may parse
+    or decrypt, and the coroutine relies on that. On True the host lets its waiter go first, and sets `woke_early`,
+    which the coroutine sets back. If there is a `wake_marker`, the host need not ask about bytes that hold it: most
+    wakes do, and a search for it is the fastest test there is.
     """
 
     __slots__ = ("fd", "is_wake", "recv", "restarts", "sock", "wake_marker", "woke_early")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wire_rawsse.transport.tls import TlsChannel
 
 RECEIVE_BYTES: Final = 4096
-"""Bytes to receive at once where no host receives; see `tls.PIECE`."""
+"""Bytes to receive at once where no host receives."""
 
 
 class Channel:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from wire_rawsse.transport.records import RecordScanner
 
-PIECE: Final = 4096
-"""Bytes of ciphertext to receive at once. As many hold 150 KeyUpdates, at about 30 µs each."""
+HANDSHAKE_BYTES: Final = 4096
+"""Bytes of ciphertext to receive at once in a handshake."""
 RECORD: Final = 16384
 """Bytes of plaintext in the largest record (RFC 8446 §5.1)."""
 
@@ -98,11 +98,6 @@ class TlsChannel:
 
     def fileno(self) -> int:
         return self.sock.fileno()
-
-    @property
-    def over(self) -> bool:
-        """Nothing follows the plaintext that was returned last."""
-        return self.ended or self.failure is not None
 
     @property
     def cipher(self) -> str:
@@ -204,7 +199,7 @@ class TlsChannel:
     def receive_handshake(self) -> None:
         """Take one piece of the peer's part of the handshake off the socket. Raises `OSError`."""
         try:
-            ciphertext = self.sock.recv(PIECE)
+            ciphertext = self.sock.recv(HANDSHAKE_BYTES)
         except BlockingIOError:
             return
         if not ciphertext:
