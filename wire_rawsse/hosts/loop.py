@@ -64,17 +64,17 @@ class Loop:
         """The only task's wait, if the next event is most likely to be the bytes for it."""
         # The next three stand together: a wake touches all of them, and mostly they share a line of the cache.
         self._pending_data: bytes | None = None
-        """What was received for the only task; neither its clock nor its coroutine knows of it yet."""
+        """Received data for the only task; neither its clock nor its coroutine knows of it yet."""
         self._pending_at = 0.0
         self._uncommitted = False
         """True while received data exists only in local state. If a signal handler raises now, the data is lost, so all
         tasks start over."""
-        # See there. The first two lines are for any thread.
+        # These are the handle's. The first two lines are for any thread.
         self.close, self.notify, self.request = self._handle.close, self._handle.notify, self._handle.request
         self.announce = self._handle.announce
         self.make_requests_if_idle = self._handle.make_requests_if_idle
-        self.fileno, self.release_descriptor = self._handle.fileno, self._handle.release_descriptor
-        self.descriptor = self._handle.descriptor
+        self.fileno, self.descriptor = self._handle.fileno, self._handle.descriptor
+        self.release_descriptor = self._handle.release_descriptor
         self.watch_descriptor, self.forget_descriptor = self._handle.watch.call, self._handle.watch.forget
 
     @property
@@ -290,11 +290,9 @@ class Loop:
             self._woken = True
             self._woken_tasks[task] = None
             self._schedule.enter(task)
-        elif (
-            step is not before or before.future is not None or self._schedule.only is None or task.exception is not None
-        ):
+        elif step is not before or before.future or self._schedule.only is None or task.exception is not None:
             self._wait_for(task, step is not before)
-        # Otherwise it is the only task, and waits as before: nothing is to be armed, and `_nearest` asks it.
+        # Otherwise it is the only task and waits as before: there is nothing to arm, and `_nearest` asks it.
 
     def _wait_for(self, task: Task, arm: bool) -> None:
         """Watch the descriptors of a task, and see whether what it waits for is there already."""
