@@ -43,7 +43,7 @@ SLOW_GAP_MS = (20.0, 30.0)
 """Under valgrind a wake takes some ten times longer."""
 AFTER_SECONDS = 0.5
 FAILURES = (OSError, RuntimeError, ValueError, LookupError, subprocess.SubprocessError)
-"""What ends one part, and no other."""
+"""An error that ends one part, and no other."""
 
 Advance = Callable[[], None]
 

@@ -1,4 +1,4 @@
-"""What `cost` measures, how much of it, and on whom."""
+"""The plan of `cost`: what it measures, how often, and of which clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MANY = (
     *(client for client in roster.OURS + roster.PEERS if client.many and not client.name.endswith("_tuned")),
 )
 COUNTED = (*roster.FLOORS, *roster.OURS, *roster.OURS_ASYNCIO, *roster.PEERS)
-"""Whose instructions are counted."""
+"""The clients whose instructions are counted."""
 
 
 @dataclass(frozen=True)

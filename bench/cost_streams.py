@@ -39,7 +39,7 @@ def steps(settings: Settings) -> int:
 
 
 def measure(tls: bool, settings: Settings, advance: Advance) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a process with one stream costs, and one with several: {"clients": {…}, "unavailable": {…}} of each."""
+    """The cost of a process with one stream, and of one with several: {"clients": {…}, "unavailable": {…}} of each."""
     with Stage(tls) as stage:
         _start(stage, settings, advance)
         ran, passes = _at_one_a_second(stage, settings)

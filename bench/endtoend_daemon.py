@@ -23,7 +23,7 @@ from wire_rawsse.testing import RelayClient, Slot
 
 
 def sleeper(way: str, relay: str, slot: Slot, seconds: float, ca: str | None) -> Callable[[], object]:
-    """What the daemon calls to sleep until it should look."""
+    """The daemon calls this to sleep until it should look."""
     if way == "poll":
         return lambda: time.sleep(seconds)
     subscriber = StreamSubscriber(f"{relay}{slot.path}/stream", bearer_token=slot.slot_token, tls=ca)

@@ -51,7 +51,7 @@ QUICK = Settings(sizes=(1_000, 10_000), processes=2, streams=25, down=1.5, quick
 
 
 def summed_up(course: Course, daemons: int, down: float) -> dict[str, Any]:
-    """What the tables and pictures need of a course; times count from the relay's return."""
+    """The part of a course that the tables and pictures need; times count from the relay's return."""
     last = max([*course.arrivals[-1:], *course.back[-1:], down])
     bins = int(last / BIN_SECONDS) + 1
     arrivals, back = [0] * bins, [0] * bins

@@ -60,7 +60,7 @@ class Policy(Protocol):
 
 
 class Ours:
-    """What is shipped. Each daemon throws its own dice."""
+    """The shipped settings. Each daemon throws its own dice."""
 
     connect, response = Timeouts().connect, Timeouts().response
 
@@ -115,7 +115,7 @@ POLICIES: dict[str, Callable[[random.Random], Policy]] = {"original": Original, 
 
 @dataclass
 class Course:
-    """What happened, in seconds: every SYN that reached the relay's machine, and when each daemon was back."""
+    """The course of a restart, in seconds: every SYN that reached the relay's machine, and when each daemon was back."""
 
     arrivals: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)

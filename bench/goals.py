@@ -1,4 +1,5 @@
-"""What the library is held to, and how it stands: ratios out of the results of one run of `wake`, `cost` and `parse`.
+"""The goals of the library, and how far they are met: ratios out of the results of one run of `wake`, `cost` and
+`parse`.
 
 Pure: takes what the result files hold, gives rows. A ratio of wakes is the median of the rounds' ratios, each of two
 medians of the same round; the tail is p99 over all rounds, and must not be worse than that of a peer which is beaten.
@@ -45,7 +46,7 @@ class Row:
 
 
 def rows(results: dict[str, dict[str, Any]]) -> list[Row]:
-    """All of them, from results by name; what is missing there is told as not measured."""
+    """All of them, from results by name; a missing one is reported as not measured."""
     return [
         *_wakes(results.get("wake", {})),
         *_costs(results.get("cost", {})),

@@ -91,7 +91,7 @@ class Stage:
         environ: Mapping[str, str] | None = None,
         trust: bool = True,
     ) -> None:
-        """Begin to start one; `settle` waits for it. Where it cannot be had, `failed` says why. Without `trust` it is
+        """Begin to start one; `settle` waits for it. If it cannot be started, `failed` says why. Without `trust` it is
         not told of a CA file."""
         names = [label] if streams == 1 else [f"{label}.{number}" for number in range(streams)]
         scheme = "https" if self.tls else "http"

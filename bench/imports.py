@@ -1,4 +1,4 @@
-"""What it takes until a program could connect: CPU time, modules and instructions of its imports.
+"""The cost until a program can connect: CPU time, modules and instructions of its imports.
 
 Each program runs in fresh interpreters, all of them in turn, so that a noisy moment falls on all alike. Time is the
 process's own CPU time around the lines in question, so starting the interpreter is not in it, and neither is compiling:

@@ -81,7 +81,7 @@ class Callgrind:
         self._folder = folder
 
     def behind(self, name: str) -> list[str]:
-        """What to start a client behind."""
+        """The words before a client's command."""
         out = self._folder / name / "dump"
         out.parent.mkdir()
         return ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]

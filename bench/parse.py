@@ -5,7 +5,7 @@ Each parser meets each input in a process of its own, so that one cannot pay for
 quadratic time is ended at a limit instead of holding up the rest. In there it takes turns with the floor, which is no
 parser: it counts the line ends of each feed, as nothing that cuts lines can look at fewer bytes. So a noisy moment is
 in both, and what is told is the ratio. Rounds of fresh processes give its spread. The garbage collector is left as it
-is. What comes out is checked, in number of events and characters of data: a parser that gives something else is shown
+is. The output is checked, in number of events and characters of data: a parser that gives something else is shown
 as wrong, with what it gave, and no speed.
 
     python -m bench.parse PARSER SHAPE FEED SECONDS      one cell, as JSON
@@ -68,7 +68,7 @@ def wrong(given: Input, got: Parsed) -> str:
 
 
 def in_short(error: Exception) -> str:
-    """What happened, on one line: some quote the whole of what they were given."""
+    """An error on one line: some quote all of their input."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:80]
 
 

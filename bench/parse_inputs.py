@@ -1,4 +1,4 @@
-"""What the parsers of `parse` are given: streams in the shapes in which they really come, cut into feeds. Pure."""
+"""The input of the parsers of `parse`: streams in the shapes in which they really come, cut into feeds. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.sender import HEARTBEAT, event
 
 FEEDS = {"1 B": 1, "1460 B": 1460, "64 KiB": 65536}
-"""A byte at a time; what one packet of Ethernet brings; a full read of a socket."""
+"""A byte at a time; one packet of Ethernet; a full read of a socket."""
 LENGTHS = (16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20)
 """Of one line, to see how time grows with it."""
 GROWTH_FEED = 1460
@@ -34,7 +34,7 @@ def cut(whole: bytes, size: int) -> list[bytes]:
 
 
 def relay_event(number: int) -> bytes:
-    """What wire's relay sends for a small posted event, without its chunk framing: some 200 bytes of JSON."""
+    """The bytes that wire's relay sends for a small posted event, without its chunk framing: some 200 bytes of JSON."""
     return event(number).split(b"\r\n", 1)[1][:-2]
 
 

@@ -1,4 +1,4 @@
-"""What Linux's /proc says of a process (proc(5)): memory, time on a core, threads, descriptors."""
+"""Figures of a process from Linux's /proc (proc(5)): memory, time on a core, threads, descriptors."""
 
 from __future__ import annotations
 

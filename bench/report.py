@@ -85,11 +85,12 @@ def _version(*command: str) -> str | None:
 
 
 class Noise:
-    """Who else had the machine while something was measured. `with` begins and ends the watch; `facts` is for the JSON.
+    """The load by other processes while something was measured. `with` begins and ends the watch; `facts` is for the
+    JSON.
 
     Others are how busy the cores were in the second before anything of ours ran; load is the kernel's average of the
     last minute, which has our own processes in it; stolen is what the hypervisor gave to others, in percent of all
-    cores (proc(5), /proc/stat); where there is no such file it is None.
+    cores (proc(5), /proc/stat); without such a file it is None.
     """
 
     def __enter__(self) -> Noise:
@@ -173,7 +174,7 @@ def as_text(content: dict[str, Any]) -> str:
 
 
 def load(file: Path) -> dict[str, Any]:
-    """What `save` wrote. Raises `ValueError` for what is no result of the bench."""
+    """A document that `save` wrote. Raises `ValueError` for what is no result of the bench."""
     found = json.loads(file.read_text())
     if not isinstance(found, dict) or not isinstance(found.get("bench"), str):
         raise ValueError(f"{file} is no result of this bench")

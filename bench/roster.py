@@ -1,7 +1,7 @@
-"""Who is measured: every client program with its kind, its label and how it is started. Knows no socket and no
+"""The measured clients: every client program with its kind, its label and how it is started. Knows no socket and no
 figure.
 
-The C floor and the Rust peer are built here, into a cache outside the checkout. What cannot be had on this
+The C floor and the Rust peer are built here, into a cache outside the checkout. A client that cannot be had on this
 machine (no compiler, no cargo, a package that is not installed) stays in the list with the reason, so that no
 table silently lacks a row.
 """
@@ -111,7 +111,7 @@ IN_ASYNCIO = (
     Client("aiohttp_raw_uvloop", "peer", "aiohttp, raw content, uvloop", "aiohttp_raw", "uvloop", many=True),
     Client("httpx_sse_asyncio", "peer", "httpx-sse, asyncio", "httpx_sse", "asyncio", many=True),
 )
-"""What ours in asyncio is compared with, besides aiohttp-sse-client2."""
+"""The peers of our asyncio clients, besides aiohttp-sse-client2."""
 PEERS = tuple(client for client in _PYTHON_PEERS + _OTHERS + IN_ASYNCIO if client.family == "peer")
 AT_THEIR_BEST = (
     Client("launchdarkly_eventfd", "peer", "launchdarkly, tuned, eventfd", "launchdarkly", "tuned", handover=EVENTFD),
@@ -141,7 +141,7 @@ class Unavailable(Exception):
 
 
 def cache() -> Path:
-    """Where built programs are kept: `$XDG_CACHE_HOME/wire-rawsse-bench`, or under `~/.cache`."""
+    """The folder of built programs: `$XDG_CACHE_HOME/wire-rawsse-bench`, or under `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "wire-rawsse-bench"
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,12 +166,12 @@ def build_floor() -> Path:
 
 
 def rust_program() -> Path:
-    """Where the Rust peer is once it has been built."""
+    """The path of the Rust peer once it has been built."""
     return cache() / "rust" / "release" / "wire-rawsse-bench-peer"
 
 
 def left_out_of_quick() -> dict[str, str]:
-    """Who takes no part in a smoke run, and why: it must not wait for a minute of cargo."""
+    """The clients that take no part in a smoke run: it must not wait for a minute of cargo."""
     return {} if rust_program().exists() else {"reqwest": "not built yet; a run without --quick builds it"}
 
 

@@ -40,7 +40,7 @@ BURST = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """What one scenario does. A pass gives one event to each client in a new random order; `bursts` passes follow, of
+    """The plan of one scenario. A pass gives one event to each client in a new random order; `bursts` passes follow, of
     ten events each. `warmup` passes come before both and are left out of every figure."""
 
     link: str
@@ -71,7 +71,7 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What one client did: its kind and stamps, what it was sent and when, or why it has no figures."""
+    """The record of one client: its kind and stamps, what it was sent and when, or why it has no figures."""
 
     kind: str = ""
     reason: str = ""

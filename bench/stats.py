@@ -3,7 +3,7 @@ and no table.
 
 A latency runs from the sender's stamp just before `send` to the first instruction of the client's main thread
 after the wake that let it know. For a client that stamps each event that is the stamp with the event's own
-number. Where wakes coalesce, single events that had exactly one wake each are paired in order; otherwise it is the
+number. If wakes coalesce, single events that had exactly one wake each are paired in order; otherwise it is the
 first wake at or after the sending, since anyone who pulls on that wake finds the event there. Of a burst two
 latencies are kept: from its first `send` to the first wake, and from its last `send` to the wake that covers
 it.

@@ -2,7 +2,7 @@
 
 Every round starts all clients again (a process keeps the memory layout it was born with), connects all of them
 at once and gives them single events in random order and then bursts. Scenarios are http and https, over
-loopback and, where this user may make network namespaces, over a veth pair. What runs is `bench.scenario`; here
+loopback and, where this user may make network namespaces, over a veth pair. The clients run in `bench.scenario`; here
 rounds are driven and put together.
 """
 
@@ -84,7 +84,7 @@ def run_scenario(plan: Plan, prefix: Sequence[str], advance: Callable[[int, int]
 
 
 def scenarios(settings: Settings, on: Console) -> list[tuple[str, bool, list[str]]]:
-    """(link, tls, command prefix) of each scenario that can run here; what cannot is said."""
+    """(link, tls, command prefix) of each scenario that can run here; the others are named."""
     found: list[tuple[str, bool, list[str]]] = []
     for link in settings.links:
         prefix: list[str] | None = []
@@ -113,11 +113,11 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
             rounds: list[dict[str, Latencies]] = []
             reasons = dict(left_out)
             handover = settings.handover or roster.FLOORS_HANDOVER["https" if tls else "http"]
-            # Who differs from another by the hand-over alone is no other where that is everybody's.
+            # Without a hand-over of their own, clients that differ by it alone are the same client.
             wanted = [client for client in settings.clients if roster.BY_NAME[client].handover != handover]
             clients = [name for name in wanted if name in taking_part]
             if settings.quick and tls:
-                # Starting them is most of a smoke run; what was tuned is the same program over http.
+                # Starting them is most of a smoke run; a tuned client is the same program over http.
                 tuned = [name for name in clients if name.endswith(VARIANTS)]
                 clients = [name for name in clients if name not in tuned]
                 reasons.update(dict.fromkeys(tuned, "a smoke run has it over http only"))

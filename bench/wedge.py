@@ -128,7 +128,7 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
 
 
 def noticed(seen: dict[str, Any], window: float) -> float | None:
-    """Seconds until it noticed, None for never. What happened only when all was well again is no notice."""
+    """Seconds until it noticed, None for never. A notice after all was well again does not count."""
     found: float | None = seen["noticed"]
     return None if found is None or found > window else found
 
@@ -185,7 +185,7 @@ def run(settings: Settings, out: Path, on: Console) -> int:
 
 
 def ours_at_fault(found: dict[str, Any]) -> list[str]:
-    """What should not be in the results, in words. Where the window is shorter than the default, that one may miss."""
+    """Results that should not be there, in words. If the window is shorter than the default, that one may miss."""
     bad: list[str] = []
     for fault, column in found["faults"].items():
         for client, seen in column.items():

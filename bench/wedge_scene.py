@@ -4,7 +4,7 @@ it can be started in a network namespace of its own.
     python -m bench.wedge_scene '{"read": 75, "window": 310, …}'
 
 In namespaces the relays are in one and the clients, with us, in another; the wire between them is cut by dropping
-packets both ways (nft). Where there are no namespaces all are on loopback, without that fault.
+packets both ways (nft). Without namespaces all are on loopback, without that fault.
 
 What counts is what the kernel on the client's side says of the client's first connection: as long as it is ESTABLISHED
 nobody has noticed (/proc/net/tcp, looked at 20 times a second). That is the same for everybody, and unlike the relay's

@@ -1,9 +1,9 @@
-"""What every test gets: a guard against leaks, and an environment that holds nothing of the user's.
+"""For every test: a guard against leaks, and an environment that holds nothing of the user's.
 
 A library that promises to leave nothing behind is tested by tests that leave nothing behind. Threads, descriptors
 (sockets are told apart in the text) and child processes are counted before and after each test, and whatever is there
-afterwards and was not before fails it. What ends by itself has a moment to do so. The garbage collector is not asked:
-what only it would free is a leak for a daemon that has switched it off.
+afterwards and was not before fails it. Resources that end by themselves have a moment to do so. The garbage collector
+is not asked: what only it would free is a leak for a daemon that has switched it off.
 
 Fixtures of a wider scope are set up before the guard looks, so what they hold is not counted.
 
@@ -101,7 +101,7 @@ def has_bare_threads(count: int, seconds: float = 20.0) -> bool:
 
 
 class Held(NamedTuple):
-    """What the process has at one moment."""
+    """The resources of the process at one moment."""
 
     threads: frozenset[threading.Thread]
     bare_threads: int
@@ -110,7 +110,7 @@ class Held(NamedTuple):
     children: frozenset[int]
 
     def beyond(self, before: Held) -> list[str]:
-        """What is here and was not there, in words."""
+        """Those that are here and were not there, in words."""
         leaks = [f"the thread {thread.name}" for thread in self.threads - before.threads]
         if self.bare_threads > before.bare_threads:
             leaks.append(f"{self.bare_threads - before.bare_threads} bare threads")

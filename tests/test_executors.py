@@ -91,7 +91,7 @@ CLUSTER = """
 
 
 def on_cluster(*words: str, seconds: float = 100) -> str:
-    """What the command prints; `CLUSTER` in it is the address."""
+    """The output of the command; `CLUSTER` in it is the address."""
     pytest.importorskip("distributed", reason="needs the extra campaign")
     ran = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(CLUSTER), *words],

@@ -1,4 +1,4 @@
-"""What is public: the names that are exported, the types in their signatures, and the tree of the exceptions."""
+"""The public boundary: the names that are exported, the types in their signatures, and the tree of the exceptions."""
 
 from __future__ import annotations
 

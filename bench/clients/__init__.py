@@ -9,5 +9,6 @@ reports its stamps when it is told to stop (`_probe` has the rules). A peer's mo
   it waits the main thread can do nothing else, and it has no timeout of its own.
 
 stock and tuned reach the main thread by the same hand-over (`_handover`), that of the fastest floor, so that nobody
-loses to a slow queue. What is written for asyncio runs in a loop of the main thread, as its documentation has it.
+loses to a slow queue. A client that is written for asyncio runs in a loop of the main thread, as its documentation has
+it.
 """

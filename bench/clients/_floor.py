@@ -1,4 +1,5 @@
-"""What the CPython floors share: a connected socket that has sent its request. No parser, no reconnect, no deadline.
+"""The shared part of the CPython floors: a connected socket that has sent its request. No parser, no reconnect, no
+deadline.
 
 A floor is the least that a program on CPython does when it wakes the same main thread in the same way. It looks at no
 byte: whatever `recv` gives is a wake. It asks for 64 KiB at a time, as such programs do; less would save it a large

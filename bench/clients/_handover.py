@@ -82,7 +82,7 @@ class HandOver:
 
 
 def chosen(probe: Probe) -> HandOver:
-    """The hand-over that this run has; where it coalesces, the probe promises no stamp for each event."""
+    """The hand-over that this run has; if it coalesces, the probe promises no stamp for each event."""
     found = HandOver(os.environ.get("BENCH_HANDOVER", "simplequeue"))
     if found.coalesces:
         probe.kind = "wake"

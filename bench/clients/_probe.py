@@ -1,4 +1,4 @@
-"""What every client program of the bench shares: its arguments, its stamps, its report. Knows no HTTP.
+"""The shared part of all client programs of the bench: its arguments, its stamps, its report. Knows no HTTP.
 
 A client calls `probe.woken(monotonic_ns())` as the first thing its main thread does after a wake: the clock is read
 before anything else of ours runs. The first call says `connected` on standard output (the sender greets each

@@ -1,7 +1,7 @@
 """Baseline of memory: what a stream over `socket` (and `ssl`, with trusted roots) and h11 weighs with no library at
 all.
 
-It connects, sends its request and sleeps for good. What another client has above this is its library's.
+It connects, sends its request and sleeps for good. Anything that another client costs beyond this is its library's.
 """
 
 import signal

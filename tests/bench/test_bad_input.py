@@ -1,4 +1,4 @@
-"""What nobody meant: one line, no traceback, and an exit status."""
+"""Bad input: one line, no traceback, and an exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails takes nothing else with it, and is told."""
+"""A failure takes nothing else with it, and is reported."""
 
 from __future__ import annotations
 

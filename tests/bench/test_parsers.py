@@ -1,4 +1,4 @@
-"""What `parse` feeds, and that our adapter gives what is in it. Those of the peers are checked by each run of
+"""The input of `parse`, and that our adapter gives what is in it. Those of the peers are checked by each run of
 `parse`.
 """
 

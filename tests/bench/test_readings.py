@@ -1,4 +1,4 @@
-"""What the bench reads of other programs: strace, callgrind, /proc, a relay's framing."""
+"""The bench's readings of other programs: strace, callgrind, /proc, a relay's framing."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Command:
         return status, time.monotonic() - began
 
     def rest(self, name: str = "stdout") -> str:
-        """What is left of a stream, to its end."""
+        """The rest of a stream, to its end."""
         stream = getattr(self.process, name)
         return (self._rest[name] + bytes(stream.read())).decode()
 
@@ -125,7 +125,7 @@ class Command:
 
 
 def wait_until(there: Callable[[], Any]) -> Any:
-    """What `there` gives once it is something; for what announces itself by nothing but a file."""
+    """The result of `there` once it is something; for a change that only a file announces."""
     until = time.monotonic() + PATIENCE
     while not (found := there()):
         assert time.monotonic() < until, f"waited in vain for {there}"
@@ -134,7 +134,7 @@ def wait_until(there: Callable[[], Any]) -> Any:
 
 
 def written(path: Path) -> str:
-    """What a file holds, once it is there and holds something."""
+    """The content of a file, once it is there and not empty."""
     found: str = wait_until(lambda: path.exists() and path.read_text())
     return found
 

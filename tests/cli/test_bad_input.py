@@ -1,4 +1,4 @@
-"""What stands around a command may be broken too: its files and its environment (`test_descriptors`: its three
+"""The surroundings of a command may be broken too: its files and its environment (`test_descriptors`: its three
 descriptors).
 
 One table: the command, what is wrong, the exit status, and the one line that says so. `RUNS` stands for a command that
@@ -81,7 +81,7 @@ def instead_of(kind: str, name: str, make: Callable[[Path], object]) -> Prepare:
 
 
 def pipe(name: str) -> Prepare:
-    """Where the command begins."""
+    """The folder in which the command begins."""
     return lambda home: os.mkfifo(home / name)
 
 

@@ -27,7 +27,7 @@ COMPLETIONS = [
     ("--print-completion fi", "fish"),
     ("listen --token-file uniq", "unique-name"),
 ]
-"""What is typed after the command's name, and what its last word becomes."""
+"""The words after the command's name, and the completions of the last one."""
 
 
 @pytest.fixture

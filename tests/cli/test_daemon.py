@@ -42,7 +42,7 @@ class Runs:
         self._rest = b""
 
     def command(self, *, hold: bool = False, before: str = "", status: int = 0) -> str:
-        """What to give to `--exec`. `before` is shell, run first."""
+        """The value of `--exec`. `before` is shell, run first."""
         wait = f"read word < {self._gate};" if hold else ""
         return shlex.join(
             ["sh", "-c", f"{before} echo began >> {self._news}; {wait} echo ended >> {self._news}; exit {status}"]
@@ -255,7 +255,7 @@ def test_a_hung_run_is_ended_and_killed_with_all_it_started(runs: Runs, home: Pa
 
 
 def test_what_a_hung_run_leaves_behind_is_killed_too(home: Path, tmp_path: Path) -> None:
-    """The command itself ends on SIGTERM; what it has started does not."""
+    """The command itself ends on SIGTERM; its children do not."""
     pid = tmp_path / "pid"
     hang = f"trap '' TERM; sleep 1000 & echo $! > {pid}; trap - TERM; wait"
     arguments = ("--exec", shlex.join(["sh", "-c", hang]), "--exec-timeout", "0.3", *NEVER)

@@ -91,7 +91,7 @@ def test_without_a_null_device(command: str, closed: str, home: Path) -> None:
         process.kill()
         process.communicate()
     assert b"Traceback" not in stderr and b"internal error" not in stderr, stderr
-    # What is written to a closed output ends the command with 0; the signal may come before anyone listens for it.
+    # Writing to a closed output ends the command with 0; the signal may come before anyone listens for it.
     assert process.returncode in (0, ENDS[command], -signal.SIGTERM), stderr
 
 

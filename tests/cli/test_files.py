@@ -154,7 +154,7 @@ def test_the_null_device_is_an_empty_body(serve: Serve, home: Path) -> None:
 
 
 def told_at_reconnect(serve: Serve, home: Path, option: str, path: Path, change: Callable[[], object]) -> str:
-    """What `listen` says at the first reconnect after a change, on its way to the second stream."""
+    """The output of `listen` at the first reconnect after a change, on its way to the second stream."""
     server = serve([request, send(event_stream(b"data: a\n\n"))], [request, send(OPEN + b"data: b\n\n"), stall])
     with Command("listen", option, str(path), server.url, home=home) as command:
         assert command.line() == "a"
@@ -256,7 +256,7 @@ def test_a_key_alone_is_wrong_usage(home: Path) -> None:
     assert done.returncode == 64 and "--key: expected together with --cert" in done.stderr
 
 
-# Who else can read them.
+# Other readers of the files.
 
 
 @pytest.mark.parametrize("option", ["--token-file", "--headers-file", "--cert"])

@@ -191,7 +191,7 @@ def test_closed_descriptors_never_become_a_connection(serve: Serve, home: Path) 
     assert len(server.asked) == 1
 
 
-# What is sent.
+# The request.
 
 
 def test_the_token_comes_from_the_environment(relay: RelayProcess, slot: Slot, client: RelayClient, home: Path) -> None:

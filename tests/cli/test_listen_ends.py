@@ -158,7 +158,7 @@ def test_retries_and_a_permanent_error(serve: Serve, home: Path) -> None:
     assert done.returncode == 1 and len(server.asked) == 1
 
 
-# What it prints.
+# The output.
 
 
 def test_events_of_one_type(serve: Serve, home: Path) -> None:
@@ -183,7 +183,7 @@ def test_verbose_tells_each_connection(serve: Serve, home: Path) -> None:
         server = serve([request, send(event_stream(b"data: a\n\n"))], [request, send(head + b"data: b\n\n"), stall])
 
 
-# Where it goes on.
+# The id to continue with.
 
 
 def test_the_next_run_goes_on_after_the_last_id(serve: Serve, home: Path, tmp_path: Path) -> None:

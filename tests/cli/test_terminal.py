@@ -1,4 +1,4 @@
-"""What only a terminal sees: colours, the quiet line of a long silence, and nothing that could command it."""
+"""The output for a terminal only: colours, the quiet line of a long silence, and nothing that could command it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ HOSTILE = (
     *("\u061c\u200e\u200f", "\u202a\u202b\u202c\u202d\u202e", "\u2066\u2067\u2068\u2069", "\u2028\u2029"),
     *("\u180e\u2060\u2064\u206a\u206f\ufeff", "\ufff9\ufffa\ufffb", "\U000e0001\U000e0041\U000e007f"),
 )
-"""What commands a terminal, reorders or hides text: ECMA-48, UAX #9, and other format characters."""
+"""Characters that command a terminal, reorder or hide text: ECMA-48, UAX #9, and other format characters."""
 KEPT = "café 你好 \u05e9\u05dc\u05d5\u05dd \u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f680 a\u00adb"
 
 

@@ -1,4 +1,4 @@
-"""What bad input gets: its documented status and one clear line. And what `--help` promises."""
+"""Bad input gets its documented status and one clear line. And the promises of `--help`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What brings a stream to each phase of its life and keeps it there, for the tests of `close`, `restart` and `stop`.
+"""Scenes that bring a stream to each phase of its life and keep it there, for the tests of `close`, `restart` and
+`stop`.
 
-The promise is that each acts within 100 ms; what is asserted is `AT_ONCE`, for a machine that is busy, and the real
+The promise is that each acts within 100 ms; the assertion is `AT_ONCE`, for a machine that is busy, and the real
 figure is printed (`pytest -rP`). Nothing may be left: descriptors are compared one by one, threads by the guard.
 """
 
@@ -25,7 +26,7 @@ from wire_rawsse.hosts.loop import Loop
 
 
 class Scene(NamedTuple):
-    """What brings a stream to a phase and keeps it there."""
+    """Brings a stream to a phase and keeps it there."""
 
     phase: str
     url: str
@@ -78,7 +79,7 @@ def wait_out(subscriber: StreamSubscriber) -> bool:
 
 
 def descriptors(loop: Loop) -> dict[int, str]:
-    """What the stream holds, with what it stands for: its epoll, its wake-up descriptor and its sockets."""
+    """The stream's descriptors, with their files: its epoll, its wake-up descriptor and its sockets."""
     if sys.platform != "linux" or loop._handle.watch.poller is None:
         return {}
     epoll = loop._handle.watch.poller.fileno()

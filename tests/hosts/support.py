@@ -244,7 +244,9 @@ EVENTFD = getattr(os, "eventfd", None)
 
 
 class Struck(BaseException):
-    """What the handler raises. Like KeyboardInterrupt it is no `Exception`, so nobody takes it for a fault of ours."""
+    """The exception of the handler. Like KeyboardInterrupt it is no `Exception`, so nobody takes it for a fault of
+    ours.
+    """
 
 
 class Striker:
@@ -260,7 +262,7 @@ class Striker:
         self._within = within
         self._after = after
         self.struck = ""
-        """Where that was."""
+        """The place of the strike."""
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(self._files):

@@ -1,4 +1,4 @@
-"""What CPython makes of a `try`: a signal handler that raises in it must find its way to the `finally`."""
+"""How CPython compiles a `try`: a signal handler that raises in it must find its way to the `finally`."""
 
 from __future__ import annotations
 

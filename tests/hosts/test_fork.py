@@ -75,7 +75,7 @@ class Child:
 
 
 def links(loop: Loop) -> set[str]:
-    """What the kernel calls the stream's sockets."""
+    """The kernel's names of the stream's sockets."""
     assert loop._handle.watch.poller is not None
     names = {os.readlink(f"/proc/self/fd/{fd}") for fd in watched_by(loop._handle.watch.poller.fileno())}
     return {name for name in names if name.startswith("socket:")}
@@ -333,7 +333,7 @@ def test_by_a_signal_handler_in_the_sleep(serve: Serve, ca_file: str, tls: bool)
 
 
 def test_a_channel_is_each_process_own() -> None:
-    """What the child sets is no wake of the parent's."""
+    """A wake that the child sets is no wake of the parent's."""
     wake = WakeChannel()
 
     def in_child() -> None:
@@ -345,7 +345,7 @@ def test_a_channel_is_each_process_own() -> None:
 
 
 def test_a_fork_between_the_wake_and_the_decryption(serve: Serve, ca_file: str) -> None:
-    """What was received is the parent's: the child's copy of it is dropped without a word."""
+    """Received bytes are the parent's: the child's copy of it is dropped without a word."""
     server = serve(tls=True)
     with StreamSubscriber(server.url, tls=ca_file, backoff=NEVER) as subscriber:
         assert subscriber.wait(PATIENCE)

@@ -1,8 +1,9 @@
 """A host may come back late, and must not take its own absence for the peer's silence.
 
-A stream's clock never runs past the wait that it is in. Where a late host finds the answer there, the clock resumes at
-the moment the host last looked; where it finds nothing, it stands at the deadline. So a host that was busy for three
-read time-outs keeps a healthy stream and drops a dead one at once (see `conformance`), and none is too slow to connect.
+A stream's clock never runs past the wait that it is in. If a late host finds the answer there, the clock resumes at
+the moment the host last looked; if it finds nothing, it stands at the deadline. So a host that was busy for three
+read time-outs keeps a healthy stream and drops a dead one at once (see `conformance`), and none is
+too slow to connect.
 """
 
 from __future__ import annotations

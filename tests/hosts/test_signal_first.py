@@ -22,7 +22,7 @@ SPLIT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happens, in its order: "http", "parsed" and, by the test, "woken"."""
+    """The events, in their order: "http", "parsed" and, by the test, "woken"."""
     happened: list[str] = []
     whole, feed = ChunkedBody.whole, WakeParser.feed
 
@@ -92,7 +92,7 @@ def test_the_channel_is_set_before_the_parser_runs(serve: Serve, ca_file: str, t
         for _ in range(20):
             del log[:]
             waiter = InThread(woken)
-            time.sleep(0.002)  # Until it waits; where it does not, this round only counts for less.
+            time.sleep(0.002)  # Until it waits; otherwise this round only counts for less.
             peer.say()
             waiter.result()
             until(lambda: "parsed" in log)

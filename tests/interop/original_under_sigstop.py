@@ -69,7 +69,7 @@ def say(began: float, text: str) -> None:
 
 
 def sockets(port: int) -> list[str]:
-    """What the kernel says of the daemons' connections, as seen from the clients' side."""
+    """The kernel's view of the daemons' connections, as seen from the clients' side."""
     shown = subprocess.run(["ss", "-Htno", f"dport = :{port}"], capture_output=True, text=True).stdout
     return [" ".join(line.split()) for line in shown.splitlines()]
 

@@ -1,4 +1,4 @@
-"""What a daemon runs on a wake, at its smallest: fetch what is new, and note the id of each event in a file.
+"""The smallest program for a daemon to run on a wake: fetch what is new, and note the id of each event in a file.
 
 `python -m tests.interop.pull INBOX`, with `WIRE_HOME` set. The last line of the file is where the next run goes on.
 """

@@ -146,11 +146,11 @@ class Agent:
         return self._wire.environ
 
     def run(self, *words: str) -> str:
-        """wire with these arguments; what it printed."""
+        """Run wire with these arguments; its output."""
         return self._wire.run(*words)
 
     def stream_line(self) -> str:
-        """What `wire status` says of the stream."""
+        """The output of `wire status` about the stream."""
         return self._wire.stream_line()
 
     @property

@@ -105,7 +105,7 @@ def test_every_call_of_wires(curl: Curl, place: tuple[RelayProcess, list[str]]) 
 
 
 def read_until(process: subprocess.Popen[bytes], mark: bytes) -> bytes:
-    """What it prints, up to and with `mark`."""
+    """Its output, up to and with `mark`."""
     assert process.stdout is not None
     found = b""
     deadline = time.monotonic() + PATIENCE

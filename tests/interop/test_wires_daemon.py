@@ -79,7 +79,7 @@ def test_wire_status_reads_what_the_daemon_writes(
         assert agent.stream_line() == "stream: connected (last event never, reconnects 0)"
         client.post(agent.slot, {"event_id": "e1"})
         daemon.has("e1")
-        # An event alone is no reason to write the file; what follows is.
+        # An event alone is no reason to write the file; the following is.
         wires.kill()
         wires.start()
         state = wait_until(lambda: (now := daemon.state())["state"] == "connected" and now["reconnect_count"] and now)

@@ -114,7 +114,7 @@ def test_a_terminal_shows_what_is_being_done_and_keeps_nothing_of_it(serve: Serv
 
 
 def _read(controller: int, seconds: float) -> bytes:
-    """What comes until the other end is closed."""
+    """The bytes until the other end is closed."""
     said = b""
     until = time.monotonic() + seconds
     while time.monotonic() < until and select.select([controller], [], [], 1.0)[0] is not None:

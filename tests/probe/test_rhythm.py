@@ -1,4 +1,4 @@
-"""What arrivals tell: heartbeats, and the difference between a server that writes in bunches and a buffer."""
+"""Conclusions from arrivals: heartbeats, and the difference between a server that writes in bunches and a buffer."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ class TestProxies:
 
 
 def test_the_time_is_bounded_whatever_hangs(serve: Serve, home: Path) -> None:
-    """`--for` bounds the whole; what a busy machine adds to that is not judged here, only that it ends."""
+    """`--for` bounds the whole; the delay of a busy machine is not judged here, only that it ends."""
     hanging = serve([stall])
     done = threading.Event()
     ended: list[int] = []

@@ -14,7 +14,7 @@ _HEAD: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Read(NamedTuple):
-    """What was made of a stream."""
+    """The result of a stream."""
 
     body: bytes
     ended: bool
@@ -22,8 +22,8 @@ class Read(NamedTuple):
 
 
 def ours(reads: Iterable[bytes]) -> Read:
-    """What `ChunkedBody` makes of these reads. None of its pieces is empty, nothing comes after the end, and what is
-    said at once is what is said in the end.
+    """The result of `ChunkedBody` for these reads. None of its pieces is empty, nothing comes after the end, and what
+    is said at once is what is said in the end.
     """
     decoder, body = ChunkedBody(), b""
     at_once: bytes | None = None
@@ -46,7 +46,7 @@ def ours(reads: Iterable[bytes]) -> Read:
 
 
 def theirs(stream: bytes) -> Read:
-    """What h11 makes of the whole stream."""
+    """The result of h11 for the whole stream."""
     connection, body = h11.Connection(h11.CLIENT), b""
     connection.send(_REQUEST)
     connection.send(h11.EndOfMessage())
@@ -65,7 +65,7 @@ def theirs(stream: bytes) -> Read:
 
 
 def check_alike(found: Read, stream: bytes) -> Read:
-    """What h11 takes has the same body, and the same end unless we are stricter. Returns what h11 made of it."""
+    """A stream that h11 accepts has the same body, and the same end unless we are stricter. Returns h11's result."""
     other = theirs(stream)
     if not other.refused:
         assert other.body.startswith(found.body), "another body than h11's"

@@ -255,7 +255,7 @@ class TestBody:
             (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nhello", b"hello", True),
             # RFC 9112 §6.3: Transfer-Encoding comes before Content-Length.
             (OK + b"Content-Length: 1\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", b"hi", False),
-            # What comes after the end is ignored.
+            # Bytes after the end are ignored.
             (OK + b"Content-Length: 2\r\n\r\nhi" + OK, b"hi", False),
         ],
     )

@@ -1,4 +1,4 @@
-"""Where a redirect leads, and what of the request goes there."""
+"""The target of a redirect, and the parts of the request that go there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent, and what is refused before a byte is: header fields, tokens, methods, ids."""
+"""Requests, and the input that is refused before a byte is sent: header fields, tokens, methods, ids."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ VECTORS: dict[str, tuple[bytes, list[Event | Comment], str, int | None]] = {
     "the largest retry": (f"retry: {MAX_RETRY_MS}\n".encode(), [], "", MAX_RETRY_MS),
     "a larger one": (f"retry: {MAX_RETRY_MS + 1}\n".encode(), [], "", MAX_RETRY_MS),
     "a far larger one": (b"retry: " + b"9" * 4000 + b"\n", [], "", MAX_RETRY_MS),
-    # What the plain way through must leave to the other.
+    # Input that the fast path must leave to the other.
     "plain, then not": (
         b"data: a\n\ndata: b\n\ndata: c\nid: 1\n\ndata: d\n\n",
         [message("a"), message("b"), message("c", "1"), message("d", "1")],
@@ -126,7 +126,7 @@ VECTORS: dict[str, tuple[bytes, list[Event | Comment], str, int | None]] = {
     "plain with the separator as text": (b"data: \\n\\ndata: \n\n", [message("\\n\\ndata: ")], "", None),
 }
 
-# What comes out where comments are asked for: each when its own line ends.
+# Comments, if they are asked for: each when its own line ends.
 WITH_COMMENTS: dict[str, list[Event | Comment]] = {
     "comments": [Comment("a"), Comment("b"), Comment(""), Comment(":  c"), Comment(" d"), message("x")],
     "plain with a comment": [message("a"), Comment("c"), message("b")],

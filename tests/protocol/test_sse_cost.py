@@ -1,4 +1,4 @@
-"""What the event-stream parsers cost: time linear in every input; memory bounded by the limit, and in wake mode by
+"""The cost of the event-stream parsers: time linear in every input; memory bounded by the limit, and in wake mode by
 nothing that is sent. A parser that looks at anything twice is quadratic in one of the streams below.
 """
 

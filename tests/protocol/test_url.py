@@ -37,7 +37,7 @@ from wire_rawsse.protocol.url import Url, basic, parse_url, resolve
         # The fragment is never sent (RFC 9110 §4.2.5).
         ("http://example.com/a#b?c", "example.com", "/a"),
         ("http://example.com#b", "example.com", "/"),
-        # What RFC 3986 has no place for is percent-encoded, what is encoded already stays.
+        # Characters that RFC 3986 does not allow are percent-encoded; encoded ones stay.
         ("http://example.com/a b", "example.com", "/a%20b"),
         ("http://example.com/ü?€", "example.com", "/%C3%BC?%E2%82%AC"),
         ("http://example.com/%41%zz", "example.com", "/%41%zz"),

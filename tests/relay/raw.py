@@ -64,7 +64,7 @@ class Raw:
         self.ask("GET", f"{slot.path}/stream", f"Authorization: Bearer {slot.slot_token}", *fields, version=version)
 
     def until(self, seen: object, seconds: float = 5.0) -> bytes:
-        """Read until `seen` (bytes in `plain`, or a callable that says so) is there; what came up to its end."""
+        """Read until `seen` (bytes in `plain`, or a callable that says so) is there; the bytes up to its end."""
         deadline = time.monotonic() + seconds
         while True:
             if callable(seen):
@@ -86,7 +86,7 @@ class Raw:
         return int(first.split()[1]), fields
 
     def take(self) -> bytes:
-        """What has come so far; it is forgotten here."""
+        """The bytes so far, which are forgotten here."""
         taken, self.plain = self.plain, b""
         return taken
 
@@ -168,6 +168,6 @@ CHUNK = f"{len(BYTES):x}\r\n".encode() + BYTES + b"\r\n"
 
 
 def log_of(client: RelayClient, raw: Raw) -> list[str]:
-    """What the relay says it did on this connection, oldest first."""
+    """The relay's report of this connection, oldest first."""
     record = [found for found in client.report()["connections"] if found["peer"] == raw.local][-1]
     return [f"{what} {detail}".strip() for _, what, detail in record["log"]]

@@ -177,7 +177,7 @@ def test_a_refused_port_is_given_to_nobody_else() -> None:
         client.allocate()
 
 
-# Whom it strikes, and how often.
+# The connections that it strikes, and how often.
 
 
 def test_the_next_n_and_one_after_the_other(connect: Connect, client: RelayClient, slot: Slot) -> None:

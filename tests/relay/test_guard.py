@@ -1,4 +1,4 @@
-"""What the relay refuses: requests of foreign web pages, and peers that would hold its memory or its connections."""
+"""Refusals of the relay: requests of foreign web pages, and peers that would hold its memory or its connections."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_more_names_can_be_allowed() -> None:
                 assert raw.head()[0] != 403
 
 
-# What peers may hold.
+# Limits on peers.
 
 
 @pytest.fixture(scope="module")

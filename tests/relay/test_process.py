@@ -108,7 +108,7 @@ def test_the_handle_stops_what_is_suspended_and_twice() -> None:
         assert relay.stop() == 0
 
 
-# Where it listens.
+# The listening socket.
 
 
 @pytest.mark.parametrize("running", [["--bind", "127.0.0.1:0", "--control"]], indirect=True)

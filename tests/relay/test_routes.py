@@ -227,7 +227,8 @@ def test_wires(case: Case, wires: Target) -> None:
     check(case, wires)
 
 
-# What follows is asked of ours alone: limits that are switched off elsewhere, and where we differ from wire on purpose.
+# The following is asked of ours alone: limits that are switched off elsewhere, and where we differ from wire on
+# purpose.
 
 
 def test_the_budget_for_allocations() -> None:

@@ -171,7 +171,7 @@ def test_silent_within(scheme: str, connect: Connect, client: RelayClient, slot:
 def test_between_the_halves_of_an_event(
     subscribe: Subscriber, client: RelayClient, slot: Slot, fault: Fault, seen: bytes
 ) -> None:
-    """What is silent inside an event, at the end of a chunk, can be made to end there, or to go on with nonsense."""
+    """A silence inside an event, at the end of a chunk, can be made to end there, or to go on with nonsense."""
     raw = subscribe()
     client.misbehave(Fault("silent", at="event", scope="live"))
     client.post(slot, EVENT)

@@ -83,7 +83,7 @@ def test_why_wait_returned_in_asyncio(script: tuple[str, Callable[[], None], Cal
 
 
 def test_items_tell_of_connections(serve: Serve) -> None:
-    """What other libraries have on_open and on_close for."""
+    """The purpose of on_open and on_close in other libraries."""
     server = serve([request, send(event_stream(EVENT))], [request, send(OPEN + EVENT), stall])
     kinds = []
     with source(server.url) as listening:

@@ -39,7 +39,7 @@ def full(peer: Peer) -> None:
 
 
 def _unsent(peer: Peer) -> int:
-    """What waits in our receive buffer (FIONREAD)."""
+    """Bytes in our receive buffer (FIONREAD)."""
     import array
     import fcntl
     import termios

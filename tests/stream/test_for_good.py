@@ -1,4 +1,4 @@
-"""What ends a source for good, what does not, and that nothing ends a subscriber."""
+"""Some errors end a source for good, others do not, and none ends a subscriber."""
 
 from __future__ import annotations
 

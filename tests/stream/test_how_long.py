@@ -178,7 +178,7 @@ class TestOneResponse:
         assert len(server.peers) == 1
 
     def test_a_signal_handler_that_raises_sends_no_second_request(self, serve: Serve) -> None:
-        """Where it may have lost bytes all streams start over; but this one must not."""
+        """If bytes may be lost, all streams start over; but this one must not."""
         server = serve([request, send(OPEN + EVENT), stall], [request, send(OPEN + EVENT), stall])
         with source(server.url, method="POST", body=b"{}", reconnect=False) as listening:
             assert event(listening).data == "x"

@@ -87,7 +87,7 @@ class Life:
         return signalled
 
     def take(self, read: bytes, asked: bool) -> tuple[list[Item], bool]:
-        """What a reception brings, and whether somebody is told."""
+        """The result of a reception, and whether it is a wake."""
         hinted = self.hint(read, asked)
         signalled = self.resume(read)
         assert not (hinted and signalled), "one wake twice"

@@ -1,4 +1,4 @@
-"""What is told of a response that refuses the stream: its reason, its fields, and what may help; masked and bounded."""
+"""The text about a response that refuses the stream: its reason, its fields, and what may help; masked and bounded."""
 
 from __future__ import annotations
 

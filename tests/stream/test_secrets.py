@@ -58,7 +58,7 @@ ECHOES: dict[str, Echo] = {
     "location of another scheme": lambda s: f"HTTP/1.1 302 x\r\nLocation: {s}://x/\r\n\r\n".encode(),
     "location off to a socket": lambda s: f"HTTP/1.1 302 x\r\nLocation: unix:///run/{s}\r\n\r\n".encode(),
 }
-"""What a server may do with a secret, so that it ends as an error of ours."""
+"""Ways in which a server can put a secret into an error of ours."""
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def authorization(asked: Asked) -> str:
 
 
 def errors(url: str, **settings: object) -> list[str]:
-    """What is told of the first end of a source, whether it is for good or not."""
+    """The text about the first end of a source, whether it is for good or not."""
     texts: list[str] = []
     with source(url, **settings) as listening:
         try:

@@ -1,4 +1,4 @@
-"""What wakes a subscriber, and what does not."""
+"""Wakes of a subscriber, and data that wakes nobody."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class TestAConnection:
             assert listening.state.last_event_at is not None
 
     def test_each_one_wakes(self, serve: Serve) -> None:
-        """What was posted between two of them is never replayed."""
+        """Events between two of them are never replayed."""
         server = serve(
             *[[request, send(OPEN), pause(0.02), end] for end in (cut, reset, cut)], [request, send(OPEN), stall]
         )

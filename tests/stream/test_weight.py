@@ -1,4 +1,4 @@
-"""What an import costs, measured in fresh interpreters: modules, and memory that is nobody else's (USS)."""
+"""The cost of an import, measured in fresh interpreters: modules, and memory that is nobody else's (USS)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORBIDDEN = (
     *("asyncio", "ssl", "_ssl", "certifi", "http", "http.client", "urllib", "urllib.request", "urllib.parse", "email"),
     *("logging", "argparse", "threading", "concurrent", "json", "selectors", "tempfile", "subprocess", "ipaddress"),
 )
-"""What a daemon on a local relay never pays for: the largest of them cost more than all of us."""
+"""Modules that a daemon on a local relay never loads: the largest of them cost more than all of us."""
 
 MODULES_OF_OURS = (
     *(
@@ -68,7 +68,7 @@ Run = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """What a fresh interpreter prints; from bytecode of its own, as compiling would be measured otherwise."""
+    """The output of a fresh interpreter; from bytecode of its own, as compiling would be measured otherwise."""
     ours = ("COV", "PYTHONDONTWRITEBYTECODE", "PYTHONTRACEMALLOC", "PYTHONDEVMODE")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("bytecode"))

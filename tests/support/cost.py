@@ -1,4 +1,4 @@
-"""What a piece of code costs, on a machine that may be busy: how its time grows, and the most memory that it holds."""
+"""The cost of a piece of code, on a machine that may be busy: how its time grows, and the most memory that it holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMES = 7
 _SHORTEST = 50e-6
 """Seconds: what takes less is taken for this, as the clock and the caches blur it."""
 
-# This thread's time on a processor, since the machine may be busy with others; where that is coarse, the wall clock.
+# This thread's time on a processor, since the machine may be busy with others; if that is coarse, the wall clock.
 clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
 
 
@@ -24,8 +24,8 @@ def check_linear(
 ) -> None:
     """Raise unless time is linear in the size; `large` is 16 times `small`, and `prepare(size)` gives what is timed.
 
-    16 times the input takes 16 times as long, or 256 times where something looks at everything again. What others do
-    to the caches makes either vary by a factor of three, so the better of some attempts counts.
+    16 times the input takes 16 times as long, or 256 times where something looks at everything again. The effect of
+    others to the caches makes either vary by a factor of three, so the better of some attempts counts.
     """
     assert large == 16 * small
     work = prepare(small)

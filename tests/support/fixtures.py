@@ -65,7 +65,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def ca_file(authority: Authority) -> str:
-    """What a client has to trust."""
+    """The file that a client must trust."""
     return str(authority.file)
 
 
@@ -88,7 +88,7 @@ def fresh_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def contexts_built(fresh_contexts: None, monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What each TLS context is built from, from now on."""
+    """The settings of each TLS context that is built from now on."""
     built: list[object] = []
     build = trust._build
 

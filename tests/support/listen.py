@@ -36,7 +36,7 @@ def event(listening: EventSource) -> Event:
 
 
 def first(listening: EventSource, kind: type[Wanted], where: Callable[[Wanted], bool] = lambda _: True) -> Wanted:
-    """The first item of a kind, and with a property; what comes before it is dropped."""
+    """The first item of a kind, and with a property; items before it are dropped."""
     for item in listening.items():
         if isinstance(item, kind) and where(item):
             return item
@@ -70,7 +70,7 @@ def wakes(listening: StreamSubscriber, seconds: float) -> int:
 
 
 def told(error: BaseException) -> str:
-    """What a program could print of an error: text, repr, and the traceback with every cause.
+    """All that a program could print of an error: text, repr, and the traceback with every cause.
 
     But for the lines of source in it, which are the test's own, and name whatever it looks for.
     """

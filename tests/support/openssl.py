@@ -1,7 +1,7 @@
 """A TLS 1.3 server on OpenSSL's own functions, for what the module `ssl` cannot send: KeyUpdates and late tickets.
 
 The functions are those that the interpreter's own `_ssl` is linked with, called through `ctypes`, so that nothing is
-compiled. Where they are not exported (a statically linked interpreter) `OpenSSL` raises `LookupError`.
+compiled. If they are not exported (a statically linked interpreter), `OpenSSL` raises `LookupError`.
 """
 
 from __future__ import annotations

@@ -300,7 +300,7 @@ class Server:
         with self.changed:
             self.changed.notify_all()
         try:
-            # What wakes a blocked accept() on every platform is a connection.
+            # On every platform a connection wakes a blocked accept().
             with socket.socket(self._listener.family, socket.SOCK_STREAM) as knock:
                 knock.connect(self._listener.getsockname())
                 self._threads[0].join(PATIENCE)
@@ -398,7 +398,7 @@ def cut(peer: Peer) -> None:
 
 
 def tls(context: ssl.SSLContext) -> Step:
-    """The server's side of a handshake; what follows in the script is encrypted."""
+    """The server's side of a handshake; the rest of the script is encrypted."""
     return lambda peer: peer.secure(context)
 
 

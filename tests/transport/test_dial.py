@@ -252,7 +252,9 @@ class TestFailure:
 
 
 class TestMemory:
-    """What failed after TCP is tried last, and later than a race would: a dead address may accept TCP quickly."""
+    """An address that failed after TCP is tried last, and later than a race would: a dead address may accept TCP
+    quickly.
+    """
 
     @staticmethod
     def race(places: dict[Address, Place], *failed: Address, connect: float = 10.0) -> tuple[Network, str]:

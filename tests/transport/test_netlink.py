@@ -1,4 +1,4 @@
-"""What rtnetlink messages say: recorded ones, damaged ones, and those of a real kernel in a namespace of our own."""
+"""Messages of rtnetlink: recorded ones, damaged ones, and those of a real kernel in a namespace of our own."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def change(
 
 
 def told_by(*datagrams: bytes) -> str:
-    """What the last of them says."""
+    """The content of the last of them."""
     messages, last = Messages(), NetworkChange()
     for datagram in datagrams:
         last = NetworkChange()
@@ -175,7 +175,7 @@ def test_lost_messages_mean_that_everything_is_looked_at(monkeypatch: pytest.Mon
 
 
 def in_a_namespace(code: str) -> list[str]:
-    """What `read` gives after each call of `sh`, in a new network namespace."""
+    """The result of `read` after each call of `sh`, in a new network namespace."""
     if sys.platform != "linux":
         pytest.skip("only Linux has rtnetlink")
     space = prefix()

@@ -242,7 +242,7 @@ def half_a_handshake(authority: Authority) -> Step:
 
 
 def flight_of(authority: Authority, peer: Peer) -> bytes:
-    """What a server would answer to the client's hello."""
+    """A server's answer to the client's hello."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     machine = authority.server().wrap_bio(incoming, outgoing, server_side=True)
     incoming.write(peer.receive())

@@ -1,4 +1,4 @@
-"""What a test needs of the machine. Where it is missing the test is skipped, with what to install; in CI it fails."""
+"""The needs of a test. If one is missing the test is skipped, with what to install; in CI it fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def linux() -> None:
 
 
 def told_by(code: str, *arguments: str, why: str) -> str:
-    """What some Python prints that becomes another user. It ends with status 77 where it cannot: see `why`."""
+    """The output of a Python that becomes another user. It ends with status 77 if it cannot: see `why`."""
     linux()
     told = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     if told.returncode == 77:

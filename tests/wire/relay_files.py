@@ -1,4 +1,4 @@
-"""What the tests of relay.json have in common: endpoints, and the file that names them."""
+"""Shared by the tests of relay.json: endpoints, and the file that names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of stream_state.json have in common."""
+"""Shared by the tests of stream_state.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where wire keeps its files on each platform, and the setting that turns certificate checks off."""
+"""The places of wire's files on each platform, and the setting that turns certificate checks off."""
 
 from __future__ import annotations
 

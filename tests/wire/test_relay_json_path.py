@@ -1,4 +1,4 @@
-"""What may stand at relay.json's path, and that reading it neither blocks, nor fills the memory, nor sees a half."""
+"""Anything may stand at relay.json's path, and reading it neither blocks, nor fills the memory, nor sees a half."""
 
 from __future__ import annotations
 

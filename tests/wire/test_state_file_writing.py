@@ -229,7 +229,7 @@ def test_a_folder_that_cannot_be_is_told_once_and_again_after_it_worked(
     file.offer(snapshot(), 0.0)
     with caplog.at_level(logging.DEBUG, logger="wire_rawsse"):
         assert not file.flush(0.0)
-        # What nobody has been told is tried again as often as it might be written: when the folder is repaired, anyone
+        # An unreported state is tried again as often as it might be written: when the folder is repaired, anyone
         # who reads the file is wrong for no longer than ever.
         for due in (1.0, 2.0, 3.0, 4.0):
             assert file.due() == due

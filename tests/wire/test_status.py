@@ -1,4 +1,4 @@
-"""What the status command makes of stream_state.json."""
+"""The verdict of the status command on stream_state.json."""
 
 from __future__ import annotations
 
