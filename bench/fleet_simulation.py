@@ -115,7 +115,7 @@ POLICIES: dict[str, Callable[[random.Random], Policy]] = {"original": Original, 
 
 @dataclass
 class Course:
-    """The course of a restart, in seconds: every SYN that reached the relay's machine, and when each daemon was back."""
+    """The course of a restart, in seconds: every SYN that reached the relay's machine, and each return."""
 
     arrivals: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
