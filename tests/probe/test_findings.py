@@ -267,6 +267,16 @@ def test_the_default_read_clock_bears_a_heartbeat_of_30_s() -> None:
     assert findings(found) == []
 
 
+def test_what_buffers_is_looked_for_in_the_head() -> None:
+    found = healthy()
+    head(held=8.0, fields=[("server", "nginx/1.22.1"), ("via", "1.1 varnish")])(found)
+    [result] = findings(found)
+    assert "server: nginx/1.22.1, via: 1.1 varnish" in result.text and "proxy_buffering off" in result.change
+    head(fields=[("x-accel-buffering", "no")])(found)
+    [result] = findings(found)
+    assert "no nginx" in result.change and "proxy_buffering" not in result.change
+
+
 def test_the_worst_comes_first() -> None:
     found = healthy()
     both(head(skew=90.0), lives(STOPPED, alive="answered"))(found)

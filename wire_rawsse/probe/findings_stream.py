@@ -15,6 +15,7 @@ _HEAD_HELD: Final = 2.0
 _SHORT_SILENCE: Final = 1.0
 _SAME: Final = 0.15
 """Silences that differ by this part, or by half a second, are the same."""
+_NAMES_OF_PROXIES: Final = ("server", "via", "x-served-by", "x-cache", "cf-ray")
 _LOSS: Final = 0.05
 _LEAST_LOST: Final = 3
 _LONG: Final = 90
@@ -77,17 +78,31 @@ def _of_buffers(found: Measurements, stream: Stream, head: Head) -> Iterator[Fin
             yield Finding(
                 "broken" if held.certain else "doubtful",
                 "buffered",
-                f"something {'holds' if held.certain else 'may hold'} events back: {held.proof}",
-                _NO_BUFFERS,
+                f"something {'holds' if held.certain else 'may hold'} events back: {held.proof}{_who_answers(head)}",
+                _no_buffers(head),
             )
             return
     if head.held is not None and head.held >= _HEAD_HELD:
         yield Finding(
             "doubtful",
             "head-held",
-            f"the response head was {seconds(head.held)} old when it arrived, by its own Date: something held it back",
-            _NO_BUFFERS,
+            f"the response head was {seconds(head.held)} old when it arrived, by its own Date: something held it back"
+            + _who_answers(head),
+            _no_buffers(head),
         )
+
+
+def _who_answers(head: Head) -> str:
+    """The programs on the way that name themselves in the head."""
+    named = [f"{name}: {value}" for name, value in head.fields if name in _NAMES_OF_PROXIES]
+    return f" (the head names {', '.join(named[:3])})" if named else ""
+
+
+def _no_buffers(head: Head) -> str:
+    if any(name == "x-accel-buffering" for name, _ in head.fields):
+        # nginx obeys that field and does not pass it on.
+        return f"{_NO_BUFFERS.partition(' (nginx')[0]}; that proxy is no nginx, as X-Accel-Buffering came through it"
+    return _NO_BUFFERS
 
 
 def _of_ends(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Iterator[Finding]:
