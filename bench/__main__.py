@@ -24,7 +24,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench import cost, cost_table, endtoend, fleet, goals, parse, report, roster, wake, wake_table, wedge
+from bench import (
+    cost,
+    cost_table,
+    endtoend,
+    fleet,
+    goals,
+    many,
+    many_table,
+    parse,
+    report,
+    roster,
+    wake,
+    wake_table,
+    wedge,
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,6 +71,10 @@ def _wedge(arguments: argparse.Namespace, on: Console) -> int:
     return wedge.run(wedge.QUICK if arguments.quick else wedge.Settings(), arguments.out, on)
 
 
+def _many(arguments: argparse.Namespace, on: Console) -> int:
+    return many.run(many.QUICK if arguments.quick else many.Settings(), arguments.out, on)
+
+
 def _fleet(arguments: argparse.Namespace, on: Console) -> int:
     return fleet.run(fleet.QUICK if arguments.quick else fleet.Settings(), arguments.out, on)
 
@@ -80,12 +98,13 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Console], int]]] = 
     "parse": ("event-stream parsers on the same bytes", _parse),
     "cost": ("memory, threads and CPU time of one stream, idle and for each event", _cost),
     "wedge": ("how long until a dead stream is noticed", _wedge),
+    "many": ("memory and CPU time of thousands of streams in one process", _many),
     "fleet": ("what a relay sees when it restarts and its daemons come back", _fleet),
 }
 
 
 ABOUT = {name: module.__doc__ for name, module in (
-    ("wake", wake), ("parse", parse), ("cost", cost), ("wedge", wedge), ("fleet", fleet),
+    ("wake", wake), ("parse", parse), ("cost", cost), ("wedge", wedge), ("many", many), ("fleet", fleet),
 )}  # fmt: skip
 
 
@@ -161,6 +180,7 @@ def _tell(file: Path, on: Console) -> None:
         "wedge": lambda: [wedge.table(found)],
         "relay": lambda: [endtoend.table(found["end_to_end"])],
         "fleet": lambda: [fleet.table(found)],
+        "many": lambda: many_table.tables(found),
     }[found["bench"]]()
     for one in tables:
         on.print(one)

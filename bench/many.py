@@ -60,9 +60,9 @@ class Settings:
     schemes: tuple[str, ...] = ("http", "https")
     http: tuple[int, ...] = (1, 10, 100, 1000, 10000)
     https: tuple[int, ...] = (1, 10, 100, 1000)
-    rounds: int = 12
+    rounds: int = 8
     batch: int = 40
-    fan_outs: int = 7
+    fan_outs: int = 5
     opening: int = 5000
     silent: int = 1000
     counted: int = 400
@@ -180,6 +180,9 @@ def hold(kind: str, scheme: str, settings: Settings) -> dict[str, Any]:
     held: dict[int, Process] = {}
     with relay(scheme) as place, contextlib.ExitStack() as stack:
         base = 0
+        # For nothing but the bytecode that a first start leaves behind.
+        with contextlib.suppress(*FAILURES), contextlib.closing(_Ended(place.client(kind, 1))) as first:
+            first.client.answer(OPEN_SECONDS)
         for n in settings.numbers(kind, scheme):
             client = place.client(kind, n)
             stack.callback(client.end)
@@ -192,10 +195,9 @@ def hold(kind: str, scheme: str, settings: Settings) -> dict[str, Any]:
             time.sleep(SETTLE_SECONDS)
             own = proc.memory(client.pid).own
             base = base or own
-            enough = n >= 100 or (settings.quick and n > 1)
             found[str(n)] = {
                 "opening_cpu_s": opened["cpu_s"], "opening_s": opened["wall_s"], "own_kib": own,
-                "one_more_kib": (own - base) / (n - 1) if enough else None, "threads": proc.threads(client.pid),
+                "one_more_kib": (own - base) / (n - 1) if n >= 100 else None, "threads": proc.threads(client.pid),
             }  # fmt: skip
         sent = _events(place, held, settings, found)
         for n, client in held.items():

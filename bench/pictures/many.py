@@ -65,6 +65,7 @@ def _points(numbers: dict[str, Any], what: str) -> list[tuple[int, float]]:
     found = []
     for n, one in numbers.items():
         value = one.get(what)
-        if value:
-            found.append((int(n), median(value) if isinstance(value, list) else value))
+        middle = median(value) if isinstance(value, list) and value else value
+        if middle and middle > 0:
+            found.append((int(n), middle))
     return found
