@@ -8,6 +8,7 @@ A host runs the coroutines of streams: it waits for what they yield, and resumes
 * thread: a thread runs the loop and sets a `WakeChannel`
 * asyncio, uvloop: an event loop watches the descriptor, while the program awaits `wait(timeout)`
 * asyncio-thread: the same with an event loop that cannot watch descriptors
+* streams, events: `Streams` and `EventStreams`, where the streams of the scene are among others
 * simulation: the same loop on a machine in memory, where times are exact
 
 To add a host, write a subclass of `hosts.Host` (of `hosts.RealHost` if it has real sockets, which needs `wait` and

@@ -24,7 +24,7 @@ from tests.hosts.support import (
 )
 from tests.simulation.single import HTTP, HTTPS, Single, elsewhere
 from tests.support.aio import LOOPS
-from wire_rawsse import Backoff, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
+from wire_rawsse import Backoff, EndpointState, StreamSubscriber, Timeouts, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.aio import AsyncStreamSubscriber
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.loop import Loop
@@ -108,11 +108,14 @@ class RealHost(Host):
             "timeouts": Timeouts(read=self.read),
             "backoff": Backoff(initial=60, maximum=60, healthy_after=1000),
         }
-        self.subscriber: StreamSubscriber = self.kind(self.servers[0].url, **options)
-        add_streams(self.subscriber, [server.url for server in self.servers[1:]], **options)
+        self.open([server.url for server in self.servers], options)
         self._peers: list[list[Peer]] = [[] for _ in self.servers]
         self._held: dict[int, str] = {}
         self.begin()
+
+    def open(self, urls: list[str], options: dict[str, Any]) -> None:
+        self.subscriber: StreamSubscriber = self.kind(urls[0], **options)
+        add_streams(self.subscriber, urls[1:], **options)
 
     def begin(self) -> None:
         """Before the first wait."""
@@ -120,6 +123,13 @@ class RealHost(Host):
     @property
     def loop(self) -> Loop:
         return self.subscriber._loop
+
+    def look(self) -> object:
+        """The program's call with a timeout of 0."""
+        return self.subscriber.wait(0)
+
+    def state(self, stream: int) -> EndpointState:
+        return self.subscriber.state.endpoints[stream]
 
     def now(self) -> float:
         return time.monotonic()
@@ -140,13 +150,13 @@ class RealHost(Host):
         self._peer(stream).reset()
 
     def phase(self, stream: int = 0) -> str:
-        return self.subscriber.state.endpoints[stream].phase
+        return self.state(stream).phase
 
     def connections(self, stream: int = 0) -> int:
-        return self.subscriber.state.endpoints[stream].reconnect_count + 1
+        return self.state(stream).reconnect_count + 1
 
     def events_seen(self, stream: int = 0) -> bool:
-        return self.subscriber.state.endpoints[stream].last_event_at is not None
+        return self.state(stream).last_event_at is not None
 
     def restart(self) -> None:
         self.subscriber.restart()

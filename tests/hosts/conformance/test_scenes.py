@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.hosts.conformance import many
 from tests.hosts.conformance.hosts import HOSTS, NOTHING, Host, RealHost
 from tests.hosts.conftest import Serve
 from tests.hosts.support import AT_ONCE, EVENT, PATIENCE
@@ -18,7 +19,8 @@ __all__ = ["libuv"]  # A fixture.
 
 
 @pytest.fixture(
-    params=[(host, tls) for host in HOSTS for tls in (False, True)], ids=lambda one: one[0].name + "-tls" * one[1]
+    params=[(host, tls) for host in (*HOSTS, *many.HOSTS) for tls in (False, True)],
+    ids=lambda one: one[0].name + "-tls" * one[1],
 )
 def make(request: pytest.FixtureRequest, serve: Serve, ca_file: str, libuv: None) -> Iterator[Make]:
     """`make(streams=1)` is a host whose streams are open, and whose program has had the wakes for that."""
@@ -253,7 +255,7 @@ def test_a_forked_child_refuses_and_leaves_the_parent_alone(make: Make) -> None:
     child = os.fork()
     if child == 0:
         try:
-            host.subscriber.wait(0)
+            host.look()
         except ClosedError:
             os._exit(0)
         finally:
