@@ -7,19 +7,29 @@ for the same reason, and a filter of the program's may raise: a line is lost the
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from wire_rawsse.errors import MOST_CHARACTERS, one_line
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 _MOST: int = MOST_CHARACTERS + 100
 """Characters of a line: an error, and what is done about it."""
 
 
+def _logger() -> Logger:
+    """`getLogger` takes a lock that a raising signal handler could leave held, so it is called once."""
+    import logging
+
+    known = logging.Logger.manager.loggerDict.get("wire_rawsse")
+    return known if isinstance(known, logging.Logger) else logging.getLogger("wire_rawsse")
+
+
 def warn(text: str) -> None:
     """Something went wrong, and what is done about it. `text` holds no secret."""
     try:
-        import logging
-
-        logging.getLogger("wire_rawsse").warning("%s", one_line(text, _MOST))
+        _logger().warning("%s", one_line(text, _MOST))
     except Exception:
         pass
 
@@ -39,8 +49,6 @@ def tell(text: str) -> None:
     """Something went as it should: said only where the program has loaded `logging` for itself."""
     if "logging" in sys.modules:
         try:
-            import logging
-
-            logging.getLogger("wire_rawsse").info("%s", one_line(text, _MOST))
+            _logger().info("%s", one_line(text, _MOST))
         except Exception:
             pass
