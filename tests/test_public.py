@@ -119,7 +119,7 @@ def test_every_argument_is_documented(name: str) -> None:
     assert set(inspect.signature(PUBLIC[name]).parameters) <= described_by(PUBLIC[name])
 
 
-@pytest.mark.parametrize("name", ["EventSource", "StreamSubscriber"])
+@pytest.mark.parametrize("name", ["EventSource", "StreamSubscriber", "Streams"])
 def test_the_arguments_of_asyncios_classes_are_documented_once(name: str) -> None:
     """They are those of the other class, with the same defaults, and a few more, which are the ones described."""
     parameters, others = (dict(inspect.signature(PUBLIC[one]).parameters) for one in (f"Async{name}", name))

@@ -30,7 +30,7 @@ MOST_UNREAD: Final = 64
 LOOK_EVERY: Final = 0.01
 """Seconds. While items are unread, the other sources are received from this often."""
 
-S = TypeVar("S", bound="_Many")
+S = TypeVar("S", bound="_Inline")
 
 
 class _Many:
@@ -57,14 +57,6 @@ class _Many:
         """Drop every connection and make new ones, as many at a time as may connect. From any thread."""
         self._set.restart()
 
-    def fileno(self) -> int:
-        """One descriptor for a select loop of the host's own, the same for all streams and over all reconnects.
-
-        Whenever it is readable, or `deadline()` has come, wait with a timeout of 0. It stays open and readable after
-        `close` until that call. Raises `OSError` where the platform has neither epoll nor kqueue.
-        """
-        return self._loop.descriptor()
-
     def close(self) -> None:
         """End every stream, in any phase, and close everything. From any thread or signal handler; twice is fine."""
         self._loop.close()
@@ -73,6 +65,18 @@ class _Many:
         if self._loop.closing:
             self._loop.release_descriptor()
             raise ClosedError("these streams are closed; make others")
+
+
+class _Inline(_Many):
+    """The calls of the program are the sleep of the streams."""
+
+    def fileno(self) -> int:
+        """One descriptor for a select loop of the host's own, the same for all streams and over all reconnects.
+
+        Whenever it is readable, or `deadline()` has come, wait with a timeout of 0. It stays open and readable after
+        `close` until that call. Raises `OSError` where the platform has neither epoll nor kqueue.
+        """
+        return self._loop.descriptor()
 
     def __enter__(self: S) -> S:
         return self
@@ -83,24 +87,11 @@ class _Many:
         self.close()
 
 
-class Streams(_Many):
-    """Sleeps on many event streams: `wait` returns the handles of those that have woken.
-
-    A wake says that something has come on that stream: an event, or a new connection, before which events may have been
-    missed. It does not say what. Streams never end by themselves; they are tried again for ever, as those of a
-    `StreamSubscriber`. Nothing runs and nothing is opened before the first `wait`, and nothing runs between two.
-
-    max_connecting: how many streams connect at a time, from the look-up of the name until the response head is accepted
-                    (default 16). The others are in the phase "waiting", and their budgets begin with their turn. Starts
-                    to one origin are spread at random as well, about 1,000 a second after the first `max_connecting`.
-
-    `wait` is for one thread at a time; everything else is for any thread, also while another one waits.
-    """
+class BaseStreams(_Many):
+    """Everything but the waiting: what `Streams` and `aio.AsyncStreams` have in common."""
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
         self._set: WakeStreams = WakeStreams(max_connecting=checks.whole(max_connecting, "max_connecting"))
-        self._untold = False
-        """The last `wait` may have found wakes that it could not give, because a signal handler raised."""
 
     def add(
         self,
@@ -142,6 +133,26 @@ class Streams(_Many):
         handle = self._set.new_handle(plan, last_event_id=first_event_id(plan.headers, last_event_id), tag=tag)
         self._set.request_start(handle, plan)
         return handle
+
+
+class Streams(_Inline, BaseStreams):
+    """Sleeps on many event streams: `wait` returns the handles of those that have woken.
+
+    A wake says that something has come on that stream: an event, or a new connection, before which events may have been
+    missed. It does not say what. Streams never end by themselves; they are tried again for ever, as those of a
+    `StreamSubscriber`. Nothing runs and nothing is opened before the first `wait`, and nothing runs between two.
+
+    max_connecting: how many streams connect at a time, from the look-up of the name until the response head is accepted
+                    (default 16). The others are in the phase "waiting", and their budgets begin with their turn. Starts
+                    to one origin are spread at random as well, about 1,000 a second after the first `max_connecting`.
+
+    `wait` is for one thread at a time; everything else is for any thread, also while another one waits.
+    """
+
+    def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
+        super().__init__(max_connecting=max_connecting)
+        self._untold = False
+        """The last `wait` may have found wakes that it could not give, because a signal handler raised."""
 
     def wait(self, timeout: float | None = None) -> tuple[StreamHandle, ...]:
         """Sleep until at least one stream wakes, or `timeout` seconds have passed (None: no limit).
@@ -239,7 +250,7 @@ class _SourceSink(EventSink):
         return True
 
 
-class EventStreams(_Many):
+class EventStreams(_Inline):
     """The events of many streams, in the thread that asks for them.
 
     Each stream lives as that of an `EventSource`. What ends it for good raises nothing: `next_item` gives

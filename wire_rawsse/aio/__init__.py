@@ -4,6 +4,7 @@ Public are the names in `__all__`. The rest of the library never imports asyncio
 """
 
 from wire_rawsse.aio.event_source import AsyncEventSource
+from wire_rawsse.aio.streams import AsyncStreams
 from wire_rawsse.aio.subscriber import AsyncStreamSubscriber
 
-__all__ = ["AsyncEventSource", "AsyncStreamSubscriber"]
+__all__ = ["AsyncEventSource", "AsyncStreamSubscriber", "AsyncStreams"]

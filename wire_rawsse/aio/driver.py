@@ -44,11 +44,13 @@ class Driver:
     for the thread of the event loop.
     """
 
-    def __init__(self, loop: Loop, consumer: Consumer) -> None:
+    def __init__(self, loop: Loop, consumer: Consumer, note_wake: Callable[[], object] | None = None) -> None:
+        """note_wake: called on each wake before anything else, while `loop.woken()` is valid; it may be in a thread."""
         self.woken = False
         """There was a wake. The consumer sets it back."""
-        self.on_wake: Callable[[], object] | None = None
+        self.on_wake = note_wake
         """Called on each wake. What it raises goes to the event loop's exception handler."""
+        self._note_wake = note_wake
         self.events: asyncio.AbstractEventLoop | None = None
         """The event loop that attends ours."""
         self.waiter: asyncio.Future[None] | None = None
@@ -298,7 +300,9 @@ class Driver:
 
     def _run_in_thread(self, running: asyncio.AbstractEventLoop) -> None:
         if self._thread is None:
-            self._thread = LoopThread(self._loop, running, self._consumer, self._give, self._arm)
+            self._thread = LoopThread(self._loop, running, self._consumer, self._note_wake, self._give, self._arm)
+            if self._note_wake is not None:
+                self.on_wake = None
             self._thread.start()
         else:
             self._thread.move_to(running)

@@ -34,6 +34,7 @@ class Consumer(Protocol):
 class LoopThread(threading.Thread):
     """Runs the loop until it is closed. It may outlive its event loop: then it goes on when another one takes over.
 
+    note_wake: called by this thread on each wake, before `on_wake`.
     on_wake, on_end: called by the event loop on each wake, and after the loop was closed.
     """
 
@@ -42,6 +43,7 @@ class LoopThread(threading.Thread):
         loop: Loop,
         events: asyncio.AbstractEventLoop,
         consumer: Consumer,
+        note_wake: Callable[[], object] | None,
         on_wake: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
@@ -49,6 +51,7 @@ class LoopThread(threading.Thread):
         self._loop = loop
         self._events = events
         self._consumer = consumer
+        self._note_wake = note_wake
         self._on_wake = on_wake
         self._on_end = on_end
         self._unheard = False
@@ -77,7 +80,7 @@ class LoopThread(threading.Thread):
         loop, consumer = self._loop, self._consumer
         while not loop.closing:
             try:
-                if loop.run(None, self._pass_on):
+                if self._run_loop():
                     time.sleep(LET_GO)
             except ClosedError:
                 break
@@ -88,6 +91,15 @@ class LoopThread(threading.Thread):
             while (self._unheard or consumer.is_full()) and not loop.closing:
                 self._go_on.wait()
         self._say(self._on_end)
+
+    def _run_loop(self) -> bool:
+        if self._note_wake is None:
+            return self._loop.run(None, self._pass_on)  # Passed on as soon as it is known.
+        woken = self._loop.run(None)
+        if woken:
+            self._note_wake()
+            self._pass_on()
+        return woken
 
     def _pass_on(self) -> None:
         self._unheard = not self._say(self._on_wake)

@@ -1,0 +1,83 @@
+"""`AsyncStreams`: many wakes for a program that lives in asyncio. `driver` attends the streams."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from wire_rawsse import checks
+from wire_rawsse.aio.driver import Driver
+from wire_rawsse.gate import MAX_CONNECTING
+from wire_rawsse.many_streams import BaseStreams
+from wire_rawsse.stream_set import StreamHandle
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_FAILURE_PAUSE = 1.0
+"""Seconds until all streams start over after an internal error."""
+
+
+class AsyncStreams(BaseStreams):
+    """`Streams` for asyncio: `await streams.wait(timeout)` gives the handles of the streams that have woken.
+
+    The running event loop attends the streams from the first `wait` or `async with` until `close`, also while nobody
+    waits. There is no task: cancelling a task that waits changes nothing else, and never loses a wake. Wakes that come
+    while nobody waits are kept for the next `wait`, once for each stream.
+
+    One task waits at a time, in the thread of the event loop; everything else is for any thread. Callables among the
+    arguments of `add` are called by the event loop, so they must not block.
+
+    All arguments, here and of `add`, are those of `Streams`.
+    """
+
+    def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
+        super().__init__(max_connecting=max_connecting)
+        self._driver = Driver(self._loop, self, self._note_wake)
+        self._woken: dict[StreamHandle, None] = {}
+
+    async def wait(self, timeout: float | None = None) -> tuple[StreamHandle, ...]:
+        """Wait until at least one stream wakes, or `timeout` seconds have passed (None: no limit).
+
+        Gives the handle of each stream that has woken since the last call, once; () when the time is up, and at once
+        when `close` is called meanwhile. With 0 or less it looks and does not wait. Raises `ClosedError` after `close`,
+        `BusyError` if another task waits or another event loop attends the streams, and `InvalidRequestError` for a
+        timeout that is no number.
+        """
+        driver = self._driver
+        until = driver.begin(checks.seconds(timeout))
+        driver.check_open()
+        while not self._woken:
+            if self._loop.closing or driver.is_over(until):
+                return ()
+            await driver.wait(until)
+        woken = tuple(self._woken)
+        for handle in woken:
+            del self._woken[handle]
+        return woken
+
+    async def __aenter__(self) -> Self:
+        self._driver.attach()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every stream, in any phase, and close everything, at once. From any thread; twice is fine."""
+        self._driver.close()
+
+    def _note_wake(self) -> None:
+        for handle in self._set.woken():
+            self._woken[handle] = None
+
+    # For the driver.
+
+    def is_full(self) -> bool:
+        return False
+
+    def on_failure(self, error: Exception) -> float:
+        self._set.failed(error, _FAILURE_PAUSE)
+        return _FAILURE_PAUSE
