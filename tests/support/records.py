@@ -69,9 +69,10 @@ def sealed(context: ssl.SSLContext, head: bytes, made: list[Sealer]) -> Step:
     return step
 
 
-def connected(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[socket.socket, Sealer]:
-    """Two ends of a socket pair: the client's, before its handshake, and a server that shakes hands in a thread."""
+def handshake(context: ssl.SSLContext) -> tuple[socket.socket, Sealer, threading.Thread]:
+    """The client's end of a socket pair, and a server that shakes hands in a thread."""
     ours, theirs = socket.socketpair()
-    sealer = Sealer(theirs, server)
-    threading.Thread(target=sealer.shake_hands, name="test-sealer", daemon=True).start()
-    return ours, sealer
+    sealer = Sealer(theirs, context)
+    thread = threading.Thread(target=sealer.shake_hands, name="test-sealer", daemon=True)
+    thread.start()
+    return ours, sealer, thread
