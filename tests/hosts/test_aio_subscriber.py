@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,6 +43,24 @@ class TestWait:
                 assert not await subscriber.wait(0.05)
 
         run(make, main())
+
+    @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+    def test_costs_no_poll_of_ours(self, serve: Serve, ca_file: str, tls: bool, kind: str, libuv: None) -> None:
+        """The event loop's own poll has found the descriptor readable, and the next one will."""
+        server = serve(tls=tls)
+
+        async def main() -> None:
+            async with AsyncStreamSubscriber(server.url, tls=ca_file) as subscriber:
+                peer = await connected(server, subscriber)
+                poller: Any = subscriber._loop._handle.watch.poller
+                poller.poll = counted = Mock(wraps=poller.poll)
+                for _ in range(20):
+                    peer.say()
+                    assert await subscriber.wait(PATIENCE)
+                    await asyncio.sleep(0.002)
+                assert counted.call_count < 10
+
+        run(LOOPS[kind], main())
 
     def test_returns_false_when_the_time_is_up(self, serve: Serve, make: MakeLoop) -> None:
         server = serve()
