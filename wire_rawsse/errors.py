@@ -32,7 +32,7 @@ Each class also derives from the builtin exceptions that a caller would expect t
     ├── EventTooLargeError        ValueError                   for good
     └── RelayFileError            ValueError
 
-No text here ever holds a secret, and none is longer than 500 characters. What a peer sent is quoted only through
+No text here ever holds a secret, and none is longer than 500 characters. Text of a peer is quoted only through
 `redact.Secrets`, which masks every piece of a secret of ours, and a URL only through `protocol.url.Url.redacted`.
 """
 
@@ -123,7 +123,8 @@ def _restored(kind: type[WireRawSSEError], arguments: tuple[Any, ...]) -> WireRa
 class InvalidRequestError(WireRawSSEError, ValueError, TypeError):
     """An argument of a wrong type or value, refused when it is given: a URL, method, header, token or setting.
 
-    It names the argument, what was expected, and the type of the value. It never quotes a value that may be a secret.
+    It names the argument, the expected type or value, and the type of the value. It never quotes a value that may be a
+    secret.
     """
 
     permanent = True

@@ -35,7 +35,7 @@ _KINDS: Final = (
 
 
 class FileReader(Protocol):
-    """What reading takes from the module `os`, with the same signatures."""
+    """The functions of the module `os` that reading uses, with the same signatures."""
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int: ...
     def read(self, fd: int, length: int, /) -> bytes: ...
@@ -45,7 +45,7 @@ class FileReader(Protocol):
 
 
 class File(NamedTuple):
-    """What was read. `mode` is the st_mode of what was opened."""
+    """The content that was read. `mode` is the st_mode of the opened file."""
 
     content: bytes
     mode: int
@@ -121,14 +121,14 @@ def read_descriptor(descriptor: int, about: os.stat_result, limit: int, system: 
 
 
 def path_of(descriptor: int, path: str) -> str:
-    """A path for a library that opens files by itself: it leads to the open descriptor where the system has such paths.
+    """A path for a library that opens files by itself: it leads to the open descriptor if the system has such paths.
 
-    Where it has none, `path` is returned, and what is there may have been replaced since the check.
+    Otherwise `path` is returned, and its file may have been replaced since the check.
     """
     by_descriptor = f"/dev/fd/{descriptor}"
     if not os.path.exists(by_descriptor):
         return path
-    os.lseek(descriptor, 0, os.SEEK_SET)  # Where opening it duplicates the descriptor, the offset is shared.
+    os.lseek(descriptor, 0, os.SEEK_SET)  # If opening it duplicates the descriptor, the offset is shared.
     return by_descriptor
 
 
@@ -138,7 +138,7 @@ def shown(path: str) -> str:
 
 
 def reason(error: OSError) -> str:
-    """What the system says is wrong, without the path, which the caller names."""
+    """The system's reason, without the path, which the caller names."""
     return error.strerror or type(error).__name__
 
 

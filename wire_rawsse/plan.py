@@ -1,4 +1,4 @@
-"""What a caller asked for: checked when it is given, and asked again at each connect where it is a callable."""
+"""The caller's request: checked when it is given, and asked for again at each connect if it is a callable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _NotAsked(Url):
 
 
 class Asked(NamedTuple):
-    """The answers of one connect: where to, and the caller's header fields."""
+    """The answers of one connect: the URL, and the caller's header fields."""
 
     url: Url
     headers: HeaderList
@@ -51,7 +51,7 @@ class Asked(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What the caller asked for, checked. Its repr shows no header, token or body.
+    """The caller's request, checked. Its repr shows no header, token or body.
 
     ask_url:   a callable in place of `url`.
     reconnect: False for one response and no more.

@@ -17,7 +17,7 @@ last byte.
 A response that delivered an event and ended cleanly is no failure either. Some servers work like that: they answer with
 what there is, name a `retry:`, and expect the next request after it.
 
-What a backoff alone cannot promise is a rate (a stream that is healthy and broken in turn would reset it for ever), so
+A backoff alone cannot promise a rate (a stream that is healthy and broken in turn would reset it for ever), so
 `TokenBucket` keeps the number of connections below a bound, whatever happens.
 """
 
@@ -137,7 +137,7 @@ class Timeouts(_Numbers):
 
 
 class Keepalive(_Numbers):
-    """TCP keepalive (RFC 9293 §3.8.4, tcp(7)); what the platform lacks is skipped.
+    """TCP keepalive (RFC 9293 §3.8.4, tcp(7)); options that the platform lacks are skipped.
 
     idle:     whole seconds of silence before the first probe, at most 32767.
     interval: whole seconds between two probes, at most 32767.
@@ -196,9 +196,9 @@ class Backoff(_Numbers):
 
 
 class Decision(NamedTuple):
-    """What follows the end of a stream. `delay` in seconds, None for good; `attempt` is for the next decision.
+    """The decision at the end of a stream. `delay` in seconds, None for good; `attempt` is for the next decision.
 
-    `paced`: False where the server itself has asked for the next connection after `delay`, so that `TokenBucket` is not
+    `paced`: False if the server itself has asked for the next connection after `delay`, so that `TokenBucket` is not
     asked.
     """
 
@@ -228,14 +228,14 @@ def decide(
     retry_ms:   the stream's own reconnection time (WHATWG HTML, field `retry`), which takes the place of `initial`.
     wall:       seconds since the epoch, for a Retry-After that is a date.
     random:     a random number in [0, 1).
-    persistent: never give up; what would be for good is tried again at the slowest pace.
+    persistent: never give up; an error for good is retried at the slowest pace.
     delivered:  the response brought at least one event.
     renewed:    the credentials were refused, and others are there; or the connection has reached its `max_age`. Connect
                 at once.
 
     `retry_ms` and Retry-After (RFC 9110 §10.2.3, on 429 and 503) are minimums, jittered upwards by up to half (by up to
-    a quarter after a response that did what it should), never beyond `LONGEST_WISH`; all else is jittered downwards, by
-    up to half.
+    a quarter after a response that did what it should), never beyond `LONGEST_WISH`; all others are jittered downwards,
+    by up to half.
     """
     if renewed:
         return Decision(0.0, 0 if healthy_for >= backoff.healthy_after else attempt)
@@ -295,7 +295,7 @@ def ended_by_peer(error: WireRawSSEError | None) -> bool:
 
 
 def retry_after(value: str, wall: float) -> float:
-    """Seconds to wait by a Retry-After value in either form (RFC 9110 §10.2.3); 0 where it is neither."""
+    """Seconds to wait by a Retry-After value in either form (RFC 9110 §10.2.3); 0 if it is neither."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value)
@@ -309,7 +309,7 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 
 
 def _moment(value: str, wall: float) -> float:
-    """An HTTP date (RFC 9110 §5.6.7) as seconds since the epoch; 0 where it is none.
+    """An HTTP date (RFC 9110 §5.6.7) as seconds since the epoch; 0 if it is none.
 
     The preferred form, and the two obsolete ones that a recipient has to accept. `strptime` would not do: it expects
     the names of the host's own language.
@@ -361,7 +361,7 @@ class TokenBucket:
     given back at its end; in the other, one each 1.07 × `healthy_after` seconds.
 
     An attempt waits until its first connection is paid for. A redirect is a connection and costs its tokens, but does
-    not wait for them: where it leads may not be there for long. So they may be owed, for ten redirects at the most. Of
+    not wait for them: its target may not exist for long. So they may be owed, for ten redirects at the most. Of
     connections that come to nothing there are at most 1 + 8 + 10 + 3600 / 22.5 = 179 an hour, and of all of them
     1 + 8 + 10 + 3600 / 10.7 = 355. (The first may have been paid for before the hour began.)
 
@@ -407,11 +407,11 @@ class TokenBucket:
         self._since = now
 
     def begin(self, now: float) -> None:
-        """An attempt begins. What came back in the pause before it pays for nothing beyond `BURST`."""
+        """An attempt begins. Tokens of the pause before it pay for nothing beyond `BURST`."""
         self._gain(now)
 
     def started(self) -> None:
-        """A connection begins: the one that `delay` was asked for, or where a redirect leads, or one that is free."""
+        """A connection begins: one that `delay` was asked for, one to a redirect's target, or a free one."""
         if not (self._reserved or self._free):
             self._add(-1)
         self._paid += not self._free
@@ -424,14 +424,14 @@ class TokenBucket:
         self.excuse()
 
     def excuse(self) -> None:
-        """The next attempt is free, unless `delay` is asked for it; what was taken for it is given back."""
+        """The next attempt is free, unless `delay` is asked for it; a token that was taken for it is given back."""
         self._add(self._reserved)
         self._reserved, self._free, self._paid = False, True, 0
 
     def hand_over(self, now: float, clock: float) -> bool:
         """The stream is gone at `now`, and the next one's clock shows `clock`. False: as good as a new one.
 
-        What was taken for a connection that never began is given back.
+        A token for a connection that never began is given back.
         """
         self.excuse()
         self._gain(now)

@@ -39,13 +39,13 @@ _MOST_KEPT: Final = 128 * 1024
 _MOST_DERIVED: Final = 2 * 1024
 """Characters of the values, newest first, of which base64 and hexadecimal forms are derived."""
 _LOOK_AHEAD: Final = 64
-"""Characters beyond a cut that are searched, so that a piece of a secret may lie across it, escaped as it may be."""
+"""Characters beyond a cut that are searched, so that a piece of a secret may lie across it, in escaped form too."""
 _MOST_IN_CAUSE: Final = 2000
 _NESTED: Final = 3
 """How many times a text may have been escaped: a proxy encodes what a server has encoded."""
 
-# What a server that quotes us may make of one character: percent-encoding, escapes of JSON, of programming languages
-# and of HTML. Compiled when used.
+# The forms that a server which quotes us may give one character: percent-encoding, escapes of JSON, of programming
+# languages and of HTML. Compiled when used.
 _ESCAPE: Final = (
     r"(?s)%u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2}|\\u\{[0-9A-Fa-f]{1,6}\}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}"
     r"|\\[0-7]{3}|\\[^0-9A-Za-z]|\\[bfnrt]|&#[xX][0-9A-Fa-f]{1,8};?|&#[0-9]{1,8};?|&(?:amp|lt|gt|quot|apos);"
@@ -74,7 +74,7 @@ class Secrets:
         self.add(*values)
 
     def show(self, text: str) -> None:
-        """This is public from now on, in place of what was: the URL that a callable has given."""
+        """This is public from now on, in place of the one before: the URL that a callable has given."""
         self._shown = _letters(text)
         self._forms = None
 
@@ -180,7 +180,7 @@ class Secrets:
 
 
 class _Forms:
-    """What the secrets look like in a text that `_letters` has simplified.
+    """The forms of the secrets in a text that `_letters` has simplified.
 
     Every run of four characters (eight of a derived form) is kept as one integer in a set, which is made and asked at
     the speed of C. So neither the length of the secrets nor what a peer sends makes a quotation expensive.
@@ -203,7 +203,7 @@ class _Forms:
                 forms = plain + derived
             # One or two characters are no secret, and are found in any text.
             self._short.update(one for one in plain if len(one) == PIECE - 1)
-            # What could be a word (`text/event-stream`) may be one of ours.
+            # A text that could be a word (`text/event-stream`) may be one of ours.
             if not value.islower() or not _DIGITS.isdisjoint(value):
                 for one in forms:
                     if len(one) >= _WHOLE and one not in shown:
@@ -214,7 +214,7 @@ class _Forms:
         self._beginnings = set[int](*islice(_runs("".join(self._wholes), _WHOLE), 1))
 
     def pieces_in(self, letters: str) -> Iterator[tuple[int, int]]:
-        """Where in `letters` there are pieces of secrets: start and end."""
+        """The start and end of each piece of a secret in `letters`."""
         for size, forms in ((PIECE, self._plain), (_DERIVED_PIECE, self._derived)):
             if forms:
                 for phase, run in enumerate(_runs(letters, size)):
@@ -237,7 +237,7 @@ class _Forms:
 
 def _runs(letters: str, size: int) -> Iterator[memoryview]:
     """Every run of `size` characters as an integer of 64 bits: those at each multiple of `size`, and at each phase."""
-    # 16 bits a character where a run has four, 8 where it has eight: derived forms are ASCII.
+    # 16 bits a character if a run has four, 8 if it has eight: derived forms are ASCII.
     width = 8 // size
     data = memoryview(
         letters.encode("utf-16-le", "surrogatepass") if width == 2 else letters.encode("latin-1", "replace")
@@ -278,7 +278,7 @@ def _derived_forms(value: str) -> Iterator[str]:
 
 
 def _letters(text: str) -> str:
-    """`text` as it is compared: unescaped, in lower case, without spaces and what is invisible."""
+    """`text` as it is compared: unescaped, in lower case, without spaces and invisible characters."""
     return _visible(_unescaped(text))
 
 
@@ -289,7 +289,7 @@ def _visible(text: str) -> str:
 
 
 def _seen(one: str) -> str:
-    """One character as it is compared: "" for what is invisible. Always of the same length in lower case."""
+    """One character as it is compared: "" for an invisible one. Always of the same length in lower case."""
     if not one.isprintable() or one == " ":
         return ""
     return one if one <= "\uffff" and len(one.lower()) == 1 else "\ufffd"
@@ -321,7 +321,7 @@ def _readings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _places(text: str, steps: int) -> list[tuple[int, int]]:
-    """Where in `text` each visible character of its reading after so many steps stands: start and end."""
+    """The start and end in `text` of each visible character of its reading after so many steps."""
     spans = [(start, start + 1) for start in range(len(text))]
     for step in range(1, steps + 1):
         text, spans = _step(_PERCENT if step % 2 else _ESCAPE, text, spans)

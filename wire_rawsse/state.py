@@ -1,4 +1,4 @@
-"""What a subscriber knows of itself: plain frozen values, and the one rule that makes one state out of several.
+"""The state that a subscriber publishes: plain frozen values, and the one rule that makes one state out of several.
 
 A `StreamSubscriber` shows these values as its `state`; wire's file, the `status` command and the log are made from
 the same ones, so they cannot disagree. There is a value for each endpoint and one above them.
@@ -11,7 +11,7 @@ Endpoints come and go when a slot is rotated, but what has been counted stays co
 of those that are gone, so that a count never falls and the last event is not forgotten.
 
 All moments are seconds since the epoch, for people and files; no deadline is ever computed from them. No text in here
-may hold a secret: whoever makes an `EndpointState` gives it a URL and an error that may be shown. This module imports
+may hold a secret: the maker of an `EndpointState` gives it a URL and an error that may be shown. This module imports
 nothing of ours and nothing heavy. The values are named tuples: to make a dataclass takes an import ten times as long.
 """
 
@@ -31,21 +31,21 @@ NO_ENDPOINT: Final = "no endpoint"
 
 
 class EndpointState(NamedTuple):
-    """One endpoint. Moments in seconds since the epoch, or None where it has not happened yet.
+    """One endpoint. Moments in seconds since the epoch, or None if it has not happened yet.
 
-    url:             as it may be shown: no userinfo, no query.
-    phase:           where in its life the connection is, in the words of the phase table.
+    url:             without userinfo and query.
+    phase:           the connection's phase, in the words of the phase table.
     state:           the same, in wire's four words.
     since:           when the phase began.
     last_byte_at:    the last byte of a body; heartbeats count.
     last_wake_at:    the last wake given, the one for each (re)connect included.
-    last_event_at:   the last reception that held a data line: what wire calls the last event.
+    last_event_at:   the last reception that held a data line; wire calls it the last event.
     last_error:      why the connection last ended, redacted; it stays after a reconnect.
     next_attempt_in: seconds until the next attempt, None when none is scheduled.
     reconnect_count: attempts after the first.
     address:         the peer (or proxy) of the present connection, or of the last one until the next attempt begins.
     heartbeat:       seconds between two heartbeats of the server, once known (see `Timeouts.learn`).
-    read_limit:      seconds of silence that end the connection: `Timeouts.read`, or less where the heartbeat is known.
+    read_limit:      seconds of silence that end the connection: `Timeouts.read`, or less if the heartbeat is known.
     wake_count:      wakes given, the one for each (re)connect included.
     event_count:     receptions that held a data line; events that are received together count once.
     ends:            why connections ended, with how often: the class of the error, `end` for a clean end, `restart`.

@@ -1,15 +1,15 @@
 """The vocabulary between a coroutine that must wait and the host that waits for it.
 
-The life of a connection is a plain generator. It never blocks; where it has to wait it yields one of the objects below
+The life of a connection is a plain generator. It never blocks; to wait, it yields one of the objects below
 and is resumed with the answer. There are four, and no more:
 
 `Wait`     any of these descriptors, or this future of another thread, at the latest at this moment of the stream's
-           own clock. Resumed with the descriptors that are ready (none of them where the answer
+           own clock. Resumed with the descriptors that are ready (none of them if the answer
            has come), or with None when the deadline passed.
 `Pause`    a `Wait` for nothing but time, which the host may end early.
 `Receive`  the common wait: the next bytes of one socket. The host itself calls `recv`, and resumes with the bytes (b""
            at the end of the stream), with None when the deadline passed; an `OSError` of `recv` is thrown in.
-`WAKE`   let whoever waits on the host go, with a wake; resume me when they are back.
+`WAKE`   let the caller who waits on the host go, with a wake; resume me when it is back.
 
 Yielding the same object again means that nothing needs arming; its deadline may have moved meanwhile. Closing is no
 wait: the host calls the generator's `close()`, and nothing that runs then may raise or yield.
@@ -126,13 +126,13 @@ WAKE: Final = Wake()
 
 Step: TypeAlias = "Wait | Wake"
 Coroutine: TypeAlias = "Generator[Step, Any, T]"
-"""What yields waits; `yield from` composes them. The value sent back is documented at each class above."""
+"""A generator that yields waits; `yield from` composes them. The value sent back is documented at each class above."""
 
 SocketAddress: TypeAlias = "tuple[Any, ...] | str"
 
 
 class Address:
-    """One place to connect to: what getaddrinfo(3) gives, or a path for a Unix-domain socket."""
+    """One place to connect to: a result of getaddrinfo(3), or a path for a Unix-domain socket."""
 
     __slots__ = ("family", "protocol", "sockaddr", "type")
 
@@ -150,7 +150,7 @@ class Address:
 
 
 class HostServices(Protocol):
-    """What a coroutine may ask of its host without waiting. One per stream: the clock is the stream's own."""
+    """Services of the host that need no wait. One per stream: the clock is the stream's own."""
 
     def now(self) -> float:
         """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""

@@ -3,8 +3,8 @@
 A raw lock is the fastest thing in CPython that one thread can wait on with a time-out and another can set: held means
 nothing has come, free means a wake is pending. Releasing a free lock raises, which *is* the coalescing.
 
-For hosts that sleep in a select loop there is a descriptor as well, made when it is first asked for. Whoever waits
-takes the descriptor's state before the lock's; whoever sets does it the other way round. So the descriptor may be
+For hosts that sleep in a select loop there is a descriptor as well, made when it is first asked for. A waiter
+takes the descriptor's state before the lock's; a setter does it the other way round. So the descriptor may be
 readable once for nothing, but a pending wake is never left behind an unreadable one.
 """
 
@@ -30,13 +30,13 @@ class WakeChannel:
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
         self._latest: list[None] = []
-        """Another object with each `set`, so that whoever was interrupted can tell whether there was one."""
+        """Another object with each `set`, so that an interrupted waiter can tell whether there was one."""
         self._wakeup: WakeupFd | None = None
         self._made: dict[str, WakeupFd] = {}
 
     def set(self) -> None:
         """Make one wake pending. Safe from any thread and from a signal handler; never blocks."""
-        self._latest = []  # First: whoever takes the wake finds it changed.
+        self._latest = []  # First: the waiter that takes the wake finds it changed.
         try:
             self._pending.release()
         except RuntimeError:
@@ -48,7 +48,7 @@ class WakeChannel:
         """Take the pending wake, waiting for it at most `timeout` seconds (None: for ever). True if there was one.
 
         0 or less looks and does not wait. Raises `InvalidRequestError` for a timeout that is no number.
-        What a signal handler raises passes through, and takes no wake with it.
+        An exception of a signal handler passes through, and takes no wake with it.
         """
         timeout = checks.seconds(timeout)
         wakeup, latest = self._wakeup, self._latest
@@ -68,8 +68,8 @@ class WakeChannel:
             return acquire(True, timeout)
         except BaseException:
             # A signal handler of the host's has raised, perhaps between the taking and the return, so that nobody has
-            # what was taken. It is given back; where several wait and another has it, that is one wake too many. And
-            # what was silenced is to be looked at once more.
+            # the wake that was taken. It is given back; if several wait and another has it, that is one wake too many.
+            # And the descriptor that was drained must be looked at once more.
             if there or self._latest is not latest:
                 self.set()
             if wakeup is not None:

@@ -1,7 +1,7 @@
 """The chunked coding (RFC 9112 §7.1), taken off as it comes.
 
 h11 could do this, and does the rest of HTTP for us; but it spends thirty times as long on a small chunk as on nothing,
-and a stream is a body of a million small chunks. What decides the latency of an event and the processor time of an
+and a stream is a body of a million small chunks. The latency of an event and the processor time of an
 idle year is this loop, so it is our own; the tests hold it against h11's, byte for byte and split by split.
 
 Strict where leniency has been a hole: sizes are plain hexadecimal digits, lines end with CRLF and nothing else. Chunk
@@ -34,7 +34,7 @@ _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
 
 
 class BadChunk(Exception):
-    """What came is no chunk. The text says why, and quotes nothing."""
+    """The received bytes are no chunk. The text says why, and quotes nothing."""
 
 
 class ChunkedBody:
@@ -44,14 +44,14 @@ class ChunkedBody:
 
     def __init__(self) -> None:
         self.ended = False
-        """The last chunk and its trailers have been read. What is fed after that is ignored."""
+        """The last chunk and its trailers have been read. Bytes that are fed after that are ignored."""
         self._state = _SIZE
         self._left = 0  # Bytes of the present chunk that are still to come.
         self._line = b""  # The beginning of a line that was cut by a read; of the end of a chunk's data too.
         self._trailers = 0
 
     def whole(self, data: bytes) -> bytes | None:
-        """The data of the chunk that `data` is, where it is one whole chunk and no other is under way.
+        """The data of the chunk that `data` is, if it is one whole chunk and no other is under way.
 
         So nearly every read of a live stream can be answered at once. None says nothing of what it is: `feed` it.
         """
@@ -91,8 +91,8 @@ class ChunkedBody:
                 self._interpret(line)
 
     def _take_line(self, data: bytes, position: int) -> tuple[bytes | None, int]:
-        """The next line without its CRLF, or None where it is not complete; and where to go on."""
-        end = data.find(b"\n", position)  # Only what is new is searched; the CR before it may be older.
+        """The next line without its CRLF, or None if it is not complete; and the position to go on from."""
+        end = data.find(b"\n", position)  # Only new bytes are searched; the CR before it may be older.
         line = self._line + (data[position:] if end < 0 else data[position:end])
         if self._state == _SIZE and (not line or line[0] not in _HEX):
             raise BadChunk("a chunk does not begin with its size in hexadecimal")

@@ -32,7 +32,7 @@ _BLANK_LINE: Final = rb"\n\r?\n"
 
 
 def speaks(first: bytes) -> str:
-    """The protocol that `first`, which is no HTTP/1, is the beginning of, or "" where it is none of the usual ones."""
+    """The protocol that `first`, which is no HTTP/1, is the beginning of, or "" if it is none of the usual ones."""
     for beginning, name in _SPEAKERS:
         if first.startswith(beginning):
             return name
@@ -50,7 +50,7 @@ def broken_rule(head: bytes, secrets: Secrets) -> str:
             rule, line = fault
             return f"{rule}: {_shown(line, secrets)}"
         if not re.match(rb"HTTP/1\.[0-9] 1", block):
-            break  # What follows a final head is its body.
+            break  # The body follows a final head.
     return ""
 
 

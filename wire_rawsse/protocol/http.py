@@ -1,11 +1,11 @@
-"""One HTTP/1.1 exchange, on h11 but for the chunks: a request goes out, and facts are made of what comes.
+"""One HTTP/1.1 exchange, on h11 but for the chunks: a request goes out, and the answer becomes values.
 
 h11 knows the grammar; this module knows what an event stream wants of it:
 
 * A head may be 64 KiB, all interim responses included, however it is split into reads; an endless one is refused
   when the limit is reached and not a byte later.
 * Body bytes are handed on as they come, before their chunk is complete, so the size of a chunk costs no latency.
-* What came instead of a response (HTTP/2, SSH, a web page) is quoted in the error, printable and masked.
+* Bytes that are no HTTP/1.1 response (HTTP/2, SSH, a web page) are quoted in the error, printable and masked.
 
 No socket, no clock: `Exchange` is fed with bytes and asked for facts.
 """
@@ -90,8 +90,9 @@ class Exchange:
     def head(self, data: bytes) -> Response | None:
         """Take more bytes (b"" is the end of the connection); the final response's head once it is complete.
 
-        Interim responses (RFC 9110 §15.2) are skipped; they count towards the 64 KiB, so not for ever. What follows the
-        head is kept for `body(None)`. Raises `MalformedResponseError`, or `TruncatedError` where the peer closed.
+        Interim responses (RFC 9110 §15.2) are skipped; they count towards the 64 KiB, so not for ever. Bytes
+        after the head are kept for `body(None)`. Raises `MalformedResponseError`, or `TruncatedError` if the peer
+        closed.
         """
         if len(self._first) < 128:
             self._first = (self._first + data)[:128]
@@ -153,7 +154,7 @@ class Exchange:
             raise MalformedResponseError(f"the response head breaks HTTP/1.1: {rule}") from None
 
     def rest(self) -> bytes:
-        """What came behind the head of a response that switched to a tunnel (RFC 9110 §9.3.6)."""
+        """The bytes received after the head of a response that switched to a tunnel (RFC 9110 §9.3.6)."""
         return bytes(self._h11.trailing_data[0])
 
     @property
@@ -164,7 +165,7 @@ class Exchange:
     def body(self, data: bytes | None) -> Iterator[bytes]:
         """The body bytes in `data`, chunk framing removed, each piece as soon as it is there.
 
-        None asks for what came with the head; b"" says that the connection ended. Raises `TruncatedError` or
+        None asks for the bytes that came with the head; b"" says that the connection ended. Raises `TruncatedError` or
         `MalformedResponseError`, after the pieces before the fault.
         """
         if self._chunked is None:

@@ -5,7 +5,7 @@ case; the first that is set counts, even if it is empty (which means: none). `NO
 with its subdomains, a leading dot or not), addresses, networks in CIDR form, or `*`.
 
 Two differences from reqwest, both on purpose. A proxy of a kind that we do not speak (SOCKS, https) or a malformed one
-is a clear error; a direct connection would go behind the back of whoever set it. And where `REQUEST_METHOD` is set
+is a clear error; a direct connection would bypass a proxy that somebody set on purpose. And if `REQUEST_METHOD` is set
 (a CGI program), only `HTTP_PROXY` in upper case is ignored, which is the one that a request's `Proxy:` field could set.
 """
 
@@ -53,7 +53,7 @@ def proxy_for(url: Url, environ: Mapping[str, str]) -> Proxy | None:
 def choose(url: Url, environ: Mapping[str, str]) -> Choice:
     """Which proxy `url` goes through, and which variable says so.
 
-    Raises `ProxyError`, which is never for good: the setting may be mended while a daemon runs.
+    Raises `ProxyError`, which is never for good: the setting may be corrected while a daemon runs.
     """
     if url.scheme == "unix":
         return Choice()
@@ -68,7 +68,7 @@ def choose(url: Url, environ: Mapping[str, str]) -> Choice:
 
 
 def _names(scheme: str, environ: Mapping[str, str]) -> list[str]:
-    """The variables to look at: of each pair the first that is set, which counts even where it is empty."""
+    """The variables to look at: of each pair the first that is set, which counts even if it is empty."""
     chosen = []
     for upper in (f"{scheme.upper()}_PROXY", "ALL_PROXY"):
         pair = [upper, upper.lower()]
@@ -81,7 +81,7 @@ def _names(scheme: str, environ: Mapping[str, str]) -> list[str]:
 def _parse(name: str, value: str) -> Proxy:
     scheme = re.match(_SCHEME, value)
     if scheme is not None and scheme[1].lower() != "http":
-        # What is longer than any kind of proxy may be something that should not be shown.
+        # A text longer than any kind of proxy may be something that should not be shown.
         kind = f"the kind {scheme[1].lower()}://" if len(scheme[1]) <= len("socks5h") else "an unknown kind"
         raise ProxyError(
             f"{name} names a proxy of {kind}, expected http://; set it to an http proxy, or list the host in NO_PROXY"

@@ -1,4 +1,4 @@
-"""Where a redirect leads (RFC 9110 §15.4), and what of the request may go there."""
+"""The target of a redirect (RFC 9110 §15.4), and the parts of the request that may go there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 
 class Hop(NamedTuple):
-    """Where a redirect leads and what is left of the request."""
+    """The target of a redirect, and the request that is left for it."""
 
     url: Url
     method: bytes
@@ -25,13 +25,13 @@ class Hop(NamedTuple):
     secrets: Secrets | None = None
     """Set once the URL is a peer's text, which may echo any secret of the requests before this one."""
     left_at: str = ""
-    """The place of the redirect that changed the origin, where the caller's fields were left behind."""
+    """The place of the redirect that changed the origin, at which the caller's fields were left out."""
 
     def __repr__(self) -> str:
         return f"<Hop {self.method.decode()} {self.place}>"
 
     def shown(self, text: str) -> str:
-        """A piece of the URL for logs and errors. What came in a Location is a peer's text."""
+        """A piece of the URL for logs and errors. A Location is a peer's text."""
         return text if self.secrets is None else self.secrets.quote(text)
 
     @property
@@ -47,7 +47,7 @@ def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
     """
     location = _location(response, hop)
     try:
-        # Field values are Latin-1 for us, but a Location is most often raw UTF-8 where it is not ASCII.
+        # Field values are Latin-1 for us, but a Location is most often raw UTF-8 if it is not ASCII.
         url = resolve(hop.url, location.encode("latin-1").decode("utf-8", "replace"))
     except InvalidRequestError as error:
         text = f"{hop.place} answered {response.status} with a bad Location: {error}"

@@ -1,4 +1,4 @@
-"""What is told of a response that refuses the stream: its status, its reason in words, and what may help."""
+"""The text of an error for a response that refuses the stream: status, reason in words, and advice."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PRIVATE: Final = (
 )
 """A field whose name holds one of these may bring a new secret."""
 
-# Where JSON errors say what is wrong, the most telling first: RFC 9457, RFC 6749 §5.2, and common APIs.
+# The members in which JSON errors say what is wrong, the most telling first: RFC 9457, RFC 6749 §5.2, and common APIs.
 _KEYS: Final = ("detail", "message", "msg", "error_description", "error", "reason", "title")
 _STRING: Final = r'"{}"\s*:\s*"((?:[^"\\]|\\.)*)'
 _TITLE: Final = r"(?is)<title[^>]*>([^<]*)"
@@ -137,13 +137,13 @@ def _public_fields(response: Response, secrets: Secrets) -> tuple[tuple[str, str
 
 
 def _without_secrets_of_urls(value: str) -> str:
-    """Without userinfo, query and fragment, where servers put credentials of their own: signatures and tokens."""
+    """Without userinfo, query and fragment, in which servers put credentials of their own: signatures and tokens."""
     value = value[:_SEARCHED_FOR_URLS]
     return re.sub(_QUERY, "", re.sub(_USERINFO, "//", value))
 
 
 def _readable(body: bytes, secrets: Secrets) -> str:
-    """As one line of text, masked; "" where it is no text."""
+    """As one line of text, masked; "" if it is no text."""
     text = body.decode("utf-8", "replace")
     if "\0" in text or text.count("\ufffd") > 1:  # One may be a character that was cut.
         return ""

@@ -1,4 +1,4 @@
-"""What is sent: every value that a caller gave is checked here, and here the request is put together.
+"""The request: every value that a caller gave is checked here, and the bytes are put together.
 
 Nothing a caller gave reaches h11 unchecked. h11 would refuse most of what is bad as well, but by quoting it, and it
 cannot know that the value it quotes is a token. Our own check names the place the value came from instead.
@@ -123,7 +123,7 @@ def check_headers(headers: Headers) -> HeaderList:
 
 
 def pairs_of(headers: Headers) -> list[tuple[str, str]]:
-    """The caller's header fields as pairs of anything. Raises `InvalidRequestError` where they are no pairs."""
+    """The caller's header fields as pairs of anything. Raises `InvalidRequestError` if they are no pairs."""
     expected = "a mapping of str to str, pairs of them, or a callable that returns either"
     given: Any = headers.items() if isinstance(headers, Mapping) else headers
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
@@ -142,7 +142,7 @@ def pairs_of(headers: Headers) -> list[tuple[str, str]]:
 def ask_headers(source: HeaderSource) -> HeaderList:
     """The caller's fields as of now: `source` may be a callable, asked at each connect.
 
-    Raises `CredentialsError` where the callable raises or returns what cannot be sent; `InvalidRequestError` where the
+    Raises `CredentialsError` if the callable raises or returns what cannot be sent; `InvalidRequestError` where the
     values were given directly. A `CredentialsError` that the callable itself raises passes through with its own text.
     """
     if source is None:
@@ -165,7 +165,7 @@ def ask_bearer(source: str | Callable[[], str] | None) -> HeaderList:
 
 
 def ask_url(source: Callable[[], str]) -> Url:
-    """Where to connect now. Raises `CredentialsError`, which never quotes the URL."""
+    """The URL to connect to now. Raises `CredentialsError`, which never quotes the URL."""
     return _ask("url", source, parse_url)
 
 
@@ -174,7 +174,7 @@ Checked = TypeVar("Checked")
 
 
 def _ask(name: str, source: Callable[[], Value], check: Callable[[Value], Checked]) -> Checked:
-    """What the caller's callable for `name` answers now, checked."""
+    """The present answer of the caller's callable for `name`, checked."""
     try:
         answer = source()
     except CredentialsError:
@@ -229,7 +229,7 @@ def take_last_event_id(headers: HeaderList) -> tuple[HeaderList, str]:
 
 
 def first_event_id(source: HeaderSource, last_event_id: str) -> str:
-    """Where a stream begins: `last_event_id=`, or a `Last-Event-ID` among headers that were given directly.
+    """The id that a stream begins with: `last_event_id=`, or a `Last-Event-ID` among headers that were given directly.
 
     Raises `InvalidRequestError` where both are given.
     """
@@ -318,7 +318,7 @@ def compose_connect(url: Url, proxy_authorization: str | None, secrets: Secrets 
 
 
 def secrets_of_field(name: bytes, value: bytes) -> Iterator[str]:
-    """What is secret in a field that the caller gave: its value, unless the field is known to hold no secret."""
+    """The secret part of a field that the caller gave: its value, unless the field is known to hold no secret."""
     lower = name.lower().decode("ascii")
     public = lower in PUBLIC or lower.startswith(_PUBLIC_PREFIXES) or lower.endswith(_PUBLIC_SUFFIXES)
     text = value.decode("latin-1")
@@ -369,7 +369,9 @@ def _credentials(value: str) -> Iterator[str]:
 
 
 def _secrets_of_body(body: bytes | None) -> list[str]:
-    """What looks like a token in a body; its words are none, as a server must be able to say which of them is wrong."""
+    """The texts in a body that look like a token; its words are none, as a server must be able to say which of them is
+    wrong.
+    """
     if not body:
         return []
     found = re.findall(_LIKE_A_TOKEN, body[:_SEARCHED_OF_BODY])[:_MOST_OF_BODY]

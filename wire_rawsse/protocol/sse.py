@@ -1,7 +1,7 @@
 """The event-stream parser: bytes in, events out. It knows no socket, no clock and no HTTP.
 
 The rules are the WHATWG HTML standard's, §9.2.5 "Parsing an event stream" and §9.2.6 "Interpreting an event stream",
-with the UTF-8 decoder of the Encoding standard. What comes out never depends on how the bytes were cut into feeds, and
+with the UTF-8 decoder of the Encoding standard. The output never depends on how the bytes were cut into feeds, and
 comes out of the feed that held the byte which completes it. Four things make that both simple and fast.
 
 Bytes are cut into lines before they are decoded. CR, LF, colon and space are never part of a longer UTF-8 sequence, so
@@ -17,7 +17,7 @@ standard keeps: data, type and last event ID.
 
 All that the standard says is in one loop over lines, in its words. Three kinds of feed have shorter ways around it. One
 that holds no line end only makes the open line longer: links that drip bring nothing else. One that is a whole event of
-one `data: ` line, as a relay sends it when somebody posts, needs no state at all. Where a piece holds many such events
+one `data: ` line, as a relay sends it when somebody posts, needs no state at all. If a piece holds many such events
 it is decoded once and cut at what stands between two values. `WakeParser` has a loop of its own that knows `id`,
 `retry` and the name of `data` only.
 
@@ -39,7 +39,7 @@ LONGEST_KEPT_LINE: Final = 4096
 """Bytes of an `id` or `retry` line, without its line end, beyond which `WakeParser` ignores it."""
 
 _PIECE: Final = 1 << 16
-_CHUNK: Final = 28_000  # str.split is slower on more: from 30,000 characters CPython prepares for each separator anew.
+_CHUNK: Final = 28_000  # str.split is slower on more: from 30,000 characters CPython prepares for each separator again.
 _BOM: Final = b"\xef\xbb\xbf"
 _LF, _CR = 10, 13  # Numbers, as `in` tries a `bytes` as a number first, and makes an exception, with its text.
 
@@ -71,7 +71,7 @@ class Comment(NamedTuple):
 
 
 class LineParser:
-    """What both parsers keep of a stream, and how both prepare its bytes."""
+    """The state of a stream that both parsers keep, and the preparation of its bytes."""
 
     __slots__ = ("_after_cr", "_beginning", "_id", "_line", "last_event_id", "line_ended", "line_open", "retry_ms")
 
@@ -85,7 +85,7 @@ class LineParser:
         self.line_ended = False
         """True if a line ended in the last feed."""
         self._id = last_event_id  # The standard's last event ID buffer.
-        self._beginning: bytes | None = b""  # What may still become a BOM; None once that is settled.
+        self._beginning: bytes | None = b""  # Bytes that may still become a BOM; None once that is settled.
         self._after_cr = False
         self._line = bytearray()  # The open line, without the BOM.
 
@@ -132,7 +132,7 @@ class LineParser:
 class EventParser(LineParser):
     """An incremental parser of one event stream. A new stream needs a new parser, begun with the last one's id.
 
-    `comments`: hand out `Comment`s too. `last_event_id`: where the stream's last event ID buffer starts.
+    `comments`: hand out `Comment`s too. `last_event_id`: the first value of the stream's last event ID buffer.
     `max_event_bytes`: the most that the block of one event may hold. Raises `InvalidRequestError` for a limit below 1
     and for arguments of another type.
 
@@ -157,7 +157,7 @@ class EventParser(LineParser):
         self._piece = min(max_event_bytes, _PIECE)
         self.failed = False
         """True once an event was too large: every further `feed` raises."""
-        self._ready = False  # What may be a BOM has been settled, and nothing has failed.
+        self._ready = False  # It is settled whether there is a BOM, and nothing has failed.
         self._between = False  # And nothing is pending: no line, no block, and no CR that an LF may follow.
         self._size = 0  # Bytes of the block's lines so far, without the open one.
         self._room = 0  # Bytes that the open line may have.
@@ -167,9 +167,9 @@ class EventParser(LineParser):
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event | Comment]:
         """The events that `data` completes, and the comments if they were asked for, in their order.
 
-        What comes before an event that is too large is still returned; what comes after it is never looked at. The
+        The items before an event that is too large are still returned; bytes after it are never looked at. The
         next call, with b"" too, and each later one raises `EventTooLargeError`. Raises `InvalidRequestError` (a
-        `TypeError` too) for what is not bytes-like.
+        `TypeError` too) for an argument that is not bytes-like.
         """
         if type(data) is bytes and _CR not in data:
             # The blank line counts for nothing.
@@ -259,7 +259,7 @@ class EventParser(LineParser):
                 self._line += lines[0]
                 lines[0] = bytes(self._line)
                 self._line.clear()
-        values: list[bytes] = []  # Of the block's `data` lines in this piece; what earlier ones brought is in `data`.
+        values: list[bytes] = []  # Of the block's `data` lines in this piece; those of earlier pieces are in `data`.
         for line in lines:
             if not line:
                 self.last_event_id = self._id
@@ -320,7 +320,7 @@ class WakeParser(LineParser):
         """True once a feed has held a data line. The caller may set it back."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> bool:
-        """Whether `data` held a data line: `data_line`, which see. Raises `TypeError` for what is no bytes."""
+        """Whether `data` held a data line (see `data_line`). Raises `TypeError` if it is not bytes."""
         self.data_line = self.line_ended = False
         if type(data) is bytes and self._beginning is None and not self._after_cr and _CR not in data:
             if self._line:
@@ -357,7 +357,7 @@ class WakeParser(LineParser):
             self._interpret(bytes(self._line))
         self._line.clear()
         end = piece.rfind(b"\n") + 1
-        # Every line behind the first has an LF before it. What is found in the open one is true of it too, or harmless.
+        # Every line after the first has an LF before it. A finding in the open line is true of it too, or harmless.
         metadata = piece.find(b"\nid") >= 0 or piece.find(b"\nretry") >= 0
         if metadata or self._id != self.last_event_id:
             for line in piece[first + 1 : end].split(b"\n")[:-1]:
@@ -393,7 +393,7 @@ class WakeParser(LineParser):
 
 
 BEGINS_DATA_LINE: Final = b"\ndata"
-"""What nearly every data line begins with, as `holds_data_line` sees it."""
+"""The beginning of nearly every data line, as `holds_data_line` sees it."""
 
 
 def holds_data_line(read: bytes) -> bool:
@@ -401,7 +401,7 @@ def holds_data_line(read: bytes) -> bool:
 
     The bytes still carry chunk framing, but a chunk's data begins on a line of its own (RFC 9112 §7.1), so a `data`
     line is always at the start of a line here too, or at the start of the read. Said too often (a field called
-    `database`, a chunk that begins in the middle of a line) it costs one pull; where it is missed (a name cut over two
+    `database`, a chunk that begins in the middle of a line) it costs one pull; if it is missed (a name cut over two
     reads, a byte order mark before it) the parser, which follows, gives the wake.
     """
     # Not `in`, which tries the bytes for a number first: CPython makes an exception, with its text, and drops it.

@@ -1,4 +1,4 @@
-"""What a proxy answers: the head of its answer to CONNECT, and the reason why it refuses."""
+"""A proxy's answer to CONNECT: its head, and the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TunnelHead:
     """Takes the framing fields out of a 2xx to CONNECT.
 
     "A client MUST ignore any Content-Length or Transfer-Encoding header fields received in a successful response to
-    CONNECT" (RFC 9110 §9.3.6), whatever is in them; a parser of HTTP would refuse some of them. All else stays.
+    CONNECT" (RFC 9110 §9.3.6), whatever is in them; a parser of HTTP would refuse some of them. All other fields stay.
     """
 
     __slots__ = ("_held", "_over")
@@ -37,7 +37,7 @@ class TunnelHead:
         """The final head has been passed on."""
 
     def feed(self, data: bytes) -> bytes:
-        """Bytes as they came; what can be passed on, in whole heads."""
+        """Takes received bytes; returns the bytes that can be passed on, in whole heads."""
         if self._over:
             return data
         searched = max(0, len(self._held) - 3)  # A line end may have been cut.

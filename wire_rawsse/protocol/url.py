@@ -1,13 +1,13 @@
 """The URLs of event streams: `http`, `https`, and `unix:///path.sock?path=/target`.
 
 Our own splitter rather than `urllib.parse`: that one accepts what must not be sent (controls, which it silently
-removes), and costs as much memory as half of this library. What is accepted follows RFC 3986; what is sent is always
-ASCII.
+removes), and costs as much memory as half of this library. It accepts URLs by RFC 3986; the target that is sent is
+always ASCII.
 
 A URL is user input that ends up in a request line, a log and an error, so this is where its secrets are taken out:
 userinfo becomes an `Authorization` value, and `shown` has neither userinfo nor query.
 
-What every URL passes through are sets of characters and no regular expressions, which take longer to compile at each
+Every URL is checked by sets of characters and not by regular expressions, which take longer to compile at each
 import than all the rest of this module. The two that are left are for what is seldom there, and compiled when it is.
 """
 
@@ -51,12 +51,12 @@ class Url(NamedTuple):
 
     @property
     def origin(self) -> tuple[str, str, int, str]:
-        """What must stay the same for credentials to be sent on (RFC 6454 §4)."""
+        """The parts that must stay the same for credentials to be sent on (RFC 6454 §4)."""
         return self.scheme, self.host, self.port, self.socket_path
 
     @property
     def authority(self) -> str:
-        """The `Host` value (RFC 9110 §7.2): a port only where it is not the scheme's own, no zone (RFC 6874 §4).
+        """The `Host` value (RFC 9110 §7.2): a port only if it is not the scheme's own, no zone (RFC 6874 §4).
 
         A trailing dot is left out, as servers compare the value with names that have none.
         """
@@ -226,7 +226,7 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
 def _check_name(host: str, what: str) -> None:
     """A name that DNS can hold (RFC 1035 §2.3.4) or an IPv4 address in its one unambiguous form (RFC 3986 §3.2.2).
 
-    What ends in a number is an address, never a name (WHATWG URL, "ends in a number"). The C library would read
+    A host that ends in a number is an address, never a name (WHATWG URL, "ends in a number"). The C library would read
     1.2.3 as 1.2.0.3, 0x7f.1 as 127.0.0.1, 010.0.0.1 as 8.0.0.1 and * as 127.0.0.1, so another host than a reader may
     expect.
     """
@@ -287,7 +287,7 @@ def _idna(host: str, what: str) -> str:
 
 
 def _ascii(target: str, what: str) -> str:
-    """Percent-encode what RFC 3986 has no place for; what is already encoded stays."""
+    """Percent-encode the characters that RFC 3986 does not allow; encoded ones stay."""
     if _SENT_AS_IS.issuperset(target):
         return target
     encoded = checks.utf8(target, f"the {what}")
