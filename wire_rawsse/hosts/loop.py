@@ -290,9 +290,12 @@ class Loop:
             self._woken = True
             self._woken_tasks[task] = None
             self._schedule.enter(task)
-        elif step is not before or before.future or self._schedule.only is None or task.exception is not None:
+        elif step is before and task.exception is None and before.future is None:
+            # The usual step: the stream is read on. An earlier deadline is rare.
+            if before.deadline + task.clock.lag < task.entered:
+                self._schedule.enter_deadline(task)
+        else:
             self._wait_for(task, step is not before)
-        # Otherwise it is the only task and waits as before: there is nothing to arm, and `_nearest` asks it.
 
     def _wait_for(self, task: Task, arm: bool) -> None:
         """Watch the descriptors of a task, and see whether what it waits for is there already."""
@@ -401,7 +404,8 @@ class Loop:
             self._receive_failed(task, error, real)
             return
         self._schedule.wake_up(task, data, real)
-        if receive.is_wake is not None and receive.is_wake(data):
+        marker, is_wake = receive.wake_marker, receive.is_wake
+        if (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data)):
             receive.woke_early = self._woken = True
             self._woken_tasks[task] = None
 

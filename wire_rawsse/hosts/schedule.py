@@ -60,12 +60,13 @@ class Schedule:
         if len(tasks) < 2:
             self._deadlines = None
             for task in tasks:
-                task.entered = math.inf
+                task.entered = -math.inf  # It needs no entry.
         elif self._deadlines is None:
             from wire_rawsse.hosts.deadlines import DeadlineHeap
 
             self._deadlines = DeadlineHeap()
             for task in tasks:
+                task.entered = math.inf
                 self.enter_deadline(task)
 
     # Ready tasks.
@@ -120,4 +121,6 @@ class Schedule:
     def wake_up(self, task: Task, value: Any, real: float) -> None:
         """What `task` waits for was found at `real`."""
         task.wake_up(value, real)
-        self.enter(task)
+        if not task.queued:  # As `enter` does.
+            task.queued = True
+            self.ready.append(task)

@@ -63,7 +63,7 @@ class Task:
         self.queued = False
         """It is in the list of ready tasks."""
         self.entered = math.inf
-        """Its valid entry in the heap of deadlines."""
+        """The time of its valid entry in the heap of deadlines; infinity if it has none."""
         self.armed: tuple[int, ...] = ()
         """The descriptors that it was last armed for. Some may have been forgotten since, or be another's by now."""
 
