@@ -248,7 +248,12 @@ class Life:
         if isinstance(self.host, Looks):
             self.host.twice = setting.twice
         self.checks = [*(side.watch.check for side in self.sides), *([self.wires.check] if self.wires else [])]
-        self.kernel.before_sleep = [*self.checks, self._check_threads, self.wakes.before_sleep]
+        self.kernel.before_sleep = [
+            self.scene.check_deadlines,
+            *self.checks,
+            self._check_threads,
+            self.wakes.before_sleep,
+        ]
 
     def _spurious(self) -> int:
         """How many wakes were given for a record of TLS without news, on all streams so far."""

@@ -6,6 +6,7 @@ Nothing of the library is replaced but what `OsServices` names. A stream is put 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -152,6 +153,15 @@ class Scene:
         )
         self.streams = MemoryStreams(self.system)
         self.loop = self.streams.loop
+        self.kernel.before_sleep.append(self.check_deadlines)
+
+    def check_deadlines(self) -> None:
+        """The loop's heap knows the earliest deadline, as a look at every task finds it. Asked before each sleep."""
+        schedule = self.loop._schedule
+        if not schedule.ready:
+            earliest = min((task.deadline() for task in schedule.tasks), default=math.inf)
+            if schedule.earliest() != earliest:
+                self.kernel.fail(f"the loop would sleep until {schedule.earliest()}, and a task is due at {earliest}")
 
     def place(self, host: str, port: int, program: Program, latency: float = 0.0) -> Place:
         """Somebody who listens."""
