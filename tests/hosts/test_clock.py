@@ -79,7 +79,7 @@ def test_graces_are_counted_for_one_deadline_and_begin_again_with_a_new_one() ->
         assert not clock.out_of_grace(10.0)
         clock.on_data(clock.lag + 100.0, 10.0, 0.0, 50.0)
     assert clock.out_of_grace(10.0) and not clock.out_of_grace(11.0)
-    clock.renew()
+    clock.graces = 0  # As a task does when its deadline has begun again.
     assert not clock.out_of_grace(10.0)
 
 

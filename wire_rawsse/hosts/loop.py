@@ -3,9 +3,8 @@
 `run` is the sleep of the program that embeds us, so it is written around one path: a descriptor is ready, its bytes are
 received, one search says that they hold a wake, and the caller is on its way. Everything else (parsing, clocks, files)
 happens before the next sleep, when nobody is waiting for it. A daemon wakes cold: while it slept, its code and data
-have left the processor's caches, and the cost of a wake is how many different pieces of memory it must fetch, far more
-than how many instructions it runs. So between `poll` and `return` there are few lines, few calls and few objects, and
-whatever can be looked up before the sleep is.
+have left the processor's caches. What a wake costs is the pieces of memory that it must fetch, more than the
+instructions that it runs. So between `poll` and `return` there are few lines, calls and objects.
 
 The file reads in the order of one iteration: `run` (the sleep and the fast path), before the sleep, after the sleep.
 These rules hold, each of which was found by a wedge:
@@ -286,21 +285,18 @@ class Loop:
         if step is None:
             self.remove(task)
         elif step is WAKE:
-            # It is resumed when the caller is back.
             self._woken = True
             self._woken_tasks[task] = None
-            self._schedule.enter(task)
+            self._schedule.enter(task)  # It is resumed when the caller is back.
         elif step is before and task.exception is None and before.future is None:
-            # The usual step: the stream is read on. An earlier deadline is rare.
-            if before.deadline + task.clock.lag < task.entered:
+            if before.deadline + task.clock.lag < task.entered:  # Rare: the usual step reads on, until later.
                 self._schedule.enter_deadline(task)
         else:
             self._wait_for(task, step is not before)
 
     def _wait_for(self, task: Task, arm: bool) -> None:
         """Watch the descriptors of a task, and see whether what it waits for is there already."""
-        wait = task.wait
-        if wait is None:
+        if (wait := task.wait) is None:
             return
         if arm:
             try:
