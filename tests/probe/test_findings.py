@@ -138,6 +138,8 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "tls-timeout", both(failed("tls", "timeout"), cross(small_segments="did not help"))),
     ("broken", "mtu", both(failed("tls", "timeout"), cross(small_segments="helped"))),
     ("broken", "mtu", both(failed("head", "timeout"), cross(small_segments="helped", other_path="answered"))),
+    ("broken", "flaky", both(failed("tls", "timeout"), cross(repeated="helped", small_segments="helped"))),
+    ("broken", "flaky", both(failed("head", "timeout"), cross(repeated="helped", small_segments="did not help"))),
     ("broken", "loss", failed("head", "timeout", info=tcp(unacknowledged=1, retransmissions=3))),
     ("broken", "no-head", failed("head", "timeout")),
     ("broken", "no-head", both(failed("head", "timeout"), cross(other_path="silent", small_segments="did not help"))),

@@ -154,6 +154,12 @@ def test_a_reconnect_that_is_refused(serve: Serve, home: Path) -> None:
     assert found.codes[:2] == ["cut", "reconnect"] and "one at a time" in found.told, found.told
 
 
+def test_one_of_several_backends_hangs(serve: Serve, home: Path) -> None:
+    server = serve([request, stall], [request, send(CHUNKED), BEAT])
+    found = probe(server.url, home=home, seconds=4)
+    assert (found.status, found.codes) == (2, ["flaky"]), found.told
+
+
 def test_a_silent_stream_is_doubtful(serve: Serve, home: Path) -> None:
     server = serve([request, send(CHUNKED), stall])
     found = probe(server.url, home=home)

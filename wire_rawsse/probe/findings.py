@@ -175,7 +175,7 @@ def _of_tls(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
     if attempt.failure == "certificate":
         return _of_bad_certificate(found, hop, attempt)
     if attempt.failure == "timeout":
-        lost = _lost_packets(found, attempt, "the TLS handshake")
+        lost = _by_second_opinions(found, attempt, "the TLS handshake")
         return lost or Finding(
             "broken",
             "tls-timeout",
@@ -261,12 +261,19 @@ def _of_issuer(host: str, chain: list[Certificate]) -> Finding:
     )
 
 
-def _lost_packets(found: Measurements, attempt: Attempt, what: str) -> Finding | None:
-    """A path that loses large packets: the same succeeds with small ones (RFC 2923)."""
+def _by_second_opinions(found: Measurements, attempt: Attempt, what: str) -> Finding | None:
+    """What further connections told: a backend that hangs, or a path that loses large packets (RFC 2923)."""
     change = (
         'let ICMP "packet too big" through the firewalls on the path, or lower the MTU (or clamp the MSS) on the '
         "router, VPN or interface on the way"
     )
+    if found.cross.repeated == "helped":
+        return Finding(
+            "broken",
+            "flaky",
+            f"{what} stalled on one connection and came on another, to the same address",
+            "look at the server's processes, or at the backends of its load balancer: one of them hangs",
+        )
     if found.cross.small_segments == "helped":
         return Finding(
             "broken",
@@ -288,7 +295,7 @@ def _lost_packets(found: Measurements, attempt: Attempt, what: str) -> Finding |
 
 def _of_head(found: Measurements, attempt: Attempt) -> Finding:
     if attempt.failure == "timeout":
-        lost = _lost_packets(found, attempt, "the response head")
+        lost = _by_second_opinions(found, attempt, "the response head")
         if lost is not None:
             return lost
         if attempt.got:

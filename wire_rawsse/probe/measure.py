@@ -243,7 +243,9 @@ class Probe:
 
     def _wait_for_second_opinions(self) -> None:
         cross = self.found.cross
-        while self._asked_others and not cross.small_segments and time.monotonic() < self._end - 0.1:
+        while (
+            self._asked_others and not (cross.small_segments and cross.repeated) and time.monotonic() < self._end - 0.1
+        ):
             time.sleep(0.02)
 
     def _wait_for_others(self) -> None:

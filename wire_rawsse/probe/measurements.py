@@ -191,6 +191,8 @@ class Hop:
 class Cross:
     """Second opinions, asked only where something failed."""
 
+    repeated: Literal["", "helped", "did not help"] = ""
+    """The same once more."""
     small_segments: Literal["", "helped", "did not help"] = ""
     """The same with a maximum segment size of 536 bytes."""
     other_path: Literal["", "answered", "silent"] = ""

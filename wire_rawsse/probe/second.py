@@ -30,19 +30,29 @@ _CLOCK_TICK: Final = 0.05
 def ask_others(
     cross: Cross, way: Way, request: Request | None, address: Address, deadline: float, start: Callable[..., None]
 ) -> None:
-    """Have both questions asked in threads by `start`. `request` None: the connection itself does not succeed."""
+    """Have all questions asked in threads by `start`. `request` None: the connection itself does not succeed."""
+    start(_repeat, cross, way, request, address, deadline)
     start(_small_segments, cross, way, request, address, deadline)
     if request is not None:
         start(_other_path, cross, way, address, deadline)
 
 
+def _repeat(cross: Cross, way: Way, request: Request | None, address: Address, deadline: float) -> None:
+    """Whether the same works the second time: without this, small segments would get the credit for it."""
+    cross.repeated = "helped" if _succeeds(way, request, address, deadline, None) else "did not help"
+
+
 def _small_segments(cross: Cross, way: Way, request: Request | None, address: Address, deadline: float) -> None:
     """Whether the same works with small segments: then something on the path loses large packets (RFC 2923)."""
-    reached = connect(way, address, mss=SMALL_SEGMENT)
+    cross.small_segments = "helped" if _succeeds(way, request, address, deadline, SMALL_SEGMENT) else "did not help"
+
+
+def _succeeds(way: Way, request: Request | None, address: Address, deadline: float, mss: int | None) -> bool:
+    reached = connect(way, address, mss=mss)
     if request is not None and reached.channel is not None:
         ask(reached, request, deadline, way.secrets)
-    cross.small_segments = "did not help" if reached.attempt.failed_in else "helped"
     reached.end()
+    return not reached.attempt.failed_in
 
 
 def _other_path(cross: Cross, way: Way, address: Address, deadline: float) -> None:
