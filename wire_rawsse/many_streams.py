@@ -17,8 +17,8 @@ from wire_rawsse.gate import MAX_CONNECTING
 from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import Headers, first_event_id
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream_set import StreamHandle, StreamSet
