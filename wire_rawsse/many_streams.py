@@ -37,10 +37,7 @@ class _Many:
     """What both have."""
 
     _set: StreamSet
-
-    @property
-    def _loop(self) -> Loop:
-        return self._set.loop
+    _loop: Loop
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)}>"
@@ -151,6 +148,7 @@ class Streams(_Inline, BaseStreams):
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
         super().__init__(max_connecting=max_connecting)
+        self._loop = self._set.loop
         self._untold = False
         """The last `wait` may have found wakes that it could not give, because a signal handler raised."""
 
@@ -267,6 +265,7 @@ class EventStreams(_Inline):
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
         self._set = StreamSet(max_connecting=checks.whole(max_connecting, "max_connecting"))
+        self._loop = self._set.loop
         self._unread = _Unread()
         self._paused: set[SourceHandle] = set()
         self._look_at = 0.0
