@@ -54,7 +54,7 @@ class Attention:
         return self._subscriber.fileno()
 
     def due(self) -> float:
-        """When `woken` is to be called at the latest."""
+        """When `woken` must be called at the latest."""
         return self._subscriber.deadline()
 
     def woken(self) -> bool:

@@ -1,15 +1,15 @@
 """One command, run again and again, never twice at once, and never for longer than it may. Knows no stream.
 
-The command is started in a session of its own (setsid(2)), so that it and whatever it starts can be told to end
-together, and a Ctrl-C at the terminal reaches us alone: it is passed on like any other end. A run that takes too long
-gets SIGTERM, and what is left of its group a little later SIGKILL.
+The command runs in a session of its own (setsid(2)), so that it and its descendants can be signalled together, and a
+Ctrl-C at the terminal reaches only this process, which passes it on. A run that takes too long gets SIGTERM, and the
+rest of its process group gets SIGKILL a little later.
 
-A group is signalled only while its leader has not been waited for: until then its number cannot belong to anybody else.
-That is why an ended leader is looked at with waitid(2) and WNOWAIT first, where the platform has it.
+A group is signalled only before its leader has been waited for: until then its number cannot belong to another process.
+So an ended leader is looked at with waitid(2) and WNOWAIT first, if the platform has it.
 
-The command is not given to a shell. Its words are split as a shell would (quotes and backslashes), and that is all: no
-variable, no pipe, nothing that an odd character could turn into another command, and one process fewer to end. Who
-wants a shell writes `sh -c '…'`. Standard input is empty; output and errors go where ours go.
+The command is not given to a shell. Its words are split as by a shell (quotes and backslashes), and nothing more: no
+variable, no pipe, no character that could turn it into another command, and one process fewer to end. To use a shell,
+write `sh -c '…'`. Standard input is empty; output and errors go to ours.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Child:
                 self._overdue = True
             return None
         if self._overdue:
-            _signal(process, "SIGKILL")  # What its leader has left behind.
+            _signal(process, "SIGKILL")  # The rest of the group.
         status = process.wait()
         self._process = None
         self.deadline = math.inf

@@ -1,13 +1,10 @@
-"""`daemon`: run a command the moment an event arrives, and every few seconds for safety. The original's daemon loop.
+"""`daemon`: run a command the moment an event arrives, and every few seconds as a safety net.
 
-One thread and one wait. The subscriber's descriptor and the one that signals make readable (`signals.Signals`: also
-SIGCHLD, for the end of a run) stand in one selector. So the stream is attended while the command runs: a wake is
-noticed and means one more run afterwards, and a wedge is found when it is due. Nothing here blocks for longer than it
-takes to start a process. SIGCHLD rather than a pidfd, because macOS has it too and it costs nothing.
-
-Where there is neither epoll nor kqueue (Windows, or after gevent's or eventlet's monkey patch) the subscriber has no
-descriptor; there it runs in its thread, and a `WakeChannel` stands in the selector. Where there is no SIGCHLD
-(Windows), a running command is looked at ten times a second.
+There is one thread and one wait: a selector with the descriptor of the stream (`attention`) and the one that signals
+make readable (`signals`; SIGCHLD tells the end of a run). So the stream is attended while the command runs: a wake is
+noticed and causes one more run, and a wedge is found when it is due. Nothing here blocks for longer than it takes to
+start a process. SIGCHLD is used rather than a pidfd, because macOS has it too. Without SIGCHLD (Windows) a running
+command is looked at ten times a second.
 
 When the command runs is decided in `runner`, how it is started and ended in `child`, and what the service manager hears
 in `supervisor`.

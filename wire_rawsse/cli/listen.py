@@ -4,8 +4,8 @@ Standard output holds events and nothing else, each written at once and whole. W
 on standard error in the human form; with --json it has lines of its own if --all asks for them, and is told on standard
 error only with --verbose, so that a program that reads both streams never meets a sentence.
 
-One poll waits for the stream, for a signal, and for the end of whoever reads the output: in `listen URL | head -1` the
-command ends with `head`, not with the next event.
+One poll waits for the stream, for a signal, and for the end of the process that reads the output: in
+`listen URL | head -1` the command ends with `head`, not with the next event.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from wire_rawsse.cli import inputs, logs, report, stdio
@@ -34,8 +33,8 @@ from wire_rawsse.protocol.sse import Comment, Event
 
 _LONG_SILENCE: Final = 5.0
 """Seconds, or a quarter of the read timeout where that is less."""
-_LOOK_EVERY: Final = 0.5
-"""Seconds between two looks at the output's reader while events keep coming."""
+_LOOK_EVERY: Final = 256
+"""Events that are not printed between two looks at whether the output's reader is still there."""
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _POLLS: Final = hasattr(select, "poll")
 """Windows has no poll(2), and no signals to wait for."""
@@ -57,7 +56,7 @@ def parser() -> Parser:
             "wire-rawsse listen 'unix:///run/relay.sock?path=/v1/events/SLOT/stream' --token-env SLOT_TOKEN",
         ],
         statuses={
-            OK: "--count events were printed, the server answered 204, or whoever read standard output has ended",
+            OK: "--count events were printed, the server answered 204, or the reader of standard output has ended",
             FAILED: "the stream ended for good (an answer, a certificate, an event too large); one line says why",
             _HUNG_UP: "ended by SIGHUP, because its terminal is gone",
             INTERRUPTED: "ended by SIGINT",
@@ -133,7 +132,7 @@ def run(arguments: list[str]) -> int:
 
     before_the_end(give_back)  # Until signals are waited for below; and where they cannot be (Windows).
     with source, Signals(*(_SIGNALS if _POLLS else ())) as signals:
-        write = partial(stdio.write, interrupt=signals) if _POLLS else stdio.write
+        write = stdio.InterruptibleOutput(signals).write if _POLLS else stdio.write
         show = _json(write, options.all) if options.json else _human(write, tell)
         if options.verbose:
             show = _verbose(show, tell, source)
@@ -191,7 +190,8 @@ class _Listener:
         self._most_failures = most_failures
         self._failures = 0
         self._opened = False
-        self._looked_at = time.monotonic()
+        self._skipped = 0
+        """Events that were not printed."""
         self._poll = self._new_poll()
 
     def run(self, count: int | None) -> None:
@@ -210,7 +210,8 @@ class _Listener:
                 printed += self._take(item)
                 if printed == count:
                     return
-            self._obey()
+            if self._signals.pending:
+                self._obey()
             if self._ids is not None:
                 self._ids.flush(time.monotonic())
 
@@ -229,9 +230,10 @@ class _Listener:
         elif isinstance(item, Closed):
             self._judge(item.error)
             self._opened = False
-        now = time.monotonic()
-        if now >= self._looked_at + _LOOK_EVERY:
-            self._look(0)
+        if not wanted:  # A write would notice that the reader has gone.
+            self._skipped += 1
+            if self._skipped % _LOOK_EVERY == 0:
+                self._look(0)
         return wanted and isinstance(item, Event)
 
     def _judge(self, error: WireRawSSEError | None) -> None:
@@ -272,7 +274,6 @@ class _Listener:
                 raise stdio.OutputClosed
             if fd == self._signals.fileno():
                 self._signals.drain()
-        self._looked_at = time.monotonic()
 
     def _obey(self) -> None:
         if self._signals.take("reload") or self._signals.take("renew"):

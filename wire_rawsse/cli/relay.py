@@ -71,4 +71,4 @@ def _announce(text: str) -> None:
     try:
         stdio.write(text + "\n")
     except stdio.OutputClosed:
-        pass  # Nobody wants to know where it is; whoever knows may still use it.
+        pass  # No one reads the address; the relay may still be used.

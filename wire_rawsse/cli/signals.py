@@ -43,7 +43,8 @@ class Signals:
     def __init__(self, *names: str) -> None:
         """`names`: the signals to handle, of `REQUESTS`. One that this platform lacks is left out."""
         self._names = [name for name in names if hasattr(signal, name)]
-        self._pending: set[Request] = set()
+        self.pending: set[Request] = set()
+        """What was asked for and not taken yet, except for the end."""
         self.ended_by: int | None = None
         """The signal that has asked for the end."""
         self._terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]
@@ -71,9 +72,9 @@ class Signals:
 
     def take(self, request: Request) -> bool:
         """Whether this was asked for since the last call."""
-        if request not in self._pending:
+        if request not in self.pending:
             return False
-        self._pending.discard(request)
+        self.pending.discard(request)
         return True
 
     def fileno(self) -> int:
@@ -94,7 +95,7 @@ class Signals:
         if request == "end":
             self.ended_by = number
         else:
-            self._pending.add(request)
+            self.pending.add(request)
 
     def _terminal_is_gone(self) -> bool:
         if not self._terminals:

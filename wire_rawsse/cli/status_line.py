@@ -43,7 +43,7 @@ class QuietLine:
         stdio.whisper(_ERASE + (_FAINT.format(text) if self._colours else text))
 
     def erase(self) -> None:
-        """Take the line away, before anything is written, and begin to wait anew. From any thread."""
+        """Take the line away, before anything is written, and start the wait over. From any thread."""
         self._since = time.monotonic()
         if self._shown:
             self._shown = False

@@ -39,7 +39,7 @@ _PIECE: Final = 4096
 
 
 class OutputClosed(Exception):
-    """Whoever read our standard output has gone. No error: the command ends with 0."""
+    """The reader of standard output has closed it. This is no error: the command ends with 0."""
 
 
 class OutputInterrupted(Exception):
@@ -79,24 +79,54 @@ def ensure_open() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # as above
 
 
-def write(text: str | bytes, interrupt: Interrupt | None = None) -> None:
-    """All of `text` to standard output, now. Raises `OutputClosed`, or `Failure` where it cannot be written.
-
-    With `interrupt` it never sleeps but in a poll that a signal ends too, and raises `OutputInterrupted`.
-    """
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
+def write(text: str | bytes) -> None:
+    """All of `text` to standard output, now. Raises `OutputClosed`, or `Failure` where it cannot be written."""
     try:
-        if interrupt is None:
-            _put(sys.stdout, data, wait=True)
-            return
-        for start in range(0, len(data), _PIECE):
-            _wait_for_room_or(interrupt)
-            _put(sys.stdout, data[start : start + _PIECE], wait=True)
+        _put(sys.stdout, _encoded(text), wait=True)
     except OSError as error:
-        # EINVAL is what Windows says of a pipe whose reader has gone.
-        if isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL):
-            raise OutputClosed from None
-        raise Failure(f"standard output cannot be written: {error.strerror}", OUTPUT_FAILED) from None
+        raise _output_error(error) from None
+
+
+class InterruptibleOutput:
+    """Standard output for a command that signals must be able to end at any moment."""
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        import select
+
+        self._interrupt = interrupt
+        self._poll = select.poll()
+        self._poll.register(sys.stdout.fileno(), select.POLLOUT)
+        self._poll.register(interrupt.fileno(), select.POLLIN)
+
+    def write(self, text: str | bytes) -> None:
+        """As `stdio.write`, but it sleeps only in a poll that a signal ends too. Raises `OutputInterrupted` then."""
+        data = _encoded(text)
+        try:
+            for start in range(0, len(data), _PIECE):
+                self._wait_for_room()
+                _put(sys.stdout, data[start : start + _PIECE], wait=True)
+        except OSError as error:
+            raise _output_error(error) from None
+
+    def _wait_for_room(self) -> None:
+        interrupt = self._interrupt
+        while not interrupt.ending:
+            ready = self._poll.poll()
+            if len(ready) == 1 and ready[0][0] != interrupt.fileno():
+                return
+            interrupt.drain()
+        raise OutputInterrupted
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
+
+
+def _output_error(error: OSError) -> OutputClosed | Failure:
+    # EINVAL is what Windows says of a pipe whose reader has gone.
+    if isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL):
+        return OutputClosed()
+    return Failure(f"standard output cannot be written: {error.strerror}", OUTPUT_FAILED)
 
 
 def say(command: str, text: str) -> None:
@@ -185,21 +215,6 @@ def _has_room(raw: io.RawIOBase) -> bool:
     poll = select.poll()
     poll.register(raw.fileno(), select.POLLOUT)
     return bool(poll.poll(0))
-
-
-def _wait_for_room_or(interrupt: Interrupt) -> None:
-    import select
-
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), select.POLLOUT)
-    poll.register(interrupt.fileno(), select.POLLIN)
-    while not interrupt.ending:
-        ready = [fd for fd, _ in poll.poll()]
-        if interrupt.fileno() in ready:
-            interrupt.drain()
-        elif ready:
-            return
-    raise OutputInterrupted
 
 
 def _wait_for_room(raw: io.RawIOBase) -> None:

@@ -1,4 +1,4 @@
-"""Is the process that wrote a file still there? Asked by whoever reads the file, and by whoever clears up after it."""
+"""Is the process that wrote a file still there, and does it run? For readers of the file, and for its clean-up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wire_rawsse.wire.file_system import FileSystem
 
 
 def alive(pid: int, file_system: FileSystem = os) -> bool:
-    """True if a process `pid` exists, whoever owns it; a zombie counts, since it is one until it is waited for.
+    """True if a process `pid` exists, of any user; a zombie counts, since it is one until it is waited for.
 
     Never raises. Only for processes of the same PID namespace (see `pid_namespace`): another container's are not seen,
     or are taken for ours of the same number.

@@ -1,9 +1,9 @@
-"""What `stream_state.json` says, judged by somebody who may not believe it: the `status` command's answer.
+"""What `stream_state.json` says, and whether it can still be true: the `status` command's answer.
 
 A file says what was true when it was written. It is believed only while its writer can still correct it: the writer
-lives, and its `ts` is no older than two of the writer's refreshes (one may be late, two are not).
-Everything else is exit status 2, the one answer that makes nobody feel safe: no file, half a file, another shape,
-another schema, a writer that is gone, a stamp from the past or from the future (a clock that was set back).
+lives, and its `ts` is no older than two of the writer's refreshes (one may be late, two are not). Everything else is
+exit status 2: no file, half a file, another shape, another schema, a writer that is gone, a time stamp that is too old
+or in the future (a clock that was set back).
 
 A writer that lives and does not run is degraded: it holds the lock and has not written for two refreshes, or (Linux, in
 the same PID namespace) the kernel says that it is stopped. So is one whose command fails or hangs, because then the
