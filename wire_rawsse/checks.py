@@ -51,10 +51,11 @@ def utf8(value: str, name: str) -> bytes:
     raise InvalidRequestError(f"{name} holds a lone surrogate, which has no UTF-8")
 
 
-def flag(value: object, name: str) -> None:
+def flag(value: object, name: str) -> bool:
     """`value` is True or False, and nothing that only passes for one."""
     if not isinstance(value, bool):
         raise wrong(name, "True or False", value)
+    return value
 
 
 def number(value: Any, name: str, *, zero: bool = False) -> None:

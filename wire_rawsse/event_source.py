@@ -10,10 +10,11 @@ from typing import NamedTuple, NoReturn, TypeAlias
 from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError, InvalidRequestError, StatusError, WireRawSSEError
 from wire_rawsse.hosts.loop import PAST, Loop
+from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import Headers, first_event_id
-from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.reconnect import Restart, reconnect_forever
 from wire_rawsse.record import Record
@@ -132,7 +133,9 @@ class BaseEventSource:
         max_event_bytes: int = 1 << 20,
         persistent: bool = False,
         reconnect: bool = True,
+        watch: bool = True,
     ) -> None:
+        checks.flag(watch, "watch")
         plan = make_plan(
             url,
             headers=headers,
@@ -150,6 +153,7 @@ class BaseEventSource:
         self._reconnect = reconnect
         self._sink = sink = EventSink(first_event_id(plan.headers, last_event_id), max_event_bytes)
         self._prepare()
+        self._notice = Notice(self._loop, watch)
         self._record = record = Record(plan.url.redacted, backoff, wall=self._loop.system.time, timeouts=timeouts)
         self._task = self._loop.add(
             lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent)
@@ -169,6 +173,13 @@ class BaseEventSource:
         if not self._reconnect:
             raise InvalidRequestError("restart() would send a second request, which reconnect=False does not allow")
         self._loop.interrupt(self._task, Restart())
+
+    def notify_network_change(self) -> None:
+        """The network has changed: check the connection, and end a pause. From any thread, in any phase.
+
+        For a host that knows it sooner than the kernel says, or where `watch` has nothing to watch.
+        """
+        self._notice.network_changed()
 
     def close(self) -> None:
         """End it, in any phase, and give everything back. From any thread or signal handler; twice is fine."""
@@ -236,6 +247,8 @@ class EventSource(BaseEventSource):
     persistent:      True to retry everything, a 204 too: what is for good is tried again at the slowest pace,
                      `backoff.maximum` seconds shortened at random by up to half. Only `close()` ends the source.
     reconnect:       False for one response and no more. Redirects are followed. Not together with `persistent`.
+    watch:           False to notice neither changes of the network nor a suspend of the machine: see
+                     `notify_network_change`.
 
     Before each connection the callables are asked, and files that have changed are read again. After a 401 the
     callables are asked once more, and if an answer differs the source connects again at once.

@@ -45,6 +45,13 @@ def warn_once(text: str) -> None:
         warn(text)
 
 
+def tell_once(text: str) -> None:
+    """`tell`, unless this process has told the same before."""
+    if "logging" in sys.modules and text not in _said and len(_said) < _MOST_SAID:
+        _said.add(text)
+        tell(text)
+
+
 def tell(text: str) -> None:
     """Something went as it should: said only where the program has loaded `logging` for itself."""
     if "logging" in sys.modules:

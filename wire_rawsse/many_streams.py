@@ -15,10 +15,11 @@ from wire_rawsse.errors import BusyError, ClosedError, InvalidRequestError, Wire
 from wire_rawsse.event_source import EventSink, Item, check_endings
 from wire_rawsse.gate import MAX_CONNECTING
 from wire_rawsse.hosts.loop import PAST, Loop
+from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import Headers, first_event_id
-from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream_set import StreamHandle, StreamSet
@@ -37,7 +38,11 @@ class _Many:
     """What both have."""
 
     _set: StreamSet
-    _loop: Loop
+    _notice: Notice
+
+    @property
+    def _loop(self) -> Loop:
+        return self._set.loop
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)}>"
@@ -53,6 +58,13 @@ class _Many:
     def restart(self) -> None:
         """Drop every connection and make new ones, as many at a time as may connect. From any thread."""
         self._set.restart()
+
+    def notify_network_change(self) -> None:
+        """The network has changed: check all connections, and end pauses. From any thread.
+
+        For a host that knows it sooner than the kernel says, or where `watch` has nothing to watch.
+        """
+        self._notice.network_changed()
 
     def close(self) -> None:
         """End every stream, in any phase, and close everything. From any thread or signal handler; twice is fine."""
@@ -87,8 +99,9 @@ class _Inline(_Many):
 class BaseStreams(_Many):
     """Everything but the waiting: what `Streams` and `aio.AsyncStreams` have in common."""
 
-    def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
+    def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         self._set: WakeStreams = WakeStreams(max_connecting=checks.whole(max_connecting, "max_connecting"))
+        self._notice = Notice(self._loop, checks.flag(watch, "watch"))
 
     def add(
         self,
@@ -142,13 +155,13 @@ class Streams(_Inline, BaseStreams):
     max_connecting: how many streams connect at a time, from the look-up of the name until the response head is accepted
                     (default 16). The others are in the phase "waiting", and their budgets begin with their turn. Starts
                     to one origin are spread at random as well, about 1,000 a second after the first `max_connecting`.
+    watch:          False to notice neither changes of the network nor a suspend of the machine.
 
     `wait` is for one thread at a time; everything else is for any thread, also while another one waits.
     """
 
-    def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
-        super().__init__(max_connecting=max_connecting)
-        self._loop = self._set.loop
+    def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
+        super().__init__(max_connecting=max_connecting, watch=watch)
         self._untold = False
         """The last `wait` may have found wakes that it could not give, because a signal handler raised."""
 
@@ -263,9 +276,9 @@ class EventStreams(_Inline):
     `next` and `next_item` are for one thread at a time; everything else is for any thread.
     """
 
-    def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
+    def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         self._set = StreamSet(max_connecting=checks.whole(max_connecting, "max_connecting"))
-        self._loop = self._set.loop
+        self._notice = Notice(self._loop, checks.flag(watch, "watch"))
         self._unread = _Unread()
         self._paused: set[SourceHandle] = set()
         self._look_at = 0.0

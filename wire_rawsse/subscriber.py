@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from wire_rawsse import checks
+from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.plan import check_settings, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import Headers, first_event_id
@@ -44,6 +45,7 @@ class BaseSubscriber:
         tls: Trust = None,
         client_cert: ClientCertificate = None,
         max_event_bytes: int = 1 << 20,
+        watch: bool = True,
     ) -> None:
         plan = make_plan(
             url,
@@ -58,7 +60,9 @@ class BaseSubscriber:
             client_cert=client_cert,
         )
         checks.whole(max_event_bytes, "max_event_bytes")
+        checks.flag(watch, "watch")
         self._prepare()
+        self._notice = Notice(self._loop, watch)
         self._streams.add(plan, last_event_id=first_event_id(plan.headers, last_event_id))
 
     def _prepare(self, max_connecting: int | None = None) -> None:
@@ -79,6 +83,7 @@ class BaseSubscriber:
         backoff: Backoff = Backoff(),
         tls: Trust = None,
         client_cert: ClientCertificate = None,
+        watch: bool = True,
     ) -> Self:
         """Every endpoint in wire's relay.json, followed while it changes; its state in wire's stream_state.json.
 
@@ -86,11 +91,13 @@ class BaseSubscriber:
         a log line, never an error. Raises `InvalidRequestError` for an argument of a wrong type.
         """
         check_settings(timeouts, keepalive, backoff, tls)
+        checks.flag(watch, "watch")
         from wire_rawsse.gate import MAX_CONNECTING
         from wire_rawsse.wire.follow import Follower
 
         subscriber = cls.__new__(cls)
         subscriber._prepare(MAX_CONNECTING)
+        subscriber._notice = Notice(subscriber._loop, watch)
         subscriber._follower = Follower(
             subscriber._streams,
             timeouts=timeouts,
@@ -131,6 +138,13 @@ class BaseSubscriber:
         """Drop every connection and make new ones at once, in any phase. It interrupts no `wait`. From any thread."""
         self._streams.restart()
 
+    def notify_network_change(self) -> None:
+        """The network has changed: check all connections, and end pauses. It interrupts no `wait`. From any thread.
+
+        For a host that knows it sooner than the kernel says, or where `watch` has nothing to watch.
+        """
+        self._notice.network_changed()
+
     def close(self) -> None:
         """End it in any phase and close everything. From any thread or signal handler; twice is fine."""
         self._loop.close()
@@ -151,6 +165,7 @@ class StreamSubscriber(BaseSubscriber):
     headers, method, body, timeouts, keepalive, backoff, tls, client_cert:
                    as for `EventSource`.
     max_event_bytes: has no effect, since no event is kept.
+    watch:         False to notice neither changes of the network nor a suspend of the machine.
 
     Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing
     that a network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from tests.simulation.kernel import Kernel, trouble
@@ -152,6 +153,8 @@ class Socket:
         self.closing = False
         """What is received now is thrown away."""
         self.dialled = False
+        self.local: str | None = None
+        self.peer: Any = None
         self._taken = 0
         self._taken_at = 0
         """Bytes since the last poll, and which poll that was."""
@@ -178,7 +181,18 @@ class Socket:
     def connect_ex(self, place: Any) -> int:
         self.kernel.moved += 1
         self.dialled = True
+        self.local, self.peer = self.network.source(self.family), place
         return self.network.connect(self, place)
+
+    def getsockname(self) -> Any:
+        if self.connection is None:
+            raise trouble(errno.ENOTCONN)
+        return (self.local, 40_000 + self.fd) if self.family == socket.AF_INET else (self.local, 40_000 + self.fd, 0, 0)
+
+    def getpeername(self) -> Any:
+        if self.connection is None:
+            raise trouble(errno.ENOTCONN)
+        return self.peer
 
     def established(self, connection: Connection) -> None:
         self.connection = connection
@@ -345,6 +359,8 @@ class Network:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self.source: Callable[[int], str | None] = lambda family: None
+        """The address of ours that new connections leave from."""
         self.places: dict[tuple[str, int] | str, Place] = {}
         self.down = 0
         """While positive: our own link is down, and says so."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from tests.simulation.kernel import Kernel, MemoryPoller, MemoryWakeupFd
+from tests.simulation.machine import MemoryMachine
 from tests.simulation.names import Name, Names
 from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
@@ -141,6 +142,8 @@ class Scene:
         self.kernel = kernel = Kernel(seed, **settings)
         self.network = Network(kernel)
         self.names = Names(kernel)
+        self.machine = MemoryMachine(kernel)
+        self.network.source = self.machine.source
         self.system = OsServices(
             monotonic=kernel.monotonic,
             time=kernel.wall,
@@ -150,6 +153,7 @@ class Scene:
             poller=lambda: MemoryPoller(kernel),
             resolver=self.names.resolver,
             open=self.network.open,
+            machine=lambda: self.machine,
         )
         self.streams = MemoryStreams(self.system)
         self.loop = self.streams.loop

@@ -38,10 +38,10 @@ MODULES_OF_OURS = (
         "redact",
     ),
     *("body", "connection", "resume", "state", "stream_set", "subscriber", "wake_streams"),
-    *("waits", "wake", "wakeup", "hosts", "hosts.clock", "hosts.handle", "hosts.loop", "hosts.poller"),
+    *("waits", "wake", "wakeup", "hosts", "hosts.clock", "hosts.handle", "hosts.loop", "hosts.notice", "hosts.poller"),
     *("hosts.schedule", "hosts.system", "hosts.task", "hosts.watch"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
-    *("protocol.diagnosis", "protocol.request", "protocol.response"),
+    *("protocol.diagnosis", "protocol.request"),
     *(
         "protocol.sse",
         "protocol.url",

@@ -183,12 +183,14 @@ def in_a_namespace(code: str) -> list[str]:
         missing("needs unshare and ip (util-linux, iproute2), and root or unprivileged user namespaces")
     frame = f"""
 import socket, subprocess, textwrap, time
-from wire_rawsse.transport.netlink import NetworkSocket
+from wire_rawsse.transport.netlink import NetworkChange, NetworkSocket
 from wire_rawsse.transport.routes import address_is_gone, source_towards
 kernel = NetworkSocket()
 def sh(commands):
     subprocess.run(commands, shell=True, check=True)
-    print(kernel.read())
+    change = NetworkChange()
+    kernel.read(change)
+    print(change)
 exec(textwrap.dedent({code!r}))
 """
     done = subprocess.run([*space, sys.executable, "-c", frame], capture_output=True, text=True, timeout=60)
@@ -262,7 +264,7 @@ def test_addresses_of_one_network(family: int, one: str, other: str, same: bool)
 def test_the_socket_blocks_nobody_and_is_not_inherited() -> None:
     kernel = NetworkSocket()
     try:
-        assert isinstance(kernel.read(), NetworkChange)
+        kernel.read(NetworkChange())
         assert not kernel._sock.get_inheritable()
     finally:
         kernel.close()

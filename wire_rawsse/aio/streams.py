@@ -31,8 +31,8 @@ class AsyncStreams(BaseStreams):
     All arguments, here and of `add`, are those of `Streams`.
     """
 
-    def __init__(self, *, max_connecting: int = MAX_CONNECTING) -> None:
-        super().__init__(max_connecting=max_connecting)
+    def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
+        super().__init__(max_connecting=max_connecting, watch=watch)
         self._driver = Driver(self._loop, self, self._note_wake)
         self._woken: dict[StreamHandle, None] = {}
 

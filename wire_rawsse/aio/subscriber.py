@@ -53,6 +53,7 @@ class AsyncStreamSubscriber(BaseSubscriber):
         tls: Trust = None,
         client_cert: ClientCertificate = None,
         max_event_bytes: int = 1 << 20,
+        watch: bool = True,
     ) -> None:
         super().__init__(
             url,
@@ -67,6 +68,7 @@ class AsyncStreamSubscriber(BaseSubscriber):
             tls=tls,
             client_cert=client_cert,
             max_event_bytes=max_event_bytes,
+            watch=watch,
         )
         self._set_on_wake(on_wake)
 
@@ -80,10 +82,11 @@ class AsyncStreamSubscriber(BaseSubscriber):
         backoff: Backoff = Backoff(),
         tls: Trust = None,
         client_cert: ClientCertificate = None,
+        watch: bool = True,
     ) -> Self:
         """Every endpoint in wire's relay.json: see `StreamSubscriber.from_wire`. Reads and writes small local files."""
         subscriber = super().from_wire(
-            timeouts=timeouts, keepalive=keepalive, backoff=backoff, tls=tls, client_cert=client_cert
+            timeouts=timeouts, keepalive=keepalive, backoff=backoff, tls=tls, client_cert=client_cert, watch=watch
         )
         subscriber._set_on_wake(on_wake)
         return subscriber

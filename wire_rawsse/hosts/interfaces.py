@@ -1,8 +1,11 @@
-"""What a poller and housekeeping must offer. For type checkers only: nothing imports this module when it runs."""
+"""What a poller, housekeeping and a machine must offer. For type checkers only: nothing that runs imports this."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from wire_rawsse.transport.netlink import NetworkChange
 
 
 class Poller(Protocol):
@@ -33,3 +36,38 @@ class Housekeeping(Protocol):
 
     def close(self) -> None:
         """The last call."""
+
+
+class Announcements(Protocol):
+    """Tells of changes of the network: see `transport.netlink.NetworkSocket`."""
+
+    def fileno(self) -> int: ...
+    def read(self, change: NetworkChange) -> None: ...
+    def close(self) -> None: ...
+
+
+class Timer(Protocol):
+    """Tells of resumes: see `hosts.suspend.ResumeTimer`."""
+
+    def fileno(self) -> int: ...
+    def rearm(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Machine(Protocol):
+    """What a loop asks about the network and the sleep of the machine: see `hosts.surroundings`."""
+
+    def network(self) -> Announcements:
+        """Raises `OSError` where they are not to be had."""
+
+    def resume_timer(self) -> Timer:
+        """Raises `OSError` where there is none."""
+
+    def boottime(self) -> Callable[[], float] | None:
+        """A clock in seconds that counts suspends; None where there is none."""
+
+    def address_is_gone(self, family: int, local: tuple[Any, ...]) -> bool:
+        """See `transport.routes`."""
+
+    def source_towards(self, family: int, peer: tuple[Any, ...]) -> str | None:
+        """See `transport.routes`."""

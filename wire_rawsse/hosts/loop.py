@@ -51,7 +51,7 @@ class Loop:
         self.system = system
         self._monotonic = system.monotonic
         self._handle = Handle(system, self._give_back)
-        self._schedule = Schedule()
+        self._schedule = self.schedule = Schedule()  # For housekeeping, too.
         self._housekeeping: tuple[Housekeeping, ...] = ()
         self._poll_started = self._poll_deadline = self._next_deadline = self._run_deadline = 0.0
         """When the present poll began and is to end, the earliest deadline, and when `run` is to return."""

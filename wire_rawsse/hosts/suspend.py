@@ -66,6 +66,8 @@ class ResumeTimer:
 
     __slots__ = ("_fd",)
 
+    _close = staticmethod(os.close)  # At the interpreter's exit the globals of this module are gone before the object.
+
     def __init__(self) -> None:
         timer: Any = os
         if not hasattr(timer, "timerfd_create"):
@@ -93,4 +95,8 @@ class ResumeTimer:
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            self._close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            self.close()

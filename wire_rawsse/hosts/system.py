@@ -15,7 +15,7 @@ from wire_rawsse.waits import Address, Future
 from wire_rawsse.wakeup import WakeupFd
 
 if TYPE_CHECKING:
-    from wire_rawsse.hosts.interfaces import Poller
+    from wire_rawsse.hosts.interfaces import Machine, Poller
 
 
 def _random() -> float:
@@ -38,6 +38,12 @@ def _real_monotonic() -> Callable[[], float]:
     return cast("Callable[[], float]", original.monotonic)
 
 
+def _machine() -> Machine:
+    from wire_rawsse.hosts.machine import RealMachine  # Loaded by the first loop that runs.
+
+    return RealMachine()
+
+
 class OsServices(NamedTuple):
     """What a loop and its tasks take from the operating system. The simulation replaces them.
 
@@ -52,6 +58,7 @@ class OsServices(NamedTuple):
     poller: Callable[[], Poller] = new_poller
     resolver: Callable[[Callable[[Future[list[Address]]], None]], Resolver] = Resolver
     open: Callable[[Address], socket.socket] = open_socket
+    machine: Callable[[], Machine] = _machine
 
 
 OS_SERVICES: Final = OsServices()

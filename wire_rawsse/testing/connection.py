@@ -48,7 +48,7 @@ class FaultyConnection(ServerConnection):
 
     @property
     def owed(self) -> Callable[[], None] | None:
-        """The function that `release` will call."""
+        """What `release` is going to call."""
         return self._then
 
     def release(self) -> None:

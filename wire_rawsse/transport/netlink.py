@@ -1,4 +1,4 @@
-"""The kernel's messages about links, addresses and routes: rtnetlink(7) on Linux, route(4) on macOS and the BSDs.
+"""What the kernel says about links, addresses and routes: rtnetlink(7) on Linux, route(4) on macOS and the BSDs.
 
 Linux sends a message to every socket that has joined a multicast group: no polling, no privilege, and nothing to read
 while nothing changes. `Messages` turns these messages into a `NetworkChange`. It remembers which links and addresses
@@ -50,7 +50,7 @@ _MOST_READS: Final = 256
 
 
 class NetworkChange:
-    """The things to check after some messages. Changes add up.
+    """Where to look after some messages. Changes add up.
 
     gone:       local addresses that were removed, as getsockname(2) shows them (without a scope).
     up:         address families for which a link, an address or a route has come up.
@@ -212,17 +212,16 @@ class NetworkSocket:
         """Readable when there is something to `read`."""
         return self._sock.fileno()
 
-    def read(self) -> NetworkChange:
-        """The changes announced since the last call. It reads 256 messages at most and leaves the rest.
+    def read(self, change: NetworkChange) -> None:
+        """Add what has been announced since the last call. It reads 256 messages at most and leaves the rest.
 
         Raises `OSError` if the socket cannot be read any more.
         """
-        change = NetworkChange()
         for _ in range(_MOST_READS):
             try:
                 data, sender = self._sock.recvfrom(_READ_BYTES)
             except BlockingIOError:
-                return change
+                return
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -232,7 +231,10 @@ class NetworkSocket:
                 change.everything |= data[3:4] in _ROUTE_MESSAGES
             elif sender[0] == 0:  # Port 0 is the kernel.
                 self._messages.feed(data, change)
-        return change
 
     def close(self) -> None:
         self._sock.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_sock"):
+            self._sock.close()

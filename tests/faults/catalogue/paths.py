@@ -94,7 +94,8 @@ class AddressChanged(Fault):
     def expect(self, setup: Setup) -> Expectation | str:
         if setup.phase == "backing-off":
             return Expectation(Kind.SURVIVED, setup.strikes_in)
-        return Expectation(Kind.UNREACHABLE, setup.strikes_in, _resolver(setup))
+        # The kernel announces the loss of the address, so ours notice it at once.
+        return Expectation(Kind.UNREACHABLE, setup.strikes_in, _resolver(setup) if setup.command else ("peer",))
 
     def prepare(self, cell: Cell) -> None:
         self.lasts = 1.5 if cell.expectation.kind is Kind.SURVIVED else None

@@ -1,0 +1,46 @@
+"""The small part of `surroundings` that is always there: it loads the rest when its loop runs for the first time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wire_rawsse.hosts.loop import Loop
+from wire_rawsse.log import tell_once
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.surroundings import Surroundings
+
+
+class Notice:
+    """What a loop notices of the machine; with `watch` by itself from the first `run` on, else only if it is told."""
+
+    __slots__ = ("_loop", "_surroundings", "_watch")
+
+    def __init__(self, loop: Loop, watch: bool) -> None:
+        self._loop = loop
+        self._watch = watch
+        self._surroundings: Surroundings | None = None
+        if watch:
+            loop.request(self._begin)
+
+    def network_changed(self) -> None:
+        """Look at everything. From any thread."""
+        self._loop.request(self._look_at_everything)
+
+    def _begin(self) -> Surroundings | None:
+        """None: it cannot be loaded, as in a process that has no descriptor left. The streams live without it."""
+        if self._surroundings is None:
+            try:
+                from wire_rawsse.hosts.surroundings import Surroundings
+
+                self._surroundings = Surroundings(self._loop, listens=self._watch)
+            except Exception as error:
+                tell_once(f"the machine is not watched ({type(error).__name__}); clocks notice its changes")
+                return None
+            self._loop.add_housekeeping(self._surroundings)
+        return self._surroundings
+
+    def _look_at_everything(self) -> None:
+        surroundings = self._begin()
+        if surroundings is not None:
+            surroundings.look_at_everything()
