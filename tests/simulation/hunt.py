@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, NamedTuple
 from unittest import mock
 
@@ -97,15 +98,15 @@ def exactly(test: str, mutant: Mutant | None) -> Found:
 
 
 def table(executor: Executor, workers: int) -> int:
-    """Print it, the quickest first; 1 if one was not found, or if something is found without a mutant."""
+    """Print it, each as it is found; 1 if one was not found, or if something is found without a mutant."""
     wanted = [Hunt(one.name) for one in mutants.found_by(STORMS)]
-    exact = [exactly(test, one) for one, test in EXACT]
-    found = sorted([*hunts(wanted, executor, workers), *exact], key=lambda one: (one.how is None, one.days))
+    found = []
     print("| mutant | found after | in lives (of the processor) | by which promise |")
     print("|---|---|---|---|")
-    for one in found:
+    for one in chain((exactly(test, one) for one, test in EXACT), hunts(wanted, executor, workers)):
+        found.append(one)
         how = "NOT FOUND" if one.how is None else one.how.replace("|", "/")
-        print(f"| {one.mutant} | {_time(one.days)} | {one.lives} ({one.took:.1f} s) | {how[:110]} |")
+        print(f"| {one.mutant} | {_time(one.days)} | {one.lives} ({one.took:.1f} s) | {how[:110]} |", flush=True)
     missed = sum(one.how is None for one in found)
     longest = max(one.days for one in found)
     calm = hunt(Hunt(None, longest))
