@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.command import PATIENCE, WORDS, Command, ended, environment, wait_until, write_relay_json
 from tests.support.fixtures import Serve
-from tests.support.server import OPEN, request, send, stall
+from tests.support.server import QUIET
 from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's")
@@ -52,7 +52,7 @@ def test_a_token_file_is_read_again(number: int, serve: Serve, home: Path, tmp_p
     token = tmp_path / "token"
     token.write_text("first")
     token.chmod(0o600)
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     with Command("daemon", "--exec", "true", *NEVER, "--token-file", str(token), server.url, home=home) as command:
         assert command.line("stderr").endswith(": connected")
         token.write_text("second")
@@ -81,7 +81,7 @@ def test_a_report_of_each_stream(relay: RelayProcess, client: RelayClient, slot:
 def test_a_terminal_that_is_closed_ends_it(stream: bool, serve: Serve, home: Path) -> None:
     from tests.cli.terminal import Terminal
 
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     with Terminal("daemon", "--exec", "true", *NEVER, *([server.url] if stream else []), home=home) as terminal:
         terminal.until("connected\r\n" if stream else "does not exist yet")
         terminal.hang_up()
@@ -92,7 +92,7 @@ def test_a_terminal_that_is_closed_ends_it(stream: bool, serve: Serve, home: Pat
 def test_a_terminal_that_is_there_does_not(serve: Serve, home: Path) -> None:
     from tests.cli.terminal import Terminal
 
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     with Terminal("daemon", "--exec", "true", *NEVER, server.url, home=home) as terminal:
         terminal.until("connected\r\n")
         terminal.process.send_signal(signal.SIGHUP)
@@ -106,7 +106,7 @@ def test_the_session_of_a_closed_terminal(serve: Serve, home: Path) -> None:
     import pty
     import termios
 
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [*WORDS, "daemon", "--exec", "true", *NEVER, server.url],

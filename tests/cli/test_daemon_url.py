@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.command import Command, run, wait_until
 from tests.support.fixtures import Serve
-from tests.support.server import OPEN, event_stream, request, send, stall, tls, wait_for
+from tests.support.server import OPEN, QUIET, event_stream, request, send, stall, tls, wait_for
 from tests.support.trust import Authority
 from wire_rawsse.cli.child import Child
 from wire_rawsse.cli.runner import Runner
@@ -102,7 +102,7 @@ def test_what_is_sent_is_as_with_listen(serve: Serve, home: Path, tmp_path: Path
 
 
 def test_wires_files_are_left_alone(serve: Serve, home: Path) -> None:
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     with Command("daemon", "--exec", "true", *NEVER, server.url, home=home) as command:
         assert command.line("stderr").endswith(": connected")
         assert command.end(signal.SIGTERM)[0] == 0
@@ -118,7 +118,7 @@ def daemon(serve: Serve, home: Path, tmp_path: Path) -> Iterator[Callable[..., t
     started: list[Command] = []
 
     def start(command: str, *options: str, script: Any = None) -> tuple[Command, Path]:
-        server = serve(script or [request, send(OPEN), stall])
+        server = serve(script or QUIET)
         path = tmp_path / "state.json"
         arguments = ("--exec", command, *options, "--state-file", str(path), server.url)
         started.append(Command("daemon", *arguments, home=home))

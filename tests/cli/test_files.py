@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.command import Command, assert_one_line, environment, run, write_relay_json
 from tests.support.fixtures import Serve
-from tests.support.server import OPEN, answer, event_stream, request, send, stall, tls
+from tests.support.server import OPEN, STREAM, answer, event_stream, request, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse.cli import inputs
 from wire_rawsse.cli.exit import Failure
@@ -137,7 +137,7 @@ def test_a_pipe_that_is_written_late_and_in_pieces(tmp_path: Path) -> None:
 
 def test_process_substitution(serve: Serve, home: Path) -> None:
     """As the manual shows it: --token-file <(pass show relay)."""
-    server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+    server = serve(STREAM)
     words = f"{sys.executable} -m wire_rawsse listen --count 1 --token-file <(sleep 0.3; echo {SECRET}) {server.url}"
     done = subprocess.run(["bash", "-c", words], env=environment(home), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "x\n", "")
@@ -145,7 +145,7 @@ def test_process_substitution(serve: Serve, home: Path) -> None:
 
 
 def test_the_null_device_is_an_empty_body(serve: Serve, home: Path) -> None:
-    server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+    server = serve(STREAM)
     assert run("listen", "--count", "1", "--data-file", "/dev/null", server.url, home=home).returncode == 0
     assert (server.asked[0].method, server.asked[0].body) == ("POST", b"")
 
@@ -206,7 +206,7 @@ def test_a_file_that_is_broken_for_a_moment(option: str, state: str, serve: Serv
 
 
 def test_the_environment_is_no_file(serve: Serve, home: Path) -> None:
-    server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+    server = serve(STREAM)
     done = run("listen", "--count", "1", "--token-env", "T", server.url, home=home, environ={"T": SECRET})
     assert done.returncode == 0 and server.asked[0].get("Authorization") == f"Bearer {SECRET}"
 
@@ -214,7 +214,7 @@ def test_the_environment_is_no_file(serve: Serve, home: Path) -> None:
 def test_persistent_outlives_what_is_for_good(serve: Serve, home: Path) -> None:
     server = serve(
         [request, send(answer("403 Forbidden"))],
-        [request, send(OPEN + b"data: x\n\n"), stall],
+        STREAM,
     )
     with Command("listen", "--persistent", server.url, home=home) as command:
         assert "answered 403" in command.line("stderr")

@@ -21,6 +21,7 @@ from tests.support.fixtures import Serve
 from tests.support.server import (
     CHUNKED,
     OPEN,
+    QUIET,
     Peer,
     answer,
     chunk,
@@ -122,7 +123,7 @@ def test_fail_has_the_exit_status_of_curl(fault: str, serve: Serve, home: Path, 
     if fault == "redirects":
         server = serve([request, send(answer("302 Found", "Location: /again", "Connection: close"))])
     else:
-        server = serve(scripts.get(fault, [request, send(OPEN), stall]))
+        server = serve(scripts.get(fault, QUIET))
     url = {"refused": "http://127.83.1.7:9/", "no name": "http://no-such-name.invalid/"}.get(fault, server.url)
     if fault in ("certificate", "no tls"):
         url = url.replace("http:", "https:")

@@ -16,19 +16,7 @@ import pytest
 from tests.cli.command import WORDS, Command, environment, run, wait_until
 from tests.conftest import missing
 from tests.support.fixtures import Serve
-from tests.support.server import (
-    CHUNKED,
-    OPEN,
-    Peer,
-    answer,
-    chunk,
-    cut,
-    request,
-    reset,
-    send,
-    stall,
-    tls,
-)
+from tests.support.server import CHUNKED, OPEN, QUIET, Peer, answer, chunk, cut, request, reset, send, stall, tls
 from tests.support.trust import Authority
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -119,7 +107,7 @@ def test_a_proxy_has_one_row(serve: Serve, home: Path) -> None:
 @pytest.mark.parametrize("trouble", ["none", "gone", "stopped", "failing", "hanging"])
 def test_a_trouble_of_the_daemon_has_one_row(trouble: str, serve: Serve, home: Path, tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     program = {"failing": "false", "hanging": "sh -c \"trap '' TERM; while :; do sleep 0.1; done\""}.get(
         trouble, "true"
     )

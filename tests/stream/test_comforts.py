@@ -10,11 +10,9 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import source, subscriber
-from tests.support.server import OPEN, event_stream, request, reset, send, stall, wait_for
+from tests.support.server import EVENT, OPEN, QUIET, STREAM, event_stream, request, reset, send, wait_for
 from wire_rawsse import Backoff, Closed, Event, Opened, StreamSubscriber
 from wire_rawsse.aio import AsyncStreamSubscriber
-
-EVENT = b"data: x\n\n"
 
 
 def test_an_event_as_json() -> None:
@@ -33,7 +31,7 @@ def script(serve: Serve) -> tuple[str, Callable[[], None], Callable[[], None]]:
     post, end = threading.Event(), threading.Event()
     server = serve(
         [request, send(OPEN), wait_for(post), send(EVENT), wait_for(end), reset],
-        [request, send(OPEN), stall],
+        QUIET,
     )
     return server.url, post.set, end.set
 
@@ -57,7 +55,7 @@ def test_why_wait_returned(script: tuple[str, Callable[[], None], Callable[[], N
 
 
 def test_a_connection_and_an_event_at_once_are_a_reconnect(serve: Serve) -> None:
-    server = serve([request, send(OPEN + EVENT), stall])
+    server = serve(STREAM)
     with subscriber(server.url) as listening:
         assert listening.wait(20) and why(listening) == "reconnect"
 
@@ -84,7 +82,7 @@ def test_why_wait_returned_in_asyncio(script: tuple[str, Callable[[], None], Cal
 
 def test_items_tell_of_connections(serve: Serve) -> None:
     """The purpose of on_open and on_close in other libraries."""
-    server = serve([request, send(event_stream(EVENT))], [request, send(OPEN + EVENT), stall])
+    server = serve([request, send(event_stream(EVENT))], STREAM)
     kinds = []
     with source(server.url) as listening:
         for item in listening.items():

@@ -21,7 +21,8 @@ from tests.support.server import (
     CHUNKED,
     OPEN,
     PATIENCE,
-    Script,
+    QUIET,
+    STREAM,
     Step,
     answer,
     chunk,
@@ -34,7 +35,6 @@ from tests.support.server import (
 from wire_rawsse import Closed, Timeouts
 from wire_rawsse.errors import ConnectTimeout, DeadlineError, RateTimeout, ReadTimeout, ResponseTimeout
 
-STREAM: Script = [request, send(OPEN + b"data: x\n\n"), stall]
 SHORT = 0.3
 
 
@@ -188,7 +188,7 @@ class TestRead:
                     break
 
     def test_a_subscriber_notices_as_well(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN), stall])
+        server = serve(QUIET)
         with subscriber(server.url, timeouts=timeouts(read=SHORT)) as listening:
             assert listening.wait(PATIENCE)
             began = time.monotonic()

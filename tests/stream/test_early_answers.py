@@ -8,7 +8,22 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import event, first, source
-from tests.support.server import CHUNKED, OPEN, Peer, Script, Step, answer, chunk, cut, request, reset, send, stall, tls
+from tests.support.server import (
+    CHUNKED,
+    OPEN,
+    QUIET,
+    STREAM,
+    Peer,
+    Script,
+    Step,
+    answer,
+    chunk,
+    cut,
+    reset,
+    send,
+    stall,
+    tls,
+)
 from tests.support.trust import Authority
 from wire_rawsse import Closed, EventSource, Opened, Timeouts
 from wire_rawsse.errors import (
@@ -139,7 +154,7 @@ def test_interim_responses_do_not_end_the_sending(scene: Scene) -> None:
     ids=["no HTTP", "half a head and FIN", "RST", "close", "half a head and RST"],
 )
 def test_what_is_no_answer_is_an_error_at_once(steps: list[Step], error: type[Exception], scene: Scene) -> None:
-    with scene.start(steps, [request, send(OPEN + b"data: x\n\n"), stall]) as listening:
+    with scene.start(steps, STREAM) as listening:
         closed = first(listening, Closed)
         assert isinstance(closed.error, error), closed.error
         assert closed.retry_in is not None
@@ -159,7 +174,7 @@ def stall_unread(peer: Peer) -> None:
 
 def test_a_redirect_takes_the_post_to_the_other_place(scene: Scene) -> None:
     moved = answer("307 Temporary Redirect", "Location: /other")
-    with scene.start([head, full, send(moved), hang_up], [request, send(OPEN + b"data: x\n\n"), stall]) as listening:
+    with scene.start([head, full, send(moved), hang_up], STREAM) as listening:
         assert event(listening).data == "x"
     assert scene.server.asked[1].body == BODY
 
@@ -173,7 +188,7 @@ def test_a_web_page_is_for_good(scene: Scene) -> None:
 
 def test_a_busy_server_is_asked_again(scene: Scene) -> None:
     busy = answer("503 Service Unavailable")
-    with scene.start([head, full, send(busy), hang_up], [request, send(OPEN), stall]) as listening:
+    with scene.start([head, full, send(busy), hang_up], QUIET) as listening:
         closed = first(listening, Closed)
         assert isinstance(closed.error, StatusError) and closed.error.status == 503
         first(listening, Opened)

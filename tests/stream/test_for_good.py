@@ -9,16 +9,7 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import event, first, source, subscriber, told
-from tests.support.server import (
-    OPEN,
-    PATIENCE,
-    answer,
-    event_stream,
-    request,
-    send,
-    stall,
-    tls,
-)
+from tests.support.server import EVENT, OPEN, PATIENCE, QUIET, STREAM, answer, event_stream, request, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse import Backoff, Closed, EventSource, Opened, connection
 from wire_rawsse.errors import (
@@ -31,8 +22,6 @@ from wire_rawsse.errors import (
     WireRawSSEError,
 )
 from wire_rawsse.protocol import http
-
-EVENT = b"data: x\n\n"
 
 
 def _ends(serve: Serve, *steps: Any, **settings: Any) -> tuple[WireRawSSEError, EventSource]:
@@ -72,7 +61,7 @@ class TestWhatEndsForGood:
 
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
     def test_but_not_these(self, status: int, serve: Serve) -> None:
-        server = serve([request, send(answer(f"{status} x"))], [request, send(OPEN + EVENT), stall])
+        server = serve([request, send(answer(f"{status} x"))], STREAM)
         with source(server.url) as listening:
             closed = first(listening, Closed)
             assert isinstance(closed.error, StatusError) and closed.error.status == status
@@ -139,7 +128,7 @@ class TestWhatEndsForGood:
             assert len(server.peers) == 1
 
     def test_a_redirect_from_https_to_http(self, serve: Serve, authority: Authority) -> None:
-        plain = serve([request, send(OPEN + EVENT), stall])
+        plain = serve(STREAM)
         secure = serve([tls(authority.server()), request, send(answer("302 Found", f"Location: {plain.url}"))])
         with (
             source(secure.url.replace("http", "https"), tls=authority.file) as listening,
@@ -160,7 +149,7 @@ class TestWhatEndsForGood:
     )
     def test_a_subscriber_never_gives_up_on_any_of_it(self, first_answer: bytes, serve: Serve) -> None:
         """It says so in its state, and tries again at the slowest pace."""
-        server = serve([request, send(first_answer), stall], [request, send(OPEN), stall])
+        server = serve([request, send(first_answer), stall], QUIET)
         slow = Backoff(initial=0.001, maximum=0.5, healthy_after=0)
         with subscriber(server.url, backoff=slow) as listening:
             began = time.monotonic()
@@ -180,7 +169,7 @@ class TestWhatEndsForGood:
             real(*args)
 
         monkeypatch.setattr(connection, "check_event_stream", faulty)
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         with source(server.url) as listening:
             closed = first(listening, Closed)
             assert "internal error (ZeroDivisionError)" in str(closed.error)

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from tests.support.fixtures import Serve
-from tests.support.listen import event, first, source, subscriber
+from tests.support.listen import LONG, event, first, source, subscriber
 from tests.support.server import (
     CHUNKED,
+    EVENT,
     OPEN,
     PATIENCE,
+    QUIET,
+    STREAM,
     Peer,
     Server,
     Step,
@@ -45,8 +48,6 @@ from wire_rawsse.errors import (
 )
 from wire_rawsse.protocol.request import Headers
 
-EVENT = b"data: x\n\n"
-LONG = Backoff(initial=40, maximum=60, healthy_after=0.05)
 SLOW = Backoff(initial=0.001, maximum=0.3, healthy_after=0)
 
 
@@ -73,7 +74,7 @@ class TestPersistent:
         ids=["204", "401", "404", "a web page", "brotli", "too large", "redirect off"],
     )
     def test_retries_what_is_for_good_at_the_slowest_pace(self, refusal: bytes, serve: Serve) -> None:
-        server = serve([request, send(refusal), stall], [request, send(OPEN + EVENT), stall])
+        server = serve([request, send(refusal), stall], STREAM)
         with source(server.url, backoff=SLOW, persistent=True, max_event_bytes=1000) as listening:
             began = time.monotonic()
             closed = None
@@ -105,7 +106,7 @@ class TestOneResponse:
 
     def one(self, serve: Serve, *steps: Step, **settings: Any) -> tuple[list[object], EventSource, Server]:
         """All items of a source that is asked until its end, which is a clean one."""
-        server = serve([request, *steps], [request, send(OPEN + EVENT), stall])
+        server = serve([request, *steps], STREAM)
         listening = source(server.url, method="POST", body=b"{}", reconnect=False, **settings)
         return list(listening.items()), listening, server
 
@@ -134,7 +135,7 @@ class TestOneResponse:
     )
     def test_whatever_ends_it_is_raised(self, steps: list[Step], kind: type[WireRawSSEError], serve: Serve) -> None:
         tokens = iter(["one", "two"])
-        server = serve([request, *steps], [request, send(OPEN + EVENT), stall])
+        server = serve([request, *steps], STREAM)
         with source(
             server.url, method="POST", body=b"{}", reconnect=False, bearer_token=lambda: next(tokens)
         ) as listening:
@@ -169,7 +170,7 @@ class TestOneResponse:
         assert [asked.target for asked in server.asked][1:] == ["/there"]
 
     def test_it_cannot_be_restarted(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         with source(server.url, reconnect=False) as listening:
             assert event(listening).data == "x"
             with pytest.raises(InvalidRequestError, match="reconnect=False"):
@@ -179,7 +180,7 @@ class TestOneResponse:
 
     def test_a_signal_handler_that_raises_sends_no_second_request(self, serve: Serve) -> None:
         """If bytes may be lost, all streams start over; but this one must not."""
-        server = serve([request, send(OPEN + EVENT), stall], [request, send(OPEN + EVENT), stall])
+        server = serve(STREAM, STREAM)
         with source(server.url, method="POST", body=b"{}", reconnect=False) as listening:
             assert event(listening).data == "x"
             listening._loop.start_over()
@@ -189,7 +190,7 @@ class TestOneResponse:
         assert len(server.peers) == 1
 
     def test_nor_does_a_fault_of_ours(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         monkeypatch.setattr(reconnect, "one_stream", lambda *_: 1 / 0)
         with (
             source(server.url, reconnect=False) as listening,
@@ -205,7 +206,7 @@ class TestRefused:
     def test_another_token_is_tried_at_once(self, serve: Serve) -> None:
         """Whether it would be for good or not, and whatever the backoff is."""
         for persistent in (False, True):
-            server = serve([request, send(answer("401 x"))], [request, send(OPEN + EVENT), stall])
+            server = serve([request, send(answer("401 x"))], STREAM)
             tokens = iter(["old"])
             with source(
                 server.url, bearer_token=lambda tokens=tokens: next(tokens, "new"), backoff=LONG, persistent=persistent
@@ -216,12 +217,12 @@ class TestRefused:
             assert [asked.get("Authorization") for asked in server.asked] == ["Bearer old", "Bearer new"]
 
     def test_headers_and_urls_are_asked_too(self, serve: Serve) -> None:
-        server = serve([request, send(answer("401 x"))], [request, send(OPEN + EVENT), stall])
+        server = serve([request, send(answer("401 x"))], STREAM)
         keys = iter(["old"])
         with source(server.url, headers=lambda: {"X-Api-Key": next(keys, "new")}, backoff=LONG) as listening:
             assert event(listening).data == "x"
         assert [asked.get("X-Api-Key") for asked in server.asked] == ["old", "new"]
-        server = serve([request, send(answer("401 x"))], [request, send(OPEN + EVENT), stall])
+        server = serve([request, send(answer("401 x"))], STREAM)
         queries = iter(["old"])
         with source(lambda: f"{server.url}?key={next(queries, 'new')}", backoff=LONG) as listening:
             assert event(listening).data == "x"
@@ -258,16 +259,14 @@ class TestRefused:
         assert len(server.peers) == 2
 
     def test_it_is_asked_again_after_another_end(self, serve: Serve) -> None:
-        server = serve(
-            *[[request, send(answer("401 x"))], [request, send(event_stream(EVENT))]] * 3, [request, send(OPEN), stall]
-        )
+        server = serve(*[[request, send(answer("401 x"))], [request, send(event_stream(EVENT))]] * 3, QUIET)
         numbers = count()
         with source(server.url, bearer_token=lambda: f"t{next(numbers)}") as listening:
             assert [event(listening).data for _ in range(3)] == ["x"] * 3
 
     def test_a_callable_that_fails_then_is_asked_again_later(self, serve: Serve) -> None:
         """A token file that is just being written must not end a source for good."""
-        server = serve([request, send(answer("401 x"))], [request, send(OPEN + EVENT), stall])
+        server = serve([request, send(answer("401 x"))], STREAM)
         answers = iter(["old", None, "new"])
 
         def token() -> str:
@@ -297,7 +296,7 @@ class TestRefused:
 
 class TestCallableUrl:
     def test_is_asked_at_each_connect_and_never_shown(self, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-        server = serve([request, reset], [request, send(answer("503 x"))], [request, send(OPEN + EVENT), stall])
+        server = serve([request, reset], [request, send(answer("503 x"))], STREAM)
         numbers = count()
 
         def url() -> str:
@@ -312,7 +311,7 @@ class TestCallableUrl:
         assert "seKret" not in "".join(texts) + caplog.text and server.place in caplog.text
 
     def test_of_a_subscriber(self, serve: Serve) -> None:
-        server = serve([request, reset], [request, send(OPEN), stall])
+        server = serve([request, reset], QUIET)
         numbers = count()
         with subscriber(lambda: f"{server.url}?n={next(numbers)}") as listening:
             assert listening.wait(PATIENCE)
@@ -321,7 +320,7 @@ class TestCallableUrl:
 
     @pytest.mark.parametrize("bad", [OSError("seKret"), "seKret", None, "ftp://seKret/", 5], ids=repr)
     def test_that_fails_is_asked_again(self, bad: Any, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         answers = iter([bad])
 
         def url() -> str:
@@ -340,7 +339,7 @@ class TestCallableUrl:
 def test_a_callable_that_gives_what_cannot_be_sent_is_asked_again(serve: Serve) -> None:
     """Headers that were given directly are refused when they are given; see `test_checks`."""
     answers: list[Headers] = [{"Host": "a", "host": "b"}, {"X": "a\nb"}, [("Connection", "close")]]
-    server = serve([request, send(OPEN + EVENT), stall])
+    server = serve(STREAM)
     with source(server.url, headers=lambda: answers.pop() if answers else {}) as listening:
         for _ in range(3):
             closed = first(listening, Closed)

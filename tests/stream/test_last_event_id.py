@@ -8,7 +8,19 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import event, first, run_until, source, subscriber
-from tests.support.server import OPEN, PATIENCE, Script, answer, cut, event_stream, request, send, stall
+from tests.support.server import (
+    OPEN,
+    PATIENCE,
+    QUIET,
+    STREAM,
+    Script,
+    answer,
+    cut,
+    event_stream,
+    request,
+    send,
+    stall,
+)
 from wire_rawsse import EventSource, Opened, StreamSubscriber
 from wire_rawsse.errors import InvalidRequestError, StatusError
 from wire_rawsse.protocol.request import Headers
@@ -40,7 +52,7 @@ def test_is_sent_first_and_then_what_the_stream_says(headers: Headers, serve: Se
 
 
 def test_a_subscriber_resumes_from_it(headers: Headers, serve: Serve) -> None:
-    server = serve(NEXT, [request, send(OPEN), stall])
+    server = serve(NEXT, QUIET)
     with subscriber(server.url, headers=headers) as listening:
         while len(server.asked) < 2:
             assert listening.wait(PATIENCE)
@@ -49,7 +61,7 @@ def test_a_subscriber_resumes_from_it(headers: Headers, serve: Serve) -> None:
 
 def test_a_subscriber_without_one_sends_none(serve: Serve) -> None:
     """It could only be refused: each connection is a wake, whatever is replayed."""
-    server = serve(NEXT, [request, send(OPEN), stall])
+    server = serve(NEXT, QUIET)
     with subscriber(server.url) as listening:
         while len(server.asked) < 2:
             assert listening.wait(PATIENCE)
@@ -65,7 +77,7 @@ def test_two_of_them_are_refused(make: type[EventSource] | type[StreamSubscriber
 
 
 def test_an_id_that_was_given_directly_comes_before_one_of_a_callable(serve: Serve) -> None:
-    server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+    server = serve(STREAM)
     with source(server.url, headers=lambda: {"Last-Event-ID": "1"}, last_event_id="2") as listening:
         assert event(listening).id == "2"
     assert server.asked[0].get("Last-Event-ID") == "2"
@@ -74,7 +86,7 @@ def test_an_id_that_was_given_directly_comes_before_one_of_a_callable(serve: Ser
 @pytest.mark.parametrize(("size", "sent"), [(4096, True), (4097, False), (900_000, False)])
 def test_an_id_over_4_kib_is_left_out_and_told(size: int, sent: bool, serve: Serve) -> None:
     name = "7" * size
-    server = serve([request, send(event_stream(b"id: %s\ndata: x\n\n" % name.encode()))], [request, send(OPEN), stall])
+    server = serve([request, send(event_stream(b"id: %s\ndata: x\n\n" % name.encode()))], QUIET)
     with source(server.url) as listening:
         assert event(listening).id == name
         assert first(listening, Opened).id_left_out is not sent
@@ -82,7 +94,7 @@ def test_an_id_over_4_kib_is_left_out_and_told(size: int, sent: bool, serve: Ser
 
 
 def test_its_bytes_count_and_not_its_characters(serve: Serve) -> None:
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     with source(server.url, last_event_id="é" * 2049) as listening:
         assert first(listening, Opened).id_left_out
     assert server.asked[0].get("Last-Event-ID") is None
@@ -93,7 +105,7 @@ def test_a_subscriber_is_not_locked_out_by_an_id_that_its_server_has_forgotten(s
         [request, send(event_stream(b"id: 5\ndata: x\n\n"))],
         [request, send(answer("410 Gone"))],
         [request, send(OPEN + b"id: 6\ndata: x\n\n"), cut],
-        [request, send(OPEN), stall],
+        QUIET,
     )
     with subscriber(server.url, last_event_id="4") as listening:
         while len(server.asked) < 4:
@@ -107,7 +119,7 @@ def test_a_persistent_source_tells_the_gap_and_goes_on(status: str, serve: Serve
         [request, send(event_stream(b"id: 5\ndata: a\n\n"))],
         [request, send(answer(status))],
         [request, send(event_stream(b"data: b\n\nid: 6\ndata: c\n\n"))],
-        [request, send(OPEN), stall],
+        QUIET,
     )
     with source(server.url, persistent=True) as listening:
         assert first(listening, Opened).id_left_out is False
@@ -126,7 +138,7 @@ def test_a_source_that_is_not_persistent_ends(serve: Serve) -> None:
 
 
 def test_an_id_is_not_sent_to_another_origin_and_the_gap_is_told(serve: Serve) -> None:
-    other = serve([request, send(OPEN + b"data: x\n\n"), stall])
+    other = serve(STREAM)
     server = serve([request, send(answer("307 x", f"Location: {other.url}"))])
     with source(server.url, last_event_id="5") as listening:
         assert first(listening, Opened).id_left_out is True

@@ -14,9 +14,8 @@ from tests.support.fixtures import Serve
 from tests.support.listen import LENIENT, end, event, first, source, subscriber, told
 from tests.support.proxy import forward
 from tests.support.server import (
-    OPEN,
     PATIENCE,
-    Script,
+    STREAM,
     Server,
     Step,
     answer,
@@ -41,7 +40,6 @@ from wire_rawsse.errors import (
     StatusError,
 )
 
-STREAM: Script = [request, send(OPEN + b"data: x\n\n"), stall]
 BASIC = "Basic dXNlcjpzZUtyZXQ="  # user:seKret
 
 

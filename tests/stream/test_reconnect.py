@@ -8,10 +8,12 @@ import time
 import pytest
 
 from tests.support.fixtures import Serve
-from tests.support.listen import end, event, first, run_until, source, subscriber
+from tests.support.listen import LONG, end, event, first, run_until, source, subscriber
 from tests.support.server import (
     OPEN,
     PATIENCE,
+    QUIET,
+    STREAM,
     Step,
     answer,
     cut,
@@ -26,8 +28,6 @@ from wire_rawsse import Backoff, Closed, Opened
 from wire_rawsse.errors import CredentialsError
 from wire_rawsse.protocol.request import Headers
 
-LONG = Backoff(initial=40, maximum=60, healthy_after=0.05)
-"""Delays that nobody waits for: tests read them from `Closed`."""
 LIVED = [request, send(OPEN), pause(0.3), send(b"data: x\n\n")]
 """A stream that is healthy: it lives longer than `healthy_after`, and still speaks."""
 
@@ -38,7 +38,7 @@ class TestLastEventId:
             [request, send(event_stream(b"id: 1\ndata: a\n\nid: 2\n\n"))],
             [request, send(event_stream(b"data: b\n\nid: 3\ndata: dropped, as is its id"))],
             [request, send(OPEN + b"id\ndata: c\n\n"), cut],
-            [request, send(OPEN), stall],
+            QUIET,
         )
         with source(server.url) as listening:
             assert listening.last_event_id == ""
@@ -49,7 +49,7 @@ class TestLastEventId:
         assert [asked.get("Last-Event-ID") for asked in server.asked] == [None, "2", "2", None]
 
     def test_where_to_resume(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+        server = serve(STREAM)
         with source(server.url, last_event_id="41") as listening:
             assert event(listening).id == "41"
         assert server.asked[0].get("Last-Event-ID") == "41"
@@ -69,7 +69,7 @@ class TestLastEventId:
         server = serve(
             [request, send(event_stream(f"id: {last_event_id}\ndata: a\n\n".encode()))],
             [request, send(event_stream(b"data: b\n\nid: 7\ndata: c\n\n"))],
-            [request, send(OPEN), stall],
+            QUIET,
         )
         with source(server.url) as listening:
             assert first(listening, Opened).id_left_out is False
@@ -80,7 +80,7 @@ class TestLastEventId:
         assert [asked.get("Last-Event-ID") for asked in server.asked] == [None, None, "7"]
 
     def test_one_that_was_given_and_cannot_be_carried(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+        server = serve(STREAM)
         with source(server.url, last_event_id="a\r\nX: y") as listening:
             assert first(listening, Opened).id_left_out
             assert event(listening).id == "a\r\nX: y"
@@ -94,7 +94,7 @@ class TestLastEventId:
         assert server.asked[1].get("Last-Event-ID") == "1"
 
     def test_a_subscriber_sends_it_too(self, serve: Serve) -> None:
-        server = serve([request, send(event_stream(b"id: 5\ndata: x\n\n"))], [request, send(OPEN), stall])
+        server = serve([request, send(event_stream(b"id: 5\ndata: x\n\n"))], QUIET)
         with subscriber(server.url, last_event_id="4") as listening:
             while len(server.asked) < 2:
                 assert listening.wait(PATIENCE)
@@ -194,7 +194,7 @@ class TestDelays:
         assert 3600 <= self.delay(serve, *steps) <= 5400
 
     def test_the_delay_is_kept(self, serve: Serve) -> None:
-        server = serve([request, send(answer("503 x"))], [request, send(OPEN), stall])
+        server = serve([request, send(answer("503 x"))], QUIET)
         with source(server.url, backoff=Backoff(initial=0.4, maximum=0.4)) as listening:
             closed = first(listening, Closed)
             began = time.monotonic()
@@ -220,7 +220,7 @@ class TestCallables:
 
     @pytest.mark.parametrize("name", ["bearer_token", "headers"])
     def test_one_that_raises_is_retried(self, name: str, serve: Serve) -> None:
-        server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+        server = serve(STREAM)
         faults = iter([OSError("no seKret"), KeyError("seKret")])
 
         def ask() -> object:
@@ -239,7 +239,7 @@ class TestCallables:
 
     @pytest.mark.parametrize("bad", ["seKret\r\nX: y", "", None])
     def test_one_that_returns_something_bad_is_retried(self, bad: str, serve: Serve) -> None:
-        server = serve([request, send(OPEN), stall])
+        server = serve(QUIET)
         tokens = iter([bad, "good"])
         with subscriber(server.url, bearer_token=lambda: next(tokens)) as listening:
             assert listening.wait(PATIENCE)
@@ -249,7 +249,7 @@ class TestCallables:
 
     def test_a_new_token_after_a_refusal(self, serve: Serve) -> None:
         """wire may rotate a token at any time; a subscriber asks again after a 401."""
-        server = serve([request, send(answer("401 x"))], [request, send(OPEN), stall])
+        server = serve([request, send(answer("401 x"))], QUIET)
         tokens = iter(["old"])
         quick = Backoff(initial=0.01, maximum=0.02)
         with subscriber(server.url, bearer_token=lambda: next(tokens, "new"), backoff=quick) as listening:
@@ -258,7 +258,7 @@ class TestCallables:
         assert [asked.get("Authorization") for asked in server.asked] == ["Bearer old", "Bearer new"]
 
     def test_it_is_not_asked_where_a_header_has_the_authorization(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+        server = serve(STREAM)
         with source(server.url, bearer_token=_never, headers={"Authorization": "Basic eA=="}) as listening:
             event(listening)
         assert server.asked[0].get("Authorization") == "Basic eA=="
@@ -279,7 +279,7 @@ def test_the_number_of_connections_is_bounded_whatever_the_server_does(serve: Se
 
 
 def test_the_repr_says_where_it_stands(serve: Serve) -> None:
-    server = serve([request, send(OPEN + b"data: x\n\n"), stall])
+    server = serve(STREAM)
     with source(f"http://user:seKret@{server.place}/x?token=seKret") as listening:
         assert repr(listening) == f"<EventSource http://{server.place}/x idle>"
         event(listening)

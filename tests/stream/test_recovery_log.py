@@ -8,12 +8,12 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import event, first, source
-from tests.support.server import OPEN, Script, answer, event_stream, request, send, stall
+from tests.support.server import STREAM, Script, answer, event_stream, request, send
 from wire_rawsse import Closed
 
 DOWN: Script = [request, send(answer("503 x"))]
 ENDS: Script = [request, send(event_stream(b"data: x\n\n"))]
-STAYS: Script = [request, send(OPEN + b"data: x\n\n"), stall]
+STAYS: Script = STREAM
 
 
 @pytest.mark.parametrize(

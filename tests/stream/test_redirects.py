@@ -9,23 +9,10 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import LENIENT, end, event, first, source, subscriber
-from tests.support.server import (
-    OPEN,
-    PATIENCE,
-    Script,
-    answer,
-    event_stream,
-    pause,
-    request,
-    send,
-    stall,
-    tls,
-)
+from tests.support.server import PATIENCE, STREAM, Script, answer, event_stream, pause, request, send, stall, tls
 from tests.support.trust import Authority
 from wire_rawsse import Closed, Opened, Timeouts
 from wire_rawsse.errors import NotAnEventStreamError, RedirectError, ResponseTimeout, StatusError
-
-STREAM: Script = [request, send(OPEN + b"data: x\n\n"), stall]
 
 
 def to(location: str, status: int = 302) -> Script:

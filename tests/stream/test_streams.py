@@ -14,9 +14,11 @@ from tests.support.fixtures import Serve
 from tests.support.listen import SOON, end, event, first, source, subscriber
 from tests.support.server import (
     CHUNKED,
+    EVENT,
     LAST_CHUNK,
     OPEN,
     PATIENCE,
+    STREAM,
     Script,
     answer,
     byte_by_byte,
@@ -40,12 +42,10 @@ from wire_rawsse.errors import (
     WireRawSSEError,
 )
 
-EVENT = b"data: x\n\n"
-
 
 class TestTheRequest:
     def test_is_what_an_event_stream_asks_for(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         with source(f"http://{server.place}/v1/events?since=7", bearer_token="t0ken") as listening:
             assert event(listening).data == "x"
         asked = server.asked[0]
@@ -60,20 +60,20 @@ class TestTheRequest:
         assert asked.get("Connection") is None
 
     def test_ipv6(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT), stall], host="::1")
+        server = serve(STREAM, host="::1")
         with source(server.url) as listening:
             event(listening)
         assert server.asked[0].get("Host") == f"[::1]:{server.port}"
 
     def test_a_name(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         with source(f"http://localhost:{server.port}/") as listening:
             event(listening)
         assert server.asked[0].get("Host") == f"localhost:{server.port}"
 
     def test_a_post_with_a_body_larger_than_the_kernel_takes_at_once(self, serve: Serve) -> None:
         body = b"x" * (4 << 20)
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         with source(server.url, method="POST", body=body, headers={"Content-Type": "x/y"}) as listening:
             event(listening)
         asked = server.asked[0]
@@ -81,7 +81,7 @@ class TestTheRequest:
         assert asked.get("Content-Type") == "x/y"
 
     def test_a_header_of_the_caller_comes_before_ours_and_before_the_token(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         given = {"accept": "a/b", "authorization": "Digest mine", "X-A": "1"}
         with source(server.url, headers=given, bearer_token="t0ken") as listening:
             event(listening)
@@ -90,7 +90,7 @@ class TestTheRequest:
         assert given == {"accept": "a/b", "authorization": "Digest mine", "X-A": "1"}
 
     def test_userinfo_becomes_a_header_and_is_sent_nowhere_else(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         with source(f"http://user:pass@{server.place}/x") as listening:
             event(listening)
         asked = server.asked[0]
@@ -131,7 +131,7 @@ class TestRefusedBeforeAByteIsSent:
             kind(**{"url": "http://127.0.0.1:9/", **bad})
 
     def test_a_token_file_loses_its_line_end(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + EVENT), stall])
+        server = serve(STREAM)
         with source(server.url, bearer_token="t0ken\n") as listening:
             event(listening)
         assert server.asked[0].get("Authorization") == "Bearer t0ken"

@@ -16,11 +16,12 @@ from tests.support.fixtures import Serve
 from tests.support.listen import end, event, first, source, subscriber
 from tests.support.server import (
     CHUNKED,
+    EVENT,
     LAST_CHUNK,
     OPEN,
     PATIENCE,
+    STREAM,
     Peer,
-    Script,
     Server,
     Step,
     chunk,
@@ -47,9 +48,6 @@ from wire_rawsse.errors import (
 )
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")
-
-EVENT = b"data: x\n\n"
-STREAM: Script = [request, send(OPEN + EVENT), stall]
 
 
 def https(server: Server) -> str:

@@ -6,10 +6,8 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import end, event, source, subscriber
-from tests.support.server import OPEN, PATIENCE, Script, answer, request, send, stall
+from tests.support.server import PATIENCE, QUIET, STREAM, answer, request, send, stall
 from wire_rawsse.errors import DialError, RedirectError
-
-STREAM: Script = [request, send(OPEN + b"data: x\n\n"), stall]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,7 @@ def test_nobody_there_is_retried(socket_path: str) -> None:
 
 
 def test_a_subscriber(serve: Serve, socket_path: str) -> None:
-    serve([request, send(OPEN), stall], path=socket_path)
+    serve(QUIET, path=socket_path)
     with subscriber(f"unix://{socket_path}?path=/v1") as listening:
         assert listening.wait(PATIENCE)
         assert listening.state.endpoints[0].url == f"unix://{socket_path}?path=/v1"

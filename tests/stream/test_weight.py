@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.fixtures import Serve
-from tests.support.server import OPEN, request, send, stall
+from tests.support.server import OPEN, QUIET, request, send
 
 BASE = "import socket, h11"
 OURS = 'import socket, h11, wire_rawsse; s = wire_rawsse.StreamSubscriber("http://127.0.0.1:9/", bearer_token="t")'
@@ -134,7 +134,7 @@ def test_the_memory_that_it_adds(run: Run) -> None:
 
 def test_a_whole_http_stream_loads_no_tls(run: Run, serve: Serve) -> None:
     """Connected, woken, truncated and connected again."""
-    server = serve([request, send(OPEN + b"data: x\n\n")], [request, send(OPEN), stall])
+    server = serve([request, send(OPEN + b"data: x\n\n")], QUIET)
     code = f"""
 import sys, wire_rawsse
 with wire_rawsse.StreamSubscriber({server.url!r}, backoff=wire_rawsse.Backoff(initial=0.01, healthy_after=0)) as s:
@@ -148,7 +148,7 @@ print(*sorted(sys.modules))
 
 
 def test_a_name_costs_a_thread_and_nothing_more(run: Run, serve: Serve) -> None:
-    server = serve([request, send(OPEN), stall])
+    server = serve(QUIET)
     code = f"""
 import sys, wire_rawsse
 with wire_rawsse.StreamSubscriber("http://localhost:{server.port}/") as s:

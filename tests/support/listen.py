@@ -18,6 +18,9 @@ LENIENT = Timeouts(connect=PATIENCE, response=PATIENCE, read=PATIENCE, min_rate=
 SOON = Backoff(initial=0.02, maximum=0.04, healthy_after=0)
 """Every stream is healthy, and the next connection is at hand."""
 
+LONG = Backoff(initial=40, maximum=60, healthy_after=0.05)
+"""Delays that nobody waits for: tests read them from `Closed`."""
+
 
 def source(url: str | Callable[[], str], **settings: Any) -> EventSource:
     """An `EventSource` that no clock ends, unless the test says so."""

@@ -424,3 +424,9 @@ def stage(name: Stage, context: ssl.SSLContext | None = None) -> Script:
     if name in ("asked", "streaming"):
         script.append(request)
     return [*script, hold(CHUNKED if name == "streaming" else b"")]
+
+
+STREAM: Script = [request, send(OPEN + EVENT), stall]
+"""A stream with one event, which stays."""
+QUIET: Script = [request, send(OPEN), stall]
+"""The same without an event."""
