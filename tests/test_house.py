@@ -97,6 +97,28 @@ def test_layers_import_downwards_only(path: Path) -> None:
             assert layer_of(imported) <= layer_of(module), f"{module} imports {imported}, which lies above it"
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not for types alone either: what a circle joins can only be read and changed together."""
+    known = {name_of(path): path for path in MODULES}
+    left = {module: modules_imported_by(path) & known.keys() - {module} for module, path in known.items()}
+    while free := [module for module, imported in left.items() if not imported & left.keys()]:
+        for module in free:
+            del left[module]
+    assert {module: sorted(imported & left.keys()) for module, imported in left.items()} == {}
+
+
+def modules_imported_by(path: Path) -> set[str]:
+    """`from package import name` imports the module `name`, if there is one, and otherwise the package."""
+    known, found = {name_of(other) for other in MODULES}, set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & known or {node.module}
+    return found
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_each_layer_knows_only_what_it_may(path: Path) -> None:
     module, imported = name_of(path), set(imports_of(path))

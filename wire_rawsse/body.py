@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from wire_rawsse.errors import MalformedResponseError, TruncatedError
-from wire_rawsse.protocol.http import Exchange, Response
+from wire_rawsse.protocol.http import Exchange
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.sse import LineParser
 from wire_rawsse.waits import Receive
 

@@ -30,11 +30,12 @@ from wire_rawsse.errors import (
     WireRawSSEError,
 )
 from wire_rawsse.plan import Asked, Plan
-from wire_rawsse.protocol.http import Exchange, Response, check_event_stream, is_event_stream
+from wire_rawsse.protocol.http import Exchange, check_event_stream, is_event_stream
 from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.redirect import REDIRECTS, Hop, fields_for, follow
 from wire_rawsse.protocol.refusal import BODY_BYTES
 from wire_rawsse.protocol.request import Request, compose, compose_connect
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import Url
 from wire_rawsse.read_clocks import ReadClocks
 from wire_rawsse.record import Record

@@ -18,8 +18,8 @@ from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import Headers, first_event_id
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream_set import StreamHandle, StreamSet
@@ -38,11 +38,8 @@ class _Many:
     """What both have."""
 
     _set: StreamSet
+    _loop: Loop
     _notice: Notice
-
-    @property
-    def _loop(self) -> Loop:
-        return self._set.loop
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)}>"
@@ -162,6 +159,7 @@ class Streams(_Inline, BaseStreams):
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         super().__init__(max_connecting=max_connecting, watch=watch)
+        self._loop = self._set.loop
         self._untold = False
         """The last `wait` may have found wakes that it could not give, because a signal handler raised."""
 
@@ -278,6 +276,7 @@ class EventStreams(_Inline):
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         self._set = StreamSet(max_connecting=checks.whole(max_connecting, "max_connecting"))
+        self._loop = self._set.loop
         self._notice = Notice(self._loop, checks.flag(watch, "watch"))
         self._unread = _Unread()
         self._paused: set[SourceHandle] = set()

@@ -48,10 +48,7 @@ class TlsWakeReader(TlsBodyReader):
     wakes early nor teaches anything: a large event has many long records, and was told of by its first.
     """
 
-    __slots__ = (
-        *("_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext"),
-        "_whole_limit",
-    )
+    __slots__ = ("_between", "_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext")
 
     def __init__(
         self,
@@ -66,8 +63,10 @@ class TlsWakeReader(TlsBodyReader):
         self._holds_wake = holds_wake
         self._early_wakes = early_wakes
         self._overhead = overhead(channel.session.version(), channel.cipher)
-        self._limit = self._whole_limit = NEVER
-        """Bytes of ciphertext above which a record is worth a wake; and a reception that is one record and no more."""
+        self._limit = NEVER
+        """Bytes of ciphertext above which a record is worth a wake."""
+        self._between = False
+        """The scanner stands between two records."""
         self._longest = 0
         self._early = False
         """The last reception is worth a wake and has not been decrypted."""
@@ -84,14 +83,13 @@ class TlsWakeReader(TlsBodyReader):
     def is_wake(self, received: bytes) -> bool:
         """Whether ciphertext is worth a wake. The host asks about each reception once, before the coroutine has it."""
         length = len(received) - HEADER_BYTES
-        if length > self._whole_limit and received[0] == APPLICATION_DATA and received[3] << 8 | received[4] == length:
-            # One whole record, as nearly always: the scanner, which stands between two records, would say the same.
-            self._longest = length
-            self._early = True
-            return True
-        self._longest = self._scanner.scan(received)
-        self._early = self._longest > self._limit
-        if self._early:
+        whole = self._between and length > 0 and received[0] == APPLICATION_DATA
+        # It is one whole record, nearly always, and the scanner would only say the same.
+        if not whole or received[3] << 8 | received[4] != length:
+            length = self._scanner.scan(received)
+        self._longest = length
+        self._early = early = length > self._limit
+        if early:
             return True
         self._plaintext = data = self._channel.decrypt(received)
         return self._holds_wake(data)
@@ -106,5 +104,5 @@ class TlsWakeReader(TlsBodyReader):
                 self._early_wakes.judge(self._longest - self._overhead, early=early, data_line=wake)
         self._plaintext = b""
         self._limit = NEVER if self.lines.line_open else self._early_wakes.limit + self._overhead
-        self._whole_limit = NEVER if self._scanner.in_record else self._limit
+        self._between = not self._scanner.in_record
         return wake

@@ -11,7 +11,7 @@ from typing import Any
 
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.plan import Plan
-from wire_rawsse.protocol.http import Response
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.sse import BEGINS_DATA_LINE, WakeParser, holds_data_line
 from wire_rawsse.stream_set import StreamHandle, StreamSet
 

@@ -41,12 +41,13 @@ def _lines(panel: Any, programs: dict[str, Any], what: str, label: str, values: 
     if not every:
         return
     ends: list[float] = []
+    apart = (max(every) / min(every)) ** 0.07
     most = max(x for points in lines.values() for x, _ in points)
     for kind, points in sorted(lines.items(), key=lambda line: line[1][-1][1]):
         xs, ys = zip(*points, strict=True)
         panel.plot(xs, ys, marker="o", markersize=3, color=COLOURS[kind], linewidth=2 if kind == "ours" else 1.2)
         # Names that would lie on one another are moved apart, upwards.
-        place = max(ys[-1], *(end * 1.16 for end in ends)) if ends else ys[-1]
+        place = max(ys[-1], *(end * apart for end in ends)) if ends else ys[-1]
         ends.append(place)
         weight = "bold" if kind == "ours" else "normal"
         panel.annotate(

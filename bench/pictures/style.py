@@ -59,7 +59,7 @@ def ticks(axis: Any, values: list[float], limits: tuple[float, float], unit: str
     from matplotlib.ticker import NullLocator
 
     inside = [value for value in values if limits[0] <= value <= limits[1]]
-    axis.set_ticks(inside, [f"{value:,.4g}".replace("e+0", "e") + unit for value in inside])
+    axis.set_ticks(inside, [f"{value:,.5g}".replace("e+0", "e") + unit for value in inside])
     axis.set_minor_locator(NullLocator())
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from wire_rawsse.errors import InvalidRequestError, MalformedResponseError, ProxyError, RelayFileError, TruncatedError
 from wire_rawsse.protocol import http, proxy, request, sse, url
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.redact import Secrets
 from wire_rawsse.wire import relay_json
 
@@ -66,7 +67,7 @@ def one_document(content: bytes) -> None:
 
 
 def one_kind(kind: str) -> None:
-    response = http.Response(200, "OK", (("content-type", kind),))
+    response = Response(200, "OK", (("content-type", kind),))
     try:
         http.check_event_stream(response, REQUEST, "place")
     except ValueError:

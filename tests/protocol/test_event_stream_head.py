@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from wire_rawsse.errors import NotAnEventStreamError, StatusError
-from wire_rawsse.protocol.http import Response, check_event_stream
+from wire_rawsse.protocol.http import check_event_stream
 from wire_rawsse.protocol.request import compose
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import parse_url
 
 URL = parse_url("http://example.com/v1")

@@ -16,8 +16,9 @@ from wire_rawsse.errors import (
     TruncatedError,
     WireRawSSEError,
 )
-from wire_rawsse.protocol.http import HEAD_BYTES, Exchange, Response
+from wire_rawsse.protocol.http import HEAD_BYTES, Exchange
 from wire_rawsse.protocol.request import check_headers, compose, compose_connect
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import parse_url
 
 URL = parse_url("http://example.com/v1")

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.listen import told
 from wire_rawsse.errors import RedirectError
-from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.redirect import Hop, follow
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import parse_url
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from wire_rawsse.errors import MalformedResponseError
-from wire_rawsse.protocol.http import Exchange, Response
+from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.request import compose_connect
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.tunnel import offered
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.redact import Secrets

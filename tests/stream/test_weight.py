@@ -41,7 +41,7 @@ MODULES_OF_OURS = (
     *("waits", "wake", "wakeup", "hosts", "hosts.clock", "hosts.handle", "hosts.loop", "hosts.notice", "hosts.poller"),
     *("hosts.schedule", "hosts.system", "hosts.task", "hosts.watch"),
     *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
-    *("protocol.diagnosis", "protocol.request"),
+    *("protocol.diagnosis", "protocol.request", "protocol.response"),
     *(
         "protocol.sse",
         "protocol.url",

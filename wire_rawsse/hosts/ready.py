@@ -19,7 +19,7 @@ def receive_ready(loop: Loop) -> bool | None:
     It takes no lock, so it is for a host in whose thread alone the loop is run and closed.
     """
     task = loop._schedule.only
-    if task is None or loop._pending_data is not None or loop._uncommitted or loop.closing:
+    if task is None or loop._pending_data is not None or loop._uncommitted or loop._handle.closing:
         return None
     receive, now = task.receive, loop._monotonic()
     if receive is None or receive.is_wake is None or task.runnable or task.exception is not None:

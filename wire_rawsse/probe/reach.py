@@ -22,10 +22,11 @@ from wire_rawsse.probe.blocking import BlockingHost
 from wire_rawsse.probe.chain import chain_of
 from wire_rawsse.probe.measurements import Attempt, Step, Tls
 from wire_rawsse.probe.tcp_info import tcp_info
-from wire_rawsse.protocol.http import Exchange, Response
+from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.proxy import Proxy
 from wire_rawsse.protocol.redirect import Hop
 from wire_rawsse.protocol.request import Request, compose_connect
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.tunnel import refusal
 from wire_rawsse.redact import Secrets
 from wire_rawsse.transport import alerts

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import h11
 
@@ -28,6 +28,7 @@ from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
 from wire_rawsse.protocol.diagnosis import broken_rule, speaks
 from wire_rawsse.protocol.refusal import compression, not_a_stream, refused
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.response import Response
 
 if TYPE_CHECKING:
     from wire_rawsse.protocol.tunnel import TunnelHead
@@ -39,22 +40,6 @@ HEAD_LINES: Final = 4000
 # One element of a list (RFC 9110 §5.6.1), with the commas in its quoted strings. Both are compiled by the first head.
 _ELEMENT: Final = r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+'
 _ESSENCE: Final = r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+"
-
-
-class Response(NamedTuple):
-    """A final response head. Field names are lower-case, values Latin-1 text, in the order they came."""
-
-    status: int
-    reason: str
-    headers: tuple[tuple[str, str], ...]
-
-    def get(self, name: str) -> str | None:
-        """The values of one field, joined as RFC 9110 §5.3 says, or None."""
-        values = [value for key, value in self.headers if key == name]
-        return ", ".join(values) if values else None
-
-    def __repr__(self) -> str:
-        return f"<Response {self.status}>"
 
 
 class Exchange:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from wire_rawsse.errors import InvalidRequestError, RedirectError
-from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import HeaderList
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import Url, resolve
 from wire_rawsse.redact import Secrets
 

@@ -10,7 +10,7 @@ from wire_rawsse.protocol.request import Request
 from wire_rawsse.redact import Secrets
 
 if TYPE_CHECKING:
-    from wire_rawsse.protocol.http import Response
+    from wire_rawsse.protocol.response import Response
 
 BODY_BYTES: Final = 1024
 """Of the body of a refusal; no more is read."""

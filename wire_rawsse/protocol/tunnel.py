@@ -10,7 +10,7 @@ from wire_rawsse.protocol.proxy import Proxy
 from wire_rawsse.redact import Secrets
 
 if TYPE_CHECKING:
-    from wire_rawsse.protocol.http import Response
+    from wire_rawsse.protocol.response import Response
 
 # Compiled by the first proxy, not by each import.
 _END: Final = rb"\r?\n\r?\n"

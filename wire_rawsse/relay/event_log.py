@@ -1,4 +1,4 @@
-"""What happened, and when: the evidence behind the control report. Knows no socket and no HTTP.
+"""A log of events with their times: the evidence of the control report. Knows no socket and no HTTP.
 
 A test that injects a fault must be able to prove that the fault happened before it judges anybody by it. So each
 connection has a record: who, when, how many bytes, and a log of what was done on it, each line with its moment on

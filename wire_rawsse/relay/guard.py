@@ -1,4 +1,4 @@
-"""What protects the relay from web pages, and from peers that hold its memory. Knows no socket.
+"""Protects the relay from web pages, and from peers that hold its memory. Knows no socket.
 
 A browser on this machine can reach every port of loopback. Three headers tell a web page from a program:
 
@@ -6,7 +6,7 @@ A browser on this machine can reach every port of loopback. Three headers tell a
 * `Origin` (RFC 6454 §7, Fetch §3.2): sent with every POST and every CORS request of a page.
 * `Sec-Fetch-Site` (Fetch Metadata): sent by current browsers with every request; `none` is a URL that a person typed.
 
-A program sends no `Origin` and no `Sec-Fetch-Site`, and as `Host` the address or name that it connected to. What comes
+A program sends no `Origin` and no `Sec-Fetch-Site`, and as `Host` the address or name that it connected to. A request
 without `Host` (HTTP/1.0) comes from no browser.
 """
 
@@ -112,7 +112,7 @@ def _port_is_right(url: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What peers may hold. Raises `InvalidRequestError` for what cannot be.
+    """The limits of peers. Raises `InvalidRequestError` for impossible ones.
 
     request:     seconds from the first byte of a request to its last one, the TLS handshake before it included.
     idle:        seconds without a request, from the connection or from the end of the last answer.
@@ -137,7 +137,7 @@ class Limits:
 
 
 class Rules:
-    """What all connections of a relay share: `limits`, the `allowed` names, and a count of the bytes held."""
+    """Shared by all connections of a relay: `limits`, the `allowed` names, and a count of the bytes held."""
 
     __slots__ = ("_total", "allowed", "limits")
 

@@ -42,7 +42,7 @@ _LINGER_SECONDS: Final = 2.0
 
 
 class Handler(Protocol):
-    """What serves a listener's connections."""
+    """Serves the connections of a listener."""
 
     def accepted(self, connection: ServerConnection) -> None: ...
 
@@ -87,7 +87,7 @@ class ServerConnection(asyncio.Protocol):
         self._counted = 0
         """The bytes of an incomplete request, as `Rules` knows of them."""
         self._timed: tuple[str, int] | None = None
-        """What the clock times: `idle` or `request`, and the number of requests before it."""
+        """The thing that is timed: `idle` or `request`, and the number of requests before it."""
         self._clock: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._going = False
@@ -99,7 +99,7 @@ class ServerConnection(asyncio.Protocol):
         self._stash = bytearray()
         self._linger: asyncio.TimerHandle | None = None
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -147,7 +147,7 @@ class ServerConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writable = False
         if self.body is None:
-            self._transport.pause_reading()  # Who takes no answers gets no further questions in.
+            self._transport.pause_reading()  # A peer that takes no answers may send no further requests.
             self._await_reader(0)
 
     def resume_writing(self) -> None:
@@ -157,7 +157,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport.resume_reading()
         self._go_on()
 
-    # What a handler calls.
+    # Called by a handler.
 
     @property
     def ready(self) -> bool:
@@ -201,7 +201,7 @@ class ServerConnection(asyncio.Protocol):
         return self._framed(h11.EndOfMessage())
 
     def send(self, data: bytes) -> None:
-        """Write `data` at once and as it is, held or not: whoever writes by himself looks at `ready` first."""
+        """Write `data` at once and as it is, held or not: look at `ready` first."""
         if not self.ended:
             self.send_wire(self.seal(data))
 

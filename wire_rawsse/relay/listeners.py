@@ -36,7 +36,7 @@ def host_and_port(place: str) -> tuple[str, int]:
 
 
 class Listener:
-    """What both kinds share. `name` is the place as it was asked for, `host` the host in it ("" where there is none),
+    """Shared by both kinds. `name` is the place as it was asked for, `host` the host in it ("" if there is none),
     `url` what a client is told, once open."""
 
     host = ""
@@ -163,6 +163,6 @@ class UnixListener(Listener):
         """The file stays, and with nobody behind it refuses."""
 
     def _identity(self) -> tuple[int, int, int]:
-        """What tells our file from another that took its name: inode numbers alone are given out again."""
+        """Tells our file from another that took its name: inode numbers alone are given out again."""
         found = os.stat(self.name)
         return found.st_dev, found.st_ino, found.st_ctime_ns

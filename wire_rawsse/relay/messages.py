@@ -1,4 +1,4 @@
-"""Requests and answers as values: what both wire's routes and the control call see of HTTP. No I/O."""
+"""Requests and replies as values: all that wire's routes and the control call see of HTTP. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole answers, and the reading of JSON requests: what both wire's routes and the control call need. No I/O."""
+"""Whole replies, and the reading of JSON requests, for wire's routes and the control call. No I/O."""
 
 from __future__ import annotations
 

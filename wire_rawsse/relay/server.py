@@ -39,7 +39,7 @@ DEFAULT_BIND: Final = "127.0.0.1:8770"
 
 @dataclasses.dataclass(frozen=True)
 class RelayOptions:
-    """What a relay is started with. Raises `InvalidRequestError` for settings that cannot be.
+    """The options of a relay. Raises `InvalidRequestError` for settings that cannot be.
 
     `bind` and `bind_tls` are HOST:PORT (port 0: any free one; [::1]:0 for IPv6), `uds` paths; with none of them the
     relay listens on `DEFAULT_BIND`. `certificate` and `key` are PEM files. `heartbeat` is in seconds. `replay_ids`,
@@ -78,7 +78,7 @@ class RelayOptions:
         self.rules()
 
     def rules(self) -> Rules:
-        """What all connections share. Raises `InvalidRequestError`."""
+        """The rules that all connections share. Raises `InvalidRequestError`."""
         limits = Limits(request=self.request_timeout, idle=self.idle_timeout, connections=self.max_connections)
         return Rules(limits, frozenset(map(host_name, self.allow_host)))
 

@@ -142,7 +142,7 @@ class Store:
         return self.adopt(secrets.token_hex(16), secrets.token_hex(32))
 
     def adopt(self, slot_id: str, slot_token: str) -> StoredSlot:
-        """An empty slot under a given id and token, so that a relay that was started anew is the old one to clients."""
+        """An empty slot with a given id and token, so that clients take a relay that was restarted for the old one."""
         before = self.slots.get(slot_id)
         if before is not None:
             self.size -= before.size + OVERHEAD * len(before.bodies)
@@ -162,7 +162,7 @@ class RateLimiter:
         self._looked: float | None = None
 
     def take(self, now: float) -> float:
-        """0 if granted, else the seconds until the next one will be."""
+        """0 if granted, otherwise the seconds until the next one will be."""
         if self._looked is not None:
             self._left = min(self._burst, self._left + (now - self._looked) * self._rate)
         self._looked = now

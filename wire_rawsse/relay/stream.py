@@ -1,11 +1,11 @@
 """One live event stream: a position in its slot's list of events, and a heartbeat. Knows HTTP only as bytes to frame.
 
-It buffers nothing. What has not been sent yet is what lies between its position and the end of the slot, and it moves
+It buffers nothing. The events between its position and the end of the slot have not been sent yet, and it moves
 on whenever the connection can take more: after a post, after a full write buffer drained, after a hold. A reader that
 is slow, or silenced for an hour, therefore costs one small write buffer and loses nothing, and an event whose turn has
 come goes out as a write of its own in the very call that stored it.
 
-Two starting points: the end of the slot (wire's relay, which never replays), or, where ids are sent, the event after
+Two starting points: the end of the slot (wire's relay, which never replays), or, if ids are sent, the event after
 the `Last-Event-ID`. The id of an event is its number in the slot, from 1; an id that is no such number means from the
 start, as an unknown `since` does.
 """
@@ -89,7 +89,7 @@ class Stream:
 
 
 def position_after(last_event_id: str, slot: StoredSlot) -> int:
-    """Where a stream goes on after `Last-Event-ID: last_event_id`."""
+    """The position from which a stream goes on after `Last-Event-ID: last_event_id`."""
     if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 20:
         number = int(last_event_id)
         if number <= len(slot.bodies):

@@ -1,12 +1,12 @@
 """A small blocking client for a relay, ours or wire's own, and for our control call. Imports no asyncio.
 
-It is for whoever stands on the other side of a measurement: the demonstration's sender, the tests, the bench. So it is
+It is for the other side of a measurement: the demonstration's sender, the tests, the bench. So it is
 plain: a blocking socket with one timeout, h11, one connection that is kept alive, each request a single write with
-TCP_NODELAY. It shares nothing with the library's own transport, so that a bug there cannot hide behind the same bug
+TCP_NODELAY. It shares nothing with the library's own transport, so that a bug there cannot be hidden by the same bug
 here.
 
-A kept connection may have been closed by the relay just when the next request is sent. Where that request got not one
-byte of an answer it is sent once more on a new connection; for a post with an `event_id` that is safe, since the relay
+A kept connection may have been closed by the relay just when the next request is sent. If that request got not one
+byte of an answer, it is sent once more on a new connection; for a post with an `event_id` that is safe, since the relay
 knows duplicates. One client serves one thread.
 """
 
@@ -56,7 +56,7 @@ class Slot:
 
 
 class Posted(NamedTuple):
-    """What the relay said to an event: its id as the relay sees it, and `stored` or `duplicate`."""
+    """The relay's answer to an event: its id as the relay sees it, and `stored` or `duplicate`."""
 
     event_id: str | None
     status: str

@@ -48,7 +48,7 @@ class FaultyConnection(ServerConnection):
 
     @property
     def owed(self) -> Callable[[], None] | None:
-        """What `release` is going to call."""
+        """The function that `release` will call."""
         return self._then
 
     def release(self) -> None:

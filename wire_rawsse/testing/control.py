@@ -20,7 +20,7 @@ Whoever can reach the port can use it: it is a tool for one machine.
                                       answers once the counter (accepted, requests, injected, open, streams) is there,
                                       or after S seconds: {"reached": true or false, "value": N}
     {"do": "adopt", "slot_id": ID, "slot_token": TOKEN}
-                                      an empty slot with these credentials: a relay started anew becomes the old one
+                                      an empty slot with these credentials: a relay started again becomes the old one
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class FaultInjector:
         """Those that were silenced inside an event, at the end of a chunk."""
 
     async def misbehave(self, faults: Sequence[Fault]) -> None:
-        """From now on these faults and no others; what earlier ones did to live connections stays done."""
+        """From now on these faults and no others. The effects of earlier ones on live connections stay."""
         self._faults = []
         if all(fault.action != "refuse" for fault in faults):
             await self._reopen()
@@ -220,7 +220,7 @@ class FaultInjector:
         self._inject(connection, fault)
 
     def _even_if_held(self, connection: FaultyConnection, fault: Fault) -> bool:
-        """What is silent can still be killed, but not made to speak, unless between two chunks and no sense.
+        """A silent connection can still be killed, but not made to speak, unless between two chunks and with garbage.
 
         The line end with which a chunk extension ends goes into the event that it stands in, then.
         """

@@ -68,7 +68,7 @@ class RelayProcess:
             stdout=subprocess.PIPE,
             # No json.py of the current folder's, and no encoding but the one that is read here.
             env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"},
-            start_new_session=True,  # A Ctrl-C is for whoever started it; it would meet an interpreter still loading.
+            start_new_session=True,  # Ctrl-C is for this process; the child's interpreter may still be loading.
         )
         assert self._process.stdout is not None
         with self._process.stdout as output:

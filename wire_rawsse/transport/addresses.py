@@ -3,7 +3,7 @@
 RFC 8305 orders addresses by what is known before they are tried. An address can also accept TCP and then be dead: TLS
 never answers, the head never comes, a router drops large packets. The race of connections cannot see that, and would
 choose the same address each time. So each endpoint remembers the addresses whose connections failed, and tries them
-after the others. Where all have failed, the one whose failure is the oldest comes first, so they take turns.
+after the others. If all have failed, the one whose failure is the oldest comes first, so they take turns.
 
 A connection that worked clears its address, and every failure is forgotten after an hour: the order of getaddrinfo(3)
 is the better one in the long run.

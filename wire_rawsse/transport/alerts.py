@@ -1,4 +1,4 @@
-"""What a TLS alert (RFC 8446 §6.2) of the peer means in words.
+"""The meaning of the peer's TLS alert (RFC 8446 §6.2) in words.
 
 A server judges the client's certificate after the client has finished its own handshake (TLS 1.3), so such an alert may
 be the answer to the handshake, to the request, or to a read.

@@ -1,7 +1,8 @@
 """Finds and reads the files of certificates that a TLS context is made from, and loads them into it.
 
-What is at a path may be anything, and OpenSSL opens what it is told to: so each file is read by `wire_rawsse.foreign`
-and given to OpenSSL as data, or by the path of the open descriptor where OpenSSL takes nothing but paths.
+A path may lead to anything, and OpenSSL opens any file that it is told to open: so each file is read by
+`wire_rawsse.foreign` and given to OpenSSL as data, or by the path of the open descriptor where OpenSSL takes nothing
+but paths.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Place(NamedTuple):
 
 
 class Content(NamedTuple):
-    """A file that is open: its path, its descriptor, what it holds."""
+    """A file that is open: its path, its descriptor, its content."""
 
     path: str
     descriptor: int
@@ -64,7 +65,7 @@ class Content(NamedTuple):
 
 
 def default_roots() -> tuple[Place, ...]:
-    """Where the roots trusted by default are: the system's, as OpenSSL looks for them, and certifi's."""
+    """The places of the roots trusted by default: the system's, as OpenSSL looks for them, and certifi's."""
     import ssl
 
     found: list[Place] = []
@@ -82,7 +83,7 @@ def default_roots() -> tuple[Place, ...]:
 
 
 def certifi_file() -> str:
-    """Where certifi's roots are: beside its code, so that none of it need run.
+    """The path of certifi's roots: beside its code, so that none of it need run.
 
     `certifi.where()` knows, but loads thirty modules (1.2 MiB) for the case that all of it is in an archive. So it is
     asked where the file is not there: in that case, and where a distribution has put its own in its place.
@@ -103,7 +104,7 @@ def certifi_file() -> str:
 
 
 def stamps(places: Sequence[Place]) -> tuple[tuple[Stamp, ...], ...]:
-    """What stat(2) says of each place, and of each file in a folder."""
+    """The result of stat(2) for each place, and of each file in a folder."""
     return tuple(
         (_stamp(place.path), *(_stamps_in(place.path) if place.kind == SYSTEM_FOLDER else ())) for place in places
     )
@@ -115,7 +116,7 @@ def young(found: tuple[tuple[Stamp, ...], ...], wall: float) -> bool:
 
 
 def contents(place: Place) -> Iterator[Content]:
-    """The file at a place, or each file of a folder, while it is open. What may be missing is left out if it is.
+    """The file at a place, or each file of a folder, while it is open. A missing one is left out if it may be missing.
 
     Raises `TrustError` for what cannot be used, and for the lack of a descriptor or of memory, which passes.
     """
@@ -160,7 +161,7 @@ def load_roots(context: ssl.SSLContext, place: Place, content: Content, loaded: 
                 continue
             loaded.add(hash(block))
             found = True
-        if with_settings:  # What x509(1) calls a trusted certificate. OpenSSL reads it from files only.
+        if with_settings:  # x509(1) calls it a trusted certificate. OpenSSL reads it from files only.
             context.load_verify_locations(cafile=path_of(content.descriptor, content.path))
             found = True
     except EOFError:

@@ -49,7 +49,7 @@ class Channel:
         return data
 
     def plaintext(self, received: bytes | None) -> Iterator[bytes]:
-        """What a reception holds, and b"" for the end of the stream. None: what was received before and not asked for.
+        """The plaintext of a reception, b"" for the end of the stream. None: bytes that were received before.
 
         Raises `OSError` if TLS has failed, after everything that came before the failure.
         """

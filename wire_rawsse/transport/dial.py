@@ -3,12 +3,12 @@
 The problem: a name has several addresses, some of which swallow what is sent to them. One after the other costs a
 whole time-out for each dead one; all at once is a burst on the server. RFC 8305 §5 starts them in order, a *connection
 attempt delay* of 250 ms apart, and the next at once where one fails. The first that connects wins, the others are
-closed. Families alternate, beginning with that of the first address (§4): what is dead is most often a family.
+closed. Families alternate, beginning with that of the first address (§4): most often a whole family is dead.
 
 Addresses whose connections failed before come last (see `addresses`), and are started only after a quarter of the
 deadline: one that accepts TCP quickly and is dead after that must not win against one that is healthy and far away.
 
-What we leave out: asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once.
+We leave out asking for AAAA and A separately (§3), as getaddrinfo(3) answers both at once.
 
 One budget covers all attempts together: no address gets a time-out of its own, for the same reason.
 """
@@ -148,7 +148,7 @@ def _start(
 
 
 def _hint(code: int, address: Address) -> str:
-    """A URL that has the request target behind the socket's path, as an http URL would."""
+    """A URL that has the request target after the socket's path, as an http URL would."""
     path = address.sockaddr
     if code != errno.ENOTDIR or not isinstance(path, str):
         return ""

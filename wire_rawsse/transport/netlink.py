@@ -1,4 +1,4 @@
-"""What the kernel says about links, addresses and routes: rtnetlink(7) on Linux, route(4) on macOS and the BSDs.
+"""The kernel's messages about links, addresses and routes: rtnetlink(7) on Linux, route(4) on macOS and the BSDs.
 
 Linux sends a message to every socket that has joined a multicast group: no polling, no privilege, and nothing to read
 while nothing changes. `Messages` turns these messages into a `NetworkChange`. It remembers which links and addresses
@@ -50,7 +50,7 @@ _MOST_READS: Final = 256
 
 
 class NetworkChange:
-    """Where to look after some messages. Changes add up.
+    """The things to check after some messages. Changes add up.
 
     gone:       local addresses that were removed, as getsockname(2) shows them (without a scope).
     up:         address families for which a link, an address or a route has come up.
@@ -213,7 +213,7 @@ class NetworkSocket:
         return self._sock.fileno()
 
     def read(self, change: NetworkChange) -> None:
-        """Add what has been announced since the last call. It reads 256 messages at most and leaves the rest.
+        """Add the changes announced since the last call. It reads 256 messages at most and leaves the rest.
 
         Raises `OSError` if the socket cannot be read any more.
         """

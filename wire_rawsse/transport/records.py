@@ -1,4 +1,4 @@
-"""The records of TLS, as far as their headers tell: what can be known of ciphertext before it is decrypted.
+"""The records of TLS, as far as their headers tell: the facts about ciphertext before it is decrypted.
 
 The header of a record is in the clear (RFC 8446 §5.1, RFC 5246 §6.2.1): one byte of type, two of version, two of
 length. TLS 1.3 shows tickets and key updates as application data too, so a type alone says little; a length does.

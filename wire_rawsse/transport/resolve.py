@@ -1,18 +1,18 @@
 """Names to addresses, without ever blocking.
 
 getaddrinfo(3) has no deadline and cannot be interrupted: with a dead resolver it takes as long as the C library likes,
-at worst for ever. So each look-up runs in a plain daemon thread, which delivers its future to whoever still waits, and
-is simply left behind by whoever does not. `concurrent.futures` would not do: it joins its threads at the interpreter's
-exit, which is the hang that we came to prevent.
+at worst for ever. So each look-up runs in a plain daemon thread, which delivers its future. A waiter that gives up
+leaves the thread alone. `concurrent.futures` would not do: it joins its threads at the interpreter's exit, so a dead
+resolver would hang the exit.
 
-A thread that is left behind must not get company. While a look-up of a name is under way, asking for it again joins
-that look-up: one thread for each name at the most, however often it is retried and however many streams want it (an
-endpoint whose slot is rotated is another stream each time). What was asked while the network was down may fail when it
-is up again, so a failure counts only for those who were there when it was asked: for whoever has joined since, the same
-thread asks once more.
+Threads that were left alone must not add up. While a look-up of a name is under way, another request for it joins that
+look-up: at most one thread for each name, however often it is retried and however many streams want it (an endpoint
+whose slot is rotated is another stream each time). A look-up that began while the network was down may fail when it is
+up again, so a failure counts only for the waiters that were there at its beginning. For later ones the same thread
+looks the name up once more.
 
 Nor may thousands of names be thousands of threads: at most `MOST_THREADS` of one resolver look names up at a time. The
-others wait until a thread is free, which passes over those that have been given up meanwhile.
+others wait until a thread is free, which skips look-ups that were given up meanwhile.
 
 Numeric hosts need no thread: with AI_NUMERICHOST nothing is asked of anybody.
 """

@@ -86,7 +86,7 @@ class TlsChannel:
         self.unsent = False
         """The socket has not taken all of what TLS has to say: `flush` once it is writable."""
         self.failure: OSError | None = None
-        """What follows the plaintext that was returned last: an error of TLS, or an end without close_notify."""
+        """Follows the plaintext that was returned last: an error of TLS, or an end without close_notify."""
         self.ended = False
         """The peer has ended TLS after that plaintext (close_notify, RFC 8446 §6.1)."""
         self._unsent = b""
@@ -111,7 +111,7 @@ class TlsChannel:
         return scanner
 
     def decrypt(self, received: bytes | None) -> bytes:
-        """The plaintext of every record that `received` completes: what one reception of the socket brought.
+        """The plaintext of every record that `received`, one reception of the socket, completes.
 
         b"" is the end of the connection, None asks for what was received before. Afterwards nothing is held here but a
         part of a record; `failure` and `ended` say what follows the plaintext. Raises nothing.
@@ -169,7 +169,7 @@ class TlsChannel:
         return sent
 
     def stop_sending(self) -> None:
-        """Send nothing more: what is unsent belongs to a request that has been answered before it was complete."""
+        """Send nothing more: the unsent bytes belong to a request that has been answered before it was complete."""
         self._muted = True
 
     def trim(self) -> None:
@@ -224,7 +224,7 @@ class TlsChannel:
     def flush(self) -> bool:
         """Send what OpenSSL has to say. False if the socket takes no more of it now.
 
-        If sending fails, that is kept for `send` and for the end of the connection: what was received before counts.
+        If sending fails, that is kept for `send` and for the end of the connection: received bytes count first.
         """
         if not (self._unsent or self._outgoing.pending):
             return True

@@ -1,4 +1,4 @@
-"""What a TLS connection trusts and shows: contexts made from the default roots, a CA file, and a client certificate.
+"""Trust and certificate of a TLS connection: contexts made from default roots, a CA file, and a client certificate.
 
 `ssl` and `certifi` are loaded by the first https connection and by nothing before: a daemon on a local relay never pays
 for them. Building trust costs tens of milliseconds and megabytes, so a context is made once for each setting and kept,
@@ -11,8 +11,9 @@ Every file is read by `wire_rawsse.foreign` and handed to OpenSSL as data, the f
 OpenSSL itself would open whatever is at a path, in the middle of a handshake too, and block on a FIFO.
 
 At each connect the files are looked at with stat(2). A change is followed by reading them, and only another content by
-a new context. What can no longer be read does not replace what works: the default roots and a client certificate stay
-in use while their files are missing, cut short, or do not belong together. An explicit CA file must be readable.
+a new context. A file that can no longer be read does not replace working roots: the default roots and a client
+certificate stay in use while their files are missing, cut short, or do not belong together. An explicit CA file must be
+readable.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class ClientFiles(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a context is made from. `trust` is None, `UNVERIFIED` or the path of a CA file."""
+    """The parts of a context. `trust` is None, `UNVERIFIED` or the path of a CA file."""
 
     trust: str | Unverified | None
     client: ClientFiles | None = None
@@ -71,7 +72,7 @@ class _Kept(NamedTuple):
     places: tuple[Place, ...]
     """The files that it was made from."""
     stamps: tuple[tuple[Stamp, ...], ...]
-    """What stat(2) said of each of them before it was read."""
+    """The result of stat(2) for each of them before it was read."""
     young: bool
     """A stamp was so fresh that another write may leave the same one."""
     digest: int
@@ -156,7 +157,7 @@ def context_for(trust: AnyTrust, client: ClientFiles | None = None) -> ssl.SSLCo
         except TrustError as error:
             if _must_be_new(known, found):
                 raise
-            warn_once(f"{error}; what was loaded before stays in use until it can be read")
+            warn_once(f"{error}; the earlier content stays in use until it can be read")
     return known.context
 
 

@@ -8,9 +8,9 @@ from typing import Final
 from tests.fuzz.oracles import secrets
 from wire_rawsse.errors import NotAnEventStreamError, StatusError
 from wire_rawsse.protocol import http, tunnel
-from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.proxy import proxy_for
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import parse_url
 
 _PLAINLY_ONE: Final = re.compile(r"text/event-stream *(;[^,\"]*)?")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tests.fuzz.oracles import secrets
 from wire_rawsse.errors import MalformedResponseError, TruncatedError, WireRawSSEError
-from wire_rawsse.protocol.http import Exchange, Response
+from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.response import Response
 
 
 class Outcome:

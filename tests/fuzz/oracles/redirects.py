@@ -9,9 +9,9 @@ from urllib.parse import unquote_to_bytes
 from tests.fuzz.oracles import secrets
 from wire_rawsse.errors import RedirectError
 from wire_rawsse.protocol import redirect
-from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.redirect import Hop
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import Url
 
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")

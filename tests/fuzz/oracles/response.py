@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from tests.fuzz.oracles.outcome import Outcome, opens_tunnel
 from wire_rawsse.protocol import http
-from wire_rawsse.protocol.http import Response
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.response import Response
 
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _STATUS: Final = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: ([^\r\n]*))?\r?\n")

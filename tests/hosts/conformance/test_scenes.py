@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -252,7 +253,10 @@ def test_a_restart_ends_a_pause(make: Make) -> None:
 def test_a_forked_child_refuses_and_leaves_the_parent_alone(make: Make) -> None:
     host = make()
     assert isinstance(host, RealHost)
-    child = os.fork()
+    with warnings.catch_warnings():
+        # From 3.12 on, on account of the servers' threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         try:
             host.look()
