@@ -98,6 +98,7 @@ class BaseStreams(_Many):
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         self._set: WakeStreams = WakeStreams(max_connecting=checks.whole(max_connecting, "max_connecting"))
+        self._loop = self._set.loop
         self._notice = Notice(self._loop, checks.flag(watch, "watch"))
 
     def add(
@@ -159,7 +160,6 @@ class Streams(_Inline, BaseStreams):
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         super().__init__(max_connecting=max_connecting, watch=watch)
-        self._loop = self._set.loop
         self._untold = False
         """The last `wait` may have found wakes that it could not give, because a signal handler raised."""
 
