@@ -53,7 +53,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """What a program that waits on one `StreamSubscriber` does not need is loaded when it is asked for (PEP 562)."""
+    """Load a name that a program with one `StreamSubscriber` does not need, when it is asked for (PEP 562)."""
     module: object
     if name in ("Closed", "EventSource", "Item", "Opened"):
         from wire_rawsse import event_source

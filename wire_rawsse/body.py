@@ -1,6 +1,6 @@
 """The way of a body from the connection to its sink, and what is known of the last reception.
 
-A reception is parsed once. Where a wake needs the parsed event, the host parses, as the question whether to wake;
+A reception is parsed once. If a wake needs the parsed event, the host parses it when it asks whether to wake;
 otherwise the coroutine parses when it is resumed, and nobody waits for it. `tls_body` has the readers for TLS.
 """
 
@@ -20,7 +20,7 @@ FEW_BYTES: Final = 256
 
 
 class Sink(Protocol):
-    """Where the body of a stream goes: to events, or only to wakes."""
+    """The destination of a stream's body: events, or only wakes."""
 
     wake_marker: bytes | None
     """Plaintext that holds these bytes is a wake; None where a wake needs the parsed event."""
@@ -81,7 +81,7 @@ class BodyReader:
         self.ended = False
         """The body is complete."""
         self.failure: Exception | None = None
-        """What the coroutine is to raise, after the wake for what came before it."""
+        """The error that the coroutine will raise, after the wake for the data before it."""
 
     @property
     def fed_by_host(self) -> bool:

@@ -1,7 +1,7 @@
 """One stream's life: resolve, connect, handshake, ask, read, and the reason why it ended.
 
 This is the linear generator that everything else exists for. It reads from top to bottom as things happen on the wire.
-Where it has to wait it yields (see `waits`); each wait carries the deadline of the clock that covers it:
+To wait, it yields (see `waits`); each wait carries the deadline of the clock that covers it:
 
 * `connect`, one budget for name, TCP, proxy and TLS of one hop;
 * `response`, from the first byte of the request to the last of the head;
@@ -142,11 +142,11 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
 
 
 def error_body(services: HostServices, channel: Channel, exchange: Exchange) -> Coroutine[bytes]:
-    """The beginning of the content of a refusal: at most 1 KiB, within a second. What the peer does raises nothing."""
+    """The beginning of the content of a refusal: at most 1 KiB, within a second. The peer's acts raise nothing."""
     found = bytearray()
     receive = channel.receive(services.now() + ERROR_BODY_SECONDS)
     try:
-        for piece in exchange.body(None):  # What came with the head.
+        for piece in exchange.body(None):  # The bytes that came with the head.
             found += piece
         received: bytes | None = None
         while not exchange.ended and len(found) < BODY_BYTES:
@@ -157,7 +157,7 @@ def error_body(services: HostServices, channel: Channel, exchange: Exchange) -> 
             if not received:
                 break
     except OSError:
-        pass  # What has been received until then may say enough.
+        pass  # The bytes received until then may say enough.
     return bytes(found[:BODY_BYTES])
 
 

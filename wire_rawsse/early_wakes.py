@@ -22,7 +22,7 @@ _AEADS: Final = ("GCM", "CCM", "CHACHA20", "POLY1305")
 
 
 class EarlyWakes:
-    """What one stream has learned over all its connections."""
+    """The knowledge of one stream over all its connections."""
 
     __slots__ = ("given", "longest_idle", "spurious")
 

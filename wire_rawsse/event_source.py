@@ -100,7 +100,7 @@ class EventSink:
         return True
 
     def _new_parser(self, last_event_id: str, retry_ms: int | None) -> EventParser:
-        """For one connection; what outlives it goes from parser to parser."""
+        """For one connection; the values that outlive it go from parser to parser."""
         parser = EventParser(comments=True, max_event_bytes=self._max_event_bytes, last_event_id=last_event_id)
         parser.retry_ms = retry_ms
         return parser

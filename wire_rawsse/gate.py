@@ -40,7 +40,7 @@ class Gate:
         self.random = random
         self._connecting: set[object] = set()
         self._lines: dict[Hashable, dict[object, Any]] = {}
-        """Who waits, by origin. The first origin has the next turn."""
+        """The waiting streams, by origin. The first origin has the next turn."""
         self._next: dict[Hashable, float] = {}
         """When the next stream to an origin may begin, on the system's monotonic clock; it may lie in the past."""
         self._prune_at = 64

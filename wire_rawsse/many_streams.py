@@ -35,7 +35,7 @@ S = TypeVar("S", bound="_Inline")
 
 
 class _Many:
-    """What both have."""
+    """The common part of both."""
 
     _set: StreamSet
     _loop: Loop
@@ -262,7 +262,7 @@ class _SourceSink(EventSink):
 class EventStreams(_Inline):
     """The events of many streams, in the thread that asks for them.
 
-    Each stream lives as that of an `EventSource`. What ends it for good raises nothing: `next_item` gives
+    Each stream lives as that of an `EventSource`. Its end for good raises nothing: `next_item` gives
     `Closed(error, None)`, and `source.state` tells it. It has left the set once that was read. Nothing runs and nothing
     is opened before the first `next`, and nothing runs between two.
 

@@ -3,7 +3,7 @@
 Many servers send the head with the first event or heartbeat only, which may come every 15 or 30 s. Each consecutive
 timeout therefore doubles the budget, up to `Timeouts.read`. A head that needed more than `response` is remembered, so
 that the server is reached at the first attempt from then on; ten heads in a row that needed less lower it by one step.
-Where the server was only dead, its first head ends the patience: the budget is again what heads have needed.
+If the server was only dead, its first head ends the patience: the budget is again what heads have needed.
 
 An attempt may have several heads: those of redirects, each with the whole budget, and the final one. The slowest
 counts. A redirect that comes at once says nothing about the server to which it leads, so it does not end the patience.

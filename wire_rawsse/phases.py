@@ -48,6 +48,6 @@ Only a stream of several is ever `waiting` (see `gate`).
 
 
 def doing(phase: str) -> str:
-    """What is done in a phase, in words for people. A name that is no phase here is returned as it is."""
+    """The activity of a phase, in words for people. A name that is no phase here is returned unchanged."""
     known = PHASES.get(phase)
     return phase if known is None else known.doing

@@ -53,7 +53,7 @@ class ReadClocks:
         """When the unfinished line must have brought its bytes."""
         self._window_bytes = 0
         self.renewed = False
-        """What was heard last began a new deadline: it did not only lengthen a line that has a window already."""
+        """The last bytes began a new deadline: it did not only lengthen a line that has a window already."""
 
     @property
     def deadline(self) -> float:

@@ -95,7 +95,7 @@ def _after_a_fault(
         warn(f"{record.url}: {error}; trying again in {pause:.1f} s")
         yield from _tell_end(sink, error, pause)
     except Exception:
-        pass  # The same fault again, as it may be: it has been told.
+        pass  # Perhaps the same fault again: it has been logged.
     try:
         yield Wait({}, services.now() + pause)
     except Restart:

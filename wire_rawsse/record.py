@@ -1,4 +1,4 @@
-"""What one stream knows of itself while it lives: the one mutable thing that outlasts its connections.
+"""The record of one stream while it lives: the one mutable thing that outlasts its connections.
 
 The coroutine writes, in the thread of its host. Whoever asks for `snapshot` may be another thread: each field is one
 assignment, so at worst a snapshot mixes two moments a microsecond apart.
@@ -103,7 +103,7 @@ class Record:
         """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
         self.origin: Origin | None = None
         self.gate: Gate | None = None
-        """What bounds how many streams connect at a time, where there are several."""
+        """The bound on the streams that connect at a time, if there are several."""
         self.addresses = AddressMemory()
         self.resume = Resume()
         self.early_wakes: EarlyWakes | None = None
@@ -150,7 +150,7 @@ class Record:
         return self._last_life - self._accepted
 
     def goes_to(self, url: str) -> None:
-        """Where the present attempt begins, as it may be shown: a callable may give another URL each time."""
+        """The present attempt begins at `url`, redacted: a callable may give another URL each time."""
         if url != self.url:
             self.url = url
             self.secrets.show(url)

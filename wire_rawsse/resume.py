@@ -8,7 +8,7 @@ The sink knows the last event id of the stream. Three cases keep it out of a req
   or 410. After a 4xx the next request leaves the id out, and after another one it is sent again: so a client is locked
   out neither by its id, nor does it lose its place because of a 4xx that has another cause.
 
-Where a stream is accepted without the id, events may be missing, and the sink is told so.
+If a stream is accepted without the id, events may be missing, and the sink is told so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class HasId(Protocol):
 
 
 class Resume:
-    """What one stream knows, over its connections, about sending its id."""
+    """The knowledge of one stream, over its connections, about sending its id."""
 
     __slots__ = ("_begun", "_refused")
 

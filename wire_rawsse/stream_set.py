@@ -1,8 +1,8 @@
 """Several streams in one loop: what `Streams`, `EventStreams` and every `StreamSubscriber` are made of.
 
-A set knows its streams by their handles. What outlives a stream is kept here: a stream that is added after one to the
-same origin was removed continues with that one's pace, since a slot that is rotated again and again must not have the
-relay hammered.
+A set knows its streams by their handles. The state that outlives a stream is kept here: a stream that is added after
+one to the same origin was removed continues with that one's pace, since a slot that is rotated again and again must not
+have the relay hammered.
 
 Streams come and go in the thread that runs the loop (`start`, `remove`). Other threads ask for that (`request_start`,
 `request_remove`).
@@ -118,7 +118,7 @@ class StreamSet:
         self._by_task[task] = handle
 
     def remove(self, handle: StreamHandle) -> EndpointState:
-        """End a stream; what it last knew of itself."""
+        """End a stream. Returns its last state."""
         task, record = handle._task, handle._record
         handle._removed = True
         self._handles.pop(handle, None)

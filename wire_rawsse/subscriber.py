@@ -72,7 +72,7 @@ class BaseSubscriber:
         self._connections = 0
         """Those before the last `wait`."""
         self._woken = False
-        """What the last `wait` returned."""
+        """The result of the last `wait`."""
 
     @classmethod
     def from_wire(
@@ -214,7 +214,7 @@ def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | No
     type, and `RuntimeError` if the system cannot start a thread.
     """
     checks.instance(wake, WakeChannel, "wake")
-    from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded by whoever wants a thread.
+    from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded for a thread only.
 
     own = StreamSubscriber.from_wire() if subscriber is None else subscriber
     checks.instance(own, StreamSubscriber, "subscriber")

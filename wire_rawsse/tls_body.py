@@ -1,4 +1,4 @@
-"""The way of a body from a TLS connection to its sink. What is received is ciphertext, so a wake need not wait for
+"""The way of a body from a TLS connection to its sink. The received bytes are ciphertext, so a wake need not wait for
 OpenSSL. Loaded by the first stream over https.
 """
 
@@ -44,7 +44,7 @@ class TlsBodyReader(BodyReader):
 class TlsWakeReader(TlsBodyReader):
     """Wakes by the length of a record where that is enough, and decrypts when the caller is back.
 
-    Any other reception is decrypted first and searched, as without TLS. What came in the middle of a line neither
+    Any other reception is decrypted first and searched, as without TLS. A reception in the middle of a line neither
     wakes early nor teaches anything: a large event has many long records, and was told of by its first.
     """
 
@@ -71,7 +71,7 @@ class TlsWakeReader(TlsBodyReader):
         self._early = False
         """The last reception is worth a wake and has not been decrypted."""
         self._plaintext = b""
-        """What it held, if it has been."""
+        """Its plaintext, if it has been decrypted."""
 
     @property
     def fed_by_host(self) -> bool:

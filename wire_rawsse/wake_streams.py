@@ -1,6 +1,6 @@
 """Streams that bring nothing but wakes: what `StreamSubscriber` and `Streams` are made of.
 
-A wake is a hint to pull the truth, so one pending wake is as good as many; what was posted between two connections is
+A wake is a hint to pull the truth, so one pending wake is as good as many; an event posted between two connections is
 never replayed, so every connection that comes about is a wake.
 """
 

@@ -34,7 +34,7 @@ from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.hosts.ready import receive_ready, settle
 
 _LONGEST_TIMER: Final = 86400.0
-"""Seconds; what asyncio's selectors can wait for."""
+"""Seconds: the longest wait of asyncio's selectors."""
 _SHORTEST_TIMER: Final = 0.001
 """Seconds; uvloop counts milliseconds, and would fire too early again and again."""
 
@@ -49,14 +49,14 @@ class Driver:
         self.woken = False
         """There was a wake. The consumer sets it back."""
         self.on_wake = note_wake
-        """Called on each wake. What it raises goes to the event loop's exception handler."""
+        """Called on each wake. Its exceptions go to the event loop's exception handler."""
         self._note_wake = note_wake
         self.events: asyncio.AbstractEventLoop | None = None
         """The event loop that attends ours."""
         self.waiter: asyncio.Future[None] | None = None
-        """What the task that waits is suspended on, or the last one was."""
+        """The future of the task that waits, or of the last one."""
         self._until = math.inf
-        """When the task that waits is to be resumed at the latest."""
+        """The latest moment at which the waiting task is resumed."""
         self.paused = False
         """The descriptor is not watched: the consumer is full, or an internal error is some time ago."""
         self._loop = loop
@@ -167,7 +167,7 @@ class Driver:
         self._detach()
 
     def _ready(self) -> None:
-        """The descriptor is readable, or a deadline has come. What comes before the program runs is a wake's cost."""
+        """The descriptor is readable, or a deadline has come. The work before the program runs is a wake's cost."""
         loop = self._loop
         ours = True
         try:
@@ -194,7 +194,7 @@ class Driver:
             else:
                 self._let_go_soon()
                 raise
-        except BaseException:  # A signal handler raised. Where it struck is unknown, so a wake may be lost.
+        except BaseException:  # A signal handler raised. The place is unknown, so a wake may be lost.
             loop.start_over()
             raise
         finally:
@@ -271,7 +271,7 @@ class Driver:
             self._set_timer(moment)
 
     def _moment(self) -> float:
-        """When the task that waits is to be resumed at the latest."""
+        """The latest moment at which the waiting task is resumed."""
         return math.inf if self.waiter is None or self.waiter.done() else self._until
 
     def _set_timer(self, moment: float) -> None:

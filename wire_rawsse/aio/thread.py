@@ -25,7 +25,7 @@ class Consumer(Protocol):
     """One of our public objects."""
 
     def is_full(self) -> bool:
-        """Whether nothing is to be received until the program has read what there is."""
+        """Whether to receive nothing until the program has read the unread items."""
 
     def on_failure(self, error: Exception) -> float:
         """`Loop.run` has raised an unexpected error. Returns in how many seconds it is run again."""

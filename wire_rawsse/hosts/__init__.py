@@ -1,1 +1,1 @@
-"""Who waits: the loop that resumes coroutines when what they wait for has come, and what it is made of."""
+"""Internal: the loop that resumes coroutines when their waits are over, and its parts."""

@@ -14,9 +14,9 @@ When the loop looks at a stream whose wait has a deadline, these rules set the c
 | passed          | anything       | no         | the deadline                      | times out     |
 
 "Just passed" is for a host that slept until the deadline and looks within `ON_TIME_WITHIN` seconds of it. A late host
-cannot know when the data came, so the stream gets the benefit of the doubt: a grace. What is left out of the clock this
-way stays left out, so the clock never jumps. A host that is busy for an hour keeps a healthy stream, drops a dead one
-at once, and one that looks every 1.5 s can still connect within a budget of 1 s.
+cannot know when the data came, so the stream gets the benefit of the doubt: a grace. Time that is left out of the clock
+this way stays left out, so the clock never jumps. A host that is busy for an hour keeps a healthy stream, drops a dead
+one at once, and one that looks every 1.5 s can still connect within a budget of 1 s.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class StreamClock:
     def reprieve(self, real: float, deadline: float, polled_at: float) -> None:
         """Give a thread that owes an answer a moment: it may have been stopped until `real`, as its host was.
 
-        What it delivers in that moment counts as if it had been there at `real`, with the last look at `polled_at`.
+        An answer in that moment counts as if it had been there at `real`, with the last look at `polled_at`.
         """
         latest = deadline - ANSWER_WITHIN
         if real - self.lag > latest and not self.out_of_grace(deadline):

@@ -1,4 +1,4 @@
-"""What a poller, housekeeping and a machine must offer. For type checkers only: nothing that runs imports this."""
+"""The interfaces of a poller, of housekeeping and of a machine. For type checkers only: not imported at run time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Timer(Protocol):
 
 
 class Machine(Protocol):
-    """What a loop asks about the network and the sleep of the machine: see `hosts.surroundings`."""
+    """The questions of a loop about the network and the sleep of the machine: see `hosts.surroundings`."""
 
     def network(self) -> Announcements:
         """Raises `OSError` where they are not to be had."""

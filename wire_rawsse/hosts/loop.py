@@ -3,7 +3,7 @@
 `run` is the sleep of the program that embeds us, so it is written around one path: a descriptor is ready, its bytes are
 received, one search says that they hold a wake, and the caller is on its way. Everything else (parsing, clocks, files)
 happens before the next sleep, when nobody is waiting for it. A daemon wakes cold: while it slept, its code and data
-have left the processor's caches. What a wake costs is the pieces of memory that it must fetch, more than the
+have left the processor's caches. A wake costs the pieces of memory that it must fetch, more than the
 instructions that it runs. So between `poll` and `return` there are few lines, calls and objects.
 
 The file reads in the order of one iteration: `run` (the sleep and the fast path), before the sleep, after the sleep.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Notice:
-    """What a loop notices of the machine; with `watch` by itself from the first `run` on, else only if it is told."""
+    """A loop's notice of changes of the machine: from its first `run` on with `watch`, otherwise only if it is told."""
 
     __slots__ = ("_loop", "_surroundings", "_watch")
 

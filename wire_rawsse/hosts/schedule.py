@@ -119,7 +119,7 @@ class Schedule:
             self.enter(task)
 
     def wake_up(self, task: Task, value: Any, real: float) -> None:
-        """What `task` waits for was found at `real`."""
+        """The wait of `task` was answered at `real`."""
         task.wake_up(value, real)
         if not task.queued:  # As `enter` does.
             task.queued = True

@@ -1,4 +1,4 @@
-"""What a loop hears of the machine around it, and what that means for its streams.
+"""The machine around a loop: its network and its sleep, and their consequences for the streams.
 
 A stream that knows only its socket finds out by a clock that its address is gone or that the machine has slept. The
 kernel knows at once, so a loop watches one descriptor for network changes, and compares two clocks before each sleep.
@@ -44,7 +44,7 @@ EVERY: Final = 0.25
 DOUBT: Final = 10.0
 """Seconds that a connection in doubt may be silent."""
 MOST_PASSES: Final = 16
-"""Receptions for which a stream that is to be dropped is still read, so that no peer can put off its end for ever."""
+"""Receptions for which a stream that will be dropped is still read, so that no peer can put off its end for ever."""
 SPREAD: Final = 1.0
 """Seconds within which the streams of a machine that has slept connect again."""
 _MOST_SOURCES: Final = 1024
@@ -70,7 +70,7 @@ class _Drop:
     def judge(self, task: Task, now: float) -> bool | None:
         """True: drop it now. None: there is nothing to drop any more. False: not yet."""
         if task.paused_at is not None or (task.wait is not None and task.wait is not self.receive):
-            return None  # What a paused stream has not been received for would be lost.
+            return None  # Data that a paused stream has not received would be lost.
         if task.runnable or task.exception is not None:
             return False
         if task.clock.set_at != self.set_at:
@@ -96,7 +96,7 @@ class Surroundings:
         self._timer: Timer | None = None
         self._suspend: SuspendClock | None = None
         self._change = NetworkChange()
-        """What has been read or told, and not been looked at."""
+        """Changes that were read or told, and not yet looked at."""
         self._look_at = math.inf
         """When to look at network changes."""
         self._looked_at = -math.inf
@@ -154,7 +154,7 @@ class Surroundings:
         self._close_timer()
         self._checks, self._drops = [], {}
 
-    # What happened.
+    # Causes.
 
     def look_at_everything(self) -> None:
         """Somebody knows of a change of the network. In the loop's thread."""
@@ -178,7 +178,7 @@ class Surroundings:
         except OSError:
             self._close_timer()
 
-    # What follows.
+    # Consequences.
 
     def _resume(self) -> None:
         text = f"the machine was suspended for {self._suspended:.0f} s"

@@ -1,4 +1,4 @@
-"""What a loop takes from the operating system."""
+"""The services of the operating system that a loop uses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _machine() -> Machine:
 
 
 class OsServices(NamedTuple):
-    """What a loop and its tasks take from the operating system. The simulation replaces them.
+    """The services of the operating system that a loop and its tasks use. The simulation replaces them.
 
     `monotonic` (seconds) is the only clock by which a timeout is computed.
     """

@@ -50,16 +50,16 @@ class Task:
         self.receive: Receive | None = None
         """The wait, if it is the common one and may be received for."""
         self.send_value: Any = None
-        """What it is resumed with: received bytes, ready descriptors, () for a future, None for a timeout."""
+        """The value that it is resumed with: received bytes, ready descriptors, () for a future, None for a timeout."""
         self.exception: BaseException | None = None
-        """What is thrown into it instead. Another thread may set it at any moment."""
+        """The exception that is thrown into it instead. Another thread may set it at any moment."""
         self.runnable = True
         """There is something to resume it with; at first, its start."""
         self.started = False
         self.coroutine: Coroutine[None] | None = start(self)
         self.paused_at: float | None = None
         """Since when it is not received for, on request (flow control)."""
-        # What the loop keeps with it.
+        # Kept with it by the loop.
         self.queued = False
         """It is in the list of ready tasks."""
         self.entered = math.inf
@@ -67,7 +67,7 @@ class Task:
         self.armed: tuple[int, ...] = ()
         """The descriptors that it was last armed for. Some may have been forgotten since, or be another's by now."""
 
-    # What the coroutine asks of its host: see `HostServices`.
+    # For the coroutine: see `HostServices`.
 
     def now(self) -> float:
         return self.clock.now
@@ -91,7 +91,7 @@ class Task:
         except OSError:
             pass  # close(2) frees the descriptor whatever it reports.
 
-    # What the loop tells it.
+    # For the loop.
 
     def deadline(self) -> float:
         """The real time at which the present wait ends; infinity if it is paused."""
@@ -103,7 +103,7 @@ class Task:
         return wait.deadline + self.clock.lag
 
     def wake_up(self, value: Any, real: float) -> None:
-        """What it waits for was found at `real`: see `StreamClock.on_data`."""
+        """Its wait was answered at `real`: see `StreamClock.on_data`."""
         handle, wait = self._handle, self.wait
         deadline = math.inf if wait is None else wait.deadline
         self.clock.on_data(real, deadline, handle.polled_at, handle.slept_from)
@@ -138,7 +138,7 @@ class Task:
         self.clock.reprieve(real, self.wait.deadline, polled_at)
 
     def step(self) -> Step | None:
-        """Resume the coroutine once. What it yields, or None if it has ended."""
+        """Resume the coroutine once. Returns the step that it yields, or None if it has ended."""
         receive, wait = self.receive, self.wait
         if receive is None or not receive.restarts or self.send_value is None or self.exception is not None:
             # The usual step, for the bytes of a live stream, has the time at which they were found.
@@ -186,7 +186,7 @@ class Task:
         self.runnable = True
 
     def end(self) -> None:
-        """Close the coroutine and forget what it was to be resumed with."""
+        """Close the coroutine and forget the value that it would be resumed with."""
         self.runnable = False
         self.exception = self.send_value = self.wait = self.receive = None
         coroutine = self.coroutine

@@ -1,4 +1,4 @@
-"""The thread host: a subscriber's loop in one daemon thread, and a `WakeChannel` for whoever sleeps elsewhere."""
+"""The thread host: a subscriber's loop in one daemon thread, which sets a `WakeChannel`."""
 
 from __future__ import annotations
 

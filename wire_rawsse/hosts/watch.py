@@ -30,9 +30,9 @@ class Watch:
         self.poller: Poller | None = None
         self.owners: dict[int, Any] = {}
         self.interest: dict[int, int] = {}
-        """What the poller watches each descriptor for."""
+        """The events that the poller watches each descriptor for."""
         self.callbacks: dict[int, Callable[[], object]] = {}
-        """What to call for a descriptor that belongs to no task."""
+        """The callbacks of descriptors that belong to no task."""
 
     def begin(self, poller: Poller) -> None:
         """A poller has been opened. Raises `OSError`."""

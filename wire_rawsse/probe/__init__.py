@@ -1,6 +1,6 @@
 """`wire-rawsse probe URL`: says what is wrong with an event stream, hop by hop, and the one thing to change.
 
-What does I/O, in the order of use:
+The modules with I/O, in the order of use:
 
     measure          the whole: redirects, all addresses at once, listening, second opinions
     blocking         runs the library's coroutines in a thread

@@ -1,4 +1,4 @@
-"""What a response head says about a stream: is it one, who sent it, when by its own clock, and how it is framed."""
+"""The facts of a response head: whether it begins a stream, its sender, its own time, and the framing."""
 
 from __future__ import annotations
 

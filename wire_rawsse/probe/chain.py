@@ -1,8 +1,8 @@
 """The certificates that a server sent, decoded by the interpreter's own OpenSSL.
 
-`SSLObject.getpeercert()` decodes only a certificate that was verified, and the first one only. What is wanted most is
+`SSLObject.getpeercert()` decodes only a certificate that was verified, and the first one only. A probe most wants
 the one that did not verify. The object below `SSLObject` has had `get_unverified_chain` since Python 3.10, whose
-certificates decode themselves. Where a Python lacks it, the chain is the verified first certificate, or empty.
+certificates decode themselves. If a Python lacks it, the chain is the verified first certificate, or empty.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_NAMES = 20
 
 
 def chain_of(session: ssl.SSLObject, secrets: Secrets) -> list[Certificate]:
-    """What the server sent, its own certificate first; at most ten."""
+    """The certificates that the server sent, its own first; at most ten."""
     try:
         found = [one.get_info() for one in session._sslobj.get_unverified_chain() or ()]  # type: ignore[attr-defined]
     except (AttributeError, TypeError, ValueError, OSError):

@@ -1,6 +1,6 @@
 """Measurements in, findings out: what is wrong with a stream, the worst first, each with the one thing to change.
 
-Pure functions of `Measurements`. What a failure means depends on what else is known: a head that never comes has four
+Pure functions of `Measurements`. The meaning of a failure depends on the other facts: a head that never comes has four
 causes, which the second opinions of `second` tell apart.
 """
 
@@ -262,7 +262,7 @@ def _of_issuer(host: str, chain: list[Certificate]) -> Finding:
 
 
 def _by_second_opinions(found: Measurements, attempt: Attempt, what: str) -> Finding | None:
-    """What further connections told: a backend that hangs, or a path that loses large packets (RFC 2923)."""
+    """Findings of further connections: a backend that hangs, or a path that loses large packets (RFC 2923)."""
     change = (
         'let ICMP "packet too big" through the firewalls on the path, or lower the MTU (or clamp the MSS) on the '
         "router, VPN or interface on the way"

@@ -1,4 +1,4 @@
-"""What an accepted stream's arrivals, ends and silences mean, and what to change."""
+"""The meaning of an accepted stream's arrivals, ends and silences, and the thing to change."""
 
 from __future__ import annotations
 

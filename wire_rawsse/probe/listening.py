@@ -79,7 +79,7 @@ class Listener:
         sizes = ChunkSizes(self.stream.chunks) if chunked else None
         if sizes is not None:
             sizes.feed(exchange.behind_head)
-        self._feed(exchange, None, parser, life, late=False)  # What came with the head.
+        self._feed(exchange, None, parser, life, late=False)  # The bytes that came with the head.
         receive = channel.receive(until)
         received: bytes | None = None
         late = over = False
@@ -99,7 +99,7 @@ class Listener:
                     return
                 self._tick()
                 over = self._stop or host.now() >= until
-                # What has come meanwhile is still received: we may have been held up.
+                # Bytes that came meanwhile are still received: we may have been held up.
                 receive.deadline = host.now() if over else min(until, host.now() + _EVERY)
                 received = yield from channel.received(receive)
                 late = host.now() > receive.deadline + _HELD_UP

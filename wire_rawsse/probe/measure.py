@@ -355,7 +355,7 @@ class _Race:
         return answer
 
     def decide(self) -> None:
-        """No further answer is wanted. What is not over has failed for want of time."""
+        """No further answer is wanted. Steps that are not over have failed for want of time."""
         with self._lock:
             self._decided = True
             for reached in self.all:

@@ -1,4 +1,4 @@
-"""What a probe has measured: plain values without behaviour, in the order of a connection's life.
+"""The measurements of a probe: plain values without behaviour, in the order of a connection's life.
 
 Moments are seconds since the probe began, on the monotonic clock; durations are seconds. None means "not measured".
 Every text in here is printable and masked (see `wire_rawsse.redact`).
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 Step: TypeAlias = Literal["", "tcp", "tunnel", "tls", "head"]
-"""Where an attempt failed; "" if it did not."""
+"""The step at which an attempt failed; "" if it did not."""
 
 
 @dataclass
@@ -168,7 +168,7 @@ class Stream:
     stray: int = 0
     """Receptions without content: chunk framing, extensions or trailers only."""
     alive: Literal["", "answered", "unanswered", "reset"] = ""
-    """What a TCP keepalive probe got at the end of a silent stream."""
+    """The answer to a TCP keepalive probe at the end of a silent stream."""
     info: Tcp | None = None
 
 
@@ -184,7 +184,7 @@ class Hop:
     """Addresses that were not tried."""
     head: Head | None = None
     redirect: str = ""
-    """Where it leads."""
+    """Its target."""
 
 
 @dataclass

@@ -62,7 +62,7 @@ _UNREACHABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAI
 
 @dataclass
 class Way:
-    """What all connections of one hop have in common. `step` is the budget of TCP and of TLS, in seconds."""
+    """The common values of all connections of one hop. `step` is the budget of TCP and of TLS, in seconds."""
 
     hop: Hop
     proxy: Proxy | None
@@ -88,7 +88,7 @@ class Observed(Exchange):
 
     @property
     def behind_head(self) -> bytes:
-        """What came with the head, as it came."""
+        """The bytes that came with the head, unchanged."""
         rest = self.raw
         while True:
             head, _, rest = rest.partition(b"\r\n\r\n")
@@ -105,7 +105,7 @@ class Reached:
     host: BlockingHost
     doing: Step = "tcp"
     over: bool = False
-    """Set by whoever runs it."""
+    """Set by the caller that runs it."""
     began: float = 0.0
     channel: Channel | None = None
     exchange: Observed | None = None
@@ -131,7 +131,7 @@ def connect(way: Way, address: Address, *, mss: int | None = None, verify: bool 
 
 
 def go(reached: Reached, way: Way, *, verify: bool = True) -> None:
-    """TCP, tunnel and TLS. What fails is noted in the attempt; nothing is raised that a network can cause."""
+    """TCP, tunnel and TLS. A failure is noted in the attempt; no error of a network is raised."""
     attempt, host, address = reached.attempt, reached.host, reached.address
     try:
         reached.doing = "tcp"
@@ -183,7 +183,7 @@ def look_at_certificate(way: Way, address: Address) -> Tls | None:
 
 
 def ask(reached: Reached, request: Request, deadline: float, secrets: Secrets) -> None:
-    """Send the request and receive the head, by `deadline` on the monotonic clock. What fails is noted."""
+    """Send the request and receive the head, by `deadline` on the monotonic clock. A failure is noted."""
     host, attempt, channel = reached.host, reached.attempt, reached.channel
     assert channel is not None
     exchange = reached.exchange = Observed(request)

@@ -1,4 +1,4 @@
-"""What an answer that is no event stream means, and what to change."""
+"""The meaning of an answer that is no event stream, and the thing to change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the arrivals of a stream tell: its heartbeat, its silences, and whether something holds events back.
+"""The rhythm of a stream's arrivals: its heartbeat, its silences, and whether something holds events back.
 
 Pure functions on `Life` and `Arrival`. The difficulty with buffers is that a stream that is written in bunches looks
 like one that is held back. So a suspicion needs more than a bunch:
@@ -29,7 +29,7 @@ _HELD: Final = 1.0
 _CUT_SILENCE: Final = 0.2
 _LINES_OF_COMMENT: Final = 3
 _SMALLEST_BUFFER: Final = 256
-"""Bytes. What stops within fewer, the server itself has written so."""
+"""Bytes. A piece that stops within fewer was written so by the server itself."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection: struct tcp_info (linux/tcp.h), as far as it tells of loss and of size.
+"""The kernel's view of a connection: struct tcp_info (linux/tcp.h), as far as it tells of loss and of size.
 
 The struct only ever grows at its end, so each field is read if the kernel has sent enough of it.
 """
