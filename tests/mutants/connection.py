@@ -3,6 +3,8 @@
 from typing import Final
 
 from tests.mutants.edits import (
+    after,
+    always,
     argument,
     assignment,
     block,
@@ -29,7 +31,7 @@ MUTANTS: Final = [
     mutant(
         "A chunk extension restarts the read clock.",
         STORMS,
-        at("connection:_read", put(nth(0, block()), "if True: IT")),
+        at("connection:_read", always("size")),
     ),
     mutant("A line that drips is never judged.", STORMS, at("read_clocks:ReadClocks.passed", never("_window_bytes"))),
     mutant(
@@ -52,13 +54,7 @@ MUTANTS: Final = [
     mutant(
         "Once a line has ended, min_rate never trips again on that connection.",
         STORMS,
-        at(
-            "read_clocks:ReadClocks.heard",
-            put(
-                nth(0, assignment("_window_ends")),
-                "self._window_ends = IT[1] if self._window_ends is None else 1e18",
-            ),
-        ),
+        at("read_clocks:ReadClocks.heard", after(nth(-1, assignment("_window_ends")), "self._min_rate = 0.0")),
     ),
     mutant(
         "After a wake by hint, what only the parser sees wakes nobody on that connection.",

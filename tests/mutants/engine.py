@@ -12,6 +12,8 @@ What is no longer there, or changes nothing, raises `OutOfDate`.
 from __future__ import annotations
 
 import ast
+import copy
+import dis
 import importlib
 import inspect
 import pkgutil
@@ -21,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, wraps
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Final
 from unittest import mock
 
@@ -161,10 +163,28 @@ def at(where: str, *edits: Edit) -> Change:
     def make(right: Any) -> Any:
         if not isinstance(right, FunctionType):
             raise OutOfDate(f"{where} is no function")
-        tree = ast.parse(textwrap.dedent(inspect.getsource(right)))
-        edited = edit(tree, where, edits, vars(importlib.import_module(right.__module__)))
+        source = textwrap.dedent(inspect.getsource(right))
+        edited = edit(ast.parse(source), where, edits, vars(importlib.import_module(right.__module__)))
+        if _executed(edited) == _executed(ast.parse(source)):
+            raise OutOfDate(f"{where}: the edits change nothing that is executed")
         scope: dict[str, Any] = {}
         exec(compile(edited, f"<mutant of {where}>", "exec"), right.__globals__, scope)
         return scope[right.__name__]
 
     return Change(where, make, edits)
+
+
+def _executed(tree: ast.Module) -> list[tuple[str, object]]:
+    """The instructions of a tree, whatever its layout."""
+    tree = copy.deepcopy(tree)
+    for node in ast.walk(tree):
+        if "lineno" in node._attributes:  # A test of a constant leaves no instruction but one for its line.
+            vars(node).update(lineno=1, end_lineno=1, col_offset=0, end_col_offset=0)
+
+    def instructions(code: CodeType) -> list[tuple[str, object]]:
+        return [
+            (one.opname, instructions(one.argval) if isinstance(one.argval, CodeType) else repr(one.argval))
+            for one in dis.get_instructions(code)
+        ]
+
+    return instructions(compile(tree, "", "exec"))
