@@ -1,13 +1,13 @@
-"""What is promised: from a cell's place in the matrix to the clock that must notice, and the time it may take.
+"""The promises: for each place in the matrix, the clock that must notice and the time it may take.
 
 Pure functions over plain values; no clock is read here. The rules are those of the README's table "What notices which
 failure, and when", with the clocks scaled down so that a cell takes seconds. The scale keeps the defaults' order and
 ratios where they matter: keepalive gives up at 0.8 of `read` (60 s of 75), a heartbeat comes each 0.4 of it (30 s), and
-no clock is longer than another that it must be told apart from.
+no clock outlasts one that it must be told apart from.
 
 Each measurement begins where its clock begins, not where the fault did: `connect` at the start of the attempt,
 `response` when the request goes out, `read` and keepalive with the last byte heard, `min_rate` with the first byte of
-its line. What ends at once is counted from the moment at which the fault struck.
+its line. A failure that ends the connection at once is measured from the moment the fault struck.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """Where in the matrix a cell is, but for its fault."""
+    """The position of a cell in the matrix, without its fault."""
 
     phase: str = "streaming"
     host: str = "inline"
@@ -102,7 +102,7 @@ class Setup:
 
 
 class Kind(enum.Enum):
-    """What a fault does to the stream that it meets."""
+    """The effect of a fault on the stream that it strikes."""
 
     SILENCE = "nothing comes any more, though the peer's kernel may still answer"
     UNREACHABLE = "nothing comes any more, and the peer's kernel does not answer either"
@@ -116,9 +116,11 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
-    """What is to happen in a cell: `kind`, and the phase `at` which it strikes. `names`: who else may notice.
+    """The expected outcome of a cell: `kind`, and the phase `at` which the fault strikes. `names`: clocks that may also
+    notice.
 
-    Where the trouble must be survived, `names` are the clocks that may give up an attempt that it delays too much.
+    If the stream must survive the fault, `names` are the clocks that may give up an attempt which the fault delays too
+    much.
     """
 
     kind: Kind
@@ -130,13 +132,13 @@ class Expectation:
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-    """Who must notice, by when.
+    """The clocks that must notice the fault, and the time they have.
 
-    clocks:  the names of the clocks of which one must notice; empty where nobody is to notice anything.
-    start:   from where the time counts: attempt, dial, tunnel, request, heard, line or strike.
-    least:   seconds before which it would be another clock's luck.
+    clocks:  the names of the clocks of which one must notice; empty if none is expected to notice.
+    start:   the event from which time is measured: attempt, dial, tunnel, request, heard, line or strike.
+    least:   seconds; an earlier notice must come from another clock.
     within:  seconds within which it must be noticed.
-    allowed: where nobody is to notice anything, the clocks that may give up an attempt all the same.
+    allowed: if none is expected to notice, the clocks that may still give up an attempt.
     """
 
     clocks: tuple[str, ...]
@@ -173,7 +175,7 @@ def promise(expectation: Expectation, setup: Setup) -> Promise:
     if at == "head":
         return Promise(("response", *more), "request", given.response, given.response + SLACK)
     if kind is Kind.UNHEARD:
-        # What the peer sends again and again is no sign of life to `read`, but keeps the kernel's keepalive waiting.
+        # Retransmissions by the peer do not count as data for `read`, but they postpone the kernel's keepalive.
         clocks = ("read", "keepalive") if given.keepalive < given.read else ("read",)
         return Promise((*clocks, *more), "heard", min(given.keepalive, given.read), given.read + SLACK)
     if kind is Kind.UNREACHABLE and given.keepalive < given.read:

@@ -41,7 +41,7 @@ START_SECONDS: Final = 20.0
 
 
 def environment(world: World, relay: Relay, setup: Setup) -> dict[str, str]:
-    """What a daemon is given. Makes the folders that it names."""
+    """The environment of a daemon. Creates the folders that it names."""
     base = f"https://{NAME}:{HTTPS}" if setup.tls else f"http://{NAME}:{HTTP}"
     home = world.folder / "wire"
     (home / "config/wire").mkdir(parents=True)

@@ -50,7 +50,7 @@ class Drop:
         return self._last
 
     def show(self, sender: Host, address: str) -> None:
-        """Where nothing has come yet that it could drop: send it a datagram from `sender`, which it must count.
+        """If no packet has arrived that it could drop, send one datagram from `sender`, which it must count.
 
         Raises `LabError`.
         """

@@ -27,14 +27,14 @@ class Flow:
     def __init__(self, following: int, now: float) -> None:
         self.following = following
         self.ahead: dict[int, int] = {}
-        """What has come too early: first byte to length."""
+        """Segments that arrived out of order: first byte to length."""
         self.bytes = 0
         self.last = now
         self.longest = 0.0
         self.over = False
 
     def end(self, now: float) -> None:
-        """Who waited for these bytes waits no longer."""
+        """The receiver no longer waits for these bytes."""
         if not self.over:
             self.over = True
             self.longest = max(self.longest, now - self.last)
@@ -67,7 +67,7 @@ class Flows:
         self._flows: dict[bytes, Flow] = {}
 
     def deliver(self, packet: bytes, now: float) -> None:
-        """A packet has arrived. What is no TCP, or is a later fragment, tells nothing."""
+        """A packet has arrived. Ignores packets other than TCP, and later fragments."""
         found = _read(packet)
         if found is None:
             return

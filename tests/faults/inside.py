@@ -26,7 +26,7 @@ _MISSING: Final = 77
 
 
 def in_a_world(function: Callable[[World], None]) -> str:
-    """Run `function`, which must be a module's own; what it printed. Skips, or in CI fails, where a tool is missing."""
+    """Run `function`, defined at module level, and return its output. Skips, or in CI fails, if a tool is missing."""
     from tests.conftest import missing  # It loads hypothesis, which nobody needs in there.
 
     command = [sys.executable, "-m", "tests.faults.inside", f"{function.__module__}:{function.__name__}"]

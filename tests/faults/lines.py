@@ -1,4 +1,4 @@
-"""What a daemon says, line by line on its standard output: how the lab listens to ours, and to one of yours.
+"""The lines that a daemon prints on its standard output; the lab reads those of our daemons and of yours.
 
     state PHASE        the stream enters a phase: resolving, connecting, tunnel, handshake, head, streaming or
                        backing-off
@@ -18,7 +18,7 @@ are kept for the report and mean nothing. Only `state streaming` and `wake` are 
 the `state` that follows for the end of a connection and cannot tell which clock it was; without `pulled` it is not
 checked that nothing was lost.
 
-`LineLog` is what has been said so far, and the waiting for what comes next.
+`LineLog` holds the lines so far, and waits for the next.
 """
 
 from __future__ import annotations

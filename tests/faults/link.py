@@ -1,18 +1,18 @@
 """A bad link between two hosts: two TUN devices and this process between them (the kernel here has no netem).
 
-Both devices are in the router. What comes from the client's side is routed into the one, read here, treated as
-`weather` says, and written to the other, from where the kernel routes it on, and the same way back:
+Both devices are in the router. A packet from the client's side is routed into one device, read here, treated as
+`weather` says, and written to the other device. From there the kernel routes it on. The way back is the same:
 
     client ══ left ─(rule: came in by left)→ tun-up ~~ this process ~~ tun-down → right ══ relay
 
-Nothing else changes: no address, no route of the hosts. So the link can be put into a living connection and taken out
-of it again. What the router itself sends or receives does not pass it.
+Nothing else changes: no address, no route of the hosts. So the link can be inserted into a live connection and removed
+again. The router's own traffic does not pass through it.
 
 A TUN device offers no offloading (unless asked), so the kernel cuts big segments down and computes every checksum
-before we see a packet; what is damaged here is found by real checksums at the other end.
+before we see a packet; damage done here is detected by real checksums at the other end.
 
 The child knows two calls (see `player`): `{"do": "weather", "up": {…}, "down": {…}, "seed": N}`, where up (from left to
-right) and down are the fields of `Weather`, and what is not given stays as it is; and `{"do": "report"}`.
+right) and down are the fields of `Weather`, and omitted fields keep their value; and `{"do": "report"}`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Direction:
                 self._flows.deliver(arrival.packet, time.monotonic())
 
     def change(self, weather: Weather) -> None:
-        """Other conditions; what is on its way arrives now, in the order in which it would have."""
+        """Change the conditions. Packets in flight arrive now, in the order in which they would have."""
         self.deliver(math.inf)
         self.channel.weather = weather
 

@@ -1,4 +1,4 @@
-"""What the kernel says of a process and of its sockets: the evidence that no program can get wrong about itself."""
+"""The kernel's view of a process and its sockets: evidence that does not depend on the program's own report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults.world import Host
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """What a process has at one moment. Memory in KiB, `cpu` in seconds since it began."""
+    """The resources of a process at one moment. Memory in KiB, `cpu` in seconds since it began."""
 
     threads: int
     descriptors: int
@@ -64,5 +64,5 @@ def stopped(pid: int) -> bool:
 
 
 def sockets(host: Host) -> list[str]:
-    """What ss(8) says of the connections of a host, those half open or half closed and the resolver's included."""
+    """The connections of a host as ss(8) lists them, including half-open and half-closed ones and the resolver's."""
     return [" ".join(line.split()) for line in host.run("ss", "-tunoiOH", "state", "connected").splitlines()]

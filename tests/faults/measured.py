@@ -1,4 +1,4 @@
-"""What was measured in a cell, as plain data, and what can be read off a daemon's lines without judging them."""
+"""The measurements of a cell as plain data, and facts read from a daemon's lines without judging them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Measured:
     mend_bound: float = 0.0
     round_began: float = 0.0
     lines: list[Line] = dataclasses.field(default_factory=list)
-    """What the daemon said in the tested round."""
+    """The daemon's lines in the tested round."""
     mark: int = 0
     """The position in `lines` from which a failure is the fault's doing."""
     flowed: float = math.inf
@@ -62,7 +62,7 @@ class Measured:
     silence: float | None = None
     """Seconds that the stream's bytes stayed away at the longest, where the fault could see that on the wire."""
     own: list[Check] = dataclasses.field(default_factory=list)
-    """What only this fault promises."""
+    """Checks that belong to this fault alone."""
     ended: int | None = 0
     """The daemon's exit status; None where it had to be killed."""
 

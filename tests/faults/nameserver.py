@@ -3,19 +3,19 @@
 The C library's resolver asks for A and AAAA at once, from one socket, waits `timeout` seconds (resolv.conf(5)), and
 asks again `attempts` times in all. So what a daemon sees of a bad name server depends on both, and each query counts.
 
-What it is told, for the names that it knows, which have the same addresses (all other names are NXDOMAIN):
+Its behaviours, for the names that it knows, which share their addresses (all other names are NXDOMAIN):
 
     answer    the addresses that there are; an empty answer for a family that has none
     slow      the same, `seconds` later
-    hold      the same, once something else is told: a look-up that waits until the lab lets it go
+    hold      the same, after the next behaviour is set: a look-up that waits until the lab releases it
     silent    nothing
     nxdomain, servfail, refused   that (RFC 1035 §4.1.1)
 
-"Wrong, then right" must be told the one and then the other: `"a": ["192.0.2.1"]`, later `"a": ["10.2.0.2"]`. Answers
+"Wrong, then right" takes two calls: `"a": ["192.0.2.1"]`, later `"a": ["10.2.0.2"]`. Answers
 have a time to live of 0, so that nothing on the way keeps them.
 
-The child's calls (see `player`): `{"do": "behave", "how": HOW, "seconds": S, "a": […], "aaaa": […]}`, of which what is
-not given stays as it is; and `{"do": "report"}`: how many queries met which behaviour, by type, and when the first met
+The child's calls (see `player`): `{"do": "behave", "how": HOW, "seconds": S, "a": […], "aaaa": […]}`, of which omitted
+fields keep their value; and `{"do": "report"}`: how many queries met which behaviour, by type, and when the first met
 the present one (`struck`, on CLOCK_MONOTONIC).
 """
 
@@ -56,7 +56,7 @@ class NameServer(Player):
     def behave(
         self, how: str, *, seconds: float = 0.0, a: Sequence[str] | None = None, aaaa: Sequence[str] | None = None
     ) -> None:
-        """From the next query on; what was held is answered in the new way. Addresses not given stay."""
+        """Applies from the next query on; held queries are answered in the new way. Addresses not given stay."""
         records = {name: list(value) for name, value in (("a", a), ("aaaa", aaaa)) if value is not None}
         self.ask("behave", how=how, seconds=seconds, **records)
 

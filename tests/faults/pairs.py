@@ -73,7 +73,7 @@ def cover(phases: tuple[str, ...] = PHASES) -> list[Place]:
     chosen: list[Place] = []
     for fault in FAULTS:
         own = [place for place in everything if place.fault == fault]
-        # First what this fault owes; what is left between the other fields comes with it.
+        # First the pairs of this fault; the remaining pairs of the other fields are covered along with them.
         while any(pair in wanted and fault in pair for place in own for pair in _pairs(place)):
             # Of equals the phase that had least so far.
             best = max(

@@ -69,7 +69,7 @@ class Player:
         try:
             self._process.stdin.write(json.dumps({"do": do, **call}).encode() + b"\n")
         except OSError:
-            pass  # It has ended; what it said last is told below.
+            pass  # It has ended; its last words are reported below.
         return self._answer()
 
     def report(self) -> dict[str, Any]:

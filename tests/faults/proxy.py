@@ -1,8 +1,8 @@
 """A forward proxy that can go wrong the way proxies do: `CONNECT` and absolute-form http (RFC 9112 §3.2).
 
-What makes a proxy dangerous to a stream is that it is a peer of its own. Its kernel acknowledges and answers keepalive
-probes for ever, whatever has become of the relay behind it, and its program may keep what the relay has sent. So the
-client's connection is healthy by every measure that TCP has, and silent.
+A proxy is dangerous to a stream because it is a TCP peer of its own. Its kernel acknowledges data and answers keepalive
+probes for ever, even if the relay is dead, and its program may hold back the relay's data. So the client's connection
+looks healthy to TCP, and is silent.
 
     work     carries bytes both ways, and passes each end on
     deaf     the relay is dead behind it, and it has not noticed: connections stay, new ones are taken and tunnels
@@ -12,13 +12,13 @@ client's connection is healthy by every measure that TCP has, and silent.
     refuse   answers each request with `status`
     die      resets all connections and refuses new ones, until told otherwise
 
-What a stalled or buffering proxy has kept goes out as soon as it works again. A deaf one that notices at last resets
-anyone who has missed something.
+A stalled or buffering proxy sends the kept bytes as soon as it works again. A deaf one, once it notices, resets every
+connection that has missed data.
 
 The child's calls (see `player`): `{"do": "behave", "how": HOW, "status": N, "bytes": N}` and `{"do": "report"}`, which
 counts what happened, among others the receptions and ends that were `not passed on` or `kept back`; `struck` is when
 the present behaviour first made a difference, on CLOCK_MONOTONIC. It is given the one origin that it connects to,
-whatever name it is asked for: names are another part's business.
+regardless of the requested name: names are tested elsewhere.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class _Tunnel:
         """By the proxy itself."""
         self.connected = False
         self.kept = bytearray()
-        """What the relay has sent, and the client is not to have yet."""
+        """The relay's data that is withheld from the client for now."""
         self.lost = False
         """Something from the relay was thrown away: the client can never go on."""
 

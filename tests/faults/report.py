@@ -23,7 +23,7 @@ from tests.faults.verdict import ALIKE, CPU_SHARE
 
 Outcome = dict[str, Any]
 _LONG = ("command", "proof", "sockets", "sockets_after", "stranger", "state_file")
-"""What only the file of outcomes has."""
+"""Fields that only the file of outcomes has."""
 _SOCKETS, _CHARACTERS = 2, 320
 """As many of the stream's sockets of each host are kept of a cell, and so much of what ss(8) says of each."""
 
@@ -182,9 +182,9 @@ def markdown(cells: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
         *_promises(outcomes),
         _median_cpu(ran),
         "",
-        "What a storm costs is a difference of two figures of seconds, of which one run's is no surer than "
-        f"{ALIKE:.0%} of them: so much lies between two runs without any fault on a machine that is shared. Beyond "
-        "that a run is not kept.",
+        "The cost of a storm is the difference of two times in seconds, and one run's is only certain to "
+        f"{ALIKE:.0%} of them: two runs without a fault differ by that much on a shared machine. Beyond this, a run "
+        "breaks the promise.",
         "",
         "## Fault × phase: inline, https, `StreamSubscriber`",
         "",
@@ -232,8 +232,8 @@ def _promises(outcomes: Sequence[Outcome]) -> list[str]:
         "clock": "and by the clock that the README's table names",
         "no reconnect": "what must be survived costs no reconnect",
         "mended": "back within the rest of the attempt, one backoff step, and 1 s",
-        "each wakes": "every opening wakes, and every event that was posted: within 1 s on a stream that is well, else "
-        "with the stream that comes next or once packets pass again",
+        "each wakes": "every opening wakes, and every event that was posted: within 1 s on a healthy stream, otherwise "
+        "with the next stream or once packets pass again",
         "wakes owed": "and no wake comes of nothing: each belongs to an opening or an event that owed one at that time",
         "each handed over": "every event on an open stream reaches the `EventSource`'s consumer",
         "none lost": "no event lost, against the relay's store (without ids: none outside a gap that was told)",
@@ -275,7 +275,7 @@ def _median_cpu(cells: Sequence[Outcome]) -> str:
 
 
 def _allowance() -> str:
-    """By how much a daemon may have grown; where faults differ in that, from the least to the most."""
+    """The growth allowed to a daemon; a range from least to most if faults differ in it."""
     allowed = sorted({fault.memory for fault in FAULTS.values()})
     return "–".join(f"{kib / 1024:g}" for kib in (allowed[0], *allowed[1:][-1:])) + " MiB (what allocators keep)"
 

@@ -1,9 +1,9 @@
 """The rounds of a cell, from an empty world to what was measured.
 
-Four rounds without any fault come first. The one loads what is loaded once, two only connect, and the last is the
-measure for the rest: what a living stream holds, what an event costs, and that nothing is left when it is closed. What
-a connection costs is the median of those three. The fifth round is the test. While it lasts an event is posted every
-fifth of a second, whatever happens to the stream.
+Four rounds without any fault come first. The first loads the modules, two only connect, and the last is the baseline
+for the rest: what a live stream holds, what an event costs, and that nothing is left when it is closed. The cost of a
+connection is the median of those three. The fifth round is the test. During it an event is posted every fifth of a
+second, regardless of the state of the stream.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _rounds_without_fault(cell: Cell) -> None:
 
 
 def _calm_round(cell: Cell, *, events: bool = True, first: bool = False) -> float:
-    """A stream that opens, brings `events` or none, and is closed; what opening it cost."""
+    """Open a stream, receive `events`, close it; return the cost of opening."""
     found = cell.measured
     before = cell.daemon.held()
     position = cell.go()
@@ -182,7 +182,7 @@ def _flows(cell: Cell) -> None:
 
 
 def _settled(cell: Cell, before: Held | None) -> Held:
-    """What is held once all that ends by itself has ended, or at the end of `SETTLE`."""
+    """The resources held after everything has settled, or at the end of `SETTLE`."""
     until = time.monotonic() + SETTLE
     while True:
         now = cell.daemon.held()

@@ -1,9 +1,9 @@
-"""The relay in its host, and anyone who posts events to it.
+"""The relay in its host, and the client that posts events to it.
 
 The lab talks to the relay out of band: posts and pulls go over a Unix-domain socket, which belongs to a path and not to
-a network, the control call over loopback inside the relay's host. So a fault touches the stream alone. A relay that is
-stopped or killed is not to be reached this way either; what is posted then is refused or comes late, and the relay's
-own store says at the end what there was.
+a network, the control call over loopback inside the relay's host. So a fault touches the stream alone. A stopped or
+killed relay cannot be reached this way either. An event posted then is refused or arrives late; the relay's own store
+has the final list.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Relay:
         self.slot = Slot("lab", "lab-token-0123456789abcdef")
         self.socket = f"unix://{world.folder}/relay.sock"
         self.reports: list[dict[str, Any]] = []
-        """What the relay of each life said before it was ended."""
+        """The last report of each relay process before it was ended."""
         self.alive = False
         self.stopped = False
         self._to_let_go = False
@@ -121,24 +121,24 @@ class Relay:
         self.control("misbehave", faults=[fault.as_json() for fault in faults])
 
     def normal(self) -> None:
-        """No fault any more; what is held is let go."""
+        """End all faults and release held connections."""
         self.control("normal")
 
     def let_go(self) -> None:
-        """What is held goes on; the faults in force stay in force. Of a stopped relay: once it runs again."""
+        """Release held connections; active faults stay active. A stopped relay does so once it runs again."""
         if self.stopped:
             self._to_let_go = True
         elif self.alive:
             self.control("release")
 
     def report(self) -> dict[str, Any]:
-        """What the present life has to say; of a dead or stopped one, what it said last."""
+        """The report of the present relay process; the last one received if it is dead or stopped."""
         if not self.alive or self.stopped:
             return self.reports[-1] if self.reports else {}
         return self.control("report")
 
     def struck_since(self, moment: float) -> list[tuple[float, str]]:
-        """What the relay did wrong since `moment`, on the connections of the stream: (CLOCK_MONOTONIC, what)."""
+        """The faults injected since `moment` into the stream's connections: (CLOCK_MONOTONIC, description)."""
         found = []
         for connection in self.report().get("connections", ()):
             for at, what, detail in connection["log"]:

@@ -19,7 +19,7 @@ def state_file(found: Measured, setup: Setup, blind: bool) -> list[Check]:
     worst = afterwards = 0.0
     away = _away(found.lines) if setup.host == "inline" else []
     for start, stop in _wrong(found):
-        # Who pulls when the file is due writes it when he is back.
+        # A daemon that is pulling when the file is due writes it afterwards.
         due = start + bounds.STATE_FILE_INTERVAL
         stop -= next((min(back, stop) - due for left, back in away if left <= due < min(back, stop)), 0.0)
         if blind and start < found.lifted and stop > found.injected:

@@ -67,7 +67,7 @@ def test_where_a_phase_that_is_no_phase_of_the_connection_strikes() -> None:
     assert Setup("mid-line").strikes_in == "mid-line"
 
 
-def test_mending_takes_the_rest_of_the_attempt_one_step_and_a_second() -> None:
+def test_reconnecting_takes_the_rest_of_the_attempt_one_step_and_a_second() -> None:
     assert mended_within("connecting", 0.5, 0.8, GIVEN) == pytest.approx(1.0 + 0.8 + MEND_SLACK)
     assert mended_within("head", 9.0, 0.8, GIVEN) == pytest.approx(0.8 + MEND_SLACK)
     assert mended_within("backing-off", 0.0, 0.3, GIVEN) == pytest.approx(0.3 + MEND_SLACK)

@@ -63,7 +63,7 @@ RST = Place("rst", "streaming")
 
 
 def test_a_matrix_goes_on_where_its_file_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is there and good is not run again, what ended in an error is; a line that was cut off is passed over."""
+    """A cell with a good outcome is not run again, one with an error is; a truncated line is ignored."""
     path = tmp_path / "outcomes"
     other = Place("rst", "head")
     lines = [json.dumps(outcome(RST, KEPT)), json.dumps(outcome(other, ERROR)), '{"fault": "rst", "pha']

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the lab is Linu
 
 
 def under_faketime(code: str, file: Path) -> Any:
-    """What `code` prints, as JSON, in a process whose wall clock is an hour ahead."""
+    """Run `code` in a process whose wall clock is an hour ahead; return its JSON output."""
     file.write_text(f"{HOUR:+.0f}s\n")
     try:
         environment = {**os.environ, **faketime(file)}

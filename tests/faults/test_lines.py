@@ -1,4 +1,4 @@
-"""What a daemon says, and what the lab takes it for."""
+"""The lines of a daemon, and how the lab interprets them."""
 
 from __future__ import annotations
 

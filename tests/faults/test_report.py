@@ -1,4 +1,4 @@
-"""What a person reads of a matrix: figures over repetitions, reasons, and a picture that is well-formed."""
+"""The report of a matrix: figures over repetitions, reasons, and a well-formed picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured against what was promised: one check for each bullet of the lab's bounds."""
+"""Compares measurements with promises: one check for each bullet of the lab's bounds."""
 
 from __future__ import annotations
 
@@ -112,12 +112,12 @@ def _shown(held: Held) -> dict[str, int]:
 def _cpu(found: Measured) -> Check:
     """Beyond a run without the fault that moves the same bytes.
 
-    That is a run that opens as many connections: each that came as far as its request has the price of one in the calm
-    rounds. What an attempt costs that failed before is the fault's. Each wake with its pull has the price of the calm
-    round, and what the fault itself moves that of a calm run of its own; what wakes that run took more or less is set
-    off at the same price. The share is that of the whole round, from the attempt to the end of the calm that follows
-    the fault. What the fault's own bytes cost, seconds where it is a storm, is known as surely as two such runs are
-    alike; so one run can only break the rule by more than that, and the table judges the median of the repetitions.
+    That run opens as many connections. A connection that sent its request costs as much as one in the calm rounds; an
+    attempt that failed earlier is charged to the fault. Each wake with its pull costs as much as in the calm round. The
+    bytes that the fault moves cost as much as in a calm run of their own, corrected for a different number of wakes at
+    the same price. The share is that of the whole round, from the attempt to the end of the calm after the fault. The
+    cost of the fault's own bytes (seconds in a storm) varies between two such runs, so a single run fails only beyond
+    that variation, and the table judges the median of the repetitions.
     """
     connections = max(1, asked(found.lines))
     events = handled(found.lines) - found.bulk_events

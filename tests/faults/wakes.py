@@ -42,9 +42,9 @@ def _openings(found: Measured) -> list[float]:
 def wakes_by(post: Post, found: Measured) -> float | None:
     """The moment by which an event that was posted must have woken the daemon; None where it owes no wake.
 
-    `WAKE_SECONDS` after the relay took it, where the stream was well. While the fault keeps packets from a stream, that
-    time begins once an event has come through again. Where no stream was open, or the one that was ended first,
-    noticed or not, the wake is that of the next: what was posted in between is not replayed.
+    `WAKE_SECONDS` after the relay accepted it, if the stream was healthy. While the fault keeps packets from a stream,
+    that time begins once an event has come through again. If no stream was open, or it ended first (noticed or not),
+    the opening of the next stream is the wake: events posted in between are not replayed.
     """
     if post.answered is None or post.began < found.round_began:
         return None
@@ -71,7 +71,7 @@ def _surplus(found: Measured, wakes: list[float]) -> int:
         if post.began >= found.round_began and not _nobody_listened(post, found.lines):
             by = wakes_by(post, found)
             owed.append((post.began, math.inf if by is None else by))
-    # What a storm brings at once: the stream may lag behind what was fetched.
+    # In a storm the stream may lag behind the events already fetched.
     bulk = set(found.stored) - {post.event_id for post in found.posts} - found.known
     owed = sorted([*owed, *[(found.injected, math.inf)] * len(bulk)], reverse=True)
     bounds: list[float] = []

@@ -1,13 +1,13 @@
-"""What a bad link does to packets: pure, deterministic from a seed. Knows no socket, no device and no clock.
+"""The effects of a bad link on packets, deterministic from a seed. Uses no socket, no device and no clock.
 
-A `Channel` is one direction of a link. A packet is offered to it at a moment; what comes out is none, one or two
-packets, each with the moment at which it arrives. What happens to a packet follows this order, that of a real link:
-it is lost or not (by chance, or because a burst is on), it queues for the bandwidth (a full queue drops it), it takes
-its time, and on the way it may be damaged, doubled or overtaken.
+A `Channel` is one direction of a link. A packet is offered to it at a moment; the result is no, one or two packets,
+each with its time of arrival. Effects are applied in the order of a real link: it is lost or not (by chance, or because
+a burst is on), it queues for the bandwidth (a full queue drops it), it takes its time, and on the way it may be
+damaged, doubled or overtaken.
 
-**Deterministic** means: the n-th packet of a direction meets the same dice for the same seed, whatever has been
-changed in between, since each packet throws all dice, needed or not. So one run differs from another by when its
-packets come, but never by luck.
+**Deterministic** means: the n-th packet of a direction gets the same random numbers for the same seed, regardless of
+changes in between, since each packet draws all numbers, needed or not. So two runs differ in the times of their
+packets, but never in the draws.
 
 **Bursts** are Gilbert's: a link is good or bad, goes from one to the other by a chance each packet, and loses all that
 it is offered while it is bad. `burst=(0.02, 0.25)` is bad for four packets on the average, after fifty good ones.
@@ -36,7 +36,7 @@ class Weather:
     burst:     (good to bad, bad to good), the chance of each at each packet; None for no bursts.
     held:      seconds for which a packet that must be overtaken is held back.
     rate:      bits a second, IP header included; None without bound.
-    queue:     bytes that wait for the bandwidth at most; what comes then is dropped.
+    queue:     the most bytes that wait for the bandwidth; packets beyond are dropped.
     """
 
     delay: float = 0.0
@@ -82,7 +82,7 @@ class Arrival(NamedTuple):
 
 @dataclasses.dataclass
 class Counts:
-    """What happened to the packets of one direction. `packets` were offered, `delivered` came out, doubles not counted.
+    """Counts of the packets of one direction. `packets` were offered, `delivered` came out, doubles not counted.
 
     `bytes` are those of what came out, IP headers included; `bursts` how often the link went bad.
     """
@@ -112,7 +112,7 @@ class Channel:
         self._last_arrival = 0.0
 
     def seed(self, seed: int) -> None:
-        """New dice from the next packet on; what has been counted stays."""
+        """Use a new seed from the next packet on; the counts are kept."""
         self._dice = random.Random(f"{seed}/{self._name}")
         self._bad = False
 

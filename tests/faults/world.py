@@ -35,7 +35,7 @@ TO_CLIENT, TO_RELAY = "to-client", "to-relay"
 INSIDE: Final = "FAULTS_WORLD"
 FOLDER: Final = Path("/run/lab")
 _SHARED: Final = Path("/dev/shm")
-"""What programs share by name: libfaketime keeps a semaphore there."""
+"""Named shared memory: libfaketime keeps a semaphore there."""
 
 _CLONE_NEWNET: Final = 0x40000000
 _SIOCETHTOOL: Final = 0x8946

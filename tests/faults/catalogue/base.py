@@ -1,4 +1,4 @@
-"""What a fault is: how it begins, how it is proven, how it ends, and what is to come of it in each phase."""
+"""Defines a fault: how it begins, how it is proven, how it ends, and its expected outcome in each phase."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Fault:
     """One fault of the catalogue. A cell uses one instance, in the order prepare, inject, proof, lift.
 
     name:    as on the command line.
-    words:   what it is, as a person would say it.
-    group:   under which heading the list shows it.
+    words:   a description for people.
+    group:   the heading under which the list shows it.
     needs:   programs that it uses.
-    lasts:   seconds after which it is lifted by itself; None: once it has been noticed, or in a moment where that is
-             nobody's to notice.
+    lasts:   seconds after which it is lifted; None: once it has been noticed, or after a moment if no clock
+             is expected to notice it.
     patience: seconds beyond `lasts` for which it may go on until it is `done`.
     early:   in these phases the fault itself is what holds the stream there, so it is injected before the attempt.
-    goes_on: inside a line it goes on where the relay was held, which is not to be let go then.
-    armed:   what the relay is told to do wrong, where it is the relay's doing.
-    tls12:   the relay is to speak nothing newer than TLS 1.2.
-    blinds:  while it lasts nobody can write down how the stream is doing.
-    spares:  an open stream loses nothing by it and is kept waiting by nothing, so its wakes come as ever.
+    goes_on: inside a line it takes effect at the point where the relay is held, so the relay is not released.
+    armed:   the fault injected into the relay, if the relay causes it.
+    tls12:   the relay speaks no TLS version newer than 1.2.
+    blinds:  while it lasts the state file cannot be kept up to date.
+    spares:  an open stream neither loses data nor waits because of it, so its wakes arrive as usual.
     burns:   it takes processor time for as long as it lasts, so what that costs is no check, and notices may be later.
     memory:  KiB by which the daemon may have grown: allocators keep pages, and caches fill.
     transports, consumers: the only ones that it concerns; None: all.
@@ -57,21 +57,21 @@ class Fault:
     consumers: ClassVar[tuple[str, ...] | None] = None
 
     def expect(self, setup: Setup) -> Expectation | str:
-        """What is to happen; or, in words, why this cell makes no sense."""
+        """The expected outcome, or the reason why this cell makes no sense."""
         raise NotImplementedError
 
     def prepare(self, cell: Cell) -> None:
         """Before the daemon starts. `cell.environment` is what it will be given."""
 
     def move_the_same(self, cell: Cell) -> None:
-        """Where the fault moves bytes: move as many before it, in calm, so that it is known what that costs."""
+        """If the fault moves bytes, move as many beforehand without it, to measure their cost."""
 
     def inject(self, cell: Cell) -> None:
         """Begin."""
         raise NotImplementedError
 
     def meet(self, cell: Cell) -> str:
-        """Where it spares the stream: meet it with a connection of the lab's own, and say what came of that."""
+        """If the fault spares the stream, meet it with a connection of the lab's own and return the result."""
         return knock(cell)
 
     def done(self, cell: Cell) -> bool:
@@ -94,7 +94,7 @@ class Fault:
         return None
 
     def checks(self, cell: Cell) -> list[Check]:
-        """What only this fault promises; asked at the end of the tested round."""
+        """Checks that belong to this fault alone, made at the end of the tested round."""
         return []
 
     def close(self, cell: Cell) -> None:
@@ -102,10 +102,10 @@ class Fault:
 
 
 def past(at: str, setup: Setup) -> Expectation | str | None:
-    """What a fault that strikes new connections `at` a place is to a stream that is in `setup.phase`.
+    """The expected effect of a fault that strikes new connections `at` a phase on a stream in `setup.phase`.
 
-    Nothing, where the stream is past that place, which somebody else's connection is to show; or why there is no such
-    place; or None, and it is struck.
+    No effect if the stream is past that phase (another connection then proves the fault), the reason if there is no
+    such phase, or None if the stream is struck.
     """
     order = ("resolving", "connecting", "handshake", "head", "streaming", "mid-line")
     if at == "handshake" and not setup.tls:

@@ -1,4 +1,4 @@
-"""What the relay can do to one connection: end it in the wrong place, say the wrong thing, or say it drop by drop."""
+"""Faults of the relay on one connection: it ends in the wrong place, sends wrong bytes, or sends them one by one."""
 
 from __future__ import annotations
 

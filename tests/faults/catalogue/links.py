@@ -1,12 +1,12 @@
-"""A link that loses, delays, mixes up, damages or throttles packets: the trouble that a stream is to live through.
+"""A link that loses, delays, mixes up, damages or throttles packets: faults that a stream must survive.
 
 The link is there from the start and clear; the fault changes its weather. Its dice are those of the cell's seed, or of
 the next one after it by which what was asked for happens within the first dozen packets: otherwise a cell with a loss
 of 1 % would have to run for minutes before there is anything to survive.
 
-What is promised depends on what the network did, so the network is asked. A live stream costs no reconnect as long as
-its bytes, in order, never stayed away for 0.8 × `read`; how long they did is measured on the wire. An attempt that is
-still under way may be given up by the clock that covers it: where the SYN is lost once, a second of it has gone.
+The promise depends on what the network did, so the lab asks the network. A live stream must not reconnect as long as
+the longest pause between its in-order bytes is below 0.8 × `read`. That pause is measured on the wire. An attempt that
+is still under way may be given up by the clock that covers it: where the SYN is lost once, a second of it has gone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The daemon's own machine fails it: its disk, its descriptors, its clock, its processor.
+"""Failures of the daemon's own machine: its disk, its descriptors, its clock, its processor.
 
-None of that may end a stream that is well. What cannot be written is written later; what cannot be opened is tried
-again; the wall clock is for people alone; and anyone who was stopped for longer than every deadline has not seen the
-peer be silent.
+None of that may end a stream that is well. A failed write is repeated later, and a failed open is tried again. The wall
+clock is only shown to people. A process that was stopped for longer than every deadline has not observed a silent peer.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class StateFolder(Fault):
         mount("tmpfs", str(self.folder), "tmpfs", data="size=64k,mode=0700")
 
     def refused(self) -> str:
-        """What the system says to somebody who writes there now."""
+        """The result of a write to that place now."""
         probe = self.folder / "probe"
         try:
             probe.write_bytes(bytes(4096))
@@ -150,7 +149,7 @@ class NoDescriptors(Fault):
         return {"limit": soft, "descriptors": held, "an open says": opens, "failures": failures}
 
     def _opens(self, cell: Cell) -> str:
-        """What the system says to the daemon when it opens a file; it says so in every phase, needed or not."""
+        """The result when the daemon opens a file. It tries in every phase, whether or not it needs the file."""
         position = len(cell.daemon.log)
         cell.daemon.order("open")
         line = cell.daemon.log.wait(word("opens"), 2.0, position)

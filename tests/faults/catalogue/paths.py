@@ -118,8 +118,8 @@ class AddressChanged(Fault):
 class RouteReplaced(Fault):
     """The client's way out is another interface, whose router drops what does not come from its own network (BCP 38).
 
-    So what was connected before sends into the void, and new connections have an address of the new network's. What the
-    relay sends still comes over the old link, as far as it goes unacknowledged.
+    So packets of existing connections are dropped, and new connections use an address of the new network. Data from the
+    relay still arrives over the old link, until the unacknowledged window is full.
     """
 
     name, words, group, needs = (
@@ -163,8 +163,8 @@ class RouteReplaced(Fault):
 class NatForgotten(Fault):
     """The router translates addresses, and forgets all of its translations at once.
 
-    What belongs to none is then refused with RST, or dropped. New connections get a new translation. While a SYN is all
-    that there was, its repetition is as good as new.
+    A packet without a translation is then refused with RST, or dropped. New connections get a new translation. If only
+    a SYN was sent so far, its retransmission works like a first one.
     """
 
     group, needs = "path", ("nft",)
@@ -259,10 +259,11 @@ def forget_translations() -> None:
 
 
 class MtuBlackhole(Fault):
-    """A link towards the client takes small packets only, and the word of it never reaches the relay (RFC 2923).
+    """A link towards the client takes small packets only, and the ICMP message about it never reaches the relay (RFC
+    2923).
 
-    What fits goes on as if nothing were wrong: SYNs, acknowledgements, keepalive probes, heartbeats, small events. The
-    relay's first big packet is sent again and again for ever, and everything behind it waits.
+    Small packets still pass: SYNs, acknowledgements, keepalive probes, heartbeats, small events. The
+    relay's first big packet is retransmitted for ever, and all later data waits for it.
     """
 
     name, words, group = "mtu-blackhole", "big packets vanish, and the sender is not told", "path"

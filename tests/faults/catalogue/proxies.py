@@ -51,7 +51,7 @@ class ProxyFault(Fault):
 
 
 def _next_in(setup: Setup, new: str) -> str:
-    """Where the stream is struck: where it is, or where its next attempt comes to, which is `new`."""
+    """The phase in which the stream is struck: its present one, or `new`, which its next attempt reaches."""
     return new if setup.phase in ("resolving", "connecting", "backing-off") else setup.strikes_in
 
 

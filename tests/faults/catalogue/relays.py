@@ -1,4 +1,4 @@
-"""What the relay's host and process can do to a stream: stop, die, start again, refuse, and not answer."""
+"""Faults of the relay's host and process: it stops, dies, restarts, refuses, or does not answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wire_rawsse.testing.faults import Fault as RelayFault
 
 
 def beyond_connecting(setup: Setup) -> str:
-    """Where a relay is met that takes connections and does not answer: in the handshake, without TLS in the head."""
+    """The phase that waits for a relay which accepts but does not answer: the handshake, or the head without TLS."""
     if setup.strikes_in in ("resolving", "connecting"):
         return "handshake" if setup.tls else "head"
     return setup.strikes_in

@@ -1,8 +1,8 @@
-"""Names: a resolver that is silent, slow or wrong, and addresses of which not all are alive.
+"""Names: a resolver that is silent, slow or wrong, and addresses of which some are unreachable.
 
-These concern new connections; a stream that is past its name needs it no more, and lives. In *reconnecting* the fault
-is there before the stream ends, and the next attempt meets it. IPv6 that is swallowed is another matter: a stream that
-runs over it is as dead as any. Where there is a proxy on the way, it is the proxy's name that is looked up.
+These concern new connections; a stream that has resolved its name survives. In *reconnecting* the fault
+begins before the stream ends, and strikes the next attempt. Dropped IPv6 packets are different: an open stream over
+IPv6 dies. With a proxy, the proxy's name is looked up.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class NoSuchName(Resolver):
 
 
 class Wrong(Resolver):
-    """What goes to the wrong address is swallowed."""
+    """Packets to the wrong address are dropped."""
 
     name, words = "names-wrong", "the resolver gives a wrong address, and later the right one"
     needs = ("nft",)
@@ -146,7 +146,7 @@ class NoIPv6(Fault):
     early = ("connecting",)  # Else IPv4 has won before it begins.
 
     def expect(self, setup: Setup) -> Expectation | str:
-        # What has not begun to connect finds its way over IPv4.
+        # An attempt that has not begun to connect succeeds over IPv4.
         if setup.phase in ("resolving", "connecting", "backing-off"):
             return Expectation(Kind.SURVIVED, setup.strikes_in)
         return Expectation(Kind.UNREACHABLE, setup.strikes_in)

@@ -24,7 +24,7 @@ class Dropped(Fault):
     def __init__(self) -> None:
         self.drops: list[Drop] = []
         self.own: list[int] = []
-        """What each had dropped before we sent anything."""
+        """The number of packets that each had dropped before we sent anything."""
 
     def expect(self, setup: Setup) -> Expectation | str:
         return Expectation(Kind.UNREACHABLE, setup.strikes_in)
@@ -38,7 +38,7 @@ class Dropped(Fault):
         return all(drop.count for drop in self.drops)
 
     def shown(self, cell: Cell) -> None:
-        """Each way drops. Where nobody had anything to say in one (in a SYN's phase the relay), we send something."""
+        """Each direction drops. If neither side sent anything in one (the relay, before it has the SYN), we send."""
         self.own = [drop.count for drop in self.drops]
         client, relay = cell.world.client, cell.world.relay
         for drop in self.drops:
@@ -65,7 +65,7 @@ class DropToClient(Dropped):
 
 
 class DropToRelay(Dropped):
-    """What the relay owes still comes: the flight that ends the handshake (TLS 1.3), the head, some events."""
+    """The relay still sends its part: the flight that ends the handshake (TLS 1.3), the head, some events."""
 
     name, words, ways = "drop-to-relay", "packets to the relay dropped, for ever", ("peer",)
 
@@ -90,7 +90,7 @@ class Brief(Dropped):
         super().inject(cell)
 
     def shown(self, cell: Cell) -> None:
-        """What was dropped; nothing of ours, as that would take its time while it must be brief."""
+        """The packets dropped. We send none of our own: that would take too long for a brief fault."""
         self.own = [drop.count for drop in self.drops]
 
     def done(self, cell: Cell) -> bool:

@@ -19,7 +19,7 @@ PATIENCE: Final = 60.0
 
 
 class Storm(Fault):
-    """What it costs is held against the same number of events in portions, of which each is fetched before the next.
+    """Its cost is compared with that of the same number of events in portions, each fetched before the next.
 
     A `StreamSubscriber`'s stream lags behind what its daemon has fetched: each TLS record is a wake, and each wake a
     pull, which fetches all that there is.
@@ -37,7 +37,7 @@ class Storm(Fault):
 
     def prepare(self, cell: Cell) -> None:
         cell.environment["FAULTS_SLOW"] = str(SLOW)
-        self.blinds = cell.setup.host == "inline"  # Who pulls for seconds in the stream's own thread is away.
+        self.blinds = cell.setup.host == "inline"  # The pull takes seconds in the stream's own thread.
 
     def move_the_same(self, cell: Cell) -> None:
         for number in range(EVENTS // PORTION):

@@ -1,4 +1,4 @@
-"""What our daemons have in common: their settings, their voice, their ear, and the pull."""
+"""The common part of our daemons: their settings, their input and output, and the pull."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AGAIN_SECONDS = 0.1
 
 
 class Given:
-    """What the lab passes in the environment; see `tests.faults.daemon`."""
+    """The settings that the lab passes in the environment; see `tests.faults.daemon`."""
 
     def __init__(self) -> None:
         env = os.environ
@@ -42,7 +42,7 @@ class Given:
 
 
 def sleep_under_faketime() -> None:
-    """Where libfaketime is loaded, which turns clock_nanosleep(2) into EINVAL, make `time.sleep` sleep in select(2).
+    """Make `time.sleep` use select(2) if libfaketime is loaded, under which clock_nanosleep(2) fails with EINVAL.
 
     CPython before 3.11 does so everywhere.
     """
@@ -61,7 +61,7 @@ def say(*words: object) -> None:
 
 
 def clock_of(error: WireRawSSEError | None) -> str:
-    """Who noticed: a clock of ours, the kernel's keepalive, or the peer's own doing."""
+    """The cause of the end: one of our clocks, the kernel's keepalive, or the peer."""
     if isinstance(error, DeadlineError):
         return error.clock
     cause = error.__cause__ if error is not None else None
@@ -69,7 +69,7 @@ def clock_of(error: WireRawSSEError | None) -> str:
 
 
 def observe() -> None:
-    """Say what each stream's record is told, in the moment in which it is. What it does with it stays as it is."""
+    """Report each call on a stream's record at once. The record itself behaves as before."""
     heard = [0.0]
     enter, ended, was_heard, accepted = Record.enter, Record.ended, Record.heard, Record.accepted
 
@@ -122,7 +122,7 @@ class Pull:
 
 
 def _opens() -> str:
-    """What the system says to this process when it opens a file: the name of the error, or `well`."""
+    """The result when this process opens a file: the name of the error, or `well`."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
