@@ -74,6 +74,40 @@ def test_a_gap_that_the_limit_allows_proves_nothing() -> None:
     assert heartbeat.limit(READ) == 24.5
 
 
+def test_a_second_alarm_in_a_row_goes_to_read() -> None:
+    """A server that sends three quick comments at first, or whose heartbeat has become longer, is dropped twice."""
+    heartbeat, alarms = heard(1, 1, 1), 0
+    while heartbeat.limit(READ) < 30:
+        heartbeat.alarm()
+        alarms += 1
+        for _ in range(3):
+            heartbeat.heard(1)
+    heartbeat.heard(30)
+    assert alarms == 2
+    for _ in range(10 * PROBATION):
+        heartbeat.heard(1)
+    assert heartbeat.limit(READ) > 30
+
+
+@pytest.mark.parametrize("gap", [5, 60])
+def test_an_event_after_a_longer_gap_proves_an_alarm_false(gap: float) -> None:
+    heartbeat = heard(15, 15, 15)
+    heartbeat.alarm()
+    if heartbeat.suspects(gap):
+        heartbeat.pauses(gap)
+    for _ in range(PROBATION):
+        heartbeat.heard(15)
+    assert (heartbeat.limit(READ) > 60) is (gap == 60)
+
+
+def test_after_an_event_the_limit_is_read_until_a_heartbeat_has_followed_one() -> None:
+    heartbeat = heard(15, 15, 15)
+    for gap, limit in [(0.1, 75), (30, 75), (15, 24.5)]:
+        heartbeat.heard_after_event(gap)
+        assert heartbeat.limit_after_event(READ) == limit
+    assert heartbeat.limit(READ) == 24.5
+
+
 def test_alarms_one_after_the_other_reach_read_and_go_back_together() -> None:
     heartbeat = heard(15, 15, 15)
     limits = []

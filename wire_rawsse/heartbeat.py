@@ -7,16 +7,20 @@ silence is a fault long before `Timeouts.read` runs out: after 1.5 P + 2 s (15 s
   gap counts if it ends with a reception of comments only, and if the stream was idle before it too.
 * Three gaps in a row, the longest at most 1.2 times the shortest, are a period: the longest of them. A longer period
   replaces it in the same way. A shorter one needs twenty gaps, as a server may have fast and slow times.
-* A silence that was too long for the heartbeat may have been a pause of the server. So after each alarm the factor is
-  doubled on probation. If a longer gap follows than the one that was taken for a fault, the server does pause, and the
-  factor stays. If 20 steady gaps follow (after the next alarm 80, then 320, and so on), it is as before.
+* After an event the limit is `Timeouts.read`, until the server has once sent a heartbeat after an event. Some servers
+  send comments only until they have an answer, and then think between two events for longer than between two comments.
+* A silence that was too long for the heartbeat may have been a pause of the server. So an alarm doubles the factor on
+  probation, and a second one during the probation raises the limit to `read`. If a longer gap follows than the one that
+  was taken for a fault, the server does pause, and the factor stays. It does not matter what ends that gap. If 20
+  steady gaps follow (after the next alarm 80, then 320, and so on), the factor is as before.
 
-So a server that pauses now and then is dropped in vain a few times and not for ever, because the confirmed factor never
-falls. `Timeouts.read` is the limit in any case.
+So a server that changes its heartbeat is dropped in vain twice at most, and one that pauses now and then a few times
+and not for ever, because the confirmed factor never falls. `Timeouts.read` is the limit in any case.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 SHORTEST: Final = 0.5
@@ -44,11 +48,16 @@ def all_comments(text: bytes) -> bool | None:
 class Heartbeat:
     """The heartbeat of one endpoint, over all its connections. All numbers are seconds, or gaps that are counted."""
 
-    __slots__ = ("_confirmed", "_count", "_factor", "_high", "_left", "_low", "_probation", "_suspected", "period")
+    __slots__ = (
+        *("_confirmed", "_count", "_factor", "_high", "_left", "_low", "_probation", "_suspected"),
+        *("follows_events", "period"),
+    )
 
     def __init__(self) -> None:
         self.period: float | None = None
         """Seconds between two heartbeats, once known."""
+        self.follows_events = False
+        """A heartbeat has come after an event, so one may be expected after each."""
         self._low = self._high = 0.0
         """The shortest and the longest gap of the present run of steady gaps, and how many they are."""
         self._count = 0
@@ -63,12 +72,20 @@ class Heartbeat:
         """The longest silence that is no fault; `read` is `Timeouts.read`."""
         return read if self.period is None else min(read, self._factor * self.period + MARGIN)
 
+    def limit_after_event(self, read: float) -> float:
+        """The same after an event."""
+        return self.limit(read) if self.follows_events else read
+
     def heard(self, gap: float) -> None:
         """Comments and nothing else came, `gap` seconds after the head or after other comments."""
         if gap < SHORTEST:
             return
         if self._suspected is not None:
-            self._judge_alarm(gap, self._suspected)
+            self._left -= 1
+            if self.suspects(gap):
+                self.pauses(gap)
+            elif self._left <= 0:
+                self._end_probation()
         low, high = min(self._low, gap), max(self._high, gap)
         if self._count and high <= STEADY * low:
             self._low, self._high = low, high
@@ -80,22 +97,35 @@ class Heartbeat:
         if self._count >= enough:
             self.period = self._high
 
+    def heard_after_event(self, gap: float) -> None:
+        """Comments and nothing else came, `gap` seconds after an event."""
+        if self.suspects(gap):
+            self.pauses(gap)
+        elif self.period is not None and SHORTEST <= gap <= self._factor * self.period + MARGIN:
+            self.follows_events = True
+
+    def suspects(self, gap: float) -> bool:
+        """Whether a silence of `gap` seconds, which has ended, shows that the last alarm was false."""
+        return self._suspected is not None and gap > self._suspected
+
+    def pauses(self, gap: float) -> None:
+        """The server is well, and was silent for `gap` seconds."""
+        assert self.period is not None
+        while self._confirmed * self.period + MARGIN < gap and self._confirmed < _LARGEST_FACTOR:
+            self._confirmed *= 2
+        self._end_probation()
+
     def alarm(self) -> None:
         """The stream was dropped, as it was silent for `limit`, which was below `read`."""
         assert self.period is not None
         if self._suspected is None:
             self._suspected = self._confirmed * self.period + MARGIN
-        self._factor = min(2 * self._factor, _LARGEST_FACTOR)
+            self._factor = min(2 * self._confirmed, _LARGEST_FACTOR)
+        else:
+            self._factor = math.inf
         self._left = self._probation
         self._probation = min(4 * self._probation, _LONGEST_PROBATION)
         self._count = 0
 
-    def _judge_alarm(self, gap: float, suspected: float) -> None:
-        assert self.period is not None
-        self._left -= 1
-        if gap > suspected:
-            while self._confirmed * self.period + MARGIN < gap and self._confirmed < _LARGEST_FACTOR:
-                self._confirmed *= 2
-        elif self._left > 0:
-            return
+    def _end_probation(self) -> None:
         self._factor, self._suspected = self._confirmed, None

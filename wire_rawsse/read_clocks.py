@@ -23,7 +23,8 @@ class ReadClocks:
     """Once the heartbeat is known, it limits the silence between two lines. Inside a line no server can send any."""
 
     __slots__ = (
-        *("_expires_at", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate", "_place", "_read"),
+        *("_after_event", "_expires_at", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate"),
+        *("_place", "_read"),
         *("_silent_at", "_unwatched", "_window_bytes", "_window_ends", "renewed"),
     )
 
@@ -41,11 +42,13 @@ class ReadClocks:
         self._place = place
         self._heartbeat = heartbeat
         self._limit = timeouts.read if heartbeat is None else heartbeat.limit(timeouts.read)
-        """The longest silence between two lines."""
+        """The longest silence until the next line; it depends on whether the last one was a comment."""
         self._unwatched = unwatched
         self._heard_at = now
         self._idle = True
         """The last reception held comments only, and was found when it came; or there was none yet."""
+        self._after_event = False
+        """No heartbeat has come since the last event."""
         self._in_line = False
         self._expires_at = expires_at
         self._silent_at = now + self._limit
@@ -69,7 +72,9 @@ class ReadClocks:
         if text[:1] in _MAY_BE_COMMENTS and not self._in_line:
             self._learn(now - self._heard_at, text)
         else:
-            self._idle = False
+            self._idle, self._after_event = False, True
+            if self._heartbeat is not None and self._heartbeat.period is not None:
+                self._had_event(now - self._heard_at, self._heartbeat)
         self._heard_at = now
         self._in_line = line_open = lines.line_open
         self._silent_at = silent_at = now + (self._read if line_open else self._limit)
@@ -91,11 +96,24 @@ class ReadClocks:
         if comments is None:  # The rest of something.
             return
         # A host that looks now and then measures its own interval.
-        comments = comments and self._unwatched() < PUNCTUAL
-        if comments and self._idle and self._heartbeat is not None:
-            self._heartbeat.heard(gap)
-            self._limit = self._heartbeat.limit(self._read)
-        self._idle = comments
+        punctual, heartbeat = self._unwatched() < PUNCTUAL, self._heartbeat
+        if not comments:
+            self._idle, self._after_event = False, True
+            if heartbeat is not None:
+                self._had_event(gap, heartbeat)
+            return
+        if heartbeat is not None:
+            if punctual and self._idle:
+                heartbeat.heard(gap)
+            elif punctual and self._after_event:
+                heartbeat.heard_after_event(gap)
+            self._limit = heartbeat.limit(self._read)
+        self._idle, self._after_event = punctual, False
+
+    def _had_event(self, gap: float, heartbeat: Heartbeat) -> None:
+        if heartbeat.suspects(gap) and self._unwatched() < PUNCTUAL:
+            heartbeat.pauses(gap)
+        self._limit = heartbeat.limit_after_event(self._read)
 
     def passed(self, now: float) -> float:
         """The deadline passed without a byte: the next one, or `ReadTimeout` or `RateTimeout`."""

@@ -154,6 +154,7 @@ class Record:
         if url != self.url:
             self.url = url
             self.secrets.show(url)
+            self.heartbeat = Heartbeat()  # Of another endpoint.
 
     def enter(self, phase: str, wall: float) -> None:
         self.phase = phase  # First: whatever is raised by whom it concerns, no phase is claimed that is over.

@@ -17,7 +17,7 @@ from tests.mutants.edits import (
     statement,
     value_of,
 )
-from tests.mutants.engine import FUZZ, STORMS, at, does_nothing, mutant, wrap
+from tests.mutants.engine import FUZZ, STORMS, at, does_nothing, mutant, returns, wrap
 
 DATES: Final = FUZZ + "dates"
 ATTEMPTS: Final = "simulation/test_exact_attempts.py::"
@@ -171,12 +171,27 @@ MUTANTS: Final = [
     mutant(
         "The gap after a pause of the server lengthens no limit.",
         HEARTBEAT + "test_a_longer_gap_after_an_alarm_proves_it_false_for_good",
-        at("heartbeat:Heartbeat._judge_alarm", put(nth(0, condition("gap")), "False")),
+        returns("heartbeat:Heartbeat.suspects", False),
     ),
     mutant(
         "A server that pauses is dropped again and again.",
         HEARTBEAT + "test_a_server_that_pauses_is_dropped_a_few_times_and_not_for_ever",
         at("heartbeat:Heartbeat.alarm", drop(assignment("_probation"))),
+    ),
+    mutant(
+        "Comments that stop with the first event limit the silence after it.",
+        HEARTBEATS + "test_comments_that_stop_with_the_first_event_limit_nothing_after_it",
+        at("read_clocks:ReadClocks._had_event", put(call("limit_after_event"), "heartbeat.limit(self._read)")),
+    ),
+    mutant(
+        "The second alarm in a row only doubles the factor.",
+        HEARTBEAT + "test_a_second_alarm_in_a_row_goes_to_read",
+        at("heartbeat:Heartbeat.alarm", put(select(ast.Attribute, "inf"), "2 * self._factor")),
+    ),
+    mutant(
+        "Another endpoint inherits the heartbeat.",
+        HEARTBEATS + "test_another_endpoint_has_a_heartbeat_of_its_own",
+        at("record:Record.goes_to", drop(assignment("heartbeat"))),
     ),
     mutant(
         "Gaps of any length are a heartbeat.",

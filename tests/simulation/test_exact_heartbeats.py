@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.answers import well
-from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Visit
+from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Answer, Visit
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, stop
 from wire_rawsse import Closed, Timeouts
 from wire_rawsse.errors import HeartbeatTimeout, ReadTimeout
@@ -136,8 +136,9 @@ def test_what_is_a_heartbeat(beat: tuple[bytes, ...], period: float | None) -> N
 
 def test_inside_a_line_no_server_can_send_a_heartbeat() -> None:
     scene = learned(timeouts=Timeouts(min_rate=0))
-    (visit,) = scene.relay.visits.values()
-    visit.write(b"data: the beginning of something")
+    scene.relay.post()
+    scene.run(70)  # A heartbeat has followed the event.
+    scene.visit.write(b"data: the beginning of something")
     stop(scene.relay)
     began = scene.time
     scene.run(200)
@@ -217,4 +218,66 @@ def test_an_age_of_moments_costs_no_more_than_the_pace() -> None:
     scene = Single(timeouts=Timeouts(max_age=0.5))
     scene.run(3600)
     assert len(scene.begun) <= 360
+    scene.close()
+
+
+def beating_until_it_answers(scene_of: list[Single], beats: int, pause: float) -> Answer:
+    """A comment a second until it has an answer, whose events come `pause` seconds apart and without comments."""
+
+    def answer(visit: Visit, asked: bytes) -> None:
+        visit.relay.heartbeat = 1e9
+        visit.relay.open(visit, asked)
+        kernel = scene_of[0].kernel
+        for second in range(1, beats + 1):
+            kernel.after(second, visit.write, b": in the queue\n\n")
+        for number in range(20):
+            kernel.after(beats + 1 + number * pause, scene_of[0].relay.post)
+
+    return answer
+
+
+def test_comments_that_stop_with_the_first_event_limit_nothing_after_it() -> None:
+    """As of a gateway to a slow program: between its events there is no heartbeat."""
+    scenes: list[Single] = []
+    scene = Single(beating_until_it_answers(scenes, 5, 20))
+    scenes.append(scene)
+    scene.run(380)
+    assert scene.only.record.heartbeat.period == pytest.approx(1)
+    assert scene.ends == []
+    stop(scene.relay)
+    scene.run(470)
+    assert type(scene.end[1]) is ReadTimeout
+    scene.close()
+
+
+def test_a_server_whose_heartbeat_follows_its_events_must_send_it_after_each() -> None:
+    scene = learned()
+    scene.relay.post()
+    scene.run(80)
+    assert scene.only.record.heartbeat.follows_events
+    scene.relay.post()
+    posted = scene.time + LATENCY
+    scene.run(posted)
+    stop(scene.relay)
+    scene.run(posted + 25)
+    ended, error, _ = scene.end
+    assert isinstance(error, HeartbeatTimeout) and ended == pytest.approx(posted + 24.5)
+    scene.close()
+
+
+def test_a_heartbeat_that_becomes_much_longer_drops_the_stream_twice() -> None:
+    scene = learned(1)
+    scene.relay.heartbeat = 60
+    scene.run(3600)
+    assert len(scene.ends) == 2
+    scene.close()
+
+
+def test_another_endpoint_has_a_heartbeat_of_its_own() -> None:
+    scene = learned()
+    record = scene.only.record
+    record.goes_to(record.url)
+    assert record.heartbeat.period == pytest.approx(15)
+    record.goes_to("http://other.test/v1/events/slot/stream")
+    assert record.heartbeat.period is None
     scene.close()

@@ -1,0 +1,74 @@
+"""The learned heartbeat with real sockets: the servers that it serves, and the healthy ones that it must not drop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.fixtures import Serve
+from tests.support.listen import SOON, subscriber
+from tests.support.server import CHUNKED, PATIENCE, Peer, Step, request, send, stall
+from wire_rawsse import StreamSubscriber, Timeouts
+from wire_rawsse.heartbeat import SHORTEST
+from wire_rawsse.state import EndpointState
+
+BEAT = b": hb\n\n"
+EVERY = 1.2 * SHORTEST
+
+
+def plays(*steps: tuple[float, bytes]) -> Step:
+    """Say each text after its pause."""
+
+    def step(peer: Peer) -> None:
+        for seconds, text in steps:
+            peer.server.closing.wait(seconds)
+            peer.say(text)
+
+    return step
+
+
+def until(listening: StreamSubscriber, condition: Callable[[EndpointState], bool]) -> EndpointState:
+    began = time.monotonic()
+    while not condition(state := listening.state.endpoints[0]):
+        assert time.monotonic() - began < PATIENCE, state
+        listening.wait(0.05)
+    return state
+
+
+def test_a_server_that_is_silent_for_longer_than_its_heartbeat_is_dropped(serve: Serve) -> None:
+    learned = False
+
+    def beats(peer: Peer) -> None:
+        while not learned and not peer.server.closing.wait(EVERY):
+            peer.say(BEAT)
+
+    server = serve([request, send(CHUNKED), beats, stall])
+    with subscriber(server.url) as listening:
+        state = until(listening, lambda state: state.heartbeat is not None)
+        learned = True
+        assert state.read_limit is not None and state.read_limit < 5 < PATIENCE
+        state = until(listening, lambda state: state.reconnect_count > 0)
+        assert "it has sent a heartbeat every" in (state.last_error or "")
+        assert dict(state.ends) == {"HeartbeatTimeout": 1}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([*[(EVERY, BEAT)] * 4, (EVERY, b"data: 1\n\n"), (4.5, b"data: end\n\n")], id="until the answer"),
+        pytest.param(
+            [*[(EVERY * part, BEAT) for part in (1.2, 1, 1, 1.2, 1.1, 2, 1, 2, 1.2)], (0.1, b"data: end\n\n")],
+            id="jittered, with doubled gaps",
+        ),
+        pytest.param([*[(EVERY, b"data: 1\n\n")] * 4, (4.5, b"data: end\n\n")], id="events only"),
+        pytest.param([(4.5, b"data: end\n\n")], id="none"),
+    ],
+)
+def test_a_healthy_server_is_not_dropped(serve: Serve, steps: list[tuple[float, bytes]]) -> None:
+    server = serve([request, send(CHUNKED), plays(*steps), stall])
+    events = 1 + sum(text == b"data: 1\n\n" for _, text in steps)
+    with subscriber(server.url, timeouts=Timeouts(read=PATIENCE), backoff=SOON) as listening:
+        state = until(listening, lambda state: state.event_count >= events)
+        assert (state.reconnect_count, state.ends) == (0, ())
