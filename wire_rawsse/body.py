@@ -1,7 +1,7 @@
-"""The way of a body from the connection to its sink, and what is known of the last reception.
+"""Feeds the body of a response to its sink, and describes the last reception.
 
 A reception is parsed once. If a wake needs the parsed event, the host parses it when it asks whether to wake;
-otherwise the coroutine parses when it is resumed, and nobody waits for it. `tls_body` has the readers for TLS.
+otherwise the coroutine parses it later, when no caller waits. `tls_body` has the readers for TLS.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wire_rawsse.protocol.sse import LineParser
 from wire_rawsse.waits import Receive
 
 FEW_BYTES: Final = 256
-"""The longest text that is put together of several chunks: more than a heartbeat has."""
+"""The longest `BodyReader.text` that is joined from several chunks. A heartbeat is shorter."""
 
 
 class Sink(Protocol):
@@ -32,17 +32,17 @@ class Sink(Protocol):
         """The id that the next request sends, unless it has been refused."""
 
     def resume_from(self, last_event_id: str) -> None:
-        """The stream goes on from here; "" for no id."""
+        """Continue from this id; "" for none."""
 
     @property
     def parser(self) -> LineParser:
         """The parser of the present connection."""
 
     def opened(self, response: Response, id_left_out: bool) -> None:
-        """A connection begins; that is a wake. Afterwards `parser` and `feed` are those of this connection."""
+        """A connection has opened, which is a wake. From now on `parser` and `feed` belong to it."""
 
     def feed(self, piece: bytes) -> bool:
-        """Parse bytes of the body. True: they hold a wake. Raises `EventTooLargeError`."""
+        """Parse bytes of the body. Returns whether they hold a wake. Raises `EventTooLargeError`."""
 
 
 class BodyReader:
@@ -63,7 +63,7 @@ class BodyReader:
     )
 
     unsent = False
-    """TLS has something to send, and the socket took no more."""
+    """True if TLS has bytes to send that the socket did not take yet."""
 
     def __init__(self, exchange: Exchange, sink: Sink, place: str) -> None:
         self._exchange = exchange
@@ -73,19 +73,19 @@ class BodyReader:
         self._whole_chunk: Callable[[bytes], bytes | None] | None = None
         self.lines = sink.parser
         self.size = 0
-        """Bytes of the body."""
+        """The number of body bytes."""
         self.text = b""
-        """These bytes themselves, if they are few."""
+        """The body bytes, if they are one whole chunk or at most `FEW_BYTES`; otherwise empty."""
         self.wake = False
-        """They hold a wake."""
+        """Whether they hold a wake."""
         self.ended = False
-        """The body is complete."""
+        """Whether the body is complete."""
         self.failure: Exception | None = None
         """The error that the coroutine will raise, after the wake for the data before it."""
 
     @property
     def fed_by_host(self) -> bool:
-        """Whether the host feeds each reception, by asking `is_wake`. Otherwise the coroutine does."""
+        """Whether the host feeds each reception by calling `is_wake`. If not, the coroutine feeds it."""
         return self._sink.is_wake is None
 
     def prepare(self, receive: Receive) -> None:
@@ -94,16 +94,17 @@ class BodyReader:
         receive.is_wake = self._sink.is_wake or self.feed
 
     def feed(self, received: bytes | None) -> bool:
-        """Take a reception: None for what came with the head, which comes first, b"" for the end of the connection.
+        """Feed one reception. Returns whether it holds a wake.
 
-        True: it holds a wake. Raises nothing: the end of a stream is raised by the coroutine.
+        None, in the first call, stands for the bytes that came with the head; b"" for the end of the connection.
+        Raises nothing: an error is kept in `failure`, and the coroutine raises it.
         """
         if self._whole_chunk is None or not received:
             return self._feed_all(received)
         piece = self._whole_chunk(received)
         if piece is None:
             return self._feed_all(received)
-        self.size = len(piece)  # One whole chunk, as nearly always.
+        self.size = len(piece)  # The usual case: the reception is one whole chunk.
         self.text = piece
         self.wake = False
         try:

@@ -5,11 +5,11 @@ To wait, it yields (see `waits`); each wait carries the deadline of the clock th
 
 * `connect`, one budget for name, TCP, proxy and TLS of one hop;
 * `response`, from the first byte of the request to the last of the head;
-* `read`, silence: restarted by body bytes and by nothing else, so neither a dripping chunk extension nor a peer's
-  kernel that answers keepalive probes can pass for life; shorter once the server's heartbeat is known (`heartbeat`);
+* `read`, silence: only body bytes restart it, so neither dripping chunk extensions nor a peer's kernel that answers
+  keepalive probes keep a dead stream open; shorter once the server's heartbeat is known (`heartbeat`);
 * `min_rate`, only while a line is unfinished: one byte each minute would satisfy `read` for ever.
 
-It decides nothing about trying again; that is `source`.
+Whether and when to connect again is decided in `reconnect`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MAX_AGE_JITTER: Final = 0.1
 
 
 def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
-    """From the first look-up to the end of the stream. Returns where the peer ended it cleanly.
+    """From the first look-up to the end of the stream. Returns when the peer has ended it cleanly.
 
     Raises one `WireRawSSEError` for every other end.
     """
@@ -68,7 +68,7 @@ def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -
     except OSError as error:
         place = f"{record.url} ({record.phase})"
         if error.errno is None or "EOF" in type(error).__name__:
-            # OpenSSL's word for a TCP end without close_notify (RFC 8446 §6.1): it may have been cut by anybody.
+            # A TCP end without close_notify (RFC 8446 §6.1), as OpenSSL reports it: anybody may have cut the stream.
             raise TruncatedError(f"{place}: the peer closed the connection without ending TLS first") from error
         raise ConnectionBrokenError(
             f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}"
@@ -79,7 +79,10 @@ def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -
 
 
 def _open(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[tuple[Channel, Exchange, str]]:
-    """Follow redirects to a response that is an event stream, and where that was. The caller ends the channel."""
+    """Follow redirects until a response is an event stream. The caller ends the channel.
+
+    The third value is the place, for error texts: the origin and path that answered.
+    """
     asked = plan.ask()
     record.goes_to(asked.url.redacted)
     given = record.resume.begin(asked.headers, sink)
@@ -105,7 +108,7 @@ def _open(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Cor
             exchange, response = yield from _ask(services, plan, record, channel, request, place)
             if response.status not in REDIRECTS:
                 if response.status == 407 and proxy is not None:
-                    # The proxy's own word (RFC 9110 §15.5.8), also where it forwards a request for http.
+                    # Only the proxy itself answers 407 (RFC 9110 §15.5.8), also if it forwards a request for http.
                     raise _refusal(record, proxy, response, f"a request to {place}")
                 body = b""
                 if response.status != 200:
@@ -132,9 +135,9 @@ def _open(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Cor
 
 
 def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
-    """A 401: the caller's callables may have other credentials by now. Once, until an attempt ends otherwise.
+    """After a 401, ask the caller's callables for other credentials: only after the first of several 401s in a row.
 
-    Raises `CredentialsError` where a callable fails, so that it is asked again at the next connect.
+    Raises `CredentialsError` if a callable fails. That is retried, so the callable is asked again at the next connect.
     """
     refused_before, record.refused = record.refused_before, True
     if plan.reconnect and plan.may_answer_differently and not refused_before:
@@ -142,7 +145,7 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
 
 
 def error_body(services: HostServices, channel: Channel, exchange: Exchange) -> Coroutine[bytes]:
-    """The beginning of the content of a refusal: at most 1 KiB, within a second. The peer's acts raise nothing."""
+    """The beginning of the content of a refusal: at most 1 KiB, within a second. No act of the peer is raised."""
     found = bytearray()
     receive = channel.receive(services.now() + ERROR_BODY_SECONDS)
     try:
@@ -193,7 +196,7 @@ def _connect(services: HostServices, plan: Plan, record: Record, hop: Hop, proxy
 def _resolve(
     services: HostServices, url: Url, shown: str, deadline: Deadline, proxied: str
 ) -> Coroutine[list[Address]]:
-    """`proxied` is the place that the name is the proxy for, or ""."""
+    """`proxied`: the place that is reached through this proxy; "" if the name is not a proxy's."""
     answer = services.resolve(url.host, url.port)
     if not answer.done and (yield Wait({}, deadline.at, answer)) is None:
         raise deadline.ran_out("resolving", f"looking up {shown}")
@@ -262,24 +265,24 @@ def _no_head(place: str, sent: bool, seconds: float, following: float) -> str:
 
 
 def final_head(channel: Channel, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:
-    """Send the request and receive the head of the final response, or None where `deadline` passed.
+    """Send the request and receive the head of the final response, or None if `deadline` passed.
 
     A final head ends the sending (RFC 9112 §9.5): the server has decided without the rest of the request.
     """
     found: list[Response] = []
 
-    def heard(data: bytes) -> bool:
+    def take_head(data: bytes) -> bool:
         response = exchange.head(data)
         if response is not None:
             found.append(response)
         return bool(found)
 
-    exchange.sent = yield from channel.send(exchange.to_send, deadline, heard)
+    exchange.sent = yield from channel.send(exchange.to_send, deadline, take_head)
     receive = channel.receive(deadline)
     received: bytes | None = None
     while exchange.sent and not found:
         for data in channel.plaintext(received):
-            if heard(data):
+            if take_head(data):
                 return found[0]
         received = yield from channel.received(receive)
         if received is None:
@@ -303,7 +306,7 @@ def _body_reader(record: Record, sink: Sink, channel: Channel, exchange: Exchang
 def _read(
     services: HostServices, record: Record, channel: Channel, body: BodyReader, clocks: ReadClocks
 ) -> Coroutine[None]:
-    """Read the stream until the peer ends it. Its opening is a wake, together with what came with the head."""
+    """Read the stream until it ends. The opening and the body bytes that came with the head are one wake."""
     receive = channel.receive(clocks.deadline)
     receive.restarts = True
     body.prepare(receive)
@@ -319,20 +322,22 @@ def _read(
         if body.wake or opening or receive.woke_early:
             record.last_wake_at = wall
             record.wake_count += 1
-            # The host has let its caller go early, or does so now. A wake is never given twice.
+            # After an early wake the host has returned to its caller already: there is no second one.
             if not receive.woke_early:
                 yield WAKE
             opening = False
             receive.woke_early = False
+        # The end comes after the wake for the data before it.
         if body.failure is not None:
             raise body.failure
         if body.ended:
             return
+        # If TLS has something to send, the wait is for a writable socket, too.
         while (received := (yield from channel.received(receive)) if body.unsent else (yield receive)) is None:
             if clocks.expired(services.now()):
-                record.renewed = True
+                record.renewed = True  # At its `max_age` the connection is replaced at once.
                 return
-            receive.deadline = clocks.passed(services.now())
+            receive.deadline = clocks.passed(services.now())  # Raises, unless the unfinished line came fast enough.
         if not fed_by_host:
             body.feed(received)
 

@@ -103,7 +103,7 @@ class WireRawSSEError(Exception):
     """The URL that was asked for, if this is about another one that it redirected to."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled and copied by its arguments and attributes, as `__init__` takes others than `args`."""
+        """Pickle and copy by `args` and attributes, because `__init__` takes other arguments than `args`."""
         return _restored, (type(self), self.args), vars(self)
 
     def __str__(self) -> str:
@@ -275,8 +275,8 @@ class StatusError(WireRawSSEError, ConnectionError):
         self.retry_after = retry_after
         self.headers = headers
         self.body = body
-        # The same request would be answered the same way again, but for 408, 425 and 429 (RFC 9110 §15.5.9, RFC 8470
-        # §5.2, RFC 6585 §4) and a failure of the server, as which RFC 9110 §15 has an unknown class handled.
+        # The same request would get the same answer, except after 408, 425 and 429 (RFC 9110 §15.5.9, RFC 8470 §5.2,
+        # RFC 6585 §4), and after a failure of the server: 5xx, or an unknown class (RFC 9110 §15).
         self.permanent = status < 500 and status not in (408, 425, 429)
 
 

@@ -49,7 +49,7 @@ class Closed(NamedTuple):
 
 
 Item: TypeAlias = Opened | Event | Comment | Closed
-"""Whatever `EventSource.items` yields."""
+"""An item of `EventSource.items`."""
 
 
 class EventSink:
@@ -89,7 +89,7 @@ class EventSink:
         if not self.delivered:
             self.delivered = any(isinstance(item, Event) for item in items)
         if parser.failed:
-            parser.feed(b"")  # Raises what it found after the items that it has just returned.
+            parser.feed(b"")  # Raises the error that follows the items it has just returned.
         return bool(items)
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
@@ -114,7 +114,7 @@ def check_endings(persistent: bool, reconnect: bool) -> None:
 
 
 class BaseEventSource:
-    """Everything but the waiting: what `EventSource` and `aio.AsyncEventSource` have in common."""
+    """The common part of `EventSource` and `aio.AsyncEventSource`: everything but the waiting."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class BaseEventSource:
         return self._sink.retry_ms
 
     def _check_usable(self) -> None:
-        """Raise what ended this source, if anything has and everything before it was handed out."""
+        """If the source has ended and all its items were taken, raise what ended it."""
         ended = self._sink.ended
         if ended is not None and not self._sink.items:
             self.close()
@@ -279,16 +279,16 @@ class EventSource(BaseEventSource):
             if item is None or isinstance(item, Event):
                 return item
             if until is not None and not self._sink.items and self._loop.system.monotonic() >= until:
-                return None  # Comments without end are not to hold the caller up.
+                return None  # Endless comments must not hold up the caller.
 
     def next_item(self, timeout: float | None = None) -> Item | None:
-        """The next of all that happens (see `items`), or None when `timeout` seconds are up. Raises as `next`."""
+        """The next item of any kind (see `items`), or None when `timeout` seconds are up. Raises as `next`."""
         return self._next_item(self._until(timeout))
 
     def items(self) -> Iterator[Item]:
         """Everything that happens, in order: `Opened`, `Event`, `Comment`, `Closed`.
 
-        Ends after `close()` and after a 204; raises what else ends the source for good, after its `Closed`.
+        Ends after `close()` and after a 204. Any other end for good is raised, after its `Closed`.
         """
         return self._until_closed(None)
 

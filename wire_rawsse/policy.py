@@ -1,11 +1,11 @@
-"""How long, how often, and whether again: plain values and pure functions. No clock is read here and no dice thrown.
+"""How long, how often, and whether again: plain values and pure functions, without a clock or random numbers.
 
 Every default has its reason:
 
-`Timeouts.read` is 75 s because wire's relay speaks at least every 30 s: two and a half missing heartbeats are a death.
-`Keepalive` is the second net, for the case that we are the ones who do not read: 30 s as in the original client, and
-three probes of 10 s, so that a vanished peer is gone after a minute. It cannot replace the first: a peer's kernel
-answers probes for ever on behalf of a program that hangs.
+`Timeouts.read` is 75 s because wire's relay speaks at least every 30 s: two and a half missed heartbeats.
+`Keepalive` is the second net, for a program that does not read for a while: 30 s as in the original client, and
+three probes of 10 s, so that a vanished peer is gone after a minute. It cannot replace the first: the
+kernel of a peer answers probes for ever, even if its program hangs.
 `Backoff` doubles from 1 s to 30 s, and every delay is jittered, so that a relay that restarts is not met by all of its
 daemons in the same instant.
 
@@ -41,7 +41,7 @@ from wire_rawsse.errors import (
 )
 
 LONGEST_WISH: Final = 3600.0
-"""Seconds: as far as a server's `retry:` or `Retry-After` is followed, jitter included."""
+"""Seconds: the longest pause that a server's `retry:` or `Retry-After` can cause, jitter included."""
 SHORTEST_RETRY: Final = 0.1
 """Seconds: a `retry:` below this is raised to it."""
 CLEAN_CLOSE_WITHIN: Final = 1.0
@@ -335,7 +335,7 @@ def _moment(value: str, wall: float) -> float:
 
 
 class _Bucket:
-    """Tokens, at most `TokenBucket.BURST` of them; one comes back every `every` seconds. Fewer than none: a debt."""
+    """Tokens, at most `TokenBucket.BURST` of them; one comes back every `every` seconds. Below 0: a debt."""
 
     __slots__ = ("every", "tokens")
 
@@ -429,7 +429,7 @@ class TokenBucket:
         self._reserved, self._free, self._paid = False, True, 0
 
     def hand_over(self, now: float, clock: float) -> bool:
-        """The stream is gone at `now`, and the next one's clock shows `clock`. False: as good as a new one.
+        """The stream ended at `now`, when the next one's clock shows `clock`. False if it is full, like a new one.
 
         A token for a connection that never began is given back.
         """

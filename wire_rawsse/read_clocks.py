@@ -1,6 +1,6 @@
 """The clocks of a live stream: `read`, the learned heartbeat, `min_rate` while a line is unfinished, and `max_age`.
 
-Numbers in, numbers out: all times are on the stream's own clock, and it is read by the caller.
+Numbers in, numbers out: the caller reads the stream's clock and passes the time.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from wire_rawsse.policy import Timeouts
 from wire_rawsse.protocol.sse import LineParser
 
 PUNCTUAL: Final = 0.25
-"""Seconds by which a heartbeat may be found late and still teach."""
+"""Seconds. A heartbeat that may have come this much earlier than it was found is not learned from."""
 _MAY_BE_COMMENTS: Final = (b":", b"\n", b"\r")
 
 
 class ReadClocks:
-    """Once the heartbeat is known, it limits the silence between two lines. Inside a line no server can send any."""
+    """A known heartbeat limits the silence between lines. Inside a line no server can send one, so `read` applies."""
 
     __slots__ = (
         *("_after_event", "_expires_at", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate"),
@@ -46,17 +46,17 @@ class ReadClocks:
         self._unwatched = unwatched
         self._heard_at = now
         self._idle = True
-        """The last reception held comments only, and was found when it came; or there was none yet."""
+        """True if the last reception was found in time and held only comments, or if there was none yet."""
         self._after_event = False
-        """No heartbeat has come since the last event."""
+        """True if no heartbeat has come since the last event."""
         self._in_line = False
         self._expires_at = expires_at
         self._silent_at = now + self._limit
         self._window_ends: float | None = None
-        """When the unfinished line must have brought its bytes."""
+        """The end of the `min_rate` window of the unfinished line; None if no line is unfinished."""
         self._window_bytes = 0
         self.renewed = False
-        """The last bytes began a new deadline: it did not only lengthen a line that has a window already."""
+        """True if the last bytes restarted the deadline; False if they continued a line that has a window already."""
 
     @property
     def deadline(self) -> float:
@@ -68,7 +68,7 @@ class ReadClocks:
         return now >= self._expires_at
 
     def heard(self, now: float, size: int, lines: LineParser, text: bytes = b"") -> float:
-        """Body bytes came, and were parsed; the new deadline. `text`: the bytes, if they are few."""
+        """Body bytes came and were parsed. Returns the new deadline. `text`: see `BodyReader.text`."""
         if text[:1] in _MAY_BE_COMMENTS and not self._in_line:
             self._learn(now - self._heard_at, text)
         else:
@@ -93,9 +93,9 @@ class ReadClocks:
 
     def _learn(self, gap: float, text: bytes) -> None:
         comments = all_comments(text)
-        if comments is None:  # The rest of something.
+        if comments is None:  # Line ends only, which belong to an earlier line.
             return
-        # A host that looks now and then measures its own interval.
+        # A host that polls only now and then would measure its own interval.
         punctual, heartbeat = self._unwatched() < PUNCTUAL, self._heartbeat
         if not comments:
             self._idle, self._after_event = False, True
@@ -116,7 +116,7 @@ class ReadClocks:
         self._limit = heartbeat.limit_after_event(self._read)
 
     def passed(self, now: float) -> float:
-        """The deadline passed without a byte: the next one, or `ReadTimeout` or `RateTimeout`."""
+        """The deadline has passed. Returns the next one, or raises `ReadTimeout` or `RateTimeout`."""
         if now >= self._silent_at:
             if self._limit < self._read and not self._in_line:
                 raise self._heartbeat_timeout()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wire_rawsse.gate import Gate
 
 SOON: Final = 1.0
-"""Seconds within which an attempt follows a change of the network, spread evenly."""
+"""Seconds. After a change of the network the next attempt comes within this time, at a random moment."""
 
 
 class Restart(Exception):
@@ -30,11 +30,11 @@ class Restart(Exception):
 
 
 class OwnedSink(Sink, Protocol):
-    """A sink that is told of ends, too."""
+    """A sink that also hears of attempts and ends."""
 
     @property
     def delivered(self) -> bool:
-        """The present attempt has brought at least one event."""
+        """Whether the present attempt has brought at least one event."""
 
     @property
     def retry_ms(self) -> int | None:
@@ -44,20 +44,21 @@ class OwnedSink(Sink, Protocol):
         """A connection is attempted."""
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
-        """The connection is over. True: signal."""
+        """The connection has ended. Returns whether that is a wake."""
 
 
 def reconnect_forever(
     services: HostServices, plan: Plan, record: Record, sink: OwnedSink, *, persistent: bool
 ) -> Coroutine[None]:
-    """One stream after another, for ever; with `persistent` false, until an end that is for good.
+    """Make one connection after another: for ever if `persistent`, otherwise until an end that is for good.
 
-    With `plan.reconnect` false the first end is the last, whatever it is, and no second request is ever sent. Whatever
-    goes wrong in here is an end that is told to the sink; only an exception that the host throws in passes through.
+    With `plan.reconnect` false the first end is the last, whatever it is, and no second request is ever sent. Every
+    error becomes an end that the sink hears of. Only a `BaseException` that is no `Exception` is passed on.
     """
     fault: Exception | None = None
     while True:
         try:
+            # The coroutine was started again, or an internal error interrupted the only request that is allowed.
             if record.began and not plan.reconnect:
                 yield from _end_for_good(services, record, sink, fault)
                 return
@@ -75,7 +76,7 @@ def reconnect_forever(
 
 
 def _end_for_good(services: HostServices, record: Record, sink: OwnedSink, fault: Exception | None) -> Coroutine[None]:
-    """The one request that was allowed has been interrupted, by a fault of ours or by a signal handler that raised."""
+    """An internal error, or a signal handler that raised, interrupted the only request that was allowed."""
     if fault is None:
         text = f"{record.url}: an exception interrupted the response, and reconnect=False allows no second request"
         error: WireRawSSEError = ConnectionBrokenError(text)
@@ -103,7 +104,7 @@ def _after_a_fault(
 
 
 def internal_error(fault: Exception) -> WireRawSSEError:
-    """The public error for `fault`, which nothing here has foreseen. The fault is its cause."""
+    """The public error for an unexpected exception, which becomes its cause."""
     error = WireRawSSEError(f"internal error ({type(fault).__name__}); please report it")
     error.__cause__ = fault
     return error
@@ -131,7 +132,7 @@ def _one_after_another(
         except WireRawSSEError as reason:
             error = reason
         except Exception as fault:
-            # A fault of ours. It must not end a stream that "cannot wedge": it is logged, and tried again.
+            # An internal error must not end the stream: it is logged, and a connection is tried again.
             error = internal_error(fault)
         pause = _pause_after(services, plan, record, sink, error, persistent) if plan.reconnect else None
         record.ended(error, pause, services.time())
@@ -146,7 +147,7 @@ def _one_after_another(
 
 
 def _turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]:
-    """Wait until this stream may connect. A restart does not change that: it is about to connect anyway."""
+    """Wait until this stream may connect. A restart does not shorten that: the stream connects soon anyway."""
     delay = gate.delay(record.origin)
     if not delay and gate.enter(record, record.origin, services):
         return
@@ -162,25 +163,25 @@ def _turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]
     while not gate.has_turn(record):
         try:
             yield Wait({}, math.inf)
-        except Restart:  # So the gate tells, too.
+        except Restart:  # The gate announces the turn with a `Restart`, too.
             pass
 
 
 def _pause(services: HostServices, record: Record, seconds: float) -> Coroutine[None]:
     """Wait for the next attempt. `restart()` ends this at once, a change of the network within `SOON`.
 
-    A changed network shortens neither what the pace demands nor what the server has asked for.
+    A change of the network shortens neither the delay of the token bucket nor that which the server asked for.
     """
     now = services.now()
     until, server_until = now + seconds, now + record.least_pause
-    # A server that is polled sets the time of the next request itself.
+    # A polled server sets the time of the next request, so nothing but a restart ends this pause early.
     wait = Wait({}, until) if record.polls else Pause(until, record.addresses.families)
     try:
         while (yield wait) is not None:
             now = services.now()
             until = min(until, max(now + SOON * services.random(), now + record.pace.delay(now), server_until))
             record.next_attempt_at = services.time() + until - now
-            wait = Wait({}, until)  # Whatever happens now, it cannot come sooner.
+            wait = Wait({}, until)  # Another change of the network cannot bring the attempt forward again.
     except Restart:
         record.pace.excuse()
 
@@ -221,13 +222,13 @@ def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> Non
     elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.
         tell(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")
     elif error is not None:
-        # A proxy, a callable or a file may be at fault: say of which stream this is told.
+        # A proxy, a callable or a file may be at fault: so name the stream.
         stream = "" if record.is_named_in(error) else f"{record.url}: "
         warn(f"{stream}{error}; trying again in {pause:.1f} s")
 
 
 def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:
-    """True if the consumer asked for a restart when it heard of the end."""
+    """Tell the sink. Returns whether the consumer asked for a restart when it heard of the end."""
     if sink.closed(error, retry_in):
         try:
             yield WAKE

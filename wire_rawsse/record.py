@@ -1,7 +1,7 @@
-"""The record of one stream while it lives: the one mutable thing that outlasts its connections.
+"""The record of one stream: the mutable state that outlives its connections.
 
-The coroutine writes, in the thread of its host. Whoever asks for `snapshot` may be another thread: each field is one
-assignment, so at worst a snapshot mixes two moments a microsecond apart.
+The coroutine writes it, in the thread of its host. Any thread may call `snapshot`: each field is set by one assignment,
+so at worst a snapshot mixes two moments a microsecond apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wire_rawsse.gate import Gate
 
 Origin: TypeAlias = "tuple[str, str, int, str]"
-"""That of a `Url`."""
+"""See `Url.origin`."""
 
 
 class Record:
@@ -100,14 +100,14 @@ class Record:
         """For `policy.decide`: connections in a row that ended before they were healthy."""
         self.pace = TokenBucket(backoff)
         self.secrets = Secrets(shown=url)
-        """Whatever was sent and must not be shown; a server may echo a token of an earlier connection."""
+        """Every secret that was sent, since a server may echo a token of an earlier connection."""
         self.origin: Origin | None = None
         self.gate: Gate | None = None
         """The bound on the streams that connect at a time, if there are several."""
         self.addresses = AddressMemory()
         self.resume = Resume()
         self.early_wakes: EarlyWakes | None = None
-        """Of a wake stream over TLS."""
+        """Which lengths of records give a wake; for a wake stream over TLS only."""
         self.patience = Patience()
         self.heartbeat = Heartbeat()
         """Learns only where `Timeouts.learn` allows it."""
@@ -132,7 +132,7 @@ class Record:
         self.least_pause = 0.0
         """Seconds of the present pause that the server has asked for: no change of the network shortens them."""
         self.polls = 0
-        """Responses in a row that ended as those of a server do that is polled: no news for the log."""
+        """How many responses in a row ended like those of a polled server. Only the first of them is logged."""
 
     @property
     def state(self) -> State:
@@ -157,7 +157,7 @@ class Record:
             self.heartbeat = Heartbeat()  # Of another endpoint.
 
     def enter(self, phase: str, wall: float) -> None:
-        self.phase = phase  # First: whatever is raised by whom it concerns, no phase is claimed that is over.
+        self.phase = phase  # First, so that the phase is right even if a call below raises.
         self.since = wall
         if phase in ("resolving", "connecting"):
             self.addresses.current = None
@@ -167,7 +167,7 @@ class Record:
             self.changed()
 
     def leave_gate(self) -> None:
-        """It connects no more, and waits for no turn."""
+        """Give up the turn to connect, or the place in the queue for one."""
         if self.gate is not None:
             self.gate.leave(self, self.origin)
 
@@ -217,14 +217,16 @@ class Record:
         self.ended(None, 0, wall, cause="restart")
 
     def ended_by_peer(self, now: float) -> None:
-        """The peer itself ended the connection: if there was a stream, it lived until now."""
+        """The peer ended the connection, so a stream was alive until now."""
         if self.phase == "streaming":
             self._last_life = now
 
     def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float, cause: str = "end") -> None:
-        """The connection is over; the next comes after `delay` seconds, or never. `cause`: of an end without an error.
+        """The connection has ended; the next one follows after `delay` seconds, or never if it is None.
 
-        From here an error reaches the caller, the log and the state, so this is where it is held against all secrets.
+        `cause`: the key in `ends` for an end without an error.
+
+        From here an error reaches the caller, the log and the state, so all secrets in it are masked here.
         """
         self._failed = error is not None
         self.leave_gate()
@@ -240,7 +242,7 @@ class Record:
         if self._down_since is None:
             self._down_since = wall
         if delay is None:
-            self.next_attempt_at = None  # A close in the pause calls off what was announced.
+            self.next_attempt_at = None  # `close` during a pause: the announced attempt will not come.
             self.enter("closed", wall)
             return
         self.reconnect_count += 1

@@ -1,8 +1,7 @@
-"""Several streams in one loop: what `Streams`, `EventStreams` and every `StreamSubscriber` are made of.
+"""Several streams in one loop: the base of `Streams`, `EventStreams` and every `StreamSubscriber`.
 
-A set knows its streams by their handles. The state that outlives a stream is kept here: a stream that is added after
-one to the same origin was removed continues with that one's pace, since a slot that is rotated again and again must not
-have the relay hammered.
+A set knows its streams by their handles. It also keeps the pace of a stream that was removed, and the next stream to
+the same origin continues with it: otherwise a slot that is rotated again and again would hammer the relay.
 
 Streams come and go in the thread that runs the loop (`start`, `remove`). Other threads ask for that (`request_start`,
 `request_remove`).
@@ -37,7 +36,7 @@ class StreamHandle:
 
     def __init__(self, streams: StreamSet, record: Record, sink: Any, tag: Any = None) -> None:
         self._time = streams.loop.system.time
-        self._set = ref(streams)  # A set that is let go of must not wait for the garbage collector.
+        self._set = ref(streams)  # A discarded set must not wait for the garbage collector.
         self._record = record
         self._sink = sink
         self._task: Task | None = None
@@ -80,7 +79,7 @@ class StreamSet:
         """Other threads iterate over `list(…)` of it, which is one call into C."""
         self._by_task: dict[Task, StreamHandle] = {}
         self._paces: dict[Origin, list[TokenBucket]] = {}
-        """Of streams that are gone."""
+        """The paces of streams that were removed."""
         self._forget_paces_at = 0.0
         self._connections = [0]
 
@@ -105,7 +104,7 @@ class StreamSet:
     # In the thread that runs the loop, or before it runs.
 
     def start(self, handle: StreamHandle, plan: Plan, *, persistent: bool = True) -> None:
-        """Begin the stream of `handle`, unless that has been done or it was removed meanwhile."""
+        """Start the stream of `handle`, unless it has been started or removed already."""
         if handle._task is not None or handle._removed:
             return
         record, sink = handle._record, handle._sink
@@ -138,7 +137,7 @@ class StreamSet:
         return tuple([by_task[task] for task in self.loop.woken() if task in by_task])
 
     def _forget_paces(self, now: float) -> None:
-        """Those that have rested for so long that a new one would be no different. Looks at them once a minute."""
+        """Once a minute, drop the paces that have refilled: they are no different from new ones."""
         if now < self._forget_paces_at:
             return
         self._forget_paces_at = now + 60

@@ -1,7 +1,7 @@
-"""`StreamSubscriber`: nothing but wakes, over one endpoint or several, and it never gives up; inline or in a thread.
+"""`StreamSubscriber`: wakes from one endpoint or several, inline or in a thread. It never gives up.
 
-`wait` is the sleep of a daemon that embeds it: see `hosts.loop` for what happens in there, `streams` for what a wake
-is, and `wire.follow` for what `from_wire` adds.
+`wait` is the sleep of a daemon that embeds it. `hosts.loop` has the sleep, `wake_streams` the definition of a wake, and
+`wire.follow` the part that `from_wire` adds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class BaseSubscriber:
-    """Everything but the waiting: what `StreamSubscriber` and `aio.AsyncStreamSubscriber` have in common."""
+    """The common part of `StreamSubscriber` and `aio.AsyncStreamSubscriber`: everything but the waiting."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""The way of a body from a TLS connection to its sink. The received bytes are ciphertext, so a wake need not wait for
-OpenSSL. Loaded by the first stream over https.
+"""Feeds the body of a response over TLS to its sink. The length of a TLS record can tell that a wake is due before
+OpenSSL decrypts it. Loaded by the first stream over https.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TlsBodyReader(BodyReader):
     def __init__(self, exchange: Exchange, sink: Sink, place: str, channel: TlsChannel) -> None:
         super().__init__(exchange, sink, place)
         self._channel = channel
-        self._scanner = channel.release_scanner()  # Only `TlsWakeReader` goes on with it.
+        self._scanner = channel.release_scanner()  # Used by `TlsWakeReader` only.
 
     @property
     def unsent(self) -> bool:  # type: ignore[override]  # a constant of plain connections
@@ -35,17 +35,17 @@ class TlsBodyReader(BodyReader):
         channel = self._channel
         if data and not channel.ended and channel.failure is None:
             return super().feed(data)
-        # None asks for what came with the head. b"" is the end, which only close_notify tells (RFC 8446 §6.1).
+        # None stands for the bytes that came with the head, b"" for the end: only close_notify is one (RFC 8446 §6.1).
         self._feed_all(data or None, *((b"",) if channel.ended else ()))
         self.failure = self.failure or channel.failure
         return self.wake
 
 
 class TlsWakeReader(TlsBodyReader):
-    """Wakes by the length of a record where that is enough, and decrypts when the caller is back.
+    """Wakes early if a record is longer than any heartbeat, and decrypts it at the caller's next call.
 
-    Any other reception is decrypted first and searched, as without TLS. A reception in the middle of a line neither
-    wakes early nor teaches anything: a large event has many long records, and was told of by its first.
+    Any other reception is decrypted at once and searched, as without TLS. A reception that continues a line neither
+    wakes early nor is learned from: a large event has many long records, and the first one gave the wake.
     """
 
     __slots__ = ("_between", "_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext")
@@ -66,10 +66,11 @@ class TlsWakeReader(TlsBodyReader):
         self._limit = NEVER
         """Bytes of ciphertext above which a record is worth a wake."""
         self._between = False
-        """The scanner stands between two records."""
+        """True if the last reception ended where a record ends."""
         self._longest = 0
+        """Bytes of ciphertext in the longest application-data record of the last reception."""
         self._early = False
-        """The last reception is worth a wake and has not been decrypted."""
+        """True if the last reception gave a wake and has not been decrypted."""
         self._plaintext = b""
         """Its plaintext, if it has been decrypted."""
 
@@ -84,7 +85,7 @@ class TlsWakeReader(TlsBodyReader):
         """Whether ciphertext is worth a wake. The host asks about each reception once, before the coroutine has it."""
         length = len(received) - HEADER_BYTES
         whole = self._between and length > 0 and received[0] == APPLICATION_DATA
-        # It is one whole record, nearly always, and the scanner would only say the same.
+        # Nearly always it is one whole record, whose length is known without the scanner.
         if not whole or received[3] << 8 | received[4] != length:
             length = self._scanner.scan(received)
         self._longest = length

@@ -3,16 +3,17 @@
 The life of a connection is a plain generator. It never blocks; to wait, it yields one of the objects below
 and is resumed with the answer. There are four, and no more:
 
-`Wait`     any of these descriptors, or this future of another thread, at the latest at this moment of the stream's
-           own clock. Resumed with the descriptors that are ready (none of them if the answer
-           has come), or with None when the deadline passed.
+`Wait`     any of these descriptors, or a future that another thread sets, until a deadline on the stream's own clock.
+           Resumed with a tuple of the ready descriptors (empty if the future was set), or with None when the deadline
+           passed.
 `Pause`    a `Wait` for nothing but time, which the host may end early.
 `Receive`  the common wait: the next bytes of one socket. The host itself calls `recv`, and resumes with the bytes (b""
            at the end of the stream), with None when the deadline passed; an `OSError` of `recv` is thrown in.
-`WAKE`   let the caller who waits on the host go, with a wake; resume me when it is back.
+`WAKE`     the host returns to its caller with a wake, and resumes the coroutine at the caller's next call.
 
-Yielding the same object again means that nothing needs arming; its deadline may have moved meanwhile. Closing is no
-wait: the host calls the generator's `close()`, and nothing that runs then may raise or yield.
+A coroutine that yields the same object again waits for the same descriptors, so the host need not arm them; the
+deadline may have changed. To end a coroutine the host calls its `close()`; the code that this runs must neither raise
+nor yield.
 
 Time, randomness, names and sockets are the host's too (`HostServices`), so that a host made of memory can run the
 shipped code. This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 class Future(Generic[T]):
-    """One value that another thread will set, once. It then calls `announce(future)`: so its host hears of it.
+    """One value that another thread will set, once. Setting it calls `announce(future)`, which notifies the host.
 
     Setting it is safe from any thread, also if nobody waits for it any more.
     """
@@ -70,8 +71,8 @@ class Wait:
         self.deadline = deadline
         self.future = future
         self.renewed = False
-        """Its deadline has begun again, though perhaps at the same moment: the clock of a host that is always late
-        stands still. The host sets it back."""
+        """True if the deadline was restarted, even if its value is the same: the clock of a host that is always late
+        stands still. The host resets it to False."""
 
 
 class Pause(Wait):
@@ -95,12 +96,12 @@ class Pause(Wait):
 class Receive(Wait):
     """The next bytes of `sock`, by `deadline`, as they come from the system: under TLS they are ciphertext.
 
-    `restarts` is True if bytes restart its deadline: it is about silence, and no budget.
+    `restarts` is True if received bytes restart the deadline, so that it limits the silence and not the whole wait.
 
-    If `is_wake` is given, the host asks it about each reception, once and before it resumes the coroutine: it may parse
-    or decrypt, and the coroutine relies on that. On True the host lets its waiter go first, and sets `woke_early`,
-    which the coroutine sets back. If there is a `wake_marker`, the host need not ask about bytes that hold it: most
-    wakes do, and a search for it is the fastest test there is.
+    If `is_wake` is given, the host calls it once for each reception, before it resumes the coroutine: the call may
+    parse or decrypt, and the coroutine relies on that. If it returns True, the host returns to its caller first and
+    sets `woke_early`, which the coroutine resets. If there is a `wake_marker`, bytes that hold it are a wake without a
+    call: most wakes hold it, and this search is the fastest test.
     """
 
     __slots__ = ("fd", "is_wake", "recv", "restarts", "sock", "wake_marker", "woke_early")
@@ -117,7 +118,7 @@ class Receive(Wait):
 
 
 class Wake:
-    """Yielded to let the host's waiter go. Wakes coalesce: there is nothing in it to tell one from another."""
+    """Yielded to make the host return to its caller. Wakes coalesce, so it carries no data."""
 
     __slots__ = ()
 
@@ -156,7 +157,7 @@ class HostServices(Protocol):
         """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""
 
     def unwatched(self) -> float:
-        """Seconds for which nobody had looked before the last answer was found: it may have come that much earlier."""
+        """Seconds without a poll before the last answer was found: it may have come that much earlier."""
 
     def time(self) -> float:
         """Seconds since the epoch, for time stamps and HTTP dates only."""

@@ -30,8 +30,8 @@ not apply to a host that was busy: one that looks only every 5 s could then neve
 ANSWER_WITHIN: Final = 0.125
 """Seconds that a look-up thread may take to deliver its answer after the whole process was stopped (SIGSTOP)."""
 MAX_GRACES: Final = 16
-"""How often one deadline gives the stream of a late host a grace: more often than a connection has steps. A peer that
-drips has a byte ready at each look, and would stop the clock for ever."""
+"""How many graces one deadline gives the stream of a late host: more than a connection has steps. Without this bound, a
+peer that drips would have a byte ready at each look and would stop the clock for ever."""
 
 
 class StreamClock:
@@ -45,10 +45,10 @@ class StreamClock:
         self.set_at = real
         """The real time at which `now` was last set."""
         self.graces = 0
-        """How many the present deadline has had. None, once it has begun again, though at the same moment of a clock
-        that stands still."""
+        """How many graces the present deadline has had. A restart of the deadline sets it to 0, even if the clock
+        stands still and the deadline is the same number."""
         self.unwatched = 0.0
-        """Seconds for which nobody had looked before the data was found last; it may have come that much earlier."""
+        """Seconds without a poll before data was last found: it may have come that much earlier."""
         self._grace_for = 0.0
         """The deadline that has had `graces`."""
         self._reprieve: tuple[float, float] | None = None
@@ -81,8 +81,8 @@ class StreamClock:
     def on_resume(self, real: float, deadline: float, answered: bool) -> None:
         """A step at `real` for an answer, or for a timeout, that was noticed at `set_at`.
 
-        If the host went away in between (another stream had a wake), that is not this stream's time. But an answer
-        has only so many graces: a stream that drips beside one that always has a wake would stop its clock for ever.
+        If the host went away in between (another stream had a wake), that time is left out. The graces bound this, too:
+        otherwise a stream that drips beside one that always has a wake would stop its clock for ever.
         """
         if answered:
             if real - self.set_at > ON_TIME_WITHIN and not self.out_of_grace(deadline):

@@ -1,4 +1,6 @@
-"""The life of a loop's poller: opened at first use, handed out, closed, abandoned after a fork; and its mailbox.
+"""The life of a loop's poller: opened at first use, handed out, closed, abandoned after a fork.
+
+It also keeps the requests of other threads.
 
 `close`, `notify`, `request` and `announce` may be called from any thread and from signal handlers. The last two append
 to a deque, which is one atomic operation; then the wake-up descriptor is made readable.
@@ -28,7 +30,7 @@ _OPEN_AGAIN: Final = 0.05
 
 
 class Handle:
-    """`give_back` ends the loop's tasks and whatever else it has. It is called once, when nothing runs any more."""
+    """`give_back` ends the loop's tasks and housekeeping. It is called once, when no `run` is under way."""
 
     def __init__(self, system: OsServices, give_back: Callable[[], None]) -> None:
         self.system = system
@@ -36,7 +38,7 @@ class Handle:
         self.polled_at = 0.0
         """When the last poll that reported everything returned; if the process was stopped in it, when it began."""
         self.slept_from = 0.0
-        """Since when somebody waits for what comes: in this poll, or in a select loop of the host's own (for ever)."""
+        """When the present poll began. Minus infinity if the descriptor was handed out: the host always watches it."""
         self.busy = _thread.allocate_lock()
         """Held by the thread that is in `run`."""
         self.handed_out = False
@@ -70,7 +72,7 @@ class Handle:
     def request(self, call: Callable[[], object]) -> None:
         """Make this call in the thread that runs the loop, before its next sleep. It must not raise, and not block.
 
-        If a signal handler raises in it, it is made once more: let it do nothing the second time.
+        If a signal handler raises in it, it is made again, so it must be idempotent.
         """
         self.requests.append(call)
         self.notify()
@@ -97,13 +99,13 @@ class Handle:
     # From the thread that runs the loop.
 
     def make_requested_calls(self) -> None:
-        """Those that have been asked for until now."""
+        """Make the calls that were requested until now."""
         for _ in range(len(self.requests)):
             self.requests[0]()
             self.requests.popleft()  # Not earlier: a signal handler may raise in the call.
 
     def take_answered(self) -> list[Future[Any]]:
-        """The futures that have been set."""
+        """Returns the futures that were set since the last call."""
         assert self._wakeup is not None
         self._wakeup.drain()  # First: what is set from now on is announced again.
         return [self.answered.popleft() for _ in range(len(self.answered))]
@@ -193,8 +195,9 @@ class Handle:
                 # Break the reference cycles, so that a discarded loop is freed without the collector.
                 self._give_back = self._resolver = None
                 if self.handed_out:
-                    # Open and readable until the host looks once more, or its loop would poll a stranger. Notified
-                    # again, because a `run` under way may have drained the notification of `close`.
+                    # It stays open and readable until the host looks once more. If it were closed now, another file
+                    # could get its number, and the host would poll that. Notified again, because a `run` under way
+                    # may have drained the notification of `close`.
                     self.notify()
                     return
                 self._shut()
@@ -225,7 +228,7 @@ class Handle:
         except OSError:
             pass  # A kqueue is not inherited.
         if not self.started:
-            return  # Nothing of the parent's is in here: the child may use it.
+            return  # It was never run, so the child may use it.
         self.forked = self.closing = self.closed = True
         self.watch.abandon()
         give_back, self._give_back = self._give_back, None

@@ -9,8 +9,8 @@ instructions that it runs. So between `poll` and `return` there are few lines, c
 The file reads in the order of one iteration: `run` (the sleep and the fast path), before the sleep, after the sleep.
 These rules hold, each of which was found by a wedge:
 
-* What a task has been given is handed to it before anything is waited for; until then `deadline()` lies in the past.
-* One reception takes one bounded piece, so that a flood leaves the other tasks their share.
+* A task is resumed with the data received for it before the loop sleeps; until then `deadline()` lies in the past.
+* One reception is bounded, so that a flood does not starve the other tasks.
 * A deadline is judged only by a poll that *began* after it and reported everything that was ready.
 """
 
@@ -58,17 +58,17 @@ class Loop:
         self._partial_looks = 0
         self._woken_tasks: dict[Task, None] = {}
         self._woken = self._final_pass = False
-        """A wake is due. There is no time for another poll."""
+        """Whether a wake is due, and whether `run` returns without another poll."""
         self._fast_receive: Receive | None = None
         """The only task's wait, if the next event is most likely to be the bytes for it."""
         # The next three stand together: a wake touches all of them, and mostly they share a line of the cache.
         self._pending_data: bytes | None = None
-        """Received data for the only task; neither its clock nor its coroutine knows of it yet."""
+        """Received data that has not been delivered to the only task yet."""
         self._pending_at = 0.0
         self._uncommitted = False
         """True while received data exists only in local state. If a signal handler raises now, the data is lost, so all
         tasks start over."""
-        # These are the handle's. The first two lines are for any thread.
+        # These are the handle's. The first three lines are for any thread.
         self.close, self.notify, self.request = self._handle.close, self._handle.notify, self._handle.request
         self.announce = self._handle.announce
         self.make_requests_if_idle = self._handle.make_requests_if_idle
@@ -83,7 +83,7 @@ class Loop:
 
     def interrupt(self, task: Task, reason: BaseException) -> None:
         """Throw `reason` into a task at its next step. It is no wake. From any thread."""
-        if task.started:  # A task that has not begun needs no new beginning.
+        if task.started:  # A task that has not started has no connection to give up.
             task.exception = reason
             self.request(partial(self._schedule.enter, task))
 
@@ -124,7 +124,7 @@ class Loop:
     def woken(self) -> list[Task]:
         """The tasks that gave a wake in the last `run`, each once."""
         only = self._schedule.only
-        # The fast path notes nothing but its data.
+        # The fast path records only its data.
         return [only] if self._pending_data is not None and only is not None else list(self._woken_tasks)
 
     def deadline(self) -> float:
@@ -174,7 +174,7 @@ class Loop:
                         pass  # The event is for another descriptor, or there is none.
                     except OSError as error:
                         self._receive_failed(self._schedule.only, error, monotonic())
-                        continue
+                        continue  # The task is resumed with the error before the next sleep.
                     else:
                         if (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data)):
                             woken = True
@@ -207,9 +207,9 @@ class Loop:
         return woken
 
     def _begin(self, timeout: float | None) -> Poller | None:
-        """The start of a `run`; None if the system had no room for a poller in all that time."""
+        """Prepare a `run`. Returns None if no poller could be opened before its timeout."""
         handle = self._handle
-        if self._uncommitted:
+        if self._uncommitted:  # A signal handler raised in the last `run`, after data was received.
             self._begin_all_again()
         self._run_deadline = math.inf if timeout is None else self._monotonic() + timeout
         poller = handle.watch.poller or handle.open_patiently(self._run_deadline)
@@ -223,7 +223,7 @@ class Loop:
         return poller
 
     def _deliver_pending(self, woke: bool) -> None:
-        """Give the only task what the fast path received, with the clock of that moment. `woke`: it has been a wake."""
+        """Give the only task the data of the fast path, with the time of its reception. `woke`: it was a wake."""
         data, self._pending_data = self._pending_data, None
         task, real = self._schedule.only, self._pending_at
         assert task is not None and isinstance(task.wait, Receive)
@@ -238,9 +238,9 @@ class Loop:
     # Before the sleep.
 
     def _before_sleep(self) -> float | None:
-        """Do everything that can be done before the next sleep. The longest that it may take; None: return instead."""
+        """Do all pending work. Returns how long the next sleep may take, or None if `run` must return instead."""
         handle, schedule = self._handle, self._schedule
-        if handle.closing:
+        if handle.closing:  # `close` was called: `run` returns False.
             self._woken = False
             return None
         if self._pending_data is not None:
@@ -261,14 +261,14 @@ class Loop:
         began = self._poll_started = self._poll_deadline = self._monotonic()
         handle.slept_from = -math.inf if handle.handed_out else began
         for work in self._housekeeping:
-            if work.due_if_awake() <= began:
+            if work.due_if_awake() <= began:  # Often before its deadline, to save a wake-up of its own.
                 work.run(began)
         self._next_deadline = soonest = self._nearest()
         self._fast_receive = None
         if self._woken:
-            return 0  # The caller is owed its wake: look once at the others, and do not wait.
+            return 0  # Look once at the other tasks, but do not delay the wake.
         only = schedule.only  # Housekeeping may have added and removed tasks.
-        if only is not None and soonest > began:
+        if only is not None and soonest > began:  # No deadline has passed, so a poll judges none.
             receive = only.receive
             if receive is not None and receive.is_wake is not None:
                 self._fast_receive = receive
@@ -289,7 +289,7 @@ class Loop:
             self._woken_tasks[task] = None
             self._schedule.enter(task)  # It is resumed when the caller is back.
         elif step is before and task.exception is None and before.future is None:
-            if before.deadline + task.clock.lag < task.entered:  # Rare: the usual step reads on, until later.
+            if before.deadline + task.clock.lag < task.entered:  # Rare: a step usually moves the deadline back.
                 self._schedule.enter_deadline(task)
         else:
             self._wait_for(task, step is not before)
@@ -304,7 +304,7 @@ class Loop:
             except OSError as error:  # The system has no room to watch one more descriptor.
                 task.exception = task.exception or error
         if wait.future is not None:
-            self._schedule.waiting[wait.future] = task  # Before it is asked: another thread may set it in between.
+            self._schedule.waiting[wait.future] = task  # First: another thread may set it at any moment.
             if wait.future.done:
                 task.send_value = ()
                 task.runnable = True
@@ -359,7 +359,7 @@ class Loop:
         self._final_pass = real >= self._run_deadline
 
     def _look_at_the_rest(self, judging: bool, real: float) -> bool:
-        """More was ready than one poll reports. Look at all of it if that cannot wait. True: it has been done.
+        """More was ready than one poll reports: look at all of it, unless that can wait. Returns whether it was done.
 
         A wake that has been found does not wait for the others, so that the first of many comes soon. But a flood of
         wakes must not put off the judging of deadlines for ever.
@@ -380,16 +380,16 @@ class Loop:
             if task is None:
                 self._attend_to_others(fd, real)
             elif task.runnable:
-                task.also_ready(fd)
+                task.also_ready(fd)  # Its wait was answered already.
             elif task.exception is not None:
-                continue  # It is interrupted before it hears of anything else.
-            elif task.receive is None:
+                continue  # The exception is thrown first.
+            elif task.receive is None:  # It waits for more than the bytes of one socket.
                 self._schedule.wake_up(task, (fd,), real)
             else:
                 self._receive(task, real)
 
     def _receive(self, task: Task, real: float) -> None:
-        """Receive for a task. Afterwards it is ready, unless nothing came."""
+        """Receive for a task, and mark it ready unless nothing came."""
         receive = task.receive
         assert receive is not None
         try:
@@ -431,7 +431,7 @@ class Loop:
         self._handle.watch.forget_all(task)
 
     def _begin_all_again(self) -> None:
-        """Something that was received may have been lost: every stream makes a new connection."""
+        """Received data may have been lost, so every stream makes a new connection."""
         self._fast_receive = self._pending_data = None
         for task in self._schedule.tasks:
             self._end(task)
@@ -439,7 +439,7 @@ class Loop:
         self._schedule.enter_all()
 
     def _give_back(self) -> None:
-        """Closed, or in a forked child, which leaves the housekeeping to its parent."""
+        """End all tasks, after `close` or in a forked child. The child leaves the housekeeping to its parent."""
         for task in self._schedule.tasks:
             self._end(task)
         self._schedule.clear()

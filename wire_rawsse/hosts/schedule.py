@@ -1,4 +1,4 @@
-"""Which tasks a loop has, which of them are ready, which wait for a future, and which deadline comes first.
+"""The tasks of a loop: which are ready, which wait for a future, and which deadline comes first.
 
 All of it is O(1) a step, for one task as for thousands. One task alone needs neither the heap of deadlines nor its
 module: they are loaded with the second.
@@ -34,7 +34,7 @@ class Schedule:
         self.waiting: dict[Future[Any], Task] = {}
         """Those that wait for a future, which another thread may set at any moment."""
         self._deadlines: DeadlineHeap | None = None
-        """Of all tasks, if there are several."""
+        """The deadlines of all tasks; None if there are fewer than two tasks."""
 
     def add(self, task: Task) -> None:
         self.tasks[task] = None
@@ -54,7 +54,7 @@ class Schedule:
         self._count()
 
     def _count(self) -> None:
-        """Choose between the way of one task and that of several."""
+        """Keep a heap of deadlines only while there are several tasks."""
         tasks = self.tasks
         self.only = next(iter(tasks)) if len(tasks) == 1 else None
         if len(tasks) < 2:
@@ -72,7 +72,7 @@ class Schedule:
     # Ready tasks.
 
     def enter(self, task: Task) -> None:
-        """There is something to resume `task` with."""
+        """`task` can be resumed."""
         if not task.queued:
             task.queued = True
             self.ready.append(task)
@@ -87,7 +87,7 @@ class Schedule:
     # Deadlines, in the system's monotonic time.
 
     def enter_deadline(self, task: Task) -> None:
-        """`task` waits, perhaps until an earlier deadline than before."""
+        """Note the deadline of a waiting task, which may be earlier than before."""
         if self._deadlines is not None and task.wait is not None:
             self._deadlines.enter(task)
 
@@ -98,9 +98,10 @@ class Schedule:
         return math.inf if self._deadlines is None else self._deadlines.earliest()
 
     def take_overdue(self, until: float, real: float) -> dict[Task, None]:
-        """The tasks that wait and whose deadline is not after `until`: each is judged, or its deadline entered again.
+        """Take the waiting tasks whose deadline is not after `until`.
 
-        The deadline of one that is out of grace counts whatever is found now, so it times out here, at `real`.
+        The caller times each of them out, or enters its deadline again. A task that is out of grace times out here, at
+        `real`, whatever is found for it now.
         """
         if self.only is not None:
             due = [self.only] if self.only.deadline() <= until else []
@@ -113,7 +114,7 @@ class Schedule:
         return overdue
 
     def time_out(self, task: Task, real: float) -> None:
-        """Nothing was found for `task` by its deadline, unless something was."""
+        """Time `task` out, unless something was found for it."""
         if not task.runnable and task.exception is None:
             task.time_out(real)
             self.enter(task)

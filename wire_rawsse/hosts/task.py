@@ -1,4 +1,4 @@
-"""One coroutine in the care of a loop: the wait it stands in, its clock, and what it is resumed with.
+"""One coroutine that a loop runs: its present wait, its clock, and the value that it is resumed with.
 
 A task owns its state and knows no loop. The loop tells it what was found (`wake_up`, `fail`, `time_out`) and resumes it
 (`step`). It is also the `HostServices` of its coroutine.
@@ -48,18 +48,18 @@ class Task:
         self.wait: Wait | None = None
         """None at the start, and after a wake until it is resumed."""
         self.receive: Receive | None = None
-        """The wait, if it is the common one and may be received for."""
+        """The present wait, if it is a `Receive` and receiving is not paused."""
         self.send_value: Any = None
         """The value that it is resumed with: received bytes, ready descriptors, () for a future, None for a timeout."""
         self.exception: BaseException | None = None
         """The exception that is thrown into it instead. Another thread may set it at any moment."""
         self.runnable = True
-        """There is something to resume it with; at first, its start."""
+        """True if it can be resumed; at first, to start it."""
         self.started = False
         self.coroutine: Coroutine[None] | None = start(self)
         self.paused_at: float | None = None
-        """Since when it is not received for, on request (flow control)."""
-        # Kept with it by the loop.
+        """Since when receiving is paused on request (flow control); None if it is not."""
+        # Kept here by the loop, its schedule and its watch.
         self.queued = False
         """It is in the list of ready tasks."""
         self.entered = math.inf
@@ -116,7 +116,7 @@ class Task:
             self.send_value += (fd,)
 
     def fail(self, error: BaseException, real: float) -> None:
-        """Its socket has failed. An interruption, which is somebody's wish, comes first."""
+        """Its socket has failed. An interruption that was requested takes precedence."""
         self._set_clock(real)
         self.exception = self.exception or error
 
@@ -141,17 +141,17 @@ class Task:
         """Resume the coroutine once. Returns the step that it yields, or None if it has ended."""
         receive, wait = self.receive, self.wait
         if receive is None or not receive.restarts or self.send_value is None or self.exception is not None:
-            # The usual step, for the bytes of a live stream, has the time at which they were found.
+            # In the usual step, with bytes of a live stream, `wake_up` has set the clock already.
             real = self._handle.system.monotonic()
             if wait is None or self.exception is not None:
                 self._set_clock(real)
             else:
                 self.clock.on_resume(real, wait.deadline, answered=self.send_value is not None)
         value, self.send_value = self.send_value, None
-        # Received bytes may never be sent again, so they are handed over before anything is thrown.
+        # The server may not send these bytes again, so they are delivered before an exception is thrown.
         exception = self.exception if value is None else None
         if exception is not None:
-            self.exception = None  # Not earlier: `interrupt` may set it at any moment, and must not be overlooked.
+            self.exception = None  # Not earlier: `interrupt` may set it at any moment, and that must not be lost.
         coroutine = self.coroutine
         assert coroutine is not None
         try:
@@ -194,13 +194,13 @@ class Task:
             try:
                 coroutine.close()
             except ValueError:
-                pass  # It is running: the fork that brought us here was made from inside it.
+                pass  # It is running: the process forked inside it, and this is the child.
             self.coroutine = None  # After it was closed: a signal handler may raise before that.
 
     # Flow control.
 
     def pause(self) -> None:
-        """Do not receive for it from now on, if it reads a stream, or from when it does. Twice is fine."""
+        """Stop receiving for it now, or as soon as it reads a stream. Twice is fine."""
         if self.paused_at is None:
             self.paused_at = self._handle.system.monotonic()
             if self.receive is not None and self.receive.restarts:
@@ -208,7 +208,7 @@ class Task:
                 self._handle.watch.forget_all(self)
 
     def resume(self) -> bool:
-        """Receive for it again. True: its wait must be armed again."""
+        """Receive for it again. Returns whether its wait must be armed again."""
         held_up, since, self.paused_at = self.held_up, self.paused_at, None
         if since is None or not held_up:
             return False
@@ -228,5 +228,5 @@ class Task:
 
 
 def is_stream(wait: Wait | None) -> bool:
-    """Whether it is the wait of a live stream, which is about silence and no budget."""
+    """Whether it is the wait of a live stream, whose deadline limits the silence."""
     return isinstance(wait, Receive) and wait.restarts

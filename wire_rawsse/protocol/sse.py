@@ -9,16 +9,16 @@ decoding a field by itself gives what decoding the whole stream would have given
 decoder: one U+FFFD for each maximal subpart. `splitlines` would also cut at U+2028, NEL, VT and FF, and is not used.
 
 CR and CRLF become LF first, one piece of the input at a time. A CR ends its line at once; when an LF comes next, in
-the same feed or a later one, it is dropped. Everything behind that step sees one kind of line end.
+the same feed or a later one, it is dropped. Everything after that step sees one kind of line end.
 
 No byte is looked at again when more arrive. A feed is worked through in pieces of at most 64 KiB, each by a fixed
 number of linear passes. Between feeds there is only the open line, which is looked at when it ends, and what the
 standard keeps: data, type and last event ID.
 
-All that the standard says is in one loop over lines, in its words. Three kinds of feed have shorter ways around it. One
-that holds no line end only makes the open line longer: links that drip bring nothing else. One that is a whole event of
-one `data: ` line, as a relay sends it when somebody posts, needs no state at all. If a piece holds many such events
-it is decoded once and cut at what stands between two values. `WakeParser` has a loop of its own that knows `id`,
+One loop over lines follows the standard step by step. Three kinds of feed bypass it. A feed without a line end only
+extends the open line: links that drip bring nothing else. A feed that is a whole event of one `data: ` line, as a relay
+sends it when somebody posts, needs no state. A piece that holds many such events is decoded once and split at the text
+between two values. `WakeParser` has a loop of its own that knows `id`,
 `retry` and the name of `data` only.
 
 An unfinished event at the end of the stream is dropped (§9.2.6): there is nothing to flush, just drop the parser.
@@ -41,7 +41,7 @@ LONGEST_KEPT_LINE: Final = 4096
 _PIECE: Final = 1 << 16
 _CHUNK: Final = 28_000  # str.split is slower on more: from 30,000 characters CPython prepares for each separator again.
 _BOM: Final = b"\xef\xbb\xbf"
-_LF, _CR = 10, 13  # Numbers, as `in` tries a `bytes` as a number first, and makes an exception, with its text.
+_LF, _CR = 10, 13  # Integers: for bytes, `in` tries an integer first, and makes and drops an exception.
 
 _new = tuple.__new__  # A named tuple's own constructor is a Python function, and this is twice as fast.
 
@@ -157,7 +157,7 @@ class EventParser(LineParser):
         self._piece = min(max_event_bytes, _PIECE)
         self.failed = False
         """True once an event was too large: every further `feed` raises."""
-        self._ready = False  # It is settled whether there is a BOM, and nothing has failed.
+        self._ready = False  # The BOM, if any, was dropped, and nothing has failed.
         self._between = False  # And nothing is pending: no line, no block, and no CR that an LF may follow.
         self._size = 0  # Bytes of the block's lines so far, without the open one.
         self._room = 0  # Bytes that the open line may have.
@@ -172,14 +172,14 @@ class EventParser(LineParser):
         `TypeError` too) for an argument that is not bytes-like.
         """
         if type(data) is bytes and _CR not in data:
-            # The blank line counts for nothing.
+            # The limit does not count the blank line.
             if self._between and data[:6] == b"data: " and data[-2:] == b"\n\n" and len(data) - 2 < self._limit:
                 value = data[6:-2]
                 if _LF not in value:
                     try:
                         event = _new(Event, ("message", value.decode(), self.last_event_id))
                     except UnicodeDecodeError:
-                        pass  # The long way: to ask for U+FFFD beforehand costs every event.
+                        pass  # The general path decodes it. errors="replace" would slow down every event here.
                     else:
                         self.line_ended = True
                         return [event]
@@ -223,7 +223,7 @@ class EventParser(LineParser):
             piece = self._as_lf(piece)
         start = 0
         if self._size or self._line:
-            # Up to the end of the block that is pending, or at the worst of the next one.
+            # Up to the end of the pending block, or of the next one if this piece completes the blank line.
             start = piece.find(b"\n\n") + 2
             if start == 1:
                 start = len(piece)
@@ -302,10 +302,10 @@ class EventParser(LineParser):
 
 
 class WakeParser(LineParser):
-    """Follows one event stream only to hear that something came: it keeps no bodies, and nothing is too large for it.
+    """Follows an event stream only to notice data lines. It keeps no event, so none is too large for it.
 
-    `last_event_id` and `retry_ms` are those of `EventParser`, byte for byte, but that an `id` or `retry` line longer
-    than `LONGEST_KEPT_LINE` bytes is ignored. An event of any size and a line of any length cost no memory beyond that,
+    `last_event_id` and `retry_ms` are those of `EventParser`, except that an `id` or `retry` line longer than
+    `LONGEST_KEPT_LINE` bytes is ignored. An event of any size and a line of any length cost no memory beyond that,
     and time is linear in what is fed.
     """
 
@@ -325,14 +325,14 @@ class WakeParser(LineParser):
         if type(data) is bytes and self._beginning is None and not self._after_cr and _CR not in data:
             if self._line:
                 if self._line.startswith(b"data:") and _LF not in data:
-                    return False  # More of a line that has been told of.
+                    return False  # More of a data line that was reported already.
             elif (
                 self._id == self.last_event_id
                 and data[:5] == b"data:"
                 and data[-2:] == b"\n\n"
                 and data.find(b"\n") == len(data) - 2
             ):
-                # One event and nothing else, as nearly always.
+                # The usual case: exactly one event.
                 self.data_line = self.delivered = self.line_ended = True
                 return True
         if type(data) is bytes and self._beginning is None and len(data) <= _PIECE:
@@ -357,7 +357,7 @@ class WakeParser(LineParser):
             self._interpret(bytes(self._line))
         self._line.clear()
         end = piece.rfind(b"\n") + 1
-        # Every line after the first has an LF before it. A finding in the open line is true of it too, or harmless.
+        # Every line after the first has an LF before it. A match in the open line is right for that line, or harmless.
         metadata = piece.find(b"\nid") >= 0 or piece.find(b"\nretry") >= 0
         if metadata or self._id != self.last_event_id:
             for line in piece[first + 1 : end].split(b"\n")[:-1]:
@@ -382,8 +382,8 @@ class WakeParser(LineParser):
                 self._set_retry(value.removeprefix(b" "))
 
     def _open(self, rest: bytes) -> None:
-        """Keep of the open line what may still matter: of a `data` line its name, of others one byte more than may be
-        kept, which says that they are too long."""
+        """Keep the part of the open line that may matter: the name of a `data` line; of any other line at most one byte
+        more than `LONGEST_KEPT_LINE`, which marks it as too long."""
         line = self._line
         if not line.startswith(b"data:"):
             line += rest[: LONGEST_KEPT_LINE + 1 - len(line)]
@@ -400,9 +400,9 @@ def holds_data_line(read: bytes) -> bool:
     """True if a line in `read` begins with `data`: asked of raw bytes, before HTTP and events are parsed.
 
     The bytes still carry chunk framing, but a chunk's data begins on a line of its own (RFC 9112 §7.1), so a `data`
-    line is always at the start of a line here too, or at the start of the read. Said too often (a field called
-    `database`, a chunk that begins in the middle of a line) it costs one pull; if it is missed (a name cut over two
-    reads, a byte order mark before it) the parser, which follows, gives the wake.
+    line is always at the start of a line here too, or at the start of the read. A false
+    positive (a field called `database`, a chunk that begins in the middle of a line) costs one pull. After a false
+    negative (a name cut over two reads, a byte order mark before it) the parser, which runs later, gives the wake.
     """
-    # Not `in`, which tries the bytes for a number first: CPython makes an exception, with its text, and drops it.
+    # Not `in`, which tries an integer first: CPython makes an exception, with its text, and drops it.
     return read.find(BEGINS_DATA_LINE) >= 0 or read.startswith(b"data") or read.find(b"\rdata") >= 0
