@@ -1,20 +1,19 @@
-"""`cost`: what it costs a machine that a daemon holds a stream: while nothing comes, for each event, for each
-heartbeat.
+"""`cost`: the resources a daemon uses to hold a stream: idle, for each event, and for each heartbeat.
 
 Everything is read from outside, of whole processes that hold their stream at the same time (`cost_streams`):
 
 - idle, and at 1 event a second: memory as USS after a minute, threads, descriptors, and time on a core (user and
   system). Three processes of each client and state, so that a figure has a spread; as there are always several, pages
-  of files are shared for all alike. Idle is as in life: a heartbeat each 30 s and nothing else. The baseline is a
-  connected socket with h11 (and for https ssl and trusted roots) in a process that sleeps; what a row has above it is
-  its library's.
+  of files are shared for all alike. Idle is realistic: a heartbeat each 30 s and nothing more. The baseline is a
+  connected socket with h11 (and for https ssl and trusted roots) in a process that sleeps; the difference between a row
+  and this baseline is due to the library.
 - CPU time for each wake (at 1 a second: as cold as in life; that of the idle copies is subtracted) and each heartbeat.
 - system calls for each wake and each heartbeat, by strace; instructions, by callgrind (`instruments`).
 - the same of 1, 10 and 100 streams in one process, which sit there for the same minute: peers in a thread each, aiohttp
   in one loop.
 - imports (`imports`).
 
-Peers hand over to their main thread by what costs the least time on a core, which is not what wakes it soonest.
+Peers hand over to their main thread by the way that costs the least CPU time, which is not the fastest.
 Linux only: elsewhere there are no such figures, and the command says so.
 """
 

@@ -109,8 +109,9 @@ def _start(stage: Stage, settings: Settings, advance: Advance) -> None:
 
 
 def _at_one_a_second(stage: Stage, settings: Settings) -> tuple[dict[str, proc.Ran], int]:
-    """Let all idle, but give the busy ones an event a second; what each used of the cores meanwhile, and how many
-    events each busy one had."""
+    """Give the busy ones an event a second while the others idle. Returns the CPU time of each, and the number of
+    events of each busy one.
+    """
     busy = [one.streams[0] for label, one in stage.held.items() if ".busy." in label]
     before = {label: proc.ran(one.pid) for label, one in stage.held.items()}
     until = time.monotonic() + settings.idle

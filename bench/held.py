@@ -1,8 +1,7 @@
-"""Client programs held connected to one sender, for as long as it takes to look at them: the stage on which `cost`
-plays.
+"""Client programs that stay connected to one sender while `cost` measures them.
 
-A client may hold several streams, and may be started behind another program (valgrind). What is looked at is read of
-its process by `proc`.
+A client may hold several streams, and may be started under another program (valgrind). `proc` reads the figures of its
+process.
 """
 
 from __future__ import annotations

@@ -217,9 +217,9 @@ Sent = tuple[list[tuple[int, int]], list[int]]
 
 
 def _events(place: Relay, held: dict[int, Process], settings: Settings, found: dict[str, Any]) -> dict[int, Sent]:
-    """Give events to all processes alternately. What each used of the cores goes to `found`.
+    """Give events to all processes alternately. The CPU time of each goes to `found`.
 
-    The fan-outs come first: the first event of a stream is parsed by another way than all others.
+    The fan-outs come first: the first event of a stream takes a different path through the parser.
     """
     dice = random.Random(1)
     sent: dict[int, Sent] = {n: ([], []) for n in held}
@@ -262,7 +262,7 @@ def _next(stamps: list[int], then: int) -> float | None:
 
 
 def opening(scheme: str, streams: int, kind: str = "ours") -> dict[str, Any]:
-    """What it takes to open so many streams."""
+    """The cost of opening so many streams."""
     with relay(scheme) as place, contextlib.closing(_Ended(place.client(kind, streams))) as one:
         opened = one.client.answer(OPEN_SECONDS)
         time.sleep(SETTLE_SECONDS)
@@ -354,7 +354,7 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
 
 
 def run(settings: Settings, out: Path, on: Console) -> int:
-    """Measure, print, save, draw. The exit status: 1 if one of ours has no figure or a part failed, else 0."""
+    """Measure, print, save, draw. The exit status is 1 if one of ours has no figure or a part failed, otherwise 0."""
     if why := proc.unavailable():
         on.print(f"many: left out, {why}")
         return 0

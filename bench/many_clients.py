@@ -40,7 +40,7 @@ DEADLINE_SECONDS = 3.0
 
 
 class Holder:
-    """What a program is given, and what it reports."""
+    """The settings of a program, and its report."""
 
     def __init__(self, streams: int, port: int, ca: str | None) -> None:
         self.ca = ca

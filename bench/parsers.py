@@ -1,8 +1,8 @@
-"""The parsers that `parse` measures: each fed bytes, never a connection, by its own public way in.
+"""The parsers that `parse` measures: each is fed bytes, without a connection, through its public interface.
 
-Where a library's parser cannot be had without its connection, the connection is replaced by one that gives the feeds
-and raises `End` after the last, since the library would otherwise wait and connect again. Every adapter gives the
-number of events and of the characters of data in them.
+If a library's parser cannot be used without its connection, the connection is replaced by one that returns the feeds
+and raises `End` after the last, since the library would otherwise wait and reconnect. Every adapter gives the number of
+events and of the characters of data in them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The relay of the bench: a minimal HTTP/1.1 event-stream server on raw sockets, one process, one thread.
 
-Its own work is no part of the figures: everything that is sent is put together beforehand, and the stamp is
-taken by `time.monotonic_ns()` right before `send`. Under TLS the record is made inside `send` and so counts,
-for everybody alike. An event looks like one of wire's relay: one chunk, `data: ` and some 200 bytes of JSON.
-TCP_NODELAY is set, otherwise the bursts would measure Nagle's algorithm against delayed acknowledgements.
+Its own work is not measured: everything it sends is prepared beforehand, and the stamp is
+taken by `time.monotonic_ns()` right before `send`. Under TLS the record is made inside `send` and so counts, for all
+clients alike. An event looks like one of wire's relay: one chunk, `data: ` and some 200 bytes of JSON. TCP_NODELAY is
+set, otherwise the bursts would measure Nagle's algorithm against delayed acknowledgements.
 
     python -m bench.sender ADDRESS [--tls CERTIFICATE KEY]
 
@@ -11,7 +11,7 @@ Standard output: `listening PORT`, then `subscribed NAME` for each connection (t
 which gets one event at once as a greeting. Each line of standard input is a plan: `{"order": [[name, events], …],
 "gap_ms": [least, most], "seed": n, "what": "event" or "heartbeat"}`; each step sends that many of them back to back to
 ONE client and then rests for a random while. The answer is one line, `{"sent": [[t_ns, …], …]}`, in the plan's order.
-What could not be sent has no stamps. The end of standard input ends the process.
+An event that could not be sent has no stamp. The end of standard input ends the process.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ it can be started in a network namespace of its own.
 In namespaces the relays are in one and the clients, with us, in another; the wire between them is cut by dropping
 packets both ways (nft). Without namespaces all are on loopback, without that fault.
 
-What counts is what the kernel on the client's side says of the client's first connection: as long as it is ESTABLISHED
-nobody has noticed (/proc/net/tcp, looked at 20 times a second). That is the same for everybody, and unlike the relay's
-view it is there when the wire is cut. Whether a client is back is what the relay says. Standard output: lines `progress
+The measure is the state of the client's first connection in its own kernel: as long as it is ESTABLISHED the client has
+not noticed (/proc/net/tcp, read 20 times a second). This is the same for all clients, and unlike the relay's view it is
+available when the wire is cut. The relay says whether a client has reconnected. Standard output: lines `progress
 SECONDS OF`, then one JSON line.
 """
 

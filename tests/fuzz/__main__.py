@@ -51,7 +51,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="check these inputs and nothing else")
     parser.add_argument("--mutant", default="", metavar="WORDS", help="put this bug in, and begin with the seeds alone")
     parser.add_argument("--distil", action="store_true", help="make the committed corpus from it and what runs found")
-    parser.epilog = f"targets: {', '.join(targets.NAMES)}; all of them in turn: all; what each promises: list; " + (
+    parser.epilog = f"targets: {', '.join(targets.NAMES)}; all of them in turn: all; the promise of each: list; " + (
         "what the committed corpus reaches: coverage"
     )
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What to do with an input that breaks an invariant: say how it fails, make it small, and tell how to see it again."""
+"""Handles an input that breaks an invariant: describes the failure, minimises the input, tells how to replay it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def failure(check: Callable[[bytes], None], data: bytes) -> str | None:
         check(data)
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        # What was interrupted is told by where it was then.
+        # An interrupted check is identified by the line at which it was interrupted.
         where = next((frame for frame in reversed(frames) if frame.filename != slow.__file__), frames[-1])
         return f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {where.line}"
     return None

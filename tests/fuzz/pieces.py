@@ -43,7 +43,7 @@ class Recipe:
         return self._at < len(self._data)
 
     def text(self) -> str:
-        """UTF-8 after its length; what is none becomes surrogates, as in `sys.argv`, so that every str may come."""
+        """UTF-8 after its length; invalid bytes become surrogates, as in `sys.argv`, so that every str can occur."""
         size = self.byte() % 64
         at = self._at
         self._at = at + size

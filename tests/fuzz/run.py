@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 from tests.fuzz import corpora, targets
 
 STUCK: Final = 900
-"""Seconds on a wall clock after which libFuzzer ends a process that is stuck where Python cannot interrupt it. So many,
-as somebody may have stopped it for a while; what is slow is told by `slow`, long before.
+"""Seconds on a wall clock after which libFuzzer ends a process that is stuck where Python cannot interrupt it. The
+value is large because the process may have been stopped for a while; `slow` reports slow inputs long before.
 """
 MEMORY: Final = 1024
 """MiB for one process."""

@@ -17,7 +17,7 @@ LONGEST: Final = 0.025
 """Seconds on a processor. The slowest input of a target takes some 3 ms, and twice that under a fuzzer."""
 
 _ATTEMPTS: Final = 3
-"""Cold caches, or Python's garbage, may make an input slow once; what is slow is slow each time."""
+"""Cold caches or a garbage collection may make an input slow once; an input counts as slow if it is so each time."""
 
 _LONGER: Final = {"growth": 2.0}
 """The target that measures time by itself, and takes its own for it."""
@@ -33,10 +33,10 @@ def check_of(name: str) -> Callable[[bytes], None]:
 
 
 def limited(check: Callable[[bytes], None], seconds: float = LONGEST) -> Callable[[bytes], None]:
-    """`check`, which raises `TooSlow` where it takes more than `seconds` each time; what never ends is interrupted.
+    """Run `check`; raise `TooSlow` if it takes more than `seconds` each time. A check that never ends is interrupted.
 
-    For the main thread alone, where Python handles signals. It has the timer of the process's own time to itself;
-    where there is none, on Windows, only what ends is measured.
+    For the main thread only, in which Python handles signals. No other code may use the process's CPU timer. Windows
+    has no such timer, so there only checks that end are measured.
     """
     text = f"more than {seconds * 1000:.0f} ms on a processor"
 

@@ -1,4 +1,4 @@
-"""What cannot show in small inputs: time is linear in whatever comes, and memory is bounded.
+"""Properties that small inputs cannot show: time is linear in the input, and memory is bounded.
 
 Inputs are made large in two ways: by hand, for each construct that repeats, and out of the committed corpus, whose
 inputs take every branch and are repeated here until they are long. (`protocol.test_sse_cost` does the same for the

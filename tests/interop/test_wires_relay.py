@@ -193,7 +193,7 @@ def test_a_rotated_slot_is_noticed_though_the_old_stream_is_healthy(
         new = agent.slot
         assert new.slot_id != old.slot_id
         client.post(old, {"event_id": "old"})
-        until(listening, lambda state: state.last_event_at is not None)  # What makes a rotation invisible otherwise.
+        until(listening, lambda state: state.last_event_at is not None)  # Makes a missed rotation visible.
         client.post(new, {"event_id": "posted to the new slot before it was heard of"})
 
         def moved() -> bool:

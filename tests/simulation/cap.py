@@ -11,11 +11,11 @@ there are, with the defaults:
 * 1 + 8 + 3600 / 10.7 = 345.4 at the very most;
 * and in each case as many more as the longest chain of redirects has, which do not wait: 10, so 179 and 355.4.
 
-What is free is added: the connections of an attempt that `restart()` asked for, or that a server asked for by a clean
-end after an event and a `retry:`.
+Free connections are added: those of an attempt requested by `restart()`, or by a server that ended cleanly after an
+event and a `retry:`.
 
-These are the numbers that `wire_rawsse.policy.TokenBucket` promises, written down once more, so that it cannot change
-them alone. What is good is judged by what the network has seen, not by what the stream claims.
+These numbers of `wire_rawsse.policy.TokenBucket` are repeated here, so that a change there alone is noticed. Whether a
+connection was good is judged by the network, not by the stream's own account.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def most(backoff: Backoff, good: int, redirects: int = 0) -> int:
 
 
 class Cap:
-    """What one stream has begun within the last hour, and what excuses it."""
+    """The connections that one stream began within the last hour, and those that are free."""
 
     def __init__(self, backoff: Backoff) -> None:
         self.backoff = backoff
@@ -58,7 +58,7 @@ class Cap:
         self._good.extend([now] * connections)
 
     def begun(self, now: float, redirects: int = 0) -> str | None:
-        """A connection begins, after so many redirects. What is wrong with that, if anything is."""
+        """A connection begins, after so many redirects. Returns the violation, if there is one."""
         self.redirects = max(self.redirects, redirects)
         self._attempts.append(now)
         for moments in (self._attempts, self._good, self._free):

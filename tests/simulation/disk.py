@@ -91,7 +91,7 @@ class MemoryDisk:
     # For the world.
 
     def put(self, path: str, content: bytes, in_place: bool = False) -> None:
-        """What somebody else writes: by rename, as wire does, or in place, as an editor may."""
+        """A write by another process: by rename, as wire does, or in place, as an editor may."""
         found = self.files.get(path)
         if found is None or not in_place:
             found = self.files[path] = self._new(0o600)

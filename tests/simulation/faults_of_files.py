@@ -1,6 +1,6 @@
-"""What can happen to wire's files: slots that are rotated, half a relay.json, a disk that is full or read-only.
+"""Faults of wire's files: rotated slots, half a relay.json, a disk that is full or read-only.
 
-They are brought about only where a daemon of wire's is simulated; elsewhere they are over at once.
+They take effect only if a daemon of wire's is simulated; otherwise they end at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a relay, or what stands in front of it, can do to its streams: stop, die, cut, drip, lie, or wish for time."""
+"""Faults of a relay or of its front end: it stops, dies, cuts, drips, sends wrong answers, or asks for a pause."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def garbage(side: Side, dice: random.Random) -> End:
     return each_stream(side, speak)
 
 
-# What drips.
+# Dripping streams.
 
 
 def line_drips(side: Side, dice: random.Random) -> End:

@@ -1,4 +1,4 @@
-"""What TLS and proxies can do: handshakes that stall or break, records that are traps, tunnels that lead nowhere."""
+"""Faults of TLS and proxies: handshakes that stall or break, awkward records, tunnels that lead nowhere."""
 
 from __future__ import annotations
 

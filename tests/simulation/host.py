@@ -19,11 +19,11 @@ from wire_rawsse.wake import WakeChannel
 
 
 class Struck(BaseException):
-    """What a signal handler of the daemon's raises."""
+    """Raised by a signal handler of the daemon."""
 
 
 class Employer(Protocol):
-    """Whose daemon it is."""
+    """The owner of the daemon."""
 
     kernel: Kernel
     loop: Loop
@@ -50,7 +50,7 @@ class Inline:
         self.absent = 0.0
         """Seconds to be elsewhere, next time."""
         self.errands: list[Callable[[], None]] = []
-        """What must be done as soon as it has been woken."""
+        """Calls to make as soon as it has been woken."""
 
     def run(self, until: float) -> None:
         kernel = self.kernel

@@ -1,13 +1,13 @@
-"""The machine: virtual time, descriptors, a poller, and the promises of the real ones kept with a sharper eye.
+"""The machine: virtual time, descriptors, a poller, with stricter checks than the real ones.
 
-Time is a heap of happenings. It moves only while somebody sleeps: in `MemoryPoller.poll`, or in `advance`, which is the
-host being busy elsewhere. A poll that finds nothing jumps to the next happening, so an idle hour costs nothing.
+Time is a heap of scheduled calls. It moves only in `MemoryPoller.poll`, or in `advance`, which stands for a busy host.
+A poll that finds nothing jumps to the next scheduled call, so an idle hour costs nothing.
 
-What a real kernel forgives is an error here: closing a descriptor that a poller still watches, and polling again and
-again while neither time nor bytes move. `before_sleep` is where the invariants hang: the host is about to wait, so
-whatever there was to do must have been done.
+Some things that a real kernel tolerates are errors here: closing a descriptor that a poller still watches, and polling
+again and again while neither time nor bytes move. The invariants are checked in `before_sleep`: the host is about to
+wait, so all work must have been done.
 
-What is real on purpose: descriptors are the lowest free number (so a stale one is soon somebody else's), a poll's
+Some details are as in a real kernel: a descriptor is the lowest free number (so a stale one is soon reused), a poll's
 time-out is rounded up to `granularity` (epoll: 1 ms), and `tick` lets every reading of the clock be later than the
 last. Tests of exact times turn the last two off.
 """
@@ -32,7 +32,7 @@ MOST_IDLE_TURNS: Final = 12
 ENOUGH: Final = 1 << 16
 """Descriptors, where they are not scarce."""
 SHORTEST_ABSENCE: Final = 0.01
-"""Seconds; what is shorter is no absence worth remembering."""
+"""Seconds; shorter absences are not recorded."""
 _SAME_TIME: Final = 1e-4
 _LINES_KEPT: Final = 400
 
@@ -42,7 +42,7 @@ class Violation(BaseException):
 
 
 class Descriptor(Protocol):
-    """What a descriptor stands for."""
+    """The object to which a descriptor refers."""
 
     def mask(self) -> int:
         """READ and WRITE, as they are now."""
@@ -90,12 +90,13 @@ class Kernel:
         self.before_sleep: list[Callable[[], None]] = []
         self.lines: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=_LINES_KEPT)
         self.violation: Violation | None = None
-        """The first one; what comes after it is its consequence."""
+        """The first one; later ones are consequences of it."""
         self.listener: Callable[[str], None] | None = None
         self.before_ring: list[Callable[[], object]] = []
         self.behind_ring: list[Callable[[], object]] = []
-        """What other threads do, once, while one is in the system call that rings a bell: before it has its effect, and
-        behind that, when its own thread has not gone on yet."""
+        """Run once, as other threads, while a thread is in the system call that writes to a wake-up descriptor: before
+        the call takes effect, and after that, before its own thread continues.
+        """
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0
         self._free: list[int] = []
@@ -177,7 +178,7 @@ class Kernel:
                 self.now = when
             call(*args)
             if stops != self.stops and self.now >= until and self.random.random() < 0.5:
-                return []  # The time-out came while we were stopped; what came after it is for the next poll.
+                return []  # It timed out while we were stopped; later events are for the next poll.
             if self.dirty:
                 events = poller.ready()
                 if events:
@@ -206,7 +207,7 @@ class Kernel:
         heapq.heappush(self._free, fd)
         self.moved += 1
 
-    # What happened.
+    # Events.
 
     def tell(self, text: str, *args: object) -> None:
         """One line of the trace, made only if somebody reads it."""

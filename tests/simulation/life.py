@@ -64,7 +64,7 @@ class Side:
         self.proxy = Proxy(self.relay.gate) if setting.scheme == "https by proxy" else None
         self.url: str = ""
         self.base: str = ""
-        """What relay.json calls `relay_url`."""
+        """The `relay_url` of relay.json."""
         self.named = True
         """relay.json has it."""
         self.slots = 0
@@ -165,7 +165,7 @@ class Side:
             self.life.loop.interrupt(self.stream.task, Restart())
 
     def consume(self) -> None:
-        """What the consumer of an `EventSource` does between two sleeps."""
+        """The work of an `EventSource`'s consumer between two sleeps."""
         sink = self.sink
         if not isinstance(sink, EventSink):
             return
@@ -227,7 +227,7 @@ class Life:
         self.loop = self.scene.loop
         self.closing = False
         self.handled: dict[Side, int] = {}
-        # What connects within 2 s has no 0.3 s for each way of each step.
+        # Connecting within 2 s does not leave 0.3 s for each way of each step.
         self.latencies = (0.0005, 0.01, 0.08, 0.3 if setting.timeouts.connect > 2 else 0.02)
         self.active = 0
         """Faults at present."""
@@ -328,7 +328,7 @@ class Life:
 
     def _handled(self, side: Side) -> int:
         if self.setting.sink == "events":
-            return side.relay.posted  # What is not replayed is not promised; that a gap is told is.
+            return side.relay.posted  # Without replay only the report of the gap is promised.
         return side.last_seen if side.relay.replays else self.handled.get(side, 0)
 
     def _post(self, side: Side, until: float) -> None:

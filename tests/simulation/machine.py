@@ -1,6 +1,6 @@
 """The machine under the daemon, as `hosts.surroundings` asks it: addresses, routes, announcements of both, and sleep.
 
-A suspend is one jump of the clock that counts it. What the world does meanwhile is up to whoever makes it jump.
+A suspend is one jump of the clock that counts it. The caller that makes it jump decides what happens meanwhile.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class MemoryMachine:
         self.slept = 0.0
         self.reads = self.questions = 0
 
-    # What the library asks.
+    # Called by the library.
 
     def network(self) -> MemoryNetworkSocket:
         if not self.announces:
@@ -130,7 +130,7 @@ class MemoryMachine:
         """From where a new connection leaves; None: there is no route."""
         return next(iter(self.addresses.get(family, ())), None)
 
-    # What happens.
+    # Events.
 
     def tell(
         self,

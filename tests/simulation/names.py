@@ -27,7 +27,7 @@ def address(host: str, port: int) -> Address:
 
 
 class Name:
-    """What is known of one name. The counters say how many faults hold it at present."""
+    """The state of one name. The counters say how many faults hold it at present."""
 
     def __init__(self, hosts: Sequence[str], delay: float = 0.005) -> None:
         self.hosts = list(hosts)
@@ -54,7 +54,7 @@ class Names:
         return MemoryResolver(self, announce)
 
     def look_up(self, host: str, port: int) -> list[Address]:
-        """What the C library says at the end."""
+        """The final answer of the C library."""
         name = self.known.get(host.lower())  # DNS takes letters of either case for the same (RFC 4343).
         if name is None or name.unknown:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -91,7 +91,7 @@ class MemoryResolver(Resolver):
     def _ask(
         self, thread: _UnderWay, host: str, port: int, under_way: _UnderWay, asked: list[Future[list[Address]]]
     ) -> None:
-        """What `_run` does, in time: a failure is no answer to those who join from now on."""
+        """The work of `_run`, in simulated time: a failure does not apply to waiters that join from now on."""
         name = self._names.known.get(host.lower())
         seconds = 0.005 if name is None else GIVES_UP if name.silent else name.delay
         self._names.kernel.after(seconds, self._end, thread, host, port, under_way, asked)

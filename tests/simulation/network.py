@@ -1,12 +1,12 @@
 """Addresses, paths and connections: TCP's promises (in order, intact, or an error some time) and nothing more.
 
-Packets are not simulated; what becomes of them is. A `Path` says how long a segment takes and whether it arrives at
-all, a `Pipe` is one direction of one connection: a queue of what is under way. What a path swallows is sent again at
-doubling intervals (RFC 6298 §5.5), so a short blackhole is a delay and a long one a silence. Loss, reordering,
+Packets are not simulated; their fate is. A `Path` says how long a segment takes and whether it arrives at
+all, a `Pipe` is one direction of one connection: a queue of the segments in flight. A segment that a path drops is sent
+again at doubling intervals (RFC 6298 §5.5), so a short blackhole is a delay and a long one a silence. Loss, reordering,
 duplication and corruption end as delay too, because that is all that TCP lets through.
 
-The peer's kernel answers for its program: it acknowledges, completes handshakes and answers keepalive probes, even
-where the program hangs. What the two kernels disagree on (a forgotten connection) is answered with a reset.
+The peer's kernel answers for its program: it acknowledges, completes handshakes and answers keepalive probes, even if
+the program hangs. A segment of a connection that the other kernel has forgotten is answered with a reset.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_TAKEN: Final = 2 * RECEIVE_BYTES
 
 
 class Program(Protocol):
-    """What runs on a host. `accepted` comes once the handshake is through, whether or not the program looks."""
+    """A program on a host. `accepted` is called after the handshake, whether or not the program calls accept."""
 
     def accepted(self, connection: Connection) -> None: ...
     def received(self, connection: Connection, data: bytes) -> None: ...
@@ -45,7 +45,7 @@ class Session(Protocol):
 
 
 class Owner(Protocol):
-    """Whose sockets they are."""
+    """The owner of the sockets."""
 
     news: int
     """How often what a socket has handed over was worth a wake."""
@@ -136,7 +136,7 @@ class Socket:
         self.broke = 0
         """The error that a read has met."""
         self.unread = 0
-        """What lay there unread when it was closed."""
+        """The number of bytes unread when it was closed."""
         self.owner: Owner | None = None
         self.write_blocked = False
         self.heard_at = 0.0
@@ -151,7 +151,7 @@ class Socket:
         self.session: Session | None = None
         """Of TLS."""
         self.closing = False
-        """What is received now is thrown away."""
+        """Data received from now on is discarded."""
         self.dialled = False
         self.local: str | None = None
         self.peer: Any = None
@@ -403,7 +403,7 @@ class Network:
         return errno.EINPROGRESS
 
     def _knock(self, sock: Socket, place: Place | None, tries: int) -> None:
-        """One SYN. Where it or its answer is swallowed, another follows after 1, 2, 4 … seconds (RFC 6298 §2)."""
+        """One SYN. If it or its answer is dropped, another follows after 1, 2, 4 … seconds (RFC 6298 §2)."""
         if sock.fd < 0:
             return
         path = None if place is None or place.gone else place.path

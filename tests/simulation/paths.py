@@ -42,7 +42,7 @@ class Path:
         self.resume()
 
     def resume(self) -> None:
-        """What was swallowed is sent again, each at its own next time."""
+        """Retransmit the dropped segments, each at its own next time."""
         for _ in range(len(self.stalled)):
             self.stalled.popleft().retransmit()
 

@@ -1,10 +1,10 @@
 """A relay: one slot, what was posted to it, and the streams that are open on it.
 
-It speaks just enough HTTP to be believed. What it answers, and what it does to its streams afterwards, is `answer`'s
-business, which a fault replaces: see `answers` and `weather`.
+It speaks just enough HTTP. `answer` decides its response and what it does to its streams afterwards; a fault replaces
+`answer`: see `answers` and `weather`.
 
-It tags what it sends, so that the watch knows the truth: which bytes are those of a body (the only ones that may pass
-for life), and behind which byte an event is complete.
+It tags its output for the watch: which bytes belong to a body (only those count as signs of life), and after which byte
+an event is complete.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Relay:
         self.dead = 0
         self.buffers = 0
         self.halting = 0.0
-        """Where positive: events come in pieces, so many seconds apart at the most."""
+        """If positive: events come in pieces, at most this many seconds apart."""
         self.greets = b""
         """Said at once to anyone who connects, as by a program of another kind."""
         self.slot: tuple[bytes, bytes] | None = None
@@ -171,7 +171,7 @@ class Relay:
         self.gate = Gate()
         self._unposted = 0
 
-    # What the network calls.
+    # Called by the network.
 
     def accepted(self, connection: Connection) -> None:
         self.visits[connection] = Visit(self, connection)
@@ -208,7 +208,7 @@ class Relay:
             if not connection.closed:
                 connection.finish()
 
-    # What the world does.
+    # Called by the faults.
 
     def post(self, count: int = 1) -> None:
         """Store so many events, and tell every stream that is open. A relay that is dead stores nothing."""
@@ -225,7 +225,7 @@ class Relay:
             self.bring(visit)
 
     def bring(self, visit: Visit) -> None:
-        """What this stream has not been sent yet, unless it stands in the middle of a line."""
+        """Send this stream its pending data, unless it is in the middle of a line."""
         if self.slot is not None and visit.slot != self.slot[0]:
             return
         if visit.streaming and not visit.occupied and not self.gate.stopped:
@@ -243,7 +243,7 @@ class Relay:
         size = dice.randint(1, len(body))
         name = body.find(b"data")
         if name >= 0 and dice.random() < 0.3:
-            size = name + dice.randint(1, 4)  # Where it hurts most.
+            size = name + dice.randint(1, 4)  # The most awkward place.
         elif dice.random() < 0.3:
             size = len(body)
         visit.write(body[:size], event if size == len(body) else 0)
@@ -296,7 +296,7 @@ class Relay:
 
 
 class Gate:
-    """Where a program begins, so that it can be stopped: its kernel goes on accepting and acknowledging for it."""
+    """The entry of a program, so that it can be stopped: its kernel goes on accepting and acknowledging."""
 
     def __init__(self) -> None:
         self.program: Program | None = None
@@ -334,7 +334,7 @@ class Gate:
 
 
 def _record_end(offset: int, size: int) -> int:
-    """Where the record ends that holds the byte before `offset`, of `size` bytes of plaintext that `raw` sends."""
+    """The end of the record that holds the byte before `offset`, of `size` bytes of plaintext that `raw` sends."""
     records = (offset - 1) // (RECORD - 1) + 1
     return min(size, records * (RECORD - 1)) + records * (len(record(DATA)) + 1)
 

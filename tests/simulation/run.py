@@ -37,7 +37,7 @@ LONGEST_LIFE: Final = 600.0
 
 @dataclass
 class Lived:
-    """What became of one life. `seconds` are simulated, `took` are the processor's."""
+    """The outcome of one life. `seconds` are simulated, `took` is CPU time."""
 
     number: int
     seconds: float
@@ -79,7 +79,7 @@ class Years:
 
 
 def quiet() -> None:
-    """What the library logs of a simulated year is of no interest; the trace says more."""
+    """Silence the library's log of a simulated year; the trace says more."""
     logging.getLogger("wire_rawsse").setLevel(logging.CRITICAL + 1)
 
 

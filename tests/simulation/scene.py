@@ -76,7 +76,7 @@ class Joined(NamedTuple):
 class MemoryStreams(WakeStreams):
     """The shipped `WakeStreams`, as `from_wire` makes it.
 
-    What is added and removed is told to `joined` (afterwards) and `leaves` (before).
+    `joined` is called after a stream is added, and `leaves` before one is removed.
     """
 
     def __init__(self, system: OsServices) -> None:

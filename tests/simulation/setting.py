@@ -1,4 +1,4 @@
-"""What one life is like, drawn from its seed: clocks, host, streams, relay, how often something happens."""
+"""The parameters of one life, drawn from its seed: clocks, host, streams, relay, the rate of faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wire_rawsse.policy import Backoff, Timeouts
 
 @dataclass(frozen=True)
 class Setting:
-    """What one life is like."""
+    """The parameters of one life."""
 
     days: float
     host: str
@@ -33,7 +33,7 @@ class Setting:
     """A host that only looks in does so twice in a row."""
     backoff: Backoff = Backoff()
     torn: bool = False
-    """What a socket has comes in small receptions, so that TLS records are cut."""
+    """Each receive returns little data, so that TLS records are cut."""
     """Its `ssl` tells each error of a read as an end."""
     season: str = "none"
     """One of the weather's."""
@@ -51,7 +51,7 @@ QUICK: Final = Backoff(initial=0.25, maximum=5.0, healthy_after=2.0)
 
 
 def draw(seed: str) -> Setting:
-    """What the life of this seed is like. A seed that begins with "storm" has many faults, and short lives."""
+    """The parameters of the life of this seed. A seed that begins with "storm" has many faults and a short life."""
     dice = random.Random(f"{seed}/setting")
     stormy = seed.startswith("storm")
     pace = dice.choices(["default", "long", "short"], [6, 3, 1])[0]

@@ -30,7 +30,7 @@ def test_the_cap_follows_the_settings() -> None:
     assert cap.most(Backoff(maximum=3600), 0) == 10
     assert cap.most(Backoff(initial=0.25, maximum=5, healthy_after=2), 0) == 969
     assert cap.most(Backoff(healthy_after=60), 60) == 169  # Healthy streams come no faster than others.
-    assert cap.most(Backoff(healthy_after=0), 60) == 169  # Where all are healthy, it says nothing.
+    assert cap.most(Backoff(healthy_after=0), 60) == 169  # If all are healthy, the cap is no limit.
 
 
 class Life(NamedTuple):
@@ -42,7 +42,7 @@ class Life(NamedTuple):
 
 
 def as_fast_as_it_goes(pace: TokenBucket, lives: Sequence[Life]) -> str | None:
-    """Attempts with no pause but those of the pace; what the cap says of them."""
+    """The cap's verdict on attempts that pause only as the token bucket demands."""
     watched, now = cap.Cap(Backoff()), 0.0
     now = pace.delay(now)
     for life in lives:

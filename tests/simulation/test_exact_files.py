@@ -328,7 +328,7 @@ def test_the_state_is_refreshed_every_five_minutes_and_closed_at_the_end() -> No
     assert scene.said["state"] == "error"
 
 
-# What the host's own signal handlers raise.
+# Exceptions raised by the host's own signal handlers.
 
 
 class Struck(BaseException):

@@ -63,7 +63,7 @@ def test_silence_counts_again_from_what_a_late_host_found() -> None:
     scene.kernel.advance(HOUR)
     back = scene.time
     scene.run(back + 200)
-    # The clock resumed where the host had last looked; what it has left of `read` begins there.
+    # The clock resumed at the host's last poll; the rest of `read` counts from there.
     assert scene.ends[0] == back + 75
     scene.close()
 
@@ -108,7 +108,7 @@ def test_a_time_out_that_passed_while_we_were_stopped_is_judged_by_another_look(
 @pytest.mark.parametrize("url, proxy", [(HTTP, False), (HTTPS, False), (HTTPS, True)])
 @pytest.mark.parametrize("step", range(1, 8))
 def test_who_is_stopped_past_its_budget_has_left_what_it_had_at_its_last_look(url: str, proxy: bool, step: int) -> None:
-    """What it waits for comes meanwhile, and many more steps are to follow. A poll that was stopped has not looked."""
+    """The awaited data arrives meanwhile, and many more steps follow. A poll that was stopped has not checked again."""
     scene = Single(url=url, proxy=proxy)
     scene.found.delay = LATENCY
     stop_asleep(scene, (step - 0.5) * LATENCY, 100)
@@ -176,7 +176,7 @@ def test_a_host_that_is_always_later_than_silence_may_last_keeps_a_healthy_strea
     scene.close()
 
 
-# What drips is found at every look, and must not stop the clock for ever.
+# A dripping stream has data at every poll, and must not stop the clock for ever.
 
 
 def test_what_drips_does_not_outlive_its_clock_behind_another_streams_wakes() -> None:

@@ -1,4 +1,4 @@
-"""What a request says, and to whom: all of it, however little a socket takes; the last id; no token for strangers."""
+"""Requests: sent in full even if a socket takes little at a time; with the last id; no token to another origin."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_an_id_that_is_refused_is_left_out_and_told_and_not_sent_again() -> None
 
 
 def test_a_refusal_for_another_reason_does_not_lose_the_place() -> None:
-    """Where the request without the id is refused as well, the next one has it again."""
+    """If the request without the id is refused as well, the next one sends it again."""
     sink = EventSink("7", 1 << 20)
     scene = Single(status("404 Not Found"), sink=sink, persistent=True)
     asked = overhear(scene.relay)
@@ -226,7 +226,7 @@ def test_a_wish_for_a_pause_that_comes_alone_is_kept() -> None:
         scene.close()
 
 
-# Who may know the token.
+# The origins that receive the token.
 
 
 def test_a_stranger_never_gets_the_token_however_often_it_redirects() -> None:

@@ -76,7 +76,7 @@ def test_restart_begins_again_at_once_with_clocks_of_its_own(
     if fault is refused:
         assert when + ROUND_TRIP in scene.ends
     else:
-        assert [ended for ended in scene.ends if ended >= when] == [when]  # What it began then has all of its time.
+        assert [ended for ended in scene.ends if ended >= when] == [when]  # The new attempt has its full time.
     if fault is nothing:
         assert scene.phase == "streaming"
     scene.close()
@@ -163,11 +163,11 @@ def test_a_restart_is_not_forgotten_over_an_error_of_the_same_moment() -> None:
     scene.close()
 
 
-# What the host's own signal handlers raise.
+# Exceptions raised by the host's own signal handlers.
 
 
 class Struck(BaseException):
-    """What a signal handler of the host's raises."""
+    """Raised by a signal handler of the host."""
 
 
 def struck(*args: object) -> NoReturn:

@@ -25,7 +25,7 @@ def test_a_slot_that_is_rotated_twice_in_one_tick_of_the_disks_clock_is_joined()
         scene = Wired()
         scene.disk.granule = 2 * 10**9
         scene.at(first, in_place, scene, "slot-1")
-        scene.at(first + 0.125, lambda scene=scene: scene.visit.write(b":\n"))  # What wakes it looks.
+        scene.at(first + 0.125, lambda scene=scene: scene.visit.write(b":\n"))  # Any data makes it poll.
         scene.at(first + 0.5, in_place, scene, "slot-2")
         scene.run(first + GRANULE + LOOK_WITHIN + 2)
         assert [slot for _, slot in scene.joined] == ["slot-0", "slot-1", "slot-2"]

@@ -1,4 +1,4 @@
-"""What a loop hears of the machine, and what follows for its streams, to the moment."""
+"""The machine's announcements to a loop, and their effect on its streams, at exact times."""
 
 from __future__ import annotations
 

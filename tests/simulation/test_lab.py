@@ -21,7 +21,7 @@ LAB: Final[dict[str, tuple[str, ...] | str]] = {
     "brief-both": ("blackhole", "bursts"),
     "brief-to-client": ("blackhole", "bursts"),
     "brief-to-relay": ("blackhole", "bursts"),
-    # The link. What is overtaken, doubled or damaged is put right by TCP, and costs time at the most.
+    # The link. TCP corrects reordering, duplication and damage; they only cost time.
     "loss-1": ("loss",),
     "loss-10": ("loss",),
     "loss-30": ("loss",),

@@ -1,4 +1,4 @@
-"""What many endpoints cost, in lines of Python that are run: proportional to their number, through every rotation."""
+"""The cost of many endpoints, in executed lines of Python: proportional to their number, through every rotation."""
 
 from __future__ import annotations
 

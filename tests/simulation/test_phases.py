@@ -1,7 +1,7 @@
 """The phase table against life: every step that a stream ever takes is in the table, and the table has no other.
 
-Each little life below is a list of things to go wrong or right. Together they must walk every edge of the table; what
-they must not do is leave it. (The simulated years hold every step of theirs against the same table.)
+Each short life below is a list of failures and successes. Together they must walk every edge of the table, and must not
+leave it. (The simulated years check their steps against the same table.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A year of bad weather, the same from the same seed; what may happen in it; and what it costs a relay.
+"""A year of bad weather: it is the same for the same seed, keeps the invariants, and costs a relay little.
 
 How long it takes to find mutants is in `test_mutants`.
 """

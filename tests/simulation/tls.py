@@ -21,7 +21,7 @@ from wire_rawsse.transport.records import HEADER_BYTES
 
 GOODBYE, HELLO, DATA, TICKET, UPDATE = range(21, 26)
 SIGNED_BY: Final = b"certificate signed by "
-"""What a server's flight begins with where it is looked at whose signature it bears."""
+"""The first bytes of a server's flight in lives that check its certificate."""
 RECORD: Final = 16384
 """The most that one record carries (RFC 8446 §5.1)."""
 
@@ -214,7 +214,7 @@ class Endpoint:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.flights: list[bytes] = [b"done"]
-        """What is sent in the handshake, one for each of the client's flights; "more" asks for another."""
+        """The server's messages in the handshake, one for each of the client's flights; "more" asks for another."""
         self.stalls_at: int | None = None
         """The flight that is never sent."""
         self.breaks_off = ""

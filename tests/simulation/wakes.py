@@ -5,9 +5,9 @@ a reception that holds a data line and for a connection that comes about (for an
 nothing else. So a stream on which nothing but heartbeats come never wakes its host, however long it lives. Only over
 TLS a long record may wake without news, and then the state of its stream says so.
 
-One pending wake is as good as many: whatever was handed over before a wake is paid for by it, and cannot excuse a
-later one. Where there are several streams, one's wake may take the host away before another has said its own, which was
-handed its news before: so each is left one until the next sleep, before which everybody has had their say.
+One pending wake is as good as many: a wake accounts for all data handed over before it, which cannot justify a later
+one. With several streams, one stream's wake may return from the loop before another stream has given its own, for data
+it already has: so each may keep one until the next sleep.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _KEPT: Final = 5
 
 
 class DataLines:
-    """Where in a body, which is written in pieces, there is something to give a wake for.
+    """The places in a body, which is written in pieces, for which a wake is owed.
 
-    That is behind the four letters at the beginning of a line, which is all that is searched for in raw bytes, and
-    behind the colon, where the parser is sure. A cut between the two may cost a wake too many, which the design allows.
+    They are after the four letters at the beginning of a line, which are all that is searched for in raw bytes, and
+    after the colon, when the parser is certain. A cut between the two may cause one extra wake, which the design
+    allows.
     """
 
     def __init__(self) -> None:

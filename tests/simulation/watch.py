@@ -1,4 +1,4 @@
-"""The invariants: what is true of a stream, held against what the library says and does, whenever the host would sleep.
+"""The invariants: the true state of a stream, compared with the library's reports and actions before each sleep.
 
 * Every wait has a deadline, and no phase outlives the clock that the phase table names for it.
 * No clock runs out early: what is called silent was silent, what is called slow was slow, nothing lay unread, and no
@@ -7,7 +7,7 @@
 * Whatever has been delivered is read before anybody sleeps; every event among it has been announced by a wake, and so
   has every connection.
 * Steps lead along the phase table. Pauses are those of the backoff, connections stay below the pace.
-* Nobody waits for a look-up that is over. What has ended a stream is told as it was.
+* No stream waits for a look-up that is over. The reported cause of a stream's end is the true one.
 * A stream holds exactly the sockets that its phase needs, and one thread for a name at the most.
 * In fair weather nothing fails.
 
@@ -138,7 +138,7 @@ class Watch:
             self.cap.never_began()
             self.never_begun += 1
 
-    # What the host does.
+    # Called by the host.
 
     def woken(self) -> None:
         """The host has its wake, and pulls."""
@@ -160,7 +160,7 @@ class Watch:
         if self._restarted_at is None:
             self._restarted_at = self.kernel.now
 
-    # What the library does.
+    # Called by the library.
 
     def _enter(self, before: str, phase: str) -> None:
         kernel = self.kernel
@@ -196,7 +196,7 @@ class Watch:
         self.live = None
         if self._ended is not None and not self._interrupted:
             ended, delay = self._ended
-            # What a host finds just before it goes away ends a stream when it is back; the pause runs from the finding.
+            # An end found just before the host is busy takes effect afterwards; the pause counts from the finding.
             if now < ended + delay - self._back_from(ended) - EARLY:
                 self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
         self._ended = None
@@ -263,7 +263,7 @@ class Watch:
             assert self.live is not None
             since = self.live.line_since
             if self.relay.tls:
-                return  # What is in a record is not looked at here.
+                return  # The content of records is not checked here.
             if since is None:
                 self._fail("called slow inside a line, and stood between two")
             passed, clock = now - since, timeouts.read
@@ -273,7 +273,7 @@ class Watch:
             self._fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
 
     def _check_left(self, clock: float) -> None:
-        """Who comes back after a deadline, and finds his answer, has left what he had when he last looked."""
+        """A host that returns after a deadline and finds its answer has the time it had left at its last poll."""
         since = self._hop_since
         away = [(back, seconds) for back, seconds in self.kernel.absences if back > since]
         if len(away) == 1:
@@ -284,7 +284,7 @@ class Watch:
                 self._fail(f"was away for {seconds:.3f} s, had {left:.3f} s left, and gave up all the same")
 
     def _check_cause(self, error: WireRawSSEError) -> None:
-        """What a live stream's kernel has said of its end is what is told."""
+        """The reported end of a live stream is the one that its kernel gave."""
         sock = self.live
         if sock is None or not sock.broke:
             return

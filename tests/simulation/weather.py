@@ -1,11 +1,11 @@
 """Bad weather: every fault that makes sense in memory, at any time, one over the other.
 
 A fault begins on one of the sides (or on the host), and most of them end: `begin` returns what ends it. How long it
-lasts is drawn from moments to hours. Some lives have a season: a few faults come far more often, so that those meet of
-which each makes the other worse. Faults of the network and of the machine are here, those of a relay's behaviour in
-`faults_of_relays`, those of TLS and of proxies in `faults_of_tls`, those of wire's files in `faults_of_files`. What has
-no place in memory is not here: processes, and packets themselves (reordering, duplication and corruption end as delay,
-which is all that TCP lets through).
+lasts is drawn from moments to hours. In some lives a few faults are far more frequent, so that faults which aggravate
+each other coincide. Faults of the network and of the machine are here, those of a relay's behaviour in
+`faults_of_relays`, those of TLS and of proxies in `faults_of_tls`, those of wire's files in `faults_of_files`. Things
+that cannot be simulated in memory are left out: processes, and packets themselves (reordering, duplication and
+corruption end as delay, which is all that TCP lets through).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def one_family_dead(side: Side, dice: random.Random) -> End:
 
 
 class DeadAfterTcp:
-    """What listens at an address that accepts connections and is of no use after that."""
+    """A listener that accepts connections and then does nothing useful."""
 
     def __init__(self, then: Callable[[Connection], object]) -> None:
         self._then = then

@@ -1,6 +1,6 @@
 """A daemon of wire's: the shipped `Follower` between a changing relay.json and a stream_state.json that must be true.
 
-What is promised, and looked at whenever the host would sleep:
+The promises, checked before each sleep of the host:
 
 * An endpoint that relay.json names is subscribed to within `LOOK_WITHIN`, and one that it no longer names is left.
 * A relay.json that cannot be read, or is half there, changes nothing.
@@ -32,7 +32,7 @@ DAY: Final = 86400.0
 LEAST_INTERVAL: Final = 1.0
 """Seconds between two writes of the state file, at least."""
 LEFTOVER: Final = f"{STREAM_STATE}.99-1.tmp"
-"""What a process that is gone has left behind."""
+"""A temporary file left by a process that has ended."""
 
 
 class Wires:
@@ -46,7 +46,7 @@ class Wires:
         self.streams.joined, self.streams.leaves = self._joined, self._leaves
         self.sides: dict[Task, Side] = {}
         self.said: dict[str, Any] | None = None
-        """What stream_state.json says."""
+        """The content of stream_state.json."""
         self._said_at = self.kernel.now
         self._inode = 0
         self._reconnects = 0
@@ -88,7 +88,7 @@ class Wires:
         self.disk.find_home()
         self.mended()
 
-    # What wire does.
+    # Actions of wire.
 
     def write(self, whole: bool = True, in_place: bool = False) -> None:
         """relay.json, as things stand."""
@@ -130,7 +130,7 @@ class Wires:
         ]
         return json.dumps({"self": {"endpoints": endpoints}, "peers": {}}).encode()
 
-    # What the follower does.
+    # Called by the follower.
 
     def _joined(self, joined: Joined) -> None:
         self.kernel.tell("follower: joins %s", joined.plan.url.redacted)
@@ -155,7 +155,7 @@ class Wires:
             self.kernel.fail(f"{side.name} is left, and relay.json names it")
         side.watch.leave()
 
-    # What is promised.
+    # The promises.
 
     def _changed(self) -> None:
         self._changed_at = self.kernel.now
@@ -189,7 +189,9 @@ class Wires:
         self._checked = False
 
     def _check_rate(self, said: dict[str, Any]) -> None:
-        """At most one write in `LEAST_INTERVAL`, and without news one in `REFRESH`; what failed is tried sooner."""
+        """At most one write in `LEAST_INTERVAL`, and without changes one in `REFRESH`; a failed write is retried
+        sooner.
+        """
         passed = self.kernel.now - self._said_at
         if passed < LEAST_INTERVAL - EARLY:
             self.kernel.fail(f"stream_state.json is written again after {passed:.3f} s")
@@ -240,7 +242,7 @@ class Wires:
             self.kernel.fail(f"stream_state.json says {said['state']}, and connected are {live}")
 
     def closed(self) -> None:
-        """What is left at the end."""
+        """The final check."""
         if not self.disk.writable:
             return
         if self.said is None or self.said["state"] == "connected":
@@ -251,7 +253,7 @@ class Wires:
 
 
 def _news(said: dict[str, Any] | None) -> Any:
-    """What is worth a write before the refresh is due."""
+    """The part whose change justifies a write before the refresh is due."""
     if said is None:
         return None
     parts = [said, *said["endpoints"]]

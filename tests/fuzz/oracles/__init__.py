@@ -1,3 +1,3 @@
-"""What the target `exchange` knows of HTTP by itself, one module for each thing that may be wrong: how bytes were read
-(`outcome`, `response`), what was made of the head (`meaning`, `redirects`), and what an error tells (`secrets`).
+"""The independent HTTP knowledge of the target `exchange`, one module for each kind of mistake: reading the bytes
+(`outcome`, `response`), interpreting the head (`meaning`, `redirects`), and the text of errors (`secrets`).
 """

@@ -1,4 +1,4 @@
-"""What an `Exchange` makes of some reads, fed as `stream` feeds it."""
+"""The result of an `Exchange` for some reads, fed as the stream feeds it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wire_rawsse.protocol.response import Response
 
 
 class Outcome:
-    """What became of the bytes: a head or none, its body or a tunnel's bytes, and how that ended."""
+    """The result of the bytes: a head or none, its body or a tunnel's bytes, and how they ended."""
 
     __slots__ = ("body", "ended", "error", "response", "tunnel")
 
@@ -22,7 +22,7 @@ class Outcome:
         self.error: WireRawSSEError | None = None
 
     def facts(self) -> tuple[object, ...]:
-        """What must not depend on how the bytes were cut. An error's text may: it quotes what had come by then."""
+        """The part that must not depend on how the bytes were cut. An error's text may: it quotes the bytes so far."""
         return (self.response, self.body, self.ended, self.tunnel, type(self.error))
 
 

@@ -1,4 +1,4 @@
-"""Where a redirect may lead (RFC 9110 §15.4), and where a relative reference does (RFC 3986 §5.2)."""
+"""The allowed targets of a redirect (RFC 9110 §15.4), and resolution of relative references (RFC 3986 §5.2)."""
 
 from __future__ import annotations
 

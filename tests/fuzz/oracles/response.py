@@ -22,7 +22,7 @@ class _Head(NamedTuple):
     status: int
     text: bytes = b""
     end: int = 0
-    """Where its body begins."""
+    """The offset at which its body begins."""
 
 
 def check(found: Outcome, stream: bytes, request: Request, closes: bool) -> None:

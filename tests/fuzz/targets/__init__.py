@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 
 class Target(Protocol):
-    """What a module in this folder holds."""
+    """The interface of a module in this folder."""
 
     __doc__: str | None
     WORDS: tuple[bytes, ...]

@@ -1,6 +1,6 @@
 """Invariant: whatever bytes stand where chunks are expected, `ChunkedBody` gives the same body, end or refusal however
-they are cut, never an empty piece, and nothing after its end. What both it and h11's reader take has the same body and
-the same end; what h11 takes and it refuses is one of the few things that it is stricter about.
+they are cut, never an empty piece, and nothing after its end. If both it and h11's reader accept the bytes, body and
+end are the same; if only h11 does, the reason is one of the few listed points on which `ChunkedBody` is stricter.
 
 Layout: a byte of options, a way to cut, the stream.
 """
@@ -61,4 +61,4 @@ def check(data: bytes) -> None:
 
 
 _LENIENT: Final = re.compile(rb"(?<!\r)\n|\n[ \t]|;[^\n]*[\x00-\x08\x0b-\x1f\x7f][^\n]|[0-9A-Fa-f]{17}")
-"""What h11 takes and we do not: lines without CR, trailers that are folded, controls in an extension, 20 digits."""
+"""Accepted by h11 and not by us: lines without CR, folded trailers, controls in an extension, 20 digits."""

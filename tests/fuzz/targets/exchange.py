@@ -20,8 +20,9 @@ from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.url import parse_url
 
 CLOSES, SMALL, CONNECT, POST = 1, 2, 4, 8
-"""Bits of the options: the peer closes at the end; a head may have 120 bytes only; what was asked. The four high bits
-choose the place that was asked."""
+"""Bits of the options: the peer closes at the end; a head may have 120 bytes only; the kind of request. The four high
+bits choose the requested URL.
+"""
 
 LONGEST: Final = 768
 

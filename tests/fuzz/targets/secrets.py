@@ -47,7 +47,7 @@ FORMS: Final = (
     *_BASE64,
     "\x00".join(SECRET),
 )
-"""What a server that echoes a secret may make of it."""
+"""The forms in which a server may echo a secret."""
 
 WORDS: Final = (
     *(bytes((0xFF, number)) for number in range(len(FORMS))),

@@ -141,7 +141,7 @@ def check(data: bytes) -> None:
 
 
 def _resume(loop: Any, read: bytes) -> tuple[Any, bool, BaseException | None]:
-    """What it yields next beside signals, whether it signalled, and how it ended."""
+    """The next item other than a wake, whether it woke, and how it ended."""
     signalled = False
     try:
         step = loop.send(read)
@@ -169,7 +169,7 @@ def _framed(stream: bytes, options: int) -> tuple[bytes, bytes]:
 
 
 def _by_itself(head: bytes, reads: list[bytes]) -> tuple[list[bytes], bool, type[WireRawSSEError] | None]:
-    """What an exchange alone makes of each read, until its end."""
+    """The result of an exchange alone for each read, until its end."""
     exchange = http.Exchange(_REQUEST)
     exchange.head(head)
     bodies: list[bytes] = []
