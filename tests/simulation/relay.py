@@ -211,7 +211,7 @@ class Relay:
     # Called by the faults.
 
     def post(self, count: int = 1) -> None:
-        """Store so many events, and tell every stream that is open. A relay that is dead stores nothing."""
+        """Store `count` events and send them to every open stream. A dead relay stores nothing."""
         if self.dead:
             return
         if self.gate.stopped:

@@ -30,7 +30,7 @@ def test_the_cap_follows_the_settings() -> None:
     assert cap.most(Backoff(maximum=3600), 0) == 10
     assert cap.most(Backoff(initial=0.25, maximum=5, healthy_after=2), 0) == 969
     assert cap.most(Backoff(healthy_after=60), 60) == 169  # Healthy streams come no faster than others.
-    assert cap.most(Backoff(healthy_after=0), 60) == 169  # If all are healthy, the cap is no limit.
+    assert cap.most(Backoff(healthy_after=0), 60) == 169  # All are healthy at once, so health earns nothing.
 
 
 class Life(NamedTuple):

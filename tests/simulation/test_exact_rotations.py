@@ -20,12 +20,12 @@ def in_place(scene: Wired, slot: str) -> None:
 
 
 def test_a_slot_that_is_rotated_twice_in_one_tick_of_the_disks_clock_is_joined() -> None:
-    """With a look in between, behind which the file bears the stamps that it bore."""
+    """The file is read in between, and its time stamps are the same after the second rotation."""
     for first in (40.0, 40.5, 41.0):
         scene = Wired()
         scene.disk.granule = 2 * 10**9
         scene.at(first, in_place, scene, "slot-1")
-        scene.at(first + 0.125, lambda scene=scene: scene.visit.write(b":\n"))  # Any data makes it poll.
+        scene.at(first + 0.125, lambda scene=scene: scene.visit.write(b":\n"))  # Wakes the loop.
         scene.at(first + 0.5, in_place, scene, "slot-2")
         scene.run(first + GRANULE + LOOK_WITHIN + 2)
         assert [slot for _, slot in scene.joined] == ["slot-0", "slot-1", "slot-2"]

@@ -21,13 +21,13 @@ from wire_rawsse.transport.records import HEADER_BYTES
 
 GOODBYE, HELLO, DATA, TICKET, UPDATE = range(21, 26)
 SIGNED_BY: Final = b"certificate signed by "
-"""The first bytes of a server's flight in lives that check its certificate."""
+"""The first bytes of a server's flight if the signer of its certificate is checked."""
 RECORD: Final = 16384
 """The most that one record carries (RFC 8446 §5.1)."""
 
 
 _TAG: Final = bytes(15)
-"""With the flag that stands before the data of a record, as long as a real tag."""
+"""Together with the flag before the data of a record, this is as long as a real tag."""
 _SHOWN_AS: Final = {HELLO: 22}
 """The type in the header; all else looks like application data (RFC 8446 §5.2)."""
 
