@@ -74,7 +74,7 @@ def instructions(tls: bool, settings: Settings, advance: Advance) -> dict[str, d
 
 
 def measure(settings: Settings, on: Console) -> dict[str, Any]:
-    """All parts; gives what the JSON file holds. A part that fails is told and takes no other with it."""
+    """All parts; gives what the JSON file holds. A part that fails is reported and does not stop the others."""
     found: dict[str, Any] = {"imports": {}, "alone": {}, "many": {}, "instructions": {}, "failed": []}
     no_valgrind = instruments.callgrind_missing()
 

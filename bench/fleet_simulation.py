@@ -121,7 +121,7 @@ class Course:
     back: list[float] = field(default_factory=list)
     dropped: int = 0
     in_vain: int = 0
-    """Connections that were served when nobody waited for them any more."""
+    """Connections that were served after their client had given up."""
 
 
 @dataclass

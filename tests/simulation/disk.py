@@ -67,7 +67,7 @@ class MemoryDisk:
         self.files: dict[str, Inode] = {}
         self.folders = {"/", HOME, posixpath.dirname(posixpath.dirname(RELAY_JSON)), posixpath.dirname(RELAY_JSON)}
         self.takes = 1 << 30
-        """Bytes that one write takes, at the most; the rest must be written again (write(2))."""
+        """The most bytes that one write accepts; the rest must be written again (write(2))."""
         self.granule = 1
         """Nanoseconds of the wall clock from one stamp of a file to the next: 2 s on FAT."""
         self.full = 0
@@ -76,7 +76,7 @@ class MemoryDisk:
         self.no_inodes = 0
         self.read_only = 0
         self.unreadable = 0
-        """relay.json belongs to somebody else."""
+        """relay.json belongs to another user."""
         self.failing = 0
         """Every read is an I/O error."""
         self.watched: Callable[[str], None] = lambda path: None

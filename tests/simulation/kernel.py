@@ -210,7 +210,7 @@ class Kernel:
     # Events.
 
     def tell(self, text: str, *args: object) -> None:
-        """One line of the trace, made only if somebody reads it."""
+        """One line of the trace, made only if there is a listener."""
         self.lines.append((self.now, text, args))
         if self.listener is not None:
             self.listener(self.line(self.now, text, args))

@@ -349,7 +349,7 @@ class Place:
         self.path = path
         self.program = program
         self.refuses = 0
-        """While positive: nobody listens."""
+        """While positive, no program listens."""
         self.gone = 0
         """While positive, there is not even a host that could refuse."""
 
@@ -369,9 +369,9 @@ class Network:
         """When which address was tried; kept only where `keep_dialled`."""
         self.keep_dialled = False
         self.takes = ROOM
-        """Bytes that a socket takes of one `send`, at the most; the rest must be offered again (send(2))."""
+        """The most bytes that one `send` accepts; the rest must be sent again (send(2))."""
         self.gives = ROOM
-        """Bytes that a socket hands over in one `recv`, at the most."""
+        """The most bytes that one `recv` returns."""
         self.owners: dict[tuple[str, int] | str, Owner] = {}
         """Which stream it is that goes to a place."""
 

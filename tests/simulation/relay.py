@@ -167,7 +167,7 @@ class Relay:
         self.slot: tuple[bytes, bytes] | None = None
         """Its id and its token, where requests are looked at for them."""
         self.keeps_old_slots = True
-        """A slot that is no longer ours is answered as ever; nothing is posted to it."""
+        """A stream on a slot that is no longer ours is still answered; nothing is posted to it."""
         self.gate = Gate()
         self._unposted = 0
 

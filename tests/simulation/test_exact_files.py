@@ -378,7 +378,7 @@ def test_a_handler_that_raises_at_the_beginning_leaves_nothing_undone(call: int)
 
 
 def test_a_fault_between_two_streams_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in `decide`: whatever is raised there is told, and all begins again at the slowest pace."""
+    """As in `decide`: an exception there is reported, and the stream starts again after the longest pause."""
     scene = Wired()
     scene.relay.answer = short_lived(20.0, Visit.finish)
     real, faults = policy.decide, [ZeroDivisionError(), OSError(errno.EIO, "what?")]

@@ -4,7 +4,7 @@
 * No clock runs out early: what is called silent was silent, what is called slow was slow, nothing lay unread, and no
   host's absence has used it up.
 * A dead stream is never "connected" past its bound: silence `read`, a drip twice that.
-* Whatever has been delivered is read before anybody sleeps; every event among it has been announced by a wake, and so
+* All delivered data is read before the host sleeps; every event among it has been announced by a wake, and so
   has every connection.
 * Steps lead along the phase table. Pauses are those of the backoff, connections stay below the pace.
 * No stream waits for a look-up that is over. The reported cause of a stream's end is the true one.

@@ -46,7 +46,7 @@ def blackhole(side: Side, dice: random.Random) -> End:
 
 
 def loss(side: Side, dice: random.Random) -> End:
-    """1, 10 or 30 % of the packets lost, reordered or corrupted: for TCP it is all the same."""
+    """1, 10 or 30 % of the packets lost, reordered or corrupted: all of these have the same effect on TCP."""
     return _while(side, "loss", dice.choice([0.01, 0.1, 0.3]), 0.0)
 
 
