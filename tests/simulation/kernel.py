@@ -341,9 +341,9 @@ class MemoryWakeupFd(WakeupFd):
     __slots__ = ("_kernel", "_line")
 
     def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel  # First: `__del__` needs it, whatever is raised here.
         super().__init__()
         super()._shut()  # Its own descriptor is a real one.
-        self._kernel = kernel
         self._line = Eventfd()
         self._event = kernel.allocate(self._line)
 

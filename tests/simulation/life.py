@@ -280,7 +280,8 @@ class Life:
     def turn(self) -> None:
         for side in self.sides:
             side.consume()
-        if self.setting.host == "looks" and self.loop.deadline() > self.kernel.now:
+        begun = bool(self.kernel.pollers)  # There was a descriptor for it.
+        if self.setting.host == "looks" and begun and self.loop.deadline() > self.kernel.now:
             for check in self.checks:
                 check(sleeps=False)
 

@@ -45,6 +45,22 @@ def test_no_descriptor_for_the_poller_is_waited_out() -> None:
     scene.close()
 
 
+def test_a_host_that_looks_in_at_each_deadline_does_not_spin_while_there_is_no_descriptor() -> None:
+    """Until the poller could be opened, the next attempt to open it is the deadline."""
+    scene = Single()
+    scene.kernel.most_descriptors = 1
+    looks = 0
+    while scene.time < 10:
+        assert not scene.loop.run(0)
+        looks += 1
+        assert looks < 300
+        scene.kernel.advance(max(0.0, scene.loop.deadline() - scene.kernel.now))
+    scene.kernel.most_descriptors = 100
+    scene.run(20)
+    assert scene.phase == "streaming"
+    scene.close()
+
+
 def test_no_room_in_the_poller_is_an_error_to_retry() -> None:
     scene = Single()
     scene.loop.fileno()

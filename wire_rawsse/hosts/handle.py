@@ -45,6 +45,8 @@ class Handle:
         """A select loop of the host's own polls the poller's descriptor."""
         self.started = False
         """`run` has begun at least once."""
+        self.opens_at = 0.0
+        """Until then, no attempt to open the poller is due: the last one has failed."""
         self.closing = self.closed = self.forked = False
         self.requests: deque[Callable[[], object]] = deque()
         """Calls for the loop's thread, made before its next sleep."""
@@ -144,7 +146,9 @@ class Handle:
             try:
                 return self.open()
             except OSError:
-                pause = min(_OPEN_AGAIN, until - self.system.monotonic())
+                now = self.system.monotonic()
+                self.opens_at = now + _OPEN_AGAIN
+                pause = min(_OPEN_AGAIN, until - now)
                 if pause <= 0:
                     break
                 self.system.sleep(pause)

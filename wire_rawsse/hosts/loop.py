@@ -130,9 +130,9 @@ class Loop:
     def deadline(self) -> float:
         """The system's monotonic time at which `run(0)` is due; in the past if there is something to do."""
         handle = self._handle
-        if not handle.started or handle.closing or self._uncommitted or self._pending_data is not None:
+        if handle.closing or self._uncommitted or self._pending_data is not None:
             return PAST
-        return self._nearest()
+        return self._nearest() if handle.started else handle.opens_at
 
     # The sleep.
 
