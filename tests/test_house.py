@@ -107,6 +107,16 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert {module: sorted(imported & left.keys()) for module, imported in left.items()} == {}
 
 
+def test_no_class_name_is_used_twice() -> None:
+    """A name that two modules give to different things must be looked up each time it is read."""
+    found: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name_of(path))
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
 def modules_imported_by(path: Path) -> set[str]:
     """`from package import name` imports the module `name`, if there is one, and otherwise the package."""
     known, found = {name_of(other) for other in MODULES}, set()

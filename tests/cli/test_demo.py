@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Command, assert_one_line, environment, run
-from wire_rawsse.cli.demo.processes import Child
+from wire_rawsse.cli.demo.processes import DemoProcess
 from wire_rawsse.cli.demo.steps import tcp_state
 from wire_rawsse.cli.exit import Failure
 
@@ -109,7 +109,7 @@ def test_a_process_that_fails_is_one_line(home: Path, temporary: Path) -> None:
 
 
 def test_a_process_that_ends_says_why(tmp_path: Path) -> None:
-    child = Child("daemon", "wire_rawsse.no_such_module", dict(os.environ), str(tmp_path / "errors"))
+    child = DemoProcess("daemon", "wire_rawsse.no_such_module", dict(os.environ), str(tmp_path / "errors"))
     try:
         with pytest.raises(Failure, match=r"the demo's daemon ended with exit status 1: .*No module named"):
             child.receive(time.monotonic() + 20)

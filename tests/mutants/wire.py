@@ -71,7 +71,7 @@ MUTANTS: Final = [
     mutant(
         "A second change of relay.json in one tick of the clock is never seen.",
         ROTATIONS + "test_a_slot_that_is_rotated_twice_in_one_tick_of_the_disks_clock_is_joined",
-        at("wire.relay_json:Watch.changed", drop(assignment("_doubt", "_young"))),
+        at("wire.relay_json:FileWatch.changed", drop(assignment("_doubt", "_young"))),
     ),
     # wire.follow
     mutant(

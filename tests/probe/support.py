@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.cli.command import run
-from wire_rawsse.probe.measurements import Arrival, Attempt, Head, Hop, Life, Measurements, Name, Stream, Tls
+from wire_rawsse.probe.measurements import (
+    Arrival,
+    Attempt,
+    Head,
+    HopFacts,
+    Life,
+    Measurements,
+    Name,
+    StreamFacts,
+    TlsFacts,
+)
 
 PATIENCE = 60.0
 """Seconds for a probe to end; it promises to end within what `--for` says, and a busy machine adds to that."""
@@ -47,13 +57,15 @@ def probe(url: str, *options: str, home: Path, seconds: float = 3, environ: Mapp
 
 def healthy(**changes: Any) -> Measurements:
     """A stream with nothing to find fault with: a heartbeat each second, over https."""
-    hop = Hop(
+    hop = HopFacts(
         "https://relay.example/stream",
         name=Name("relay.example", 0.01, ["192.0.2.1:443"]),
-        attempts=[Attempt("192.0.2.1:443", tcp=0.01, tls=Tls(0.02, "TLSv1.3", verified=True), head=0.03, status=200)],
+        attempts=[
+            Attempt("192.0.2.1:443", tcp=0.01, tls=TlsFacts(0.02, "TLSv1.3", verified=True), head=0.03, status=200)
+        ],
         head=Head(200, "text/event-stream", [], "chunked", skew=0.0, held=0.0),
     )
-    stream = Stream(lives=[life(*(float(second) for second in range(1, 17)))], comments=16, bytes=128)
+    stream = StreamFacts(lives=[life(*(float(second) for second in range(1, 17)))], comments=16, bytes=128)
     return Measurements("https://relay.example/stream", 18.0, True, hops=[hop], stream=stream, wall=1.8e9, **changes)
 
 

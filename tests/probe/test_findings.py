@@ -13,15 +13,15 @@ from wire_rawsse.probe.measurements import (
     Attempt,
     Certificate,
     Cross,
-    Hop,
+    HopFacts,
     Life,
     Measurements,
     Name,
     ProxySetting,
     Replay,
-    Stream,
+    StreamFacts,
     Tcp,
-    Tls,
+    TlsFacts,
 )
 from wire_rawsse.probe.report import as_json, as_text, status_of
 
@@ -30,7 +30,7 @@ NOW = 1.8e9
 Change = Callable[[Measurements], object]
 
 
-def hop(found: Measurements) -> Hop:
+def hop(found: Measurements) -> HopFacts:
     return found.hops[-1]
 
 
@@ -45,7 +45,7 @@ def failed(step: str, failure: str, error: str = "it failed", **more: object) ->
 
 
 def bad_certificate(fault: str, *chain: Certificate) -> Change:
-    return failed("tls", "certificate", tls=Tls(fault=fault, chain=list(chain)))  # type: ignore[arg-type]
+    return failed("tls", "certificate", tls=TlsFacts(fault=fault, chain=list(chain)))  # type: ignore[arg-type]
 
 
 def both(*changes: Change) -> Change:
@@ -71,7 +71,7 @@ def head(**values: object) -> Change:
 
 
 def lives(*given: Life, **stream: object) -> Change:
-    return lambda found: setattr(found, "stream", Stream(lives=list(given), **stream))  # type: ignore[arg-type]
+    return lambda found: setattr(found, "stream", StreamFacts(lives=list(given), **stream))  # type: ignore[arg-type]
 
 
 def own(**changes: object) -> Certificate:
@@ -94,7 +94,7 @@ def set_hop(**values: object) -> Change:
 
 def redirected(to: str, **values: object) -> Change:
     def change(found: Measurements) -> None:
-        found.hops.insert(0, Hop("http://relay.example/stream", redirect=to))
+        found.hops.insert(0, HopFacts("http://relay.example/stream", redirect=to))
         head(**values)(found)
 
     return change
@@ -199,7 +199,7 @@ TABLE: list[tuple[str, str, Change]] = [
     (
         "doubtful",
         "certificate-soon",
-        set_hop(attempts=[Attempt("a", tls=Tls(0.1, verified=True, chain=[own(not_after=NOW + DAY)]))]),
+        set_hop(attempts=[Attempt("a", tls=TlsFacts(0.1, verified=True, chain=[own(not_after=NOW + DAY)]))]),
     ),
     ("doubtful", "slow-name", set_hop(name=Name("relay.example", 3.0, ["192.0.2.1:443"]))),
 ]
@@ -233,7 +233,10 @@ NOTES: list[tuple[str, Change]] = [
         lambda found: hop(found).attempts.append(Attempt("[::1]:443", failed_in="tcp", failure="unreachable")),
     ),
     ("not-there", lambda found: hop(found).attempts.append(Attempt("[::1]:443", failed_in="tcp", failure="refused"))),
-    ("redirected", lambda found: found.hops.insert(0, Hop("http://relay.example/", redirect="https://relay.example/"))),
+    (
+        "redirected",
+        lambda found: found.hops.insert(0, HopFacts("http://relay.example/", redirect="https://relay.example/")),
+    ),
     ("no-ids", lambda found: found.stream.__dict__.update(events=3)),
 ]
 

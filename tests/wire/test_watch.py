@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wire_rawsse.wire.relay_json import GRANULE, Watch
+from wire_rawsse.wire.relay_json import GRANULE, FileWatch
 
 
 class Clock:
@@ -61,7 +61,7 @@ CHANGES: list[Callable[[Path], object]] = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_change_is_told_once(path: Path, change: Callable[[Path], object]) -> None:
-    watch = Watch(path, Clock())
+    watch = FileWatch(path, Clock())
     assert not watch.changed()
     change(path)
     assert watch.changed()
@@ -70,7 +70,7 @@ def test_each_change_is_told_once(path: Path, change: Callable[[Path], object]) 
 
 def test_a_file_appears_vanishes_and_cannot_be_looked_at(path: Path) -> None:
     path.unlink()
-    watch = Watch(str(path), Clock())
+    watch = FileWatch(str(path), Clock())
     assert not watch.changed()
     path.write_bytes(b"here")
     assert watch.changed()
@@ -89,12 +89,12 @@ def test_a_file_appears_vanishes_and_cannot_be_looked_at(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes and links")
 def test_a_mode_and_the_target_of_a_link_are_seen_too(path: Path) -> None:
-    watch = Watch(path, Clock())
+    watch = FileWatch(path, Clock())
     path.chmod(0o400)
     assert watch.changed()
     link = path.with_name("link")
     link.symlink_to(path)
-    watch = Watch(link, Clock())
+    watch = FileWatch(link, Clock())
     replace(path)
     assert watch.changed()
     other = path.with_name("other")
@@ -105,7 +105,7 @@ def test_a_mode_and_the_target_of_a_link_are_seen_too(path: Path) -> None:
 
 
 def test_what_changes_between_the_watch_and_the_reading_is_told(path: Path) -> None:
-    watch = Watch(path, Clock())
+    watch = FileWatch(path, Clock())
     path.write_bytes(b"changed before it was read")
     path.read_bytes()
     assert watch.changed()
@@ -115,7 +115,7 @@ def test_a_young_file_is_told_once_more_when_its_stamps_are_final(path: Path) ->
     clock = Clock()
     written = path.stat().st_ctime
     clock.now = written + 0.01
-    watch = Watch(path, clock)
+    watch = FileWatch(path, clock)
     for later in (0.02, 1.0, GRANULE - 0.1):
         clock.now = written + later
         assert not watch.changed()  # Not at each question: the daemon that asks may be busy.
@@ -136,19 +136,19 @@ def test_a_young_file_is_told_once_more_when_its_stamps_are_final(path: Path) ->
 def test_stamps_from_the_future_raise_no_alarm(path: Path) -> None:
     clock = Clock()
     clock.now = path.stat().st_ctime - 3600
-    watch = Watch(path, clock)
+    watch = FileWatch(path, clock)
     for _ in range(3):
         assert not watch.changed()
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 5000])
 def test_a_path_that_cannot_be_is_never_a_change(tmp_path: Path, name: str) -> None:
-    watch = Watch(os.path.join(str(tmp_path), name), Clock())
+    watch = FileWatch(os.path.join(str(tmp_path), name), Clock())
     assert not watch.changed()
 
 
 def test_the_real_clock(path: Path) -> None:
-    watch = Watch(path)
+    watch = FileWatch(path)
     assert not watch.changed()
     replace(path)
     assert watch.changed()

@@ -140,7 +140,7 @@ def body(file: str | None) -> bytes | None:
     return None if file is None else _read(file, _LARGEST_BODY, "--data-file", wait=PIPE_WAIT).content
 
 
-class Request(TypedDict):
+class RequestOptions(TypedDict):
     """Arguments of `EventSource` and of `StreamSubscriber`."""
 
     headers: HeaderPairs | Callable[[], HeaderPairs]
@@ -149,7 +149,7 @@ class Request(TypedDict):
     bearer_token: str | Callable[[], str] | None
 
 
-def request(options: Namespace) -> Request:
+def request(options: Namespace) -> RequestOptions:
     """The options of `arguments.add_request`. Reads their files; raises `Failure`."""
     content = body(options.data_file)
     return {
@@ -160,14 +160,14 @@ def request(options: Namespace) -> Request:
     }
 
 
-class Tls(TypedDict):
+class TlsOptions(TypedDict):
     """Two arguments of `EventSource` and of `StreamSubscriber.from_wire`."""
 
     tls: str | None
     client_cert: tuple[str, str] | None
 
 
-def tls(options: Namespace) -> Tls:
+def tls(options: Namespace) -> TlsOptions:
     """`--cacert`, `--cert` and `--key`, once all of them have been loaded. They are looked at again at each connect."""
     if options.key is not None and options.cert is None:
         raise Failure("--key: expected together with --cert", USAGE)

@@ -17,9 +17,9 @@ import signal
 import socket
 from typing import Final, Literal, TypeAlias
 
-Request: TypeAlias = Literal["end", "reload", "renew", "report", "child"]
+DaemonRequest: TypeAlias = Literal["end", "reload", "renew", "report", "child"]
 
-REQUESTS: Final[dict[str, Request]] = {
+REQUESTS: Final[dict[str, DaemonRequest]] = {
     "SIGTERM": "end",
     "SIGINT": "end",
     "SIGHUP": "reload",
@@ -43,7 +43,7 @@ class Signals:
     def __init__(self, *names: str) -> None:
         """`names`: the signals to handle, of `REQUESTS`. One that this platform lacks is left out."""
         self._names = [name for name in names if hasattr(signal, name)]
-        self.pending: set[Request] = set()
+        self.pending: set[DaemonRequest] = set()
         """What was asked for and not taken yet, except for the end."""
         self.ended_by: int | None = None
         """The signal that has asked for the end."""
@@ -70,7 +70,7 @@ class Signals:
         """Whether a signal has asked for the end."""
         return self.ended_by is not None
 
-    def take(self, request: Request) -> bool:
+    def take(self, request: DaemonRequest) -> bool:
         """Whether this was asked for since the last call."""
         if request not in self.pending:
             return False

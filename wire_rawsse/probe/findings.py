@@ -11,7 +11,7 @@ from typing import Final
 
 from wire_rawsse.probe.finding import SEVERITIES, Finding, count, day, seconds
 from wire_rawsse.probe.findings_stream import of_stream
-from wire_rawsse.probe.measurements import Attempt, Certificate, Hop, Measurements, Step
+from wire_rawsse.probe.measurements import Attempt, Certificate, HopFacts, Measurements, Step
 from wire_rawsse.probe.refusals import of_refusal
 
 _EXPIRES_SOON: Final = 14 * 86400.0
@@ -77,16 +77,16 @@ def _all(found: Measurements) -> Iterator[Finding]:
         )
 
 
-def _host(hop: Hop) -> str:
+def _host(hop: HopFacts) -> str:
     place = hop.url.partition("://")[2].partition("/")[0]
     return place.rpartition(":")[0] if place.rpartition(":")[2].isdigit() else place
 
 
-def _furthest(hop: Hop) -> Attempt:
+def _furthest(hop: HopFacts) -> Attempt:
     return min(hop.attempts, key=lambda one: _ORDER.index(one.failed_in))
 
 
-def _of_name(hop: Hop) -> Finding:
+def _of_name(hop: HopFacts) -> Finding:
     assert hop.name is not None
     name = hop.name
     whose = f"the proxy's name {name.host}" if hop.proxy.proxy else f"the name {name.host}"
@@ -106,7 +106,7 @@ def _of_name(hop: Hop) -> Finding:
     )
 
 
-def _of_failure(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
+def _of_failure(found: Measurements, hop: HopFacts, attempt: Attempt) -> Finding:
     """No address gave an answer."""
     if attempt.failed_in == "tcp":
         return _of_tcp(hop, attempt)
@@ -117,7 +117,7 @@ def _of_failure(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
     return _of_head(found, attempt)
 
 
-def _of_tcp(hop: Hop, attempt: Attempt) -> Finding:
+def _of_tcp(hop: HopFacts, attempt: Attempt) -> Finding:
     addresses = ", ".join(one.address for one in hop.attempts[:4])
     target, setting = addresses, "in the URL"
     if hop.proxy.proxy:
@@ -153,7 +153,7 @@ def _of_tcp(hop: Hop, attempt: Attempt) -> Finding:
     )
 
 
-def _of_tunnel(hop: Hop, attempt: Attempt) -> Finding:
+def _of_tunnel(hop: HopFacts, attempt: Attempt) -> Finding:
     proxy, variable = hop.proxy.proxy, hop.proxy.variable
     if ": 407" in attempt.error:
         return Finding(
@@ -171,7 +171,7 @@ def _of_tunnel(hop: Hop, attempt: Attempt) -> Finding:
     )
 
 
-def _of_tls(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
+def _of_tls(found: Measurements, hop: HopFacts, attempt: Attempt) -> Finding:
     if attempt.failure == "certificate":
         return _of_bad_certificate(found, hop, attempt)
     if attempt.failure == "timeout":
@@ -198,7 +198,7 @@ def _of_tls(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
     )
 
 
-def _of_bad_certificate(found: Measurements, hop: Hop, attempt: Attempt) -> Finding:
+def _of_bad_certificate(found: Measurements, hop: HopFacts, attempt: Attempt) -> Finding:
     tls, host = attempt.tls, _host(hop)
     assert tls is not None
     own = tls.chain[0] if tls.chain else None
@@ -337,7 +337,7 @@ def _of_head(found: Measurements, attempt: Attempt) -> Finding:
     return Finding("broken", "head", attempt.error, "look at the server's log")
 
 
-def _of_addresses(hop: Hop) -> Iterator[Finding]:
+def _of_addresses(hop: HopFacts) -> Iterator[Finding]:
     """Addresses that fail while others work."""
     failed = [one for one in hop.attempts if one.failed_in]
     if not failed or len(failed) == len(hop.attempts):
@@ -360,7 +360,7 @@ def _of_addresses(hop: Hop) -> Iterator[Finding]:
         )
 
 
-def _of_certificate(found: Measurements, hop: Hop) -> Iterator[Finding]:
+def _of_certificate(found: Measurements, hop: HopFacts) -> Iterator[Finding]:
     for attempt in hop.attempts:
         tls = attempt.tls
         if tls is None or not tls.verified or not tls.chain:

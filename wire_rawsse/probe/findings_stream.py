@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from wire_rawsse.probe.finding import Finding, count, seconds
-from wire_rawsse.probe.measurements import Head, Hop, Life, Measurements, Stream
-from wire_rawsse.probe.rhythm import Heartbeat, heartbeat, held_back, longest_gap, silence_before_end
+from wire_rawsse.probe.measurements import Head, HopFacts, Life, Measurements, StreamFacts
+from wire_rawsse.probe.rhythm import MeasuredHeartbeat, heartbeat, held_back, longest_gap, silence_before_end
 
 _SKEW: Final = 5.0
 _HEAD_HELD: Final = 2.0
@@ -32,7 +32,7 @@ _NO_BUFFERS: Final = (
 )
 
 
-def of_stream(found: Measurements, hop: Hop) -> Iterator[Finding]:
+def of_stream(found: Measurements, hop: HopFacts) -> Iterator[Finding]:
     stream, head = found.stream, hop.head
     if head is None:
         return
@@ -71,7 +71,7 @@ def of_stream(found: Measurements, hop: Hop) -> Iterator[Finding]:
         )
 
 
-def _of_buffers(found: Measurements, stream: Stream, head: Head) -> Iterator[Finding]:
+def _of_buffers(found: Measurements, stream: StreamFacts, head: Head) -> Iterator[Finding]:
     for life in stream.lives:
         held = held_back(life, head.skew or 0.0, found.wall + life.began)
         if held is not None:
@@ -105,7 +105,7 @@ def _no_buffers(head: Head) -> str:
     return _NO_BUFFERS
 
 
-def _of_ends(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Iterator[Finding]:
+def _of_ends(found: Measurements, stream: StreamFacts, beat: MeasuredHeartbeat | None) -> Iterator[Finding]:
     life = next((one for one in stream.lives if one.end in ("malformed", "too large", "other")), stream.lives[-1])
     if life.end == "malformed":
         yield Finding(
@@ -164,7 +164,7 @@ def _of_ends(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Ite
         )
 
 
-def _of_reconnect(stream: Stream) -> Iterator[Finding]:
+def _of_reconnect(stream: StreamFacts) -> Iterator[Finding]:
     if stream.refused:
         yield Finding(
             "doubtful",
@@ -178,7 +178,7 @@ def _longer(found: Measurements, silence: float) -> int:
     return int(max(_LONG, 2 * found.seconds, 3 * silence + 10))
 
 
-def _of_silence(found: Measurements, stream: Stream, beat: Heartbeat | None) -> Iterator[Finding]:
+def _of_silence(found: Measurements, stream: StreamFacts, beat: MeasuredHeartbeat | None) -> Iterator[Finding]:
     life = stream.lives[-1]
     if life.end:
         return
@@ -262,7 +262,7 @@ def _drips(life: Life) -> bool:
     return len(life.arrivals) > 2 and not whole and size < _RATE * passed
 
 
-def _of_clocks(found: Measurements, hop: Hop, beat: Heartbeat | None) -> Iterator[Finding]:
+def _of_clocks(found: Measurements, hop: HopFacts, beat: MeasuredHeartbeat | None) -> Iterator[Finding]:
     _, response, read = found.clocks
     slowest = max((one.head for one in hop.attempts if one.head is not None), default=0.0)
     if slowest > response:
@@ -298,7 +298,7 @@ def _of_clocks(found: Measurements, hop: Hop, beat: Heartbeat | None) -> Iterato
         )
 
 
-def _of_tcp(stream: Stream) -> Iterator[Finding]:
+def _of_tcp(stream: StreamFacts) -> Iterator[Finding]:
     info = stream.info
     if info is None:
         return
@@ -318,7 +318,7 @@ def _of_tcp(stream: Stream) -> Iterator[Finding]:
         )
 
 
-def _of_replay(found: Measurements, stream: Stream) -> Iterator[Finding]:
+def _of_replay(found: Measurements, stream: StreamFacts) -> Iterator[Finding]:
     change = "have the server send what followed the Last-Event-ID of the request, so that a reconnect loses nothing"
     result = found.replay.result
     if result == "ignores":

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from wire_rawsse.errors import EventTooLargeError, MalformedResponseError, TruncatedError, WireRawSSEError
-from wire_rawsse.probe.measurements import Arrival, Life, Stream
+from wire_rawsse.probe.measurements import Arrival, Life, StreamFacts
 from wire_rawsse.probe.reach import Observed, Reached
 from wire_rawsse.protocol.sse import Event, EventParser
 from wire_rawsse.redact import Secrets
@@ -35,12 +35,12 @@ _ISO: Final = re.compile(
 """RFC 3339, with a zone."""
 
 
-class Listener:
+class StreamListener:
     """Follows the lives of one stream. `start` is the moment that is 0 in what is measured."""
 
     def __init__(
         self,
-        stream: Stream,
+        stream: StreamFacts,
         start: float,
         secrets: Secrets,
         tick: Callable[[], None] = lambda: None,

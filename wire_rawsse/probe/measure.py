@@ -22,9 +22,8 @@ from wire_rawsse.errors import CredentialsError, InvalidRequestError, ProxyError
 from wire_rawsse.plan import Plan
 from wire_rawsse.probe.answer import head_of
 from wire_rawsse.probe.blocking import BlockingHost
-from wire_rawsse.probe.listening import Listener
-from wire_rawsse.probe.measurements import Attempt, Life, Measurements, Name, ProxySetting, Stream
-from wire_rawsse.probe.measurements import Hop as HopFacts
+from wire_rawsse.probe.listening import StreamListener
+from wire_rawsse.probe.measurements import Attempt, HopFacts, Life, Measurements, Name, ProxySetting, StreamFacts
 from wire_rawsse.probe.reach import Reached, Way, ask, connect, go, look_at_certificate, note_failure
 from wire_rawsse.probe.second import ask_others, is_peer_there, resumes
 from wire_rawsse.probe.tcp_info import tcp_info
@@ -256,8 +255,8 @@ class Probe:
 
     def _listen(self, way: Way, request: Request, fields: HeaderList, answer: Reached) -> None:
         """Until the time is up, over several connections if the stream ends; then ask what is still to be asked."""
-        stream = self.found.stream = Stream()
-        listener = Listener(stream, self._start, self._secrets, lambda: self._progress(self._doing(stream)))
+        stream = self.found.stream = StreamFacts()
+        listener = StreamListener(stream, self._start, self._secrets, lambda: self._progress(self._doing(stream)))
         reached = answer
         while True:
             life = listener.listen(reached, self._until)
@@ -290,7 +289,7 @@ class Probe:
         """The same with no more time for a step than is left."""
         return replace(way, step=max(0.1, min(way.step, self._end - time.monotonic())))
 
-    def _doing(self, stream: Stream) -> str:
+    def _doing(self, stream: StreamFacts) -> str:
         left = max(0.0, self._end - time.monotonic())
         return f"listening: {stream.events} events, {stream.comments} comments; {left:.0f} s left"
 

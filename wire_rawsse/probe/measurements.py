@@ -50,7 +50,7 @@ class Certificate:
 
 
 @dataclass
-class Tls:
+class TlsFacts:
     """A handshake. `fault` is "" for a certificate that verifies."""
 
     seconds: float | None = None
@@ -85,7 +85,7 @@ class Attempt:
     address: str
     tcp: float | None = None
     tunnel: float | None = None
-    tls: Tls | None = None
+    tls: TlsFacts | None = None
     head: float | None = None
     """From the beginning of the request to the end of the response head."""
     status: int | None = None
@@ -150,7 +150,7 @@ class Life:
 
 
 @dataclass
-class Stream:
+class StreamFacts:
     """All that was heard after accepted heads."""
 
     lives: list[Life] = field(default_factory=list)
@@ -173,7 +173,7 @@ class Stream:
 
 
 @dataclass
-class Hop:
+class HopFacts:
     """One URL of a chain of redirects."""
 
     url: str
@@ -221,10 +221,10 @@ class Measurements:
     credentials: bool = False
     """The request has a token, or another secret field."""
     loopback: bool = False
-    hops: list[Hop] = field(default_factory=list)
+    hops: list[HopFacts] = field(default_factory=list)
     redirect_error: str = ""
     error: str = ""
-    stream: Stream | None = None
+    stream: StreamFacts | None = None
     cross: Cross = field(default_factory=Cross)
     replay: Replay = field(default_factory=Replay)
     wall: float = 0.0

@@ -20,7 +20,7 @@ from wire_rawsse.errors import (
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.probe.blocking import BlockingHost
 from wire_rawsse.probe.chain import chain_of
-from wire_rawsse.probe.measurements import Attempt, Step, Tls
+from wire_rawsse.probe.measurements import Attempt, Step, TlsFacts
 from wire_rawsse.probe.tcp_info import tcp_info
 from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.proxy import Proxy
@@ -145,7 +145,7 @@ def go(reached: Reached, way: Way, *, verify: bool = True) -> None:
             attempt.tunnel = host.now() - began
         if way.context is not None:
             reached.doing, began = "tls", host.now()
-            attempt.tls = Tls()
+            attempt.tls = TlsFacts()
             context = way.context if verify else context_for(UNVERIFIED)
             reached.channel = None  # `secure` takes the socket over.
             tls = host.run(secure(host, sock, context, way.hop.url.server_name, Deadline(began, way.step, way.place)))
@@ -169,7 +169,7 @@ def _tunnel(host: BlockingHost, way: Way, channel: Channel, proxy: Proxy) -> Non
         raise ProxyError(f"the proxy {proxy} sent data of its own into the tunnel")
 
 
-def look_at_certificate(way: Way, address: Address) -> Tls | None:
+def look_at_certificate(way: Way, address: Address) -> TlsFacts | None:
     """A second handshake, without verification, that shows the certificates. Nothing is sent over it.
 
     It shows no client certificate either.
@@ -207,9 +207,9 @@ def ask(reached: Reached, request: Request, deadline: float, secrets: Secrets) -
         reached.end()
 
 
-def _facts(session: ssl.SSLObject, seconds: float, secrets: Secrets, verified: bool) -> Tls:
+def _facts(session: ssl.SSLObject, seconds: float, secrets: Secrets, verified: bool) -> TlsFacts:
     cipher = session.cipher()
-    return Tls(
+    return TlsFacts(
         seconds=seconds,
         version=session.version() or "",
         cipher=cipher[0] if cipher else "",

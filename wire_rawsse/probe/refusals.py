@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wire_rawsse.probe.finding import Finding
-from wire_rawsse.probe.measurements import Hop, Measurements
+from wire_rawsse.probe.measurements import HopFacts, Measurements
 
 _CHANGES: Final = {
     204: "nothing, if the server means it: 204 tells clients to stop; otherwise give another URL",
@@ -24,7 +24,7 @@ _CHANGES: Final = {
 }
 
 
-def of_refusal(found: Measurements, hop: Hop) -> Finding:
+def of_refusal(found: Measurements, hop: HopFacts) -> Finding:
     """The finding for a response head that is no event stream."""
     head = hop.head
     assert head is not None

@@ -17,14 +17,14 @@ from wire_rawsse.probe.finding import Finding, count, day, seconds
 from wire_rawsse.probe.measurements import (
     Attempt,
     Head,
-    Hop,
+    HopFacts,
     Measurements,
     Name,
     ProxySetting,
     Replay,
-    Stream,
+    StreamFacts,
     Tcp,
-    Tls,
+    TlsFacts,
 )
 from wire_rawsse.probe.rhythm import heartbeat, learned_limit, longest_gap
 
@@ -122,7 +122,7 @@ def _praise(found: Measurements) -> str:
     return f"an event stream{said}; nothing stood out in {seconds(found.seconds)}"
 
 
-def _of_hop(hop: Hop) -> Iterator[tuple[str, str]]:
+def _of_hop(hop: HopFacts) -> Iterator[tuple[str, str]]:
     yield "proxy", _proxy(hop.proxy)
     if hop.name is not None and not _is_numeric(hop.name):
         took = f" ({seconds(hop.name.seconds)})" if hop.name.seconds is not None else ""
@@ -169,7 +169,7 @@ def _attempt(attempt: Attempt) -> str:
     return f"{attempt.address:<21}  {', '.join(told)}"
 
 
-def _of_tls(tls: Tls) -> Iterator[tuple[str, str]]:
+def _of_tls(tls: TlsFacts) -> Iterator[tuple[str, str]]:
     yield "TLS", ", ".join(filter(None, (tls.version, tls.cipher, f"ALPN {tls.alpn}" if tls.alpn else "no ALPN")))
     for number, one in enumerate(tls.chain):
         names = (
@@ -198,7 +198,7 @@ def _of_head(head: Head) -> Iterator[tuple[str, str]]:
         )
 
 
-def _of_stream(found: Measurements, stream: Stream) -> Iterator[tuple[str, str]]:
+def _of_stream(found: Measurements, stream: StreamFacts) -> Iterator[tuple[str, str]]:
     first = stream.lives[0]
     heard = sum(life.stopped - life.opened for life in stream.lives)
     kinds = f" ({', '.join(stream.types)})" if stream.types else ""
@@ -247,7 +247,7 @@ def _replay(replay: Replay) -> str:
     return f"not tried: {replay.why_not or replay.error or 'no time was left'}"
 
 
-def _clocks(found: Measurements, stream: Stream) -> str:
+def _clocks(found: Measurements, stream: StreamFacts) -> str:
     connect, response, read = found.clocks
     limit = learned_limit(stream.lives, read)
     learned = "no heartbeat was learned"

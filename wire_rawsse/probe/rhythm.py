@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from wire_rawsse.heartbeat import SHORTEST
-from wire_rawsse.heartbeat import Heartbeat as LearnedHeartbeat
+from wire_rawsse.heartbeat import SHORTEST, Heartbeat
 from wire_rawsse.probe.measurements import Arrival, Life
 
 TOGETHER: Final = 0.1
@@ -54,7 +53,7 @@ class Burst:
 
 
 @dataclass(frozen=True)
-class Heartbeat:
+class MeasuredHeartbeat:
     """`period` and `jitter` (the largest difference from it) in seconds."""
 
     period: float
@@ -84,7 +83,7 @@ def bursts(life: Life) -> list[Burst]:
     return [Burst(group[0].at, group[-1].at, tuple(group)) for group in groups]
 
 
-def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
+def heartbeat(lives: Sequence[Life]) -> MeasuredHeartbeat | None:
     """The period of comments that come alone, or else of events if it is steady."""
     gaps = gaps_before_comments(lives) or gaps_before_comments(lives, after_head=True)
     of_events = not gaps
@@ -93,7 +92,7 @@ def heartbeat(lives: Sequence[Life]) -> Heartbeat | None:
         if len(gaps) < 2 or not _steady(gaps):
             return None
     period = statistics.median(gaps)
-    return Heartbeat(period, max(abs(gap - period) for gap in gaps), len(gaps), of_events)
+    return MeasuredHeartbeat(period, max(abs(gap - period) for gap in gaps), len(gaps), of_events)
 
 
 def gaps_before_comments(lives: Sequence[Life], *, after_head: bool = False) -> list[float]:
@@ -113,7 +112,7 @@ def gaps_before_comments(lives: Sequence[Life], *, after_head: bool = False) -> 
 
 def learned_limit(lives: Sequence[Life], read: float) -> float | None:
     """After how much silence ours would give the stream up, by what it has learned from these heartbeats; or None."""
-    known = LearnedHeartbeat()
+    known = Heartbeat()
     for gap in gaps_before_comments(lives, after_head=True):
         known.heard(gap)
     return None if known.period is None else known.limit(read)

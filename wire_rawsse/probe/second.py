@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from wire_rawsse.probe.listening import Listener
-from wire_rawsse.probe.measurements import Cross, Replay, Stream
+from wire_rawsse.probe.listening import StreamListener
+from wire_rawsse.probe.measurements import Cross, Replay, StreamFacts
 from wire_rawsse.probe.reach import Reached, Way, ask, connect
 from wire_rawsse.probe.tcp_info import probe_peer, tcp_info
 from wire_rawsse.protocol.http import is_event_stream
@@ -94,13 +94,13 @@ def resumes(replay: Replay, way: Way, request: Request, address: Address, ids: l
                 seen.append(event.id)
             return bool(seen)
 
-        Listener(Stream(), time.monotonic(), way.secrets, enough=enough).listen(reached, until)
+        StreamListener(StreamFacts(), time.monotonic(), way.secrets, enough=enough).listen(reached, until)
         replay.result = "nothing" if not seen else "ignores" if seen[0] == ids[0] else "resumes"
     finally:
         reached.end()
 
 
-def is_peer_there(reached: Reached, stream: Stream, seconds: float) -> None:
+def is_peer_there(reached: Reached, stream: StreamFacts, seconds: float) -> None:
     """Ask the peer's kernel with a keepalive probe whether it still knows a silent connection."""
     assert reached.channel is not None
     sock = reached.channel.sock

@@ -33,7 +33,7 @@ from wire_rawsse.relay.store import (
     StoredSlot,
     StoreFull,
 )
-from wire_rawsse.relay.stream import Stream, position_after
+from wire_rawsse.relay.stream import RelayStream, position_after
 
 WIRE_HEARTBEAT: Final = 30.0
 WIRE_ALLOCATE_RATE: Final = 10.0
@@ -76,14 +76,14 @@ _Route: TypeAlias = Callable[[ServerConnection, ServerRequest, str], "Reply | No
 class App:
     """The handler of every ordinary listener."""
 
-    stream_type: type[Stream] = Stream
+    stream_type: type[RelayStream] = RelayStream
 
     def __init__(self, store: Store, log: EventLog, settings: Settings) -> None:
         self._store = store
         self._log = log
         self._settings = settings
         self._limiter = RateLimiter(settings.allocate_rate, settings.allocate_burst)
-        self._streams: dict[str, dict[Stream, None]] = {}
+        self._streams: dict[str, dict[RelayStream, None]] = {}
 
     def accepted(self, connection: ServerConnection) -> None: ...
 
@@ -214,5 +214,5 @@ class App:
         stream.pump()
         return None
 
-    def _opened(self, stream: Stream) -> None:
+    def _opened(self, stream: RelayStream) -> None:
         """The head of a stream was sent, and none of its events."""

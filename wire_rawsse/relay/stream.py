@@ -24,7 +24,7 @@ from wire_rawsse.relay.store import StoredSlot
 HEARTBEAT: Final = b": phyllis: still on the line\n\n"
 
 
-class Stream:
+class RelayStream:
     """A stream of `slot` from `position` on; `heartbeat` in seconds without an event. `close` takes it off the
     log."""
 
@@ -37,7 +37,7 @@ class Stream:
         position: int,
         heartbeat: float,
         ids: bool,
-        closed: Callable[[Stream], None],
+        closed: Callable[[RelayStream], None],
     ) -> None:
         self.connection = connection
         self.slot = slot

@@ -20,14 +20,14 @@ from typing import Any, Final
 
 from wire_rawsse.relay.event_log import EventLog
 from wire_rawsse.relay.messages import Reply
-from wire_rawsse.relay.stream import Stream
+from wire_rawsse.relay.stream import RelayStream
 from wire_rawsse.testing.connection import FaultyConnection
 from wire_rawsse.testing.faults import IN_EVENT, ON_CONNECTION, ON_REQUEST, Fault
 
 _GARBAGE: Final = "\x00\xff\xfe this is no HTTP \x16\x03\r\n\r\n"
 
 
-class FaultyStream(Stream):
+class FaultyStream(RelayStream):
     """A stream with one more place to inject a fault: before its next event."""
 
     connection: FaultyConnection

@@ -13,7 +13,7 @@ from wire_rawsse.relay.event_log import EventLog
 from wire_rawsse.relay.http import ServerConnection
 from wire_rawsse.relay.listeners import Listener, TcpListener
 from wire_rawsse.relay.messages import ServerRequest
-from wire_rawsse.relay.stream import Stream
+from wire_rawsse.relay.stream import RelayStream
 from wire_rawsse.testing.connection import FaultyConnection
 from wire_rawsse.testing.control import Control
 from wire_rawsse.testing.injector import FaultInjector, FaultyStream
@@ -70,7 +70,7 @@ class FaultyApp(App):
         serve = super().requested
         self.injector.requested(connection, is_stream, lambda: serve(connection, request))
 
-    def _opened(self, stream: Stream) -> None:
+    def _opened(self, stream: RelayStream) -> None:
         assert isinstance(stream, FaultyStream)
         self.injector.opened(stream)
 

@@ -29,7 +29,7 @@ from wire_rawsse.wire import paths
 from wire_rawsse.wire.file_system import FileSystem
 from wire_rawsse.wire.keeper import Keeper
 from wire_rawsse.wire.lock import WriterLock
-from wire_rawsse.wire.relay_json import Endpoint, Watch, read_endpoints
+from wire_rawsse.wire.relay_json import Endpoint, FileWatch, read_endpoints
 from wire_rawsse.wire.state_file import StateFile
 from wire_rawsse.wire.work import Work
 
@@ -62,7 +62,7 @@ class Follower:
         self._client_cert = client_cert
         self._handles: dict[Endpoint, StreamHandle] = {}
         self._relay_json = ""
-        self._watch: Watch | None = None
+        self._watch: FileWatch | None = None
         self._keeper = Keeper(self.state)
         self._gone: SubscriberState | None = None
         self._problem: str | None = None
@@ -151,7 +151,7 @@ class Follower:
             return
         self._keeper.file = state_file
         # Before reading, so that no change can fall in between.
-        self._watch = Watch(self._relay_json, system.time, file_system)
+        self._watch = FileWatch(self._relay_json, system.time, file_system)
         self._read(now)
 
     def _open_state_file(self) -> StateFile:

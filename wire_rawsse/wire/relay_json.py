@@ -14,7 +14,7 @@ Three outcomes are told apart, because they ask for different things:
 
 `endpoints` is the newer truth; the flat triple beside it is used only where that list is missing or empty.
 
-`Watch` tells cheaply whether to read again. Make it before you read: what changes in between is then noticed.
+`FileWatch` tells cheaply whether to read again. Make it before you read: what changes in between is then noticed.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def stream_url(relay_url: str, slot_id: str) -> str:
     return scheme + slashes + place + target
 
 
-class Watch:
+class FileWatch:
     """Has the file at `path` changed since last asked? One stat(2) a question.
 
     A file replaced by rename has another inode, one written in place other times or another size; one that appears,

@@ -23,7 +23,7 @@ _BAR_UNIT: Final = 20e-6
 _LONGEST_BAR: Final = 19
 
 
-class Wake(NamedTuple):
+class WakeTimes(NamedTuple):
     """The latencies of one event in seconds: from the relay's write, and from the sender's post, to the daemon."""
 
     event_id: str
@@ -74,7 +74,7 @@ class Output:
         for line in text.splitlines():
             self._say(self._faint(line))
 
-    def wake(self, wake: Wake) -> None:
+    def wake(self, wake: WakeTimes) -> None:
         bar = "█" * min(_LONGEST_BAR, max(1, round(wake.from_relay / _BAR_UNIT)))
         post = self._faint(f"since its post {duration(wake.from_post):>8}")
         self._say(f"  {wake.event_id}  woke after {duration(wake.from_relay):>8}   {post}   {self._green(bar)}")

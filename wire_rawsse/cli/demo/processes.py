@@ -26,7 +26,7 @@ _TO_END: Final = 1.0
 """Seconds that a process gets to end by itself."""
 
 
-class Child:
+class DemoProcess:
     """One process that takes and gives JSON lines. `name` is what a failure calls it."""
 
     def __init__(self, name: str, module: str, environ: dict[str, str], errors: str) -> None:
@@ -111,7 +111,7 @@ class Processes:
 
     def __init__(self, heartbeat: float) -> None:
         self.home = tempfile.mkdtemp(prefix="wire-rawsse-demo-")
-        self._children: list[Child] = []
+        self._children: list[DemoProcess] = []
         self._relay: RelayProcess | None = None
         before_the_end(self._end_at_once)
         try:
@@ -144,7 +144,7 @@ class Processes:
             child.kill()
         self._clear()
 
-    def _start(self, name: str) -> Child:
+    def _start(self, name: str) -> DemoProcess:
         home = os.path.dirname(os.path.dirname(os.path.abspath(wire_rawsse.__file__)))
         environ = {
             **os.environ,
@@ -154,7 +154,7 @@ class Processes:
             "NO_PROXY": "*",  # A proxy of this machine's has no part in this.
             "no_proxy": "*",
         }
-        child = Child(name, f"wire_rawsse.cli.demo.{name}", environ, os.path.join(self.home, f"{name}.errors"))
+        child = DemoProcess(name, f"wire_rawsse.cli.demo.{name}", environ, os.path.join(self.home, f"{name}.errors"))
         self._children.append(child)
         return child
 

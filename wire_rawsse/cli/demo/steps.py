@@ -18,7 +18,7 @@ import time
 from typing import Any, Final
 
 from wire_rawsse.cli.demo import output
-from wire_rawsse.cli.demo.output import Output, Promise, Wake
+from wire_rawsse.cli.demo.output import Output, Promise, WakeTimes
 from wire_rawsse.cli.demo.processes import Processes
 from wire_rawsse.cli.exit import FAILED, Failure
 from wire_rawsse.errors import WireRawSSEError
@@ -55,7 +55,7 @@ class Demo:
         self._began = began
         self._posted: list[str] = []
         self._pulled: list[str] = []
-        self._wakes: list[Wake] = []
+        self._wakes: list[WakeTimes] = []
         self._silence = self._reconnected_after = 0.0
         self._caught: list[str] = []
 
@@ -94,7 +94,7 @@ class Demo:
             while woke < written:  # A wake given before the write belongs to an earlier event.
                 woke = self._woken(f"be woken by {event_id}")
                 written = self._relay.published(self._slot, len(self._posted) - 1)[0][1]
-            self._wakes.append(Wake(event_id, woke - written, woke - sent))
+            self._wakes.append(WakeTimes(event_id, woke - written, woke - sent))
             self._output.wake(self._wakes[-1])
             time.sleep(max(0.0, ready + _GAP - time.monotonic()))
 
