@@ -139,8 +139,11 @@ def test_a_timeout_of_any_length_is_waited_for(value: Any, seconds: float) -> No
 @pytest.mark.parametrize("value", ["1", None, True, math.nan, math.inf, -1, 10**400, 1j, [1]])
 def test_settings_of_another_kind(kind: Any, value: Any) -> None:
     for name in kind.__slots__:
+        if name == "learn" and value is True:
+            continue
         text = refused(kind, **{name: value})
-        assert text.startswith(f"{kind.__name__}.{name} must be a finite number")
+        expected = "True or False" if name == "learn" else "a finite number"
+        assert text.startswith(f"{kind.__name__}.{name} must be {expected}")
         assert len(text) < 120
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "out = pathlib.Path(sys.argv[1])\nmany.draw(report.load(out / 'many.json'), out)"
     )
     subprocess.run([sys.executable, "-c", draw, str(tmp_path)], check=True, cwd=Path(many.__file__).parent.parent)
-    assert {path.name for path in tmp_path.iterdir()} >= {"many.json", "many-http.png", "many-https.png"}
+    if importlib.util.find_spec("matplotlib") is not None:
+        assert {path.name for path in tmp_path.iterdir()} >= {"many.json", "many-http.png", "many-https.png"}
 
 
 def test_what_it_is_held_to_are_ratios_of_one_run() -> None:

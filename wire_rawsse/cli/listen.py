@@ -36,6 +36,8 @@ _LONG_SILENCE: Final = 5.0
 _LOOK_EVERY: Final = 256
 """Events that are not printed between two looks at whether the output's reader is still there."""
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_NAP: Final = 0.25
+"""Seconds between two looks at signals, if the stream has no descriptor."""
 _POLLS: Final = hasattr(select, "poll")
 """Windows has no poll(2), and no signals to wait for."""
 _HUNG_UP: Final = 128 + getattr(signal, "SIGHUP", 1)
@@ -246,8 +248,11 @@ class _Listener:
             raise Failure(f"{error}{also}", exit_status(error, opened=self._opened))
 
     def _patience(self) -> float:
-        """Seconds that the stream may take: none if it has a descriptor, which `_pause` polls beside the others."""
-        return 0.0 if self._poll is not None else max(0.0, self._due() - time.monotonic())
+        """Seconds that the stream may take: none if it has a descriptor, which `_pause` polls beside the others.
+
+        Otherwise nothing interrupts its sleep for a signal, so it is short.
+        """
+        return 0.0 if self._poll is not None else max(0.0, min(self._due() - time.monotonic(), _NAP))
 
     def _due(self) -> float:
         return min(
@@ -282,10 +287,13 @@ class _Listener:
             self._tell(report.endpoint_line(self._source.state, time.time()))
 
     def _new_poll(self) -> select.poll | None:
-        """None where the stream has no descriptor (Windows): its own wait is all there is then."""
+        """None if the stream has no descriptor (Windows, gevent, eventlet): then its own wait is the sleep."""
         if not _POLLS:
             return None
-        stream = self._source.fileno()
+        try:
+            stream = self._source.fileno()
+        except OSError:
+            return None
         poll = select.poll()
         poll.register(stream, select.POLLIN)
         poll.register(self._signals.fileno(), select.POLLIN)

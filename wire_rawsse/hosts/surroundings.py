@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wire_rawsse.errors import StaleConnectionError
 from wire_rawsse.hosts.loop import PAST, Loop
-from wire_rawsse.hosts.suspend import SuspendClock
+from wire_rawsse.hosts.suspend import LEAST, SuspendClock
 from wire_rawsse.hosts.task import Task, is_stream
 from wire_rawsse.log import tell_once
 from wire_rawsse.transport.netlink import FAMILIES, NetworkChange
@@ -135,9 +135,18 @@ class Surroundings:
         return min(self._look_at, self._next_drop)
 
     def due_if_awake(self) -> float:
-        if self._suspend is not None:
-            self._suspended += self._suspend.suspended(self._monotonic())
-        return self.deadline()
+        suspend = self._suspend
+        if suspend is not None:
+            # `SuspendClock.suspended`, inlined: this is asked before each sleep.
+            now = self._monotonic()
+            ahead = suspend.boottime() - now
+            if ahead - suspend.ahead > LEAST:
+                self._suspended += suspend.suspended(now)
+            else:
+                suspend.ahead = ahead
+        if self._checks or self._suspended:
+            return PAST
+        return self._look_at if self._look_at < self._next_drop else self._next_drop
 
     def run(self, now: float) -> None:
         if self._suspended:

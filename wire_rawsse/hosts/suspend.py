@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 LEAST: Final = 5.0
@@ -23,25 +24,25 @@ _NEVER: Final = 2.0**33
 class SuspendClock:
     """Compares two clocks, in seconds: `boottime` counts suspends, `monotonic` does not."""
 
-    __slots__ = ("_ahead", "_boottime", "_monotonic")
+    __slots__ = ("_monotonic", "ahead", "boottime")
 
     def __init__(self, boottime: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        self._boottime = boottime
+        self.boottime = boottime
         self._monotonic = monotonic
         now = monotonic()
-        self._ahead = boottime() - now
+        self.ahead = boottime() - now
         """By how much `boottime` is ahead, or more: the process may have been stopped between the two readings."""
 
     def suspended(self, now: float) -> float:
         """Seconds for which the machine was suspended since the last call, or 0. `now` is what `monotonic` says."""
-        boottime = self._boottime()
+        boottime = self.boottime()
         ahead = boottime - now
-        grown = ahead - self._ahead
+        grown = ahead - self.ahead
         if grown > LEAST:
-            grown = boottime - self._monotonic() - self._ahead
+            grown = boottime - self._monotonic() - self.ahead
             if grown <= LEAST:
                 return 0.0  # The process was stopped after `now` was read.
-        self._ahead = ahead
+        self.ahead = ahead
         return grown if grown > LEAST else 0.0
 
 
@@ -55,7 +56,7 @@ def boottime_clock() -> Callable[[], float] | None:
         gettime(clock)
     except OSError:
         return None
-    return lambda: gettime(clock)
+    return partial(gettime, clock)
 
 
 class ResumeTimer:
