@@ -68,7 +68,7 @@ MUTANTS: Final = [
     ),
     mutant(
         "A renewed deadline is doubted like the one before it.",
-        STORMS,
+        "simulation/test_exact_hosts.py::test_a_host_that_is_always_later_than_silence_may_last_keeps_a_healthy_stream",
         at("read_clocks:ReadClocks.heard", put(nth(-1, assignment("renewed")), "self.renewed = False")),
     ),
     mutant(

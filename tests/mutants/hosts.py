@@ -56,14 +56,8 @@ MUTANTS: Final = [
     mutant(
         "A wake that the hint saw counts as given, but is not.",
         STORMS,
-        at(
-            "hosts.loop:Loop.run",
-            put(
-                part(block("find"), lambda node: node.body[0]),
-                "RECEIVE.woke_early = True",
-                RECEIVE=part(assigned("recv", "wake_marker"), lambda node: node.elts[0].value),
-            ),
-        ),
+        at("hosts.loop:Loop.run", put(block("find"), "self._seen = IT[0]")),
+        at("hosts.loop:Loop._before_sleep", put(argument("_deliver_pending", "woke"), "self._seen")),
     ),
     mutant(
         "TLS with something to send does not wait for writability.",

@@ -57,7 +57,7 @@ MUTANTS: Final = [
     # policy
     mutant(
         "Every clean close is followed by a connection at once.",
-        STORMS,
+        ATTEMPTS + "test_a_clean_close_of_a_stream_that_was_not_healthy_is_followed_by_the_backoff",
         at("policy:decide", put(condition("Is", "None"), "IT[0]")),
     ),
     mutant(

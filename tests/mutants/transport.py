@@ -58,7 +58,7 @@ MUTANTS: Final = [
     ),
     mutant(
         "The answer of a look-up goes to those who asked first, not to those who still wait.",
-        STORMS,
+        "simulation/test_exact_files.py::test_two_streams_that_wait_for_one_name_both_hear_of_it",
         at("transport.resolve:Resolver._finish", put(nth(0, block("error")), "_ = error")),
     ),
     mutant(
