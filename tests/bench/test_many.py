@@ -40,6 +40,7 @@ def test_a_first_wake_is_found_by_its_stream_and_time() -> None:
     assert seen == {"wake_us": [3.0, 2.0], "lost": 1, "fan_out_first_us": [3.0]}
 
 
+@pytest.mark.campaign
 def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many, "KINDS", ("ours", "floor"))
     monkeypatch.setattr(instruments, "callgrind_missing", lambda: "not today")

@@ -66,6 +66,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
+@pytest.mark.campaign
 def test_twice_the_endpoints_cost_twice_as_much() -> None:
     once, twice = life(150), life(300)
     assert twice < 2.2 * once, f"{once} lines for 150 endpoints, {twice} for 300"

@@ -56,6 +56,7 @@ def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
     assert {fault.name for fault in weather.EVERY} == set(kinds)
 
 
+@pytest.mark.campaign
 def test_the_same_seed_gives_the_same_trace_in_any_process_and_another_seed_another() -> None:
     """In any order of hashes. The life has files of wire's."""
     assert draw(f"{SHORT}/0").sink == "wire"
@@ -138,6 +139,7 @@ def test_a_violation_is_shown_with_a_trace_and_seen_again() -> None:
     assert lines[4].split("VIOLATION")[1] in ran.stdout
 
 
+@pytest.mark.campaign
 def test_years_without_a_violation_are_told_in_a_line() -> None:
     ran = command("--years", "0.0003", "--seed", SHORT, "--processes", "1")
     assert ran.returncode == 0 and ran.stdout.startswith("all promises kept over 0.0"), ran.stdout + ran.stderr
