@@ -27,7 +27,7 @@ def _logger() -> Logger:
 
 
 def warn(text: str) -> None:
-    """Something went wrong, and what is done about it. `text` holds no secret."""
+    """Log a failure and how it is handled. `text` holds no secret."""
     try:
         _logger().warning("%s", one_line(text, _MOST))
     except Exception:
@@ -39,21 +39,21 @@ _MOST_SAID = 256
 
 
 def warn_once(text: str) -> None:
-    """`warn`, unless this process has said the same before. At most 256 different texts are said."""
+    """`warn`, unless this process has logged the same text before; at most 256 different texts."""
     if text not in _said and len(_said) < _MOST_SAID:
         _said.add(text)
         warn(text)
 
 
-def tell_once(text: str) -> None:
-    """`tell`, unless this process has told the same before."""
+def info_once(text: str) -> None:
+    """`info`, unless this process has logged the same text before."""
     if "logging" in sys.modules and text not in _said and len(_said) < _MOST_SAID:
         _said.add(text)
-        tell(text)
+        info(text)
 
 
-def tell(text: str) -> None:
-    """Something went as it should: said only where the program has loaded `logging` for itself."""
+def info(text: str) -> None:
+    """Log normal operation, but only if the program has loaded `logging` itself."""
     if "logging" in sys.modules:
         try:
             _logger().info("%s", one_line(text, _MOST))

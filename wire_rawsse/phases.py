@@ -1,28 +1,42 @@
 """The phases of a connection's life, as data: state names, log words and the README's picture are made from this table.
 
-Each phase says what is being done, which clock bounds it, what wire calls it, and where it may lead. Nothing decides by
-this table; it is the map that what happens can be held against, and the tests do.
+Each row has the activity of a phase, the clock that bounds it, wire's word for it, and the phases that may follow. The
+code does not check the steps when it runs: after a signal handler has raised, a stream starts over from any phase. The
+simulation checks every step of every stream against this table.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from wire_rawsse.state import State
 
+PhaseName: TypeAlias = Literal[
+    "idle",
+    "waiting",
+    "resolving",
+    "connecting",
+    "tunnel",
+    "handshake",
+    "head",
+    "streaming",
+    "backing off",
+    "closed",
+]
+
 
 class Phase(NamedTuple):
-    """`state` is None where wire's word depends on what came before: see `Record.state`."""
+    """`state` is None if wire's word depends on the phases before: see `Record.state`."""
 
-    name: str
+    name: PhaseName
     doing: str
     clock: str
     state: State | None
-    then: tuple[str, ...]
+    then: tuple[PhaseName, ...]
 
 
-_ANY_TIME: Final = ("backing off", "closed")
-_BEGINS: Final = ("waiting", "resolving", "connecting")
+_ANY_TIME: Final[tuple[PhaseName, ...]] = ("backing off", "closed")
+_BEGINS: Final[tuple[PhaseName, ...]] = ("waiting", "resolving", "connecting")
 
 PHASES: Final[dict[str, Phase]] = {
     phase.name: phase

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from wire_rawsse.body import Sink
 from wire_rawsse.connection import one_stream
 from wire_rawsse.errors import ConnectionBrokenError, WireRawSSEError
-from wire_rawsse.log import tell, warn
+from wire_rawsse.log import info, warn
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import decide, ended_by_peer, least_pause
 from wire_rawsse.record import Record
@@ -216,11 +216,11 @@ def _pause_after(
 
 def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> None:
     if error is None and record.renewed:
-        tell(f"{record.url}: connecting again, as the connection has reached its max_age")
+        info(f"{record.url}: connecting again, as the connection has reached its max_age")
     elif error is None and record.polls == 0:
-        tell(f"{record.url} ended the stream; connecting again in {pause:.1f} s")
+        info(f"{record.url} ended the stream; connecting again in {pause:.1f} s")
     elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.
-        tell(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")
+        info(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")
     elif error is not None:
         # A proxy, a callable or a file may be at fault: so name the stream.
         stream = "" if record.is_named_in(error) else f"{record.url}: "

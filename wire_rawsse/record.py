@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from wire_rawsse.errors import StaleConnectionError, WireRawSSEError
 from wire_rawsse.heartbeat import Heartbeat
-from wire_rawsse.log import tell, warn
+from wire_rawsse.log import info, warn
 from wire_rawsse.patience import Patience
-from wire_rawsse.phases import PHASES
+from wire_rawsse.phases import PHASES, PhaseName
 from wire_rawsse.policy import Backoff, Timeouts, TokenBucket
 from wire_rawsse.redact import Secrets
 from wire_rawsse.resume import Resume
@@ -83,7 +83,7 @@ class Record:
         timeouts: Timeouts = Timeouts(),
     ) -> None:
         self.url = url
-        self.phase = "idle"
+        self.phase: PhaseName = "idle"
         self.since = wall()
         self.last_byte_at: float | None = None
         self.last_wake_at: float | None = None
@@ -156,7 +156,7 @@ class Record:
             self.secrets.show(url)
             self.heartbeat = Heartbeat()  # Of another endpoint.
 
-    def enter(self, phase: str, wall: float) -> None:
+    def enter(self, phase: PhaseName, wall: float) -> None:
         self.phase = phase  # First, so that the phase is right even if a call below raises.
         self.since = wall
         if phase in ("resolving", "connecting"):
@@ -194,10 +194,10 @@ class Record:
     def _tell_connected(self, wall: float) -> None:
         """Log the connection at the level of the failure that it ends, so that both or none are seen."""
         if self._down_since is None:
-            tell(f"{self.url}: connected")
+            info(f"{self.url}: connected")
         elif not self.polls:
             text = f"{self.url}: connected again after {max(0.0, wall - self._down_since):.1f} s"
-            say = warn if self._warned else tell
+            say = warn if self._warned else info
             say(text)
         self._down_since, self._warned = None, False
 

@@ -19,6 +19,7 @@ from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.gate import MAX_CONNECTING
 from wire_rawsse.hosts.system import OsServices
 from wire_rawsse.hosts.task import Task
+from wire_rawsse.phases import PhaseName
 from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.reconnect import OwnedSink, Restart, reconnect_forever
@@ -37,7 +38,7 @@ class Journal(Record):
         self.on_begin: Callable[[], None] = lambda: None
         self.on_end: Callable[[WireRawSSEError | None, float | None], None] = lambda error, delay: None
 
-    def enter(self, phase: str, wall: float) -> None:
+    def enter(self, phase: PhaseName, wall: float) -> None:
         before = self.phase
         super().enter(phase, wall)
         self.on_enter(before, phase)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wire_rawsse.hosts.loop import Loop
-from wire_rawsse.log import tell_once
+from wire_rawsse.log import info_once
 
 if TYPE_CHECKING:
     from wire_rawsse.hosts.surroundings import Surroundings
@@ -35,7 +35,7 @@ class Notice:
 
                 self._surroundings = Surroundings(self._loop, listens=self._watch)
             except Exception as error:
-                tell_once(f"the machine is not watched ({type(error).__name__}); clocks notice its changes")
+                info_once(f"the machine is not watched ({type(error).__name__}); clocks notice its changes")
                 return None
             self._loop.add_housekeeping(self._surroundings)
         return self._surroundings

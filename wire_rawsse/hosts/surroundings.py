@@ -31,7 +31,7 @@ from wire_rawsse.errors import StaleConnectionError
 from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.hosts.suspend import LEAST, SuspendClock
 from wire_rawsse.hosts.task import Task, is_stream
-from wire_rawsse.log import tell_once
+from wire_rawsse.log import info_once
 from wire_rawsse.transport.netlink import FAMILIES, NetworkChange
 from wire_rawsse.transport.routes import same_network
 from wire_rawsse.waits import Pause, Receive
@@ -125,7 +125,7 @@ class Surroundings:
             self._watch_network()
         except OSError as error:
             self._close_network()
-            tell_once(f"network changes are not announced here ({error.strerror or error}); clocks notice them")
+            info_once(f"network changes are not announced here ({error.strerror or error}); clocks notice them")
 
     # Housekeeping.
 
@@ -204,7 +204,7 @@ class Surroundings:
                     self._watch_network()
             except OSError as error:
                 self._close_network()
-                tell_once(f"network changes are no longer announced ({error.strerror or error}); clocks notice them")
+                info_once(f"network changes are no longer announced ({error.strerror or error}); clocks notice them")
         if change:
             self._later(partial(self._examine, change, _Answers(self._machine)))
 

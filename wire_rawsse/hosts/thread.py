@@ -96,9 +96,9 @@ class SubscriberThread(threading.Thread):
             pause = min(2 * pause, longest)
 
     def _run(self) -> None:
-        run, tell, let_go = self._loop.run, self._wake.set, time.sleep
-        while run(None, tell):
-            let_go(LET_GO)
+        run, on_wake, sleep = self._loop.run, self._wake.set, time.sleep
+        while run(None, on_wake):
+            sleep(LET_GO)
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the subscriber and join the thread, for at most `timeout` seconds (None: as long as it takes).

@@ -18,7 +18,7 @@ import os
 from typing import Final
 
 from wire_rawsse.errors import RelayFileError
-from wire_rawsse.log import tell, warn, warn_once
+from wire_rawsse.log import info, warn, warn_once
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.state import SubscriberState, summarise
@@ -197,12 +197,12 @@ class Follower:
             environ=self._machine.environ,
         )
         self._handles[endpoint] = self._streams.add(plan, changed=self._note_change)
-        tell(f"subscribing to {endpoint.url.redacted}")
+        info(f"subscribing to {endpoint.url.redacted}")
 
     def _leave(self, endpoint: Endpoint) -> None:
         last = self._streams.remove(self._handles.pop(endpoint))
         self._gone = summarise([last], gone=self._gone)
-        tell(f"endpoint removed: {last.url}")
+        info(f"endpoint removed: {last.url}")
 
     def _note_change(self) -> None:
         self._changed = True

@@ -14,6 +14,7 @@ from typing import Any
 
 from wire_rawsse import Backoff, Keepalive, Timeouts, WireRawSSEError
 from wire_rawsse.errors import DeadlineError
+from wire_rawsse.phases import PhaseName
 from wire_rawsse.record import Record
 from wire_rawsse.testing.client import RelayClient, Slot
 
@@ -73,7 +74,7 @@ def observe() -> None:
     heard = [0.0]
     enter, ended, was_heard, accepted = Record.enter, Record.ended, Record.heard, Record.accepted
 
-    def tell_enter(record: Record, phase: str, wall: float) -> None:
+    def tell_enter(record: Record, phase: PhaseName, wall: float) -> None:
         say("state", phase.replace(" ", "-"))
         enter(record, phase, wall)
 
