@@ -262,11 +262,11 @@ class _SourceSink(EventSink):
 class EventStreams(_Inline):
     """The events of many streams, in the thread that asks for them.
 
-    Each stream lives as that of an `EventSource`. Its end for good raises nothing: `next_item` gives
-    `Closed(error, None)`, and `source.state` tells it. It has left the set once that was read. Nothing runs and nothing
-    is opened before the first `next`, and nothing runs between two.
+    Each stream is kept alive like that of an `EventSource`. Its end for good raises nothing: `next_item` gives
+    `Closed(error, None)`, and `source.state` has it. The stream leaves the set when that item is read.
+    Nothing runs and nothing is opened before the first `next`, and nothing runs between two.
 
-    max_connecting: as for `Streams`.
+    max_connecting, watch: as for `Streams`.
 
     Sources take turns: `next` gives one item of each that has any. A source with 64 unread items is not received from
     until they are read; the others go on. Its silence is no fault meanwhile.

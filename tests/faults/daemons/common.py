@@ -78,12 +78,14 @@ def observe() -> None:
         say("state", phase.replace(" ", "-"))
         enter(record, phase, wall)
 
-    def tell_ended(record: Record, error: WireRawSSEError | None, delay: float | None, wall: float) -> None:
+    def tell_ended(
+        record: Record, error: WireRawSSEError | None, delay: float | None, wall: float, cause: str = "end"
+    ) -> None:
         pause = "" if delay is None else f"pause={delay:.3f} "
         kind = "closed" if error is None else type(error).__name__
         if error is not None or delay is not None:  # Else it was closed, by ourselves.
             say("failed", clock_of(error), f"heard={heard[0]:.6f} {pause}{kind}: {error}")
-        ended(record, error, delay, wall)
+        ended(record, error, delay, wall, cause)
 
     def tell_heard(record: Record, now: float, wall: float, wake: bool) -> None:
         heard[0] = time.monotonic()
