@@ -313,3 +313,15 @@ def test_a_ca_file_counts_after_a_redirect_to_https_too(serve: Serve, home: Path
     server = serve([request, send(answer("302 Found", f"Location: {url}"))])
     done = run("listen", "--count", "1", "--cacert", str(authority.file), server.url, home=home)
     assert (done.returncode, done.stdout) == (0, "safe\n")
+
+
+@pytest.mark.parametrize(
+    "command", [("listen", "--fail", "--resume"), ("daemon", "--exec", "/nowhere", "--state-file")]
+)
+def test_a_device_is_not_replaced_by_a_file(command: tuple[str, ...], home: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"  # The device itself would be lost where the test fails.
+    link.symlink_to(os.devnull)
+    done = run(*command, str(link), URL, home=home)
+    assert done.returncode == 64 and "got a device" in done.stderr
+    assert_one_line(done.stderr, command[0])
+    assert link.is_symlink()

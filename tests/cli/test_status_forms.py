@@ -63,6 +63,12 @@ def test_metrics(home: Path, tmp_path: Path) -> None:
     assert [one.value for one in samples if one.name == "wire_rawsse_runs_total"] == [3]
 
 
+def test_a_file_that_is_named_twice_has_its_metrics_once(home: Path, tmp_path: Path) -> None:
+    well = str(write(tmp_path / "well"))
+    done = run("status", "--openmetrics", "--file", well, "--file", well, home=home)
+    assert done.returncode == 0 and done.stdout.count("wire_rawsse_status{") == 1
+
+
 def test_metrics_of_nothing(home: Path) -> None:
     done = run("status", "--openmetrics", home=home)
     assert done.returncode == 2 and done.stdout.endswith(" 2\n# EOF\n")

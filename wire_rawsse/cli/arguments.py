@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import stat
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -147,6 +149,19 @@ def path(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("expected the name of a file, got nothing")
     return text
+
+
+def replaced(text: str) -> str:
+    """A type for argparse: the name of a file that we replace whole, so never of a device, a pipe or a socket."""
+    try:
+        mode = os.stat(path(text)).st_mode
+    except (OSError, ValueError):
+        return text  # The first write tells the reason.
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return text
+    raise argparse.ArgumentTypeError(
+        "expected a regular file, or a name that is free, got a device, a pipe or a socket"
+    )
 
 
 def _whole(text: str, least: int) -> int:

@@ -25,7 +25,7 @@ from typing import Final
 
 from wire_rawsse.cli import arguments as options_of
 from wire_rawsse.cli import inputs, logs, report, signals, stdio
-from wire_rawsse.cli.arguments import Parser, path, seconds
+from wire_rawsse.cli.arguments import Parser, replaced, seconds
 from wire_rawsse.cli.attention import Attention, attend
 from wire_rawsse.cli.child import Child, split
 from wire_rawsse.cli.exit import OK, USAGE, Failure
@@ -115,7 +115,7 @@ def parser() -> Parser:
     options.add_argument(
         "--state-file",
         metavar="FILE",
-        type=path,
+        type=replaced,
         help="with a URL: keep the state in this file, for wire-rawsse status --file FILE",
     )
     options.add_argument("--verbose", "-v", action="store_true", help="report each run on standard error")

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.cli import inputs, logs, report, stdio
-from wire_rawsse.cli.arguments import Parser, add_limits, add_request, count, path, timeouts, whole
+from wire_rawsse.cli.arguments import Parser, add_limits, add_request, count, replaced, timeouts, whole
 from wire_rawsse.cli.curl import LINES, exit_status
 from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, OUTPUT_FAILED, TERMINATED, USAGE, Failure, before_the_end
 from wire_rawsse.cli.last_id import LastIdFile
@@ -89,7 +89,7 @@ def parser() -> Parser:
     retries = "end at the failure after N failures in a row; a connection that opens starts the count over"
     ending.add_argument("--retries", metavar="N", type=count, help=retries)
     resume = "keep the last event id in this file, and begin after it the next time"
-    options.add_argument("--resume", metavar="FILE", type=path, help=resume)
+    options.add_argument("--resume", metavar="FILE", type=replaced, help=resume)
     first = "the id to begin with: resume after it (a --resume file that exists comes first)"
     options.add_argument("--last-event-id", metavar="ID", default="", help=first)
     options.add_argument(

@@ -94,7 +94,8 @@ def run(arguments: list[str]) -> int:
 
 def _statuses(files: list[str] | None) -> Iterator[tuple[str, Status]]:
     try:
-        for file in files or [paths.stream_state_json()]:
+        # Each file once: a metric must not be there twice.
+        for file in dict.fromkeys(files or [paths.stream_state_json()]):
             yield file, check(file)
     except RelayFileError as error:  # There is no folder to look in.
         yield "", assess(None, 0.0, lambda pid: False, str(error))
