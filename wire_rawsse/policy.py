@@ -368,7 +368,7 @@ class TokenBucket:
     The losers of an address race are not counted, nor are the connections of an attempt that a caller's `restart()` or
     a server's `retry:` asks for.
 
-    It outlives its stream: one that takes the place of another at the same relay goes on with it (see `hand_over`).
+    It outlives its stream: the next stream to the same origin continues with it (see `hand_over`).
     """
 
     BURST: Final = 8
@@ -407,7 +407,7 @@ class TokenBucket:
         self._since = now
 
     def begin(self, now: float) -> None:
-        """An attempt begins. Tokens of the pause before it pay for nothing beyond `BURST`."""
+        """An attempt begins. The tokens earned in the pause before it count only up to `BURST`."""
         self._gain(now)
 
     def started(self) -> None:

@@ -30,7 +30,7 @@ Origin: TypeAlias = "tuple[str, str, int, str]"
 
 
 class Record:
-    """The facts of one stream over all its connections. Moments in `*_at` are seconds since the epoch."""
+    """The state of one stream over all its connections. Moments in `*_at` are seconds since the epoch."""
 
     __slots__ = (
         "_accepted",

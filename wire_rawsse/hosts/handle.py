@@ -94,7 +94,7 @@ class Handle:
             self.tear_down_if_idle()
 
     def announce(self, future: Future[Any]) -> None:
-        """This future has been set."""
+        """Note a future that was set, and notify the loop."""
         self.answered.append(future)
         self.notify()
 
