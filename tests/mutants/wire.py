@@ -99,7 +99,7 @@ MUTANTS: Final = [
         STORMS,
         at(
             "wire.follow:Follower._read",
-            after(nth(0, statement("_report")), "for gone in list(self._tasks): self._leave(gone)"),
+            after(nth(0, statement("_report")), "for gone in list(self._handles): self._leave(gone)"),
         ),
     ),
     mutant(
