@@ -1,10 +1,10 @@
 """The command `wire-rawsse`: from the first argument to the exit status.
 
-What every subcommand may rely on is made true here, before its module is loaded:
+This module sets up the following for every subcommand, before its module is loaded:
 
 * SIGINT and SIGTERM end the process at once, in whatever it is doing (a write into a full pipe, a slow import), without
   a traceback. A subcommand that has something to give back first says so (`exit.before_the_end`).
-* Descriptors 0, 1 and 2 are open. Where one was closed, the first socket would get its number, and events or error
+* Descriptors 0, 1 and 2 are open. If one was closed, the first socket would get its number, and events or error
   texts would be written into a connection.
 * A closed standard output is no error, and nothing else ends in a traceback: what a user can cause is a `Failure`, one
   line on standard error and its exit status; anything else is a fault of ours, told in one line too.
@@ -86,7 +86,7 @@ def _run(command: str, arguments: list[str]) -> int:
 
 
 class _Module(Protocol):
-    """What a subcommand's module has."""
+    """The interface of a subcommand's module."""
 
     def run(self, arguments: list[str]) -> int: ...
     def parser(self) -> Parser: ...

@@ -89,7 +89,7 @@ class Parser(argparse.ArgumentParser):
             stdio.write(stdio.plain(message, sys.stdout))
 
     def _about(self, unknown: list[str]) -> str:
-        """What is wrong with arguments that nobody knows. Names options, quotes nothing else: it may be a secret."""
+        """The error for unknown arguments. It names options and quotes nothing more: the rest may be a secret."""
         option = next((argument.partition("=")[0] for argument in unknown if argument.startswith("-")), None)
         if option is None:
             return f"{len(unknown)} argument{'s' if len(unknown) > 1 else ''} too many"
@@ -171,12 +171,12 @@ def _whole(text: str, least: int) -> int:
 
 
 def shown(text: str) -> str:
-    """What came where a number was expected."""
+    """The text that was given instead of a number, quoted."""
     return f"'{excerpt(text)}'" if text else "nothing"
 
 
 def add_request(options: Parser) -> None:
-    """What is sent, for every command that opens a stream of the user's choice."""
+    """Add the options of the request, for every command that opens a stream of the user's choice."""
     of_request = options.add_argument_group(
         "request",
         "Give secrets in files or in the environment; other users can read the arguments. Token and headers files are "
@@ -236,7 +236,7 @@ def add_limits(options: Parser) -> None:
 
 
 def timeouts(options: argparse.Namespace) -> Timeouts:
-    """What `add_limits` asked for."""
+    """The timeouts from the options of `add_limits`."""
     return Timeouts(
         connect=options.connect_timeout,
         response=options.response_timeout,

@@ -66,7 +66,7 @@ class Attention:
         return None if self._files is None else self._files.claim()
 
     def note_work(self, work: Work) -> None:
-        """What the command has done, for the state file."""
+        """Write the runs of the command to the state file."""
         if self._files is not None:
             self._files.note_work(work)
             self._subscriber._loop.notify()

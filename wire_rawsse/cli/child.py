@@ -63,7 +63,7 @@ class Child:
         self._began = 0.0
         self._overdue = False
         self.deadline = math.inf
-        """When `look` is due at the latest. An end is announced by SIGCHLD; where there is none, look often."""
+        """When `look` is due at the latest. An end is announced by SIGCHLD; without SIGCHLD, look often."""
 
     @property
     def running(self) -> bool:
@@ -142,7 +142,7 @@ class Child:
 
 
 def cannot_start(words: list[str], error: OSError) -> str:
-    """What is wrong where `start` raised. Quotes the program's name, unless it is no name but a shell's assignment."""
+    """The message for an error that `start` raised. Quotes the program, unless it is a shell's assignment."""
     name = f"'{excerpt(words[0])}' " if "=" not in words[0] else ""
     return (
         f"--exec: expected a program, {name}cannot be started: {error.strerror}; "

@@ -19,7 +19,7 @@ _FILES: Final = ("FILE", "PATH")
 class Option(NamedTuple):
     names: tuple[str, ...]
     takes: str
-    """What stands after it: "" for nothing, "file", "words" (see `choices`) or "text"."""
+    """The kind of its value: "" for nothing, "file", "words" (see `choices`) or "text"."""
     choices: tuple[str, ...]
     help: str
 

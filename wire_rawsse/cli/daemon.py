@@ -238,7 +238,7 @@ class _Daemon:
                 self._obey()
 
     def _report(self, now: float) -> None:
-        """What the service manager hears, if there is one."""
+        """Report to the service manager, if there is one."""
         supervisor = self._supervisor
         if not supervisor.listens:
             return
@@ -252,7 +252,7 @@ class _Daemon:
         supervisor.turn(now, healthy=not self._child.overdue)
 
     def _obey(self) -> None:
-        """What signals have asked for, but the end."""
+        """Do what signals have asked for, except the end."""
         waiting, attention = self._signals, self._attention
         if waiting.take("reload"):
             _tell("reloading: files are read again and each connection is renewed")

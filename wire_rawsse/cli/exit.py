@@ -37,7 +37,7 @@ COMMON_STATUSES: Final = {
 
 
 class Failure(Exception):
-    """What a user can cause: one line (what was expected, what came, what to do), and the exit status. No secret."""
+    """A user's error: one line (what was expected, what came, what to do), and the exit status. No secret."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
@@ -65,7 +65,7 @@ def end_well_on_signals() -> None:
 
 
 def before_the_end(call: Callable[[], object]) -> None:
-    """What a signal's end has to do first. The main thread stands still in whatever it is doing."""
+    """Set the function to call before a signal ends the process. The main thread is interrupted anywhere."""
     global _before
     _before = call
 

@@ -1,4 +1,4 @@
-"""What a user hands over beside the arguments: tokens, header fields, bodies. From files or the environment.
+"""Input from files and the environment: tokens, header fields, bodies.
 
 A command line is no place for a secret: every user of the machine can read it, and shells write it down. So a token has
 no option of its own, a header that is a credential by its name is refused there, and so is a URL with a password.
@@ -127,7 +127,7 @@ class _Secret(Generic[T]):
             warn_once(f"{option}: {warning}")
 
     def again(self) -> T:
-        """What the file holds now. Raises `CredentialsError`; never waits for a pipe that is there instead."""
+        """The present content of the file. Raises `CredentialsError`; never waits for a pipe that is there instead."""
         try:
             return self._parse(_decoded(_read(self._path, self._limit, self._option).content, self._path, self._option))
         except Failure as failure:

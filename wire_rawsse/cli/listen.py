@@ -1,6 +1,6 @@
 """`listen`: any event stream to standard output, one event at a time: `curl -N` that cannot wedge.
 
-Standard output holds events and nothing else, each written at once and whole. What happens to the connection is told
+Standard output holds events and nothing else, each written at once and whole. The state of the connection is reported
 on standard error in the human form; with --json it has lines of its own if --all asks for them, and is told on standard
 error only with --verbose, so that a program that reads both streams never meets a sentence.
 

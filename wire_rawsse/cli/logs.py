@@ -1,4 +1,4 @@
-"""Where the library's log lines go while a command runs: to one function, as text, or nowhere."""
+"""Routes the library's log lines while a command runs: to one function, as text, or nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`relay`: the embedded development relay as a command. What it does is told in `wire_rawsse.relay`."""
+"""`relay`: the embedded development relay as a command. See `wire_rawsse.relay`."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Signals:
         """`names`: the signals to handle, of `REQUESTS`. One that this platform lacks is left out."""
         self._names = [name for name in names if hasattr(signal, name)]
         self.pending: set[DaemonRequest] = set()
-        """What was asked for and not taken yet, except for the end."""
+        """The requests that have not been taken yet, except for the end."""
         self.ended_by: int | None = None
         """The signal that has asked for the end."""
         self._terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]

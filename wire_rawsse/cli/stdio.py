@@ -47,7 +47,7 @@ class OutputInterrupted(Exception):
 
 
 class Interrupt(Protocol):
-    """What may interrupt a write: see `signals.Signals`."""
+    """The object that may interrupt a write: see `signals.Signals`."""
 
     @property
     def ending(self) -> bool: ...

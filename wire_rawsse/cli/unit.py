@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""What a service gets from systemd (systemd.exec(5), "Environment variables in spawned processes")."""
+"""The PATH that a service gets from systemd (systemd.exec(5), "Environment variables in spawned processes")."""
 _KEPT: Final = ("WIRE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 """Variables that decide where wire's files are. Others, such as proxies, may hold a secret and are never copied."""
 

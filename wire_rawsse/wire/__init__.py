@@ -1,1 +1,1 @@
-"""What is wire's alone: where it keeps its files, what they say, and when that changes."""
+"""Everything specific to wire: the places of its files, their content, and when it changes."""

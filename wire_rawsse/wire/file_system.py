@@ -1,4 +1,4 @@
-"""What this folder takes from the operating system: as much of the module `os` as reading and replacing a file needs.
+"""The part of the operating system that this folder uses: the names of the module `os` for files.
 
 The module itself is the default, and so it is asked for each name when that is used. A world made of memory brings a
 disk of its own, with whatever can happen to one.

@@ -2,7 +2,7 @@
 
 A new file is written beside the old one and renamed over it (rename(2) is atomic), so that a reader sees the
 old content or the new one and never a half, and a crash leaves the old one. The new file is made with O_EXCL and
-O_NOFOLLOW: a link that somebody planted at its name is removed, never followed. Where the final name is a link, the
+O_NOFOLLOW: a link that somebody planted at its name is removed, never followed. If the final name is a link, the
 link is replaced, not what it points to.
 
 There is no fsync unless it is asked for. A state file says how a *process* is doing, and after a power loss that
@@ -29,7 +29,7 @@ def replace_whole(
 ) -> None:
     """Put `content` at `path` in one step, by way of `temporary` in the same folder; mode 0600.
 
-    Missing folders are made, each with mode 0700 (XDG Base Directory Specification). What stands at `temporary` is
+    Missing folders are made, each with mode 0700 (XDG Base Directory Specification). A file at `temporary` is
     taken for the leftover of a crash. Raises `OSError`, and leaves nothing at `temporary` then.
 
     `durable`: after a loss of power there is the old content or the new one, even if the disk has a cache (fsync(2)).

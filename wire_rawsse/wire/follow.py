@@ -86,7 +86,7 @@ class Follower:
         return self._keeper.claim()
 
     def note_work(self, work: Work) -> None:
-        """What a daemon's command has done; written with the next state, and soon if it is news."""
+        """Note the runs of a daemon's command; written with the next state, and soon if it is news."""
         if self._keeper.note_work(work):
             self._changed = True
 
@@ -100,7 +100,7 @@ class Follower:
         self._changed = self._unreadable = True
         self._read_at = -LOOK_EVERY
 
-    # What the loop calls.
+    # The loop calls these.
 
     def due_if_awake(self) -> float:
         return 0.0 if self._changed else min(self._due, self._looked_at + LOOK_EVERY)
@@ -117,7 +117,7 @@ class Follower:
             self._unreadable = True  # So that this, too, is the problem only until all is well again.
             self._due = now + LOOK_WITHIN
         except BaseException:
-            # A signal handler of the host's raised. What was noticed and not yet acted on is looked at again, at once.
+            # A signal handler of the host's raised. Look again at once at every change that was not acted on.
             self.reload()
             raise
 
@@ -146,7 +146,7 @@ class Follower:
         try:
             self._relay_json = paths.relay_json(file_system.environ)
             state_file = self._keeper.file or self._open_state_file()
-        except RelayFileError as error:  # There is no home to look in. Tried again: it may be mended.
+        except RelayFileError as error:  # There is no home to look in. Tried again: it may be corrected.
             self._report(str(error))
             return
         self._keeper.file = state_file
@@ -169,7 +169,7 @@ class Follower:
         try:
             found = read_endpoints(self._relay_json, file_system=self._machine)
         except RelayFileError as error:
-            # What it says is wrong until it changes, which is noticed; why it cannot be read may not show in it.
+            # Wrong content stays wrong until the file changes, which is noticed; the cause of an OSError may not.
             self._unreadable = isinstance(error.__cause__, OSError)
             self._report(str(error))
             return

@@ -81,7 +81,7 @@ class Standalone:
         return self._keeper.claim()
 
     def note_work(self, work: Work) -> None:
-        """What a daemon's command has done; written with the next state, and soon if it is news."""
+        """Note the runs of a daemon's command; written with the next state, and soon if it is news."""
         if self._keeper.note_work(work):
             self._changed = True
 
@@ -93,7 +93,7 @@ class Standalone:
         self._keeper.renew()
         self._changed = True
 
-    # What the loop calls.
+    # The loop calls these.
 
     def deadline(self) -> float:
         return 0.0 if self._changed else self._due

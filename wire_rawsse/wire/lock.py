@@ -13,7 +13,7 @@ one (close-on-exec). On NFS Linux turns flock into a record lock of the server.
 A reader asks with a shared lock that it gives back at once. A writer that meets one must not take it for another
 writer, so it asks for a shared lock itself then: beside readers it gets one, beside a writer it does not.
 
-Where there are no locks (Windows, some file systems) or the lock file cannot be made, there is just no lock. The state
+If there are no locks (Windows, some file systems) or the lock file cannot be made, there is just no lock. The state
 file says so (`locked`), and its reader goes by the pid.
 """
 

@@ -1,9 +1,9 @@
-"""Where wire keeps its files, and the one setting of its environment that concerns TLS.
+"""The places of wire's files, and the one setting of its environment that concerns TLS.
 
 Pure functions of an environment and a platform, so that each platform's rule is tested on every platform; they return
 `str` and build it with the named platform's own path rules (`pathlib` alone would cost two thirds of a MiB).
 
-What holds here was observed on wire 0.17 for Linux, and follows what its own messages say for the others:
+These rules were observed on wire 0.17 for Linux, and follows what its own messages say for the others:
 
 * `WIRE_HOME` beats the rest. It is taken as it is: relative stays relative, `~` is no home, and empty means the
   current folder. That is odd, but the point is to find the very files that wire uses.

@@ -7,7 +7,7 @@ error here keeps the parser's own as its cause: that one holds the whole text.
 
 Three outcomes are told apart, because they ask for different things:
 
-* endpoints: subscribe to them. If one entry is broken the others are still good; what is wrong stands in `problems`.
+* endpoints: subscribe to them. If one entry is broken the others are still good; `problems` has the errors.
 * no endpoint, and a `note` that says why (no file, nothing bound yet): a state. Streams to what was there are over.
 * `RelayFileError`: the file says nothing that can be relied on (half-written, unreadable). Keep what you have, read
   again.
@@ -32,7 +32,7 @@ from wire_rawsse.protocol.url import Url, parse_url
 from wire_rawsse.wire.file_system import FileSystem
 
 LARGEST: Final = 10 * 1024 * 1024
-"""Bytes. A real file has a few hundred for each endpoint and peer; what is larger is something else."""
+"""Bytes. A real file has a few hundred for each endpoint and peer; a larger file is not relay.json."""
 
 MOST_ENDPOINTS: Final = 1000
 """More are left out, and that is told: each takes a connection, and a process has room for 1,024 by default."""
@@ -101,7 +101,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class RelayFile:
-    """What relay.json says. `note` tells why there is no endpoint; `problems` what is wrong beside the good ones."""
+    """The content of relay.json. `note` tells why there is no endpoint; `problems`: errors in the other ones."""
 
     endpoints: tuple[Endpoint, ...] = ()
     note: str | None = None
@@ -253,7 +253,7 @@ def _endpoints(document: Any, name: str) -> RelayFile:
 
 
 def _usable(entries: list[Any], problems: list[str]) -> tuple[Endpoint, ...]:
-    """The good ones, each stream once; what is wrong with the others is added to `problems`."""
+    """The good ones, each stream once; the errors of the others are added to `problems`."""
     found: dict[Url, Endpoint] = {}
     more = 0
     too_many = None
@@ -333,7 +333,7 @@ def _encoded(text: str, kept: bytes = b"") -> str:
     except UnicodeEncodeError:
         pass
     else:
-        # A text made anew for each byte would cost sixty times as much as the id itself.
+        # A new text for each byte would cost sixty times as much as the id itself.
         table = _tables.get(kept)
         if table is None:
             plain = _UNRESERVED.union(kept)

@@ -6,7 +6,7 @@ writer lives, so that a reader can tell news from an obituary (see `status`).
 
 There is one writer: the one that holds the lock beside the file (see `lock`). Another subscriber for the same home logs
 that once and goes on without the file. It asks for the lock whenever it has something to write, and takes over once it
-is free. Where there is no lock to be had, the file is written without.
+is free. If no lock can be had, the file is written without.
 
 When: at each transition, but at most one write a second, with the last state of that second never lost; and every 300
 s otherwise. A transition is a change of what a person would act on: a state, the list of endpoints, an error, a count
@@ -56,7 +56,7 @@ _instances = itertools.count(1)
 
 
 def rfc3339(moment: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds; what it cannot say becomes the nearest it can."""
+    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds; clamped to the range that it can express."""
     milliseconds = int(min(max(0.0, moment), _LAST_SECOND) * 1000)
     try:
         parts = time.gmtime(milliseconds // 1000)
@@ -183,7 +183,7 @@ class StateFile:
             return None
         if self._tried_at is None:
             return self._offered_at
-        if self._postponed or self._news != self._written_news:  # What stands in the file is wrong.
+        if self._postponed or self._news != self._written_news:  # The file is out of date.
             return self._tried_at + self._minimum_interval
         soon = self._failing or (self._lock is not None and self._lock.problem == HELD_BY_READER)
         return self._tried_at + (self._retry if soon else self._refresh)
@@ -241,7 +241,7 @@ class StateFile:
                 self._failing = True
                 warn(
                     f"{foreign.shown(self._path)} cannot be written: {foreign.reason(error)}; "
-                    "streams go on, but `wire status` will not hear of them until this is mended"
+                    "streams go on, but `wire status` will not hear of them until this is corrected"
                 )
             return False
         self._tried_at = now
@@ -312,7 +312,7 @@ def _moment(moment: float | None) -> str | None:
 
 
 def _news(snapshot: SubscriberState) -> object:
-    """What must have changed for a state to be written before the refresh is due."""
+    """The values whose change makes a state be written before the refresh is due."""
     return _facts(snapshot), [(one.url, _facts(one)) for one in snapshot.endpoints]
 
 

@@ -1,4 +1,4 @@
-"""What `stream_state.json` says, and whether it can still be true: the `status` command's answer.
+"""Judges `stream_state.json`, its content and whether it can still be true: the `status` command's answer.
 
 A file says what was true when it was written. It is believed only while its writer can still correct it: the writer
 lives, and its `ts` is no older than two of the writer's refreshes (one may be late, two are not). Everything else is
@@ -12,11 +12,11 @@ wakes come to nothing.
 A file that wire's own subscriber wrote is understood too. It names no process and is not refreshed, so that after ten
 minutes without a transition it counts as stale; that is the truth about it.
 
-The lock beside the file tells whether its writer lives (see `lock`), in every PID namespace. Where the writer had none,
+The lock beside the file tells whether its writer lives (see `lock`), in every PID namespace. If the writer had none,
 its pid is looked for, but only in the namespace that it names; a pid of another one tells nothing, and the age of the
 file decides alone.
 
-`assess` is pure. What it puts into its one line comes from a file that anybody may have written, so nothing
+`assess` is pure. The text of its one line comes from a file that anybody may have written, so nothing
 unprintable gets from there to a terminal.
 """
 
@@ -175,7 +175,7 @@ def _idle(age: float, pid: int | None, there: bool | None, locked: bool, stopped
 
 
 def _trouble(document: dict[str, Any]) -> str | None:
-    """What is wrong with the daemon's work, or None."""
+    """The trouble with the daemon's work, or None."""
     if document.get("run_overdue"):
         return "the command takes longer than --exec-timeout"
     failures = document.get("failures_in_row") or 0
@@ -196,7 +196,7 @@ def _stale(age: float, pid: int | None, there: bool | None) -> str | None:
 
 
 def _details(document: dict[str, Any], down: list[dict[str, Any]], now: float, age: float) -> Iterator[str]:
-    """What is worth knowing after the words that wire prints too."""
+    """Details that follow the words that wire prints too."""
     if trouble := _trouble(document):
         yield trouble
     endpoints = len(document.get("endpoints") or ())
@@ -234,7 +234,7 @@ def _error_names(one: dict[str, Any]) -> bool:
 
 
 def _wrong_shape(document: Any) -> str | None:
-    """What in `document` is not as version 1 has it, or None. Names keys, quotes nothing."""
+    """The difference of `document` from version 1, or None. Names keys, quotes nothing."""
     if not isinstance(document, dict):
         return "expected an object in stream_state.json, found something else"
     if document.get("schema") != SCHEMA:

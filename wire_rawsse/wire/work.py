@@ -1,4 +1,4 @@
-"""What a daemon does for its wakes: the counts that `stream_state.json` holds beside the state of the streams."""
+"""The work of a daemon for its wakes: the counts that `stream_state.json` holds beside the state of the streams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Work(NamedTuple):
 
     @property
     def news(self) -> object:
-        """What must have changed for it to be worth a write: the first three failures, and a new reason."""
+        """The values whose change is worth a write: the first three failures, and a new reason."""
         return min(self.failures_in_row, MANY_FAILURES), self.last_run_error, self.overdue
 
 

@@ -179,7 +179,7 @@ class Demo:
         return event_id, float(answer["sent"])
 
     def _woken(self, what: str) -> float:
-        """The moment of the daemon's next wake; what it pulled is noted."""
+        """The moment of the daemon's next wake. The events that it pulled are counted."""
         report = self._receive(what, "woke")
         self._pulled += report["pulled"]
         return float(report["woke"])
