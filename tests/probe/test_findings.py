@@ -146,6 +146,7 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "head-held", both(failed("head", "timeout"), cross(other_path="answered", other_server="nginx"))),
     ("broken", "head-stalls", failed("head", "timeout", got=53)),
     ("broken", "not-http", failed("head", "protocol")),
+    ("broken", "head-too-large", failed("head", "protocol", "the response head is longer than 65536 bytes")),
     ("broken", "closed", failed("head", "closed")),
     ("broken", "tls-alert", failed("head", "alert")),
     # Answers that are no stream.

@@ -321,6 +321,10 @@ def _of_head(found: Measurements, attempt: Attempt) -> Finding:
             "look at the server: its program hangs or is overloaded; restart it",
         )
     if attempt.failure == "protocol":
+        if attempt.error.startswith(("the response head is longer than", "the response head has more than")):
+            return Finding(
+                "broken", "head-too-large", attempt.error, "make the server or proxy send fewer header fields"
+            )
         change = "correct the URL's port; if it is right, the server is no HTTP/1.1 server"
         return Finding("broken", "not-http", attempt.error, change)
     if attempt.failure == "alert":
