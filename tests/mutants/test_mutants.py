@@ -15,6 +15,7 @@ from types import FunctionType
 
 import pytest
 
+import wire_rawsse
 from tests.fuzz import targets
 from tests.mutants import FUZZ, FUZZ_SEARCH, MUTANTS, STORMS, Mutant, installed, mutant
 from tests.mutants.edits import Function, OutOfDate, drop, edit, never, put, statement
@@ -82,6 +83,32 @@ def test_layout_comments_and_names_of_local_variables_do_not_matter(one: Mutant,
     known = shipped.__globals__
     renamed = _Renamed(Function(tree, change.where, known).locals).visit(tree)
     edit(ast.parse(ast.unparse(ast.fix_missing_locations(renamed))), change.where, change.edits, known)
+
+
+def _attributes(tree: ast.AST) -> set[str]:
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_the_attributes_that_mutants_name_exist() -> None:
+    """One that is renamed would make of each mutant an `AttributeError`, which is another bug and found at once."""
+    known = set().union(*(dir(one) for one in (str, bytes, list, dict, set, Exception)))
+    for file in Path(wire_rawsse.__file__).parent.rglob("*.py"):
+        known.update(re.findall(r"\w+", file.read_text("utf-8")))
+    for one in MUTANTS:
+        fresh: set[str] = set()
+        stored: set[str] = set()
+        for change in one.changes:
+            if change.edits:
+                module, owner, name = change.target()
+                tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.getattr_static(owner, name))))
+                edited = ast.parse(ast.unparse(edit(tree, change.where, change.edits, vars(module))))
+                fresh |= _attributes(edited)
+                stored |= {
+                    node.attr
+                    for node in ast.walk(edited)
+                    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+                }
+        assert fresh - known - stored == set(), one.name
 
 
 @pytest.mark.parametrize(
