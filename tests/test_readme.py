@@ -54,7 +54,7 @@ def test_each_snippet_hears_what_is_posted(snippet: str, tmp_path: Path, monkeyp
             for poster in posters:
                 poster.join()
         assert "hello" in str(told[-1])
-    gc.collect()  # What leaves trio is in a cycle with the frames that it went through.
+    gc.collect()  # An exception that leaves trio is in a cycle with the frames that it went through.
 
 
 def test_the_picture_of_the_phases_is_drawn_from_the_table() -> None:

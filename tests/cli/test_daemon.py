@@ -250,7 +250,7 @@ def test_a_hung_run_is_ended_and_killed_with_all_it_started(runs: Runs, home: Pa
         for pid in first:
             wait_until(partial(gone, pid))
         command.end(signal.SIGTERM)
-        for left in written(pids).split():  # What ignores SIGTERM outlives us; the test cleans up.
+        for left in written(pids).split():  # A child that ignores SIGTERM outlives us; the test cleans up.
             os.kill(int(left), signal.SIGKILL)
 
 

@@ -27,7 +27,7 @@ def as_init(home: Path, *arguments: str, told: Path) -> Iterator[int]:
         os.kill(inner, signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
     finally:
-        process.kill()  # What is in the namespace dies with its PID 1.
+        process.kill()  # Every process of the namespace dies with its PID 1.
         process.wait()
 
 

@@ -1,4 +1,4 @@
-"""What a loop offers to those that build on it: requests, futures, flow control, descriptors, and many tasks."""
+"""The services of a loop for code that builds on it: requests, futures, flow control, descriptors, and many tasks."""
 
 from __future__ import annotations
 

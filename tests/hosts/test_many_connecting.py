@@ -1,4 +1,4 @@
-"""Who of many streams may connect: the gate and the resolver's threads, as a program sees them."""
+"""Which of many streams may connect: the gate and the resolver's threads, as a program sees them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestGate:
             assert [handle.state.phase for handle in handles].count("waiting") == 2
 
     def test_a_budget_begins_with_its_turn(self, serve: Serve) -> None:
-        """Who waited in line for longer than its budget still has all of it."""
+        """A stream that waited for its turn for longer than its budget still has all of it."""
         server = serve(stage="asked")
         timeouts = Timeouts(connect=0.3, response=0.4)
         with Streams(max_connecting=1) as streams:

@@ -1,4 +1,4 @@
-"""`EventStreams`: the events of many streams. Whose turn it is, how each of them ends, and who is not received from."""
+"""`EventStreams`: the events of many streams. Turns, ends, and streams that are not received from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What many streams weigh, and that all of it is given back."""
+"""The memory of many streams, and that all of it is given back."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_memory_goes_back_after_ten_thousand_streams(
     kind: type[Streams] | type[EventStreams], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Those that never began, those that failed, and those that were waiting when they were removed."""
-    caplog.set_level(logging.CRITICAL, "wire_rawsse")  # What is logged is kept for this test.
+    caplog.set_level(logging.CRITICAL, "wire_rawsse")  # Log records would be kept for this test.
     url = Refuser().url
     with kind(max_connecting=64) as streams:
 
@@ -63,7 +63,7 @@ def test_memory_goes_back_after_ten_thousand_streams(
                 for handle in handles:
                     handle.remove()
             look(0)
-            while streams._loop._schedule.ready:  # What was to be done for those that are gone is forgotten as well.
+            while streams._loop._schedule.ready:  # Work for streams that are gone is forgotten as well.
                 look(0)
 
         assert grown(come_and_go) < 100_000, "20 bytes of each stream are too many"

@@ -1,6 +1,6 @@
 """The thread host: one daemon thread that turns a subscriber's wakes into a channel's, and that nothing can kill.
 
-What leaves a thread is a warning of pytest's, and warnings are errors here.
+An exception that leaves a thread is a warning of pytest's, and warnings are errors here.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Function:
             node = parent
 
     def words(self, node: ast.AST) -> set[str]:
-        """What a selector may name: identifiers that are not the function's own, and constants."""
+        """The names that a selector may use: identifiers that are not the function's own, and constants."""
         found = set()
         for one in ast.walk(node):
             match one:
@@ -203,7 +203,7 @@ def nth(number: int, selector: Selector) -> Selector:
 
 
 def part(of: Selector, take: Callable[[Any], Any]) -> Selector:
-    """What `take` gives of the place."""
+    """The result of `take` for the place."""
     return Selector(lambda function: [take(of(function))])
 
 
@@ -243,7 +243,7 @@ def assignment(target: str, *words: str) -> Selector:
 
 
 def assigned(*words: str) -> Selector:
-    """What is assigned: an expression with these words."""
+    """The assigned value: an expression with these words."""
     return select(
         ast.expr,
         *words,
@@ -255,7 +255,7 @@ def assigned(*words: str) -> Selector:
 
 
 def value_of(target: str) -> Selector:
-    """What is assigned to an attribute."""
+    """The value that is assigned to an attribute."""
     return part(assignment(target), lambda node: node.value)
 
 
@@ -312,7 +312,7 @@ def result(*words: str) -> Selector:
 
 
 def handled(exception: str) -> Selector:
-    """What an `except` names."""
+    """The exceptions that an `except` names."""
     return select(
         ast.expr, exception, also=lambda function, node: isinstance(function.parents[node], ast.ExceptHandler)
     )

@@ -6,7 +6,7 @@ A mutant is one wrong behaviour. It is made in one of three ways, none of which 
 * `setting`: a module's constant has another value.
 * `at`: the syntax tree of a function is edited (`edits`).
 
-What is no longer there, or changes nothing, raises `OutOfDate`.
+A place that no longer exists, or an edit that changes nothing, raises `OutOfDate`.
 """
 
 from __future__ import annotations

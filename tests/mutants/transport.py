@@ -102,7 +102,7 @@ MUTANTS: Final = [
         at("transport.tls:TlsChannel.decrypt", never("_incoming")),
     ),
     mutant(
-        "What TLS has to say is not sent after its socket was full.",
+        "An answer of TLS is not sent after its socket was full.",
         STORMS,
         at("transport.tls:TlsChannel.flush", put(nth(0, condition("_unsent")), "not self._outgoing.pending")),
     ),

@@ -144,7 +144,7 @@ class TestHead:
             with pytest.raises(MalformedResponseError) as refused:
                 receive(reads)
             assert "breaks HTTP/1.1: " in str(refused.value)
-            assert "h11" not in told(refused.value)  # Whose text may quote a header line.
+            assert "h11" not in told(refused.value)  # The text of h11's error may quote a header line.
 
     @pytest.mark.parametrize("data", [b"", b"H", b"HTTP/1.1 200 OK", OK, OK + b"A: b\r\n", b"HTTP/1.1 100 \r\n\r\n"])
     def test_one_that_is_cut_short(self, data: bytes) -> None:

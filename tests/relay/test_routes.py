@@ -1,6 +1,6 @@
 """wire's HTTP surface as a table, asked of our relay and of wire's own: one expectation for both.
 
-Where the two differ on purpose is in the tests at the end, which are asked of ours alone.
+The tests at the end are about intended differences, and ask ours alone.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class TestResponse:
         assert server.place in str(error) and "response=0.3 s" in str(error)
 
     def test_a_server_that_takes_no_request(self, serve: Serve) -> None:
-        server = serve([lambda peer: peer.server.closing.wait(PATIENCE) and None])  # type: ignore[list-item]  # its value is nobody's
+        server = serve([lambda peer: peer.server.closing.wait(PATIENCE) and None])  # type: ignore[list-item]  # its value is not used
         began = time.monotonic()
         with source(server.url, method="POST", body=b"x" * (32 << 20), timeouts=timeouts(response=SHORT)) as listening:
             closed = first(listening, Closed)

@@ -41,7 +41,7 @@ def check_linear(
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    gc.disable()  # What is looked at is the work, not what Python does about the many objects that it makes.
+    gc.disable()  # The test measures the work, and not the collection of the objects that it makes.
     try:
         start = clock()
         work()

@@ -86,7 +86,7 @@ def test_a_user_without_any_home_is_told_what_to_set() -> None:
 
 
 def test_a_windows_user_without_any_home_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "_home_of_user", lambda: None)  # What there is on Windows.
+    monkeypatch.setattr(paths, "_home_of_user", lambda: None)  # As on Windows.
     with pytest.raises(RelayFileError, match=r"USERPROFILE is not set.*WIRE_HOME"):
         paths.state_dir({}, "win32")
 

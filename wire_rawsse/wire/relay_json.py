@@ -1,8 +1,8 @@
 """wire's `relay.json`: which endpoints are ours, and whether that has changed.
 
 The file belongs to wire, which replaces it whole; but people edit it too, disks fill up, and another version may
-write another shape. So everything in it is looked at before it is used, and what is wrong is told in one line: where,
-what was expected, and of what type the found is. Never a value: the file is made of secrets. For the same reason no
+write another shape. So everything in it is looked at before it is used, and a fault is told in one line: its place,
+the expected type, and the type that was found. Never a value: the file is made of secrets. For the same reason no
 error here keeps the parser's own as its cause: that one holds the whole text.
 
 Three outcomes are told apart, because they ask for different things:

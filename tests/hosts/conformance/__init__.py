@@ -1,4 +1,4 @@
-"""What every host of a stream must do: read this page before you add one.
+"""The duties of every host of a stream: read this page before you add one.
 
 A host runs the coroutines of streams: it waits for what they yield, and resumes them (`wire_rawsse.waits`). Scenes in
 `test_scenes` state what it owes them. Each scene is run against every host in `hosts.HOSTS`:
@@ -12,7 +12,7 @@ A host runs the coroutines of streams: it waits for what they yield, and resumes
 * simulation: the same loop on a machine in memory, where times are exact
 
 To add a host, write a subclass of `hosts.Host` (of `hosts.RealHost` if it has real sockets, which needs `wait` and
-little else) and add it to `HOSTS`. If it cannot do a thing by its nature, leave the word out of `can`, and say why:
+little else) and add it to `HOSTS`. If it cannot do a thing by its nature, leave its word out of `can`. The words are:
 
 * "late": its program can be elsewhere while nothing runs the streams
 * "fork": it can be forked

@@ -79,7 +79,7 @@ class Host(ABC):
     def close(self) -> None: ...
     @abstractmethod
     def left_open(self) -> object:
-        """What is still open after `close`; anything false for nothing."""
+        """The things that are still open after `close`; anything false for none."""
 
     @abstractmethod
     def end(self) -> None:
