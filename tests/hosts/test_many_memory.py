@@ -91,7 +91,8 @@ def test_an_idle_stream_keeps_nothing_of_its_head(serve: Serve) -> None:
     """h11 and the header fields are a fifth of what a stream weighs."""
     import h11
 
+    gc.collect()  # Other tests may have left some.
     with Streams() as streams:
         before = sum(isinstance(one, h11.Connection) for one in gc.get_objects())
         open_all(streams, serve(), 3)
-        assert sum(isinstance(one, h11.Connection) for one in gc.get_objects()) == before
+        assert sum(isinstance(one, h11.Connection) for one in gc.get_objects()) <= before
