@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cli.command import Command, assert_one_line, run, wait_until
+from wire_rawsse.errors import ConnectError
 from wire_rawsse.testing.client import RelayClient
 
 
