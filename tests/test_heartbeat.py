@@ -93,7 +93,7 @@ def test_a_second_alarm_in_a_row_goes_to_read() -> None:
 def test_an_event_after_a_longer_gap_proves_an_alarm_false(gap: float) -> None:
     heartbeat = heard(15, 15, 15)
     heartbeat.alarm()
-    if heartbeat.suspects(gap):
+    if heartbeat.exceeds(gap):
         heartbeat.pauses(gap)
     for _ in range(PROBATION):
         heartbeat.heard(15)
@@ -102,10 +102,15 @@ def test_an_event_after_a_longer_gap_proves_an_alarm_false(gap: float) -> None:
 
 def test_after_an_event_the_limit_is_read_until_a_heartbeat_has_followed_one() -> None:
     heartbeat = heard(15, 15, 15)
-    for gap, limit in [(0.1, 75), (30, 75), (15, 24.5)]:
+    for gap, limit in [(0.1, 75), (24, 24.5)]:
         heartbeat.heard_after_event(gap)
         assert heartbeat.limit_after_event(READ) == limit
-    assert heartbeat.limit(READ) == 24.5
+
+
+def test_a_long_gap_after_an_event_lengthens_the_limit() -> None:
+    heartbeat = heard(15, 15, 15)
+    heartbeat.heard_after_event(40)
+    assert (heartbeat.follows_events, heartbeat.limit(READ)) == (False, 47)
 
 
 def test_alarms_one_after_the_other_reach_read_and_go_back_together() -> None:

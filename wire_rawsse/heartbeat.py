@@ -9,6 +9,7 @@ silence is a fault long before `Timeouts.read` runs out: after 1.5 P + 2 s (15 s
   replaces it in the same way. A shorter one needs twenty gaps, as a server may have fast and slow times.
 * After an event the limit is `Timeouts.read`, until the server has once sent a heartbeat after an event. Some servers
   send comments only until they have an answer, and then think between two events for longer than between two comments.
+  So a gap before or after an event that is longer than the limit lengthens it.
 * A silence that was too long for the heartbeat may have been a pause of the server. So an alarm doubles the factor on
   probation, and a second one during the probation raises the limit to `read`. If a longer gap follows than the one that
   was taken for a fault, the server does pause, and the factor stays. It does not matter what ends that gap. If 20
@@ -99,14 +100,20 @@ class Heartbeat:
 
     def heard_after_event(self, gap: float) -> None:
         """Comments and nothing else came, `gap` seconds after an event."""
-        if self.suspects(gap):
+        if self.exceeds(gap):
             self.pauses(gap)
-        elif self.period is not None and SHORTEST <= gap <= self._factor * self.period + MARGIN:
+        elif self.period is not None and gap >= SHORTEST:
             self.follows_events = True
 
     def suspects(self, gap: float) -> bool:
         """Whether a silence of `gap` seconds, which has ended, shows that the last alarm was false."""
         return self._suspected is not None and gap > self._suspected
+
+    def exceeds(self, gap: float) -> bool:
+        """Whether a silence of `gap` seconds before or after an event, which has ended, is longer than the heartbeat
+        allows.
+        """
+        return self.period is not None and gap > self._confirmed * self.period + MARGIN
 
     def pauses(self, gap: float) -> None:
         """The server is well, and was silent for `gap` seconds."""

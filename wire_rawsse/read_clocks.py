@@ -111,7 +111,7 @@ class ReadClocks:
         self._idle, self._after_event = punctual, False
 
     def _had_event(self, gap: float, heartbeat: Heartbeat) -> None:
-        if heartbeat.suspects(gap) and self._unwatched() < PUNCTUAL:
+        if heartbeat.exceeds(gap) and self._unwatched() < PUNCTUAL:
             heartbeat.pauses(gap)
         self._limit = heartbeat.limit_after_event(self._read)
 

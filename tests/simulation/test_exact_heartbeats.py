@@ -250,6 +250,25 @@ def test_comments_that_stop_with_the_first_event_limit_nothing_after_it() -> Non
     scene.close()
 
 
+def test_pauses_between_events_are_remembered_when_comments_begin_again() -> None:
+    """Six comments a second apart, then five events 12 s apart, and so on: nothing is dropped in vain."""
+
+    def answer(visit: Visit, asked: bytes) -> None:
+        visit.relay.heartbeat = 1e9
+        visit.relay.open(visit, asked)
+        kernel = scene.kernel
+        for part in range(20):
+            for second in range(6):
+                kernel.after(66 * part + second + 1, visit.write, b": in the queue\n\n")
+            for number in range(5):
+                kernel.after(66 * part + 7 + 12 * number, scene.relay.post)
+
+    scene = Single(answer)
+    scene.run(20 * 66 - 10)
+    assert scene.ends == []
+    scene.close()
+
+
 def test_a_server_whose_heartbeat_follows_its_events_must_send_it_after_each() -> None:
     scene = learned()
     scene.relay.post()
