@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 from unittest import mock
 
-from tests.simulation import weather
+from tests.simulation import habits, weather
 from tests.simulation.answers import Proxy, well
 from tests.simulation.host import Inline, Looks, Select, Struck, Thread
 from tests.simulation.kernel import Kernel
@@ -28,6 +28,7 @@ from tests.simulation.wires import Wires
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.event_source import EventSink, Opened
 from wire_rawsse.hosts.clock import MAX_GRACES
+from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.protocol.sse import Event
 from wire_rawsse.reconnect import OwnedSink, Restart
 from wire_rawsse.record import Record
@@ -59,6 +60,7 @@ class Side:
         self.relay = Relay(scene.kernel, self.answer, heartbeat=setting.heartbeat, tls=tls)
         self.endpoint = Endpoint(self.relay) if tls else None
         self.relay.gate.program = self.endpoint or self.relay
+        self.relay.habit = habits.ALL[setting.habit]
         self.relay.replays = setting.sink == "replayed events"
         self.compose = self.relay.compose = weather.with_id if self.relay.replays or setting.ids else compose
         self.proxy = Proxy(self.relay.gate) if setting.scheme == "https by proxy" else None
@@ -225,6 +227,8 @@ class Life:
             self.scene.network.gives = 1500
         self.kernel.listener = listener
         self.loop = self.scene.loop
+        self.scene.machine.has_timer = setting.has_timer
+        self.notice = Notice(self.loop, setting.watch)
         self.closing = False
         self.handled: dict[Side, int] = {}
         # Connecting within 2 s does not leave 0.3 s for each way of each step.
@@ -300,6 +304,8 @@ class Life:
         weather.set_in(self, until)
         self.host.run(until)
         kernel.tell("the weather is over")
+        for side in self.sides:
+            side.relay.habit = side.relay.habit.afterwards
         looks = MOST_LOOKS * self.setting.interval if self.setting.host == "looks" else 0.0
         self.host.run(kernel.now + 2 * self.setting.timeouts.read + 60 + looks)
         idle, handled = 0, -1

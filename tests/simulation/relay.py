@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from tests.simulation import habits
 from tests.simulation.kernel import Kernel
 from tests.simulation.network import Connection, Program
 from tests.simulation.tls import DATA, GOODBYE, RECORD, record
@@ -49,6 +50,7 @@ class Visit:
         self.halting = False
         """An event is being sent in pieces."""
         self.last_sent = 0.0
+        self.beats = 0
         self._held: list[tuple[bytes, int]] = []
         self._data_lines = DataLines()
 
@@ -151,6 +153,7 @@ class Relay:
         self.kernel = kernel
         self.answer = answer
         self.heartbeat = heartbeat
+        self.habit = habits.STEADY
         self.tls = tls
         self.replays = False
         self.hasty = False
@@ -272,20 +275,22 @@ class Relay:
         """Replay what is owed, and go on with heartbeats."""
         visit.last_sent = self.kernel.now
         self.bring(visit)
-        self.kernel.after(self.heartbeat, self._beat, visit)
+        gap = self.habit.gap(self, visit)
+        self.kernel.after(gap, self._beat, visit, gap)
 
-    def _beat(self, visit: Visit) -> None:
+    def _beat(self, visit: Visit, gap: float) -> None:
         if visit.over:
             return
         kernel = self.kernel
-        due = visit.last_sent + self.heartbeat
+        due = visit.last_sent + gap
         if self.gate.stopped or visit.occupied:
-            kernel.after(self.heartbeat, self._beat, visit)
+            kernel.after(gap, self._beat, visit, gap)
         elif due > kernel.now:
-            kernel.at(due, self._beat, visit)
+            kernel.at(due, self._beat, visit, gap)
         else:
-            visit.write(b": phyllis: still on the line\n\n")
-            kernel.after(self.heartbeat, self._beat, visit)
+            self.habit.beat(self, visit)
+            gap = self.habit.gap(self, visit)
+            kernel.after(gap, self._beat, visit, gap)
 
     def go_on(self) -> None:
         """SIGCONT: everything that has piled up."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from typing import Final
 
-from tests.simulation import weather
+from tests.simulation import habits, weather
 from wire_rawsse.policy import Backoff, Timeouts
 
 
@@ -41,6 +42,12 @@ class Setting:
     """Faults last longer."""
     homeless: bool = False
     """A daemon of wire's begins without any home folder: the user has none, or nobody knows of it yet."""
+    habit: str = "steady"
+    """One of the relay's `habits`."""
+    watch: bool = False
+    """Its loop hears of the network and of suspends."""
+    has_timer: bool = False
+    """And of a resume at once, as on CPython 3.13."""
 
 
 def _often(season: str, sink: str) -> int:
@@ -75,7 +82,7 @@ def draw(seed: str) -> Setting:
     if sink == "wire" and scheme.endswith("proxy"):
         streams = 1  # They would all have the same proxy.
     seasons = [season for season in weather.SEASONS for _ in range(_often(season, sink))]
-    return Setting(
+    drawn = Setting(
         days=days,
         host=host,
         interval=interval,
@@ -100,3 +107,9 @@ def draw(seed: str) -> Setting:
         long_spells=dice.random() < (0.4 if stormy else 0.1),
         homeless=dice.random() < 0.15,  # Each further draw is the last, so that lives stay what they were.
     )
+    habit = dice.choice([*habits.ALL, "steady"])
+    watch, has_timer, ages = dice.random() < 0.7, dice.random() < 0.5, dice.random() < 0.2
+    if ages:
+        age = dice.choice([400.0, 3000.0, 86400.0]) * timeouts.read / 75
+        timeouts = Timeouts(timeouts.connect, timeouts.response, timeouts.read, max_age=age)
+    return dataclasses.replace(drawn, habit=habit, watch=watch, has_timer=has_timer, timeouts=timeouts)

@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Final, NoReturn
 
+from tests.simulation import silence
 from tests.simulation.cap import Cap
+from tests.simulation.lateness import EARLY, back_from, slack
 from tests.simulation.network import Socket
 from tests.simulation.relay import Relay
 from tests.simulation.scene import Journal, Scene, Watched
@@ -35,11 +37,13 @@ from wire_rawsse.errors import (
     RateTimeout,
     ReadTimeout,
     ResponseTimeout,
+    StaleConnectionError,
     StatusError,
     TruncatedError,
     WireRawSSEError,
 )
 from wire_rawsse.hosts.clock import MAX_GRACES
+from wire_rawsse.hosts.surroundings import EVERY
 from wire_rawsse.phases import PHASES
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import LONGEST_WISH, retry_after
@@ -47,8 +51,6 @@ from wire_rawsse.wake_streams import WakeSink
 
 EPSILON: Final = 0.25
 """Seconds beyond a bound that are allowed."""
-EARLY: Final = 0.01
-"""Seconds before it; none but those of rounding."""
 SETTLED: Final = 60.0
 """Seconds of fair weather after which nothing of the bad one is left."""
 _WHERE_SOCKETS_ARE: Final = {"resolving": 0, "streaming": 1, "head": 1, "handshake": 1, "tunnel": 1, "backing off": 0}
@@ -76,10 +78,8 @@ class Watch:
         self.announced = 0
         """The last event that the host knows of, or has a wake pending for."""
         self.fair_since: float | None = 0.0
-        """Since when the weather has been fair."""
         self.closing = False
-        self.over = False
-        """The stream has ended for good, and the host has made no other yet."""
+        self.over = False  # The stream has ended for good, and the host has made no other yet.
         self.streams = 0
         """Connections that came about."""
         self.live: Socket | None = None
@@ -91,14 +91,17 @@ class Watch:
         self.excused = 0
         """Connections that the caller or the server asked for."""
         self.news = 0
-        """How often there was a reason for a wake: see `wakes`."""
+        """Reasons for a wake: see `wakes`."""
         self.cap: Cap | None = None
+        self.false_alarms = 0
+        self._network_at, self._changed_at, self._wish = -math.inf, 0.0, 0.0
+        """When its loop saw a change, when that came, and the pause that the server has asked for (seconds)."""
         self._restarted_at: float | None = None
         self._owes_wake = False
         self._drip: tuple[int, float] | None = None
         """The offset at which the present drip began, and when its first byte was seen to be received."""
         self._failures = 0
-        self._since = self._since_before = self._hop_since = self._begun = self._accepted = self.kernel.now
+        self._since = self._since_before = self._hop_since = self._begun = self.accepted = self.kernel.now
         self._ended: tuple[float, float] | None = None
         self._interrupted = False
         self._polled = False
@@ -122,7 +125,7 @@ class Watch:
         self.live = self._ended = self._restarted_at = None
         self._polled = False
         self.over = self.absent = self._interrupted = self._owes_wake = False
-        self._failures = 0
+        self._failures = self.false_alarms = 0
         if self.cap is None:
             self.cap = Cap(self.plan.backoff)
         elif fresh:
@@ -150,6 +153,10 @@ class Watch:
         self.announced = max(self.announced, number)
         self._owes_wake = False
 
+    def network_changed(self) -> None:
+        """The machine was suspended, or its network has changed: the loop sees it when it next has a moment."""
+        self._changed_at, self._network_at = self.kernel.now, math.inf
+
     def interrupt(self) -> None:
         """The host calls `restart()`, or its signal handler raises."""
         self._interrupted = True
@@ -168,7 +175,7 @@ class Watch:
             return
         kernel.tell("%s: %s -> %s", self.name, before, phase)
         if phase not in PHASES[before].then:
-            self._fail(f"a step that the phase table does not have: {before} to {phase}")
+            self.fail(f"a step that the phase table does not have: {before} to {phase}")
         self._since_before, self._since = self._since, kernel.now
         if before == "resolving" and phase != "connecting" and self.cap is not None and not self.absent:
             self.cap.never_began()  # No address, no connection.
@@ -181,7 +188,7 @@ class Watch:
                 self._count()
         if phase == "streaming":
             (self.live,) = self._sockets()
-            self._accepted = kernel.now
+            self.accepted = kernel.now
             self._owes_wake = True
             self.news += 1
             self._drip = None
@@ -197,8 +204,10 @@ class Watch:
         if self._ended is not None and not self._interrupted:
             ended, delay = self._ended
             # An end found just before the host is busy takes effect afterwards; the pause counts from the finding.
-            if now < ended + delay - self._back_from(ended) - EARLY:
-                self._fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
+            if self._network_at >= ended:  # It ends a pause, but for what the server has asked for.
+                delay = self._wish
+            if now < ended + delay - back_from(self.kernel, ended) - EARLY:
+                self.fail(f"connects {now - ended:.3f} s after an end that asked for {delay:.3f} s")
         self._ended = None
         self._free = self._interrupted or self._polled
         self._interrupted = self._polled = False
@@ -214,7 +223,7 @@ class Watch:
             self.excused += 1
         too_many = self.cap.begun(self.kernel.now, max(0, self._connections - 1))
         if too_many:
-            self._fail(too_many)
+            self.fail(too_many)
 
     def _end(self, error: WireRawSSEError | None, delay: float | None) -> None:
         kernel, now = self.kernel, self.kernel.now
@@ -223,15 +232,15 @@ class Watch:
         kernel.tell("%s: ended: %s (again in %s)", self.name, error, delay)
         if error is not None:
             if "internal error" in str(error):
-                self._fail(f"a fault of the library's own: {error.__cause__!r}")
+                self.fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
             self._check_cause(error)
-        fair = self.fair_since is not None and self._begun > self.fair_since + SETTLED
-        if fair and not (self._interrupted or self.closing or self.absent):
-            self._fail(f"in fair weather a stream ended: {error}")
+        allowed = isinstance(error, HeartbeatTimeout) or silence.expired(self, error)
+        if self.in_fair_weather() and not (self._interrupted or self.closing or self.absent or allowed):
+            self.fail(f"in fair weather a stream ended: {error}")
         if delay is None:
             if not (self.closing or self.absent or self._interrupted) and (error is None or not error.permanent):
-                self._fail(f"gave up for good over what is not for good: {error}")
+                self.fail(f"gave up for good over what is not for good: {error}")
             self._ended = None
             return
         self._ended = now, delay
@@ -248,29 +257,32 @@ class Watch:
         elif isinstance(error, ResponseTimeout):
             passed, clock = now - self._since_before, error.seconds
             if not timeouts.response <= clock <= max(timeouts.response, timeouts.read):
-                self._fail(f"waited {clock} s for a head")
+                self.fail(f"waited {clock} s for a head")
         elif isinstance(error, ReadTimeout):
             assert self.live is not None
-            passed, clock = now - max(self.live.last_life, self._accepted), timeouts.read
-            if isinstance(error, HeartbeatTimeout):  # The relay speaks after a silence of `heartbeat`.
-                clock = min(clock, 1.5 * self.relay.heartbeat)
+            passed, clock = now - max(self.live.last_life, self.accepted), timeouts.read
+            if isinstance(error, HeartbeatTimeout):
+                clock = silence.limit_of(self, error)
             # One that came back late to a drip often enough is judged unheard, though the drip may just have ended.
             doubted = self.stream.task.out_of_grace
             dripped = self.live.connection is None or self.live.connection.drip_from is not None
             if self.live.unread_life and not (dripped or doubted):
-                self._fail("called silent, and its bytes lay there unread")
+                self.fail("called silent, and its bytes lay there unread")
         elif isinstance(error, RateTimeout):
             assert self.live is not None
             since = self.live.line_since
             if self.relay.tls:
                 return  # The content of records is not checked here.
             if since is None:
-                self._fail("called slow inside a line, and stood between two")
+                self.fail("called slow inside a line, and stood between two")
             passed, clock = now - since, timeouts.read
         else:
             return
         if passed < clock - EARLY:
-            self._fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
+            self.fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
+
+    def in_fair_weather(self) -> bool:
+        return self.fair_since is not None and self._begun > self.fair_since + SETTLED
 
     def _check_left(self, clock: float) -> None:
         """A host that returns after a deadline and finds its answer has the time it had left at its last poll."""
@@ -281,7 +293,7 @@ class Watch:
             left = clock - max(0.0, back - seconds - since)
             found = abs(self._since_before - back) < EARLY
             if found and back > since + clock and self.kernel.now - back < left - EARLY:
-                self._fail(f"was away for {seconds:.3f} s, had {left:.3f} s left, and gave up all the same")
+                self.fail(f"was away for {seconds:.3f} s, had {left:.3f} s left, and gave up all the same")
 
     def _check_cause(self, error: WireRawSSEError) -> None:
         """The reported end of a live stream is the one that its kernel gave."""
@@ -289,11 +301,11 @@ class Watch:
         if sock is None or not sock.broke:
             return
         if isinstance(error, TruncatedError):
-            self._fail(f"broken by {errno.errorcode[sock.broke]}, and told as an end: {error}")
-        if isinstance(error, ConnectionBrokenError) and not self.slack(sock.heard_at):
+            self.fail(f"broken by {errno.errorcode[sock.broke]}, and told as an end: {error}")
+        if isinstance(error, ConnectionBrokenError) and not slack(self.kernel, sock.heard_at):
             told = error.__cause__
             if not isinstance(told, OSError) or told.errno != sock.broke:
-                self._fail(f"broken by {errno.errorcode[sock.broke]}, and told as {told!r}")
+                self.fail(f"broken by {errno.errorcode[sock.broke]}, and told as {told!r}")
 
     def _check_pause(self, error: WireRawSSEError | None, delay: float) -> None:
         backoff = self.plan.backoff
@@ -301,14 +313,14 @@ class Watch:
         true = 0.0
         if self.live is not None:
             true = (
-                self.kernel.now if self._was_alive(error) else max(self.live.last_life, self._accepted)
-            ) - self._accepted
-            away = self.slack(self._accepted)
+                self.kernel.now if self._was_alive(error) else max(self.live.last_life, self.accepted)
+            ) - self.accepted
+            away = slack(self.kernel, self.accepted)
             # A stream's clock may have lost the benefit of some doubts, each a moment between two bytes.
             if away < EPSILON and not 0.95 * true - 2 <= healthy <= true + EARLY + away:
-                self._fail(f"healthy for {true:.3f} s, and {healthy:.3f} s are counted")
+                self.fail(f"healthy for {true:.3f} s, and {healthy:.3f} s are counted")
         elif healthy:
-            self._fail(f"healthy for {healthy:.3f} s, and there was no stream")
+            self.fail(f"healthy for {healthy:.3f} s, and there was no stream")
         wish, least, longest = backoff.initial, 0.0, backoff.maximum
         if self.stream.sink.retry_ms is not None:
             least = wish = min(max(self.stream.sink.retry_ms / 1000, 0.1), LONGEST_WISH)
@@ -318,38 +330,45 @@ class Watch:
         delivered = self.stream.sink.delivered
         # A wake stream counts from a data line on, so half an event counts too.
         if delivered and not isinstance(self.stream.sink, WakeSink) and not self._has_brought():
-            self._fail("an event is claimed, and none has come")
+            self.fail("an event is claimed, and none has come")
         if healthy >= backoff.healthy_after or (error is None and delivered):
             self._failures = 0
         if delivered or healthy >= backoff.healthy_after > 0:
             assert self.cap is not None
             self.good.append(self._connections)
             self.cap.proved_good(self.kernel.now, self._connections)
-        if error is None and delivered and self.stream.sink.retry_ms is not None:
+        expired = silence.expired(self, error)
+        if error is None and delivered and self.stream.sink.retry_ms is not None and not expired:
             self._failures = 0
             self._polled = True
             longest_poll = min(1.25 * least, LONGEST_WISH)
             if not least - EARLY <= delay <= longest_poll + EARLY:
-                self._fail(f"a pause of {delay:.3f} s between two polls, expected {least:.3f} to {longest_poll:.3f} s")
+                self.fail(f"a pause of {delay:.3f} s between two polls, expected {least:.3f} to {longest_poll:.3f} s")
             return
         low = min(longest, wish * 2.0 ** min(self._failures, 40)) / 2
         if isinstance(error, (ResponseTimeout, ReadTimeout)):  # The wait counts towards the pause.
             low = max(wish / 2, low - error.seconds)
         if error is not None and error.permanent:
             low = longest / 2
-        if error is None and healthy >= backoff.healthy_after:
+        if isinstance(error, StaleConnectionError) or expired:
+            low = least = 0.0  # No fault of the server, so its wish is not asked for.
+            self._failures = 0 if healthy >= backoff.healthy_after else self._failures
+        elif error is None and healthy >= backoff.healthy_after:
             low = 0.0
         elif not (error is None and delivered):
             self._failures += 1
+        self._wish = least
         # Tokens may be owed for the redirects of one attempt.
         paced = 0.75 * backoff.maximum * (1 + (0 if self.cap is None else self.cap.redirects))
         high = max(longest, min(1.5 * least, LONGEST_WISH), paced)
         if not max(low, least) - EARLY <= delay <= high + EARLY:
-            self._fail(f"a pause of {delay:.3f} s after {error}, expected {max(low, least):.3f} to {high:.3f} s")
+            self.fail(f"a pause of {delay:.3f} s after {error}, expected {max(low, least):.3f} to {high:.3f} s")
 
     def _was_alive(self, error: WireRawSSEError | None) -> bool:
         """Whether the end was the peer's own: a FIN, a RST, or bytes."""
         assert self.live is not None
+        if isinstance(error, StaleConnectionError):
+            return False
         if isinstance(error, ConnectionBrokenError):
             return self.live.broke in (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
         return error is None or isinstance(error, (TruncatedError, MalformedResponseError, EventTooLargeError))
@@ -364,25 +383,27 @@ class Watch:
         """`sleeps`: in the library. A host that only looks in leaves for later what came while it looked."""
         if self.absent:
             return
-        phase = self.record.phase
-        sock = self.live
+        phase, sock = self.record.phase, self.live
+        if self._network_at == math.inf and self.kernel.now > self._changed_at + 2 * EVERY:
+            self._network_at = self.kernel.now
         if phase == "streaming" and sock is not None:
             unread = sock.inbox or sock.ended or sock.error
             if unread and sleeps:
-                self._fail("the host sleeps, and what was delivered lies unread")
+                self.fail("the host sleeps, and what was delivered lies unread")
             if sleeps and sock.session is not None and sock.session.unsent() and sock.room() > 0 and not unread:
-                self._fail("the host sleeps, and an answer of TLS is unsent")
+                self.fail("the host sleeps, and an answer of TLS is unsent")
             connection = sock.connection
             assert connection is not None
             events = connection.events
             while events and events[0][0] <= sock.delivered and not unread:
                 number = events.popleft()[1]
                 if number > self.announced:
-                    self._fail(f"the host sleeps, and event {number} was delivered without a wake")
+                    self.fail(f"the host sleeps, and event {number} was delivered without a wake")
             if self._owes_wake:
-                self._fail("the host sleeps, and a connection has come about without a wake")
-            if self.kernel.now - max(sock.last_life, self._accepted) > self.plan.timeouts.read + EPSILON:
-                self._bound(max(sock.last_life, self._accepted), self.plan.timeouts.read, "silent and still connected")
+                self.fail("the host sleeps, and a connection has come about without a wake")
+            since, longest = max(sock.last_life, self.accepted), silence.longest(self, sock)
+            if self.kernel.now - since > longest + EPSILON:
+                self._bound(since, longest, "silent and still connected")
             if connection.drip_from is None:
                 self._drip = None
             elif sock.received > connection.drip_from:
@@ -396,7 +417,7 @@ class Watch:
             self._bound(self._restarted_at, 0.0, "asked to restart, and goes on")
         wait = self.stream.task.wait
         if not (self.closing or self.over) and (wait is None or not math.isfinite(wait.deadline)):
-            self._fail("waits without a deadline")
+            self.fail("waits without a deadline")
 
     def _check_phase(self, phase: str, sleeps: bool) -> None:
         timeouts = self.plan.timeouts
@@ -405,46 +426,25 @@ class Watch:
             addresses = max(map(self.names.answered.get, self.looked_up, repeat(0)), default=0)
             self._bound(self._hop_since, timeouts.connect, "connecting", addresses)
             if phase == "resolving" and sleeps and not any(map(self.names.under_way.get, self.looked_up)):
-                self._fail("waits for a look-up, and none is under way")
+                self.fail("waits for a look-up, and none is under way")
         elif phase == "head":
             self._bound(self._since, self.record.patience.seconds(timeouts), "waiting for a head")
             for sock in self._sockets() if sleeps else ():
                 head = None if sock.connection is None else sock.connection.head_end
                 if head is not None and sock.delivered >= head:
-                    self._fail("the host sleeps, and a head that was delivered is waited for")
+                    self.fail("the host sleeps, and a head that was delivered is waited for")
         elif phase == "backing off" and self._ended is not None:
             self._bound(self._ended[0], self._ended[1], "backing off")
         if phase in _WHERE_SOCKETS_ARE and len(self._sockets()) != _WHERE_SOCKETS_ARE[phase]:
-            self._fail(f"holds {len(self._sockets())} sockets while {phase}")
+            self.fail(f"holds {len(self._sockets())} sockets while {phase}")
 
     def _bound(self, since: float, seconds: float, what: str, waits: int = 0) -> None:
         passed = self.kernel.now - since
-        if passed > seconds + EPSILON and passed > seconds + EPSILON + self.slack(since, waits):
-            self._fail(f"{what} after {passed:.3f} s; its clock is {seconds:g} s")
-
-    def slack(self, since: float, waits: int = 0) -> float:
-        """Seconds that a host's absences since then may have cost: all of them, but not more than doubt allows.
-
-        `waits`: as many more may have been waited for as there were deadlines on the way.
-        """
-        away = []
-        for back, seconds in reversed(self.kernel.absences):
-            if back <= since:
-                break
-            away.append(seconds)
-        return min(sum(away), (MAX_GRACES + 4 + waits) * max(away, default=0.0))
-
-    def _back_from(self, moment: float) -> float:
-        """Seconds of the absence that ended just then, if one did."""
-        for back, seconds in reversed(self.kernel.absences):
-            if back < moment - EARLY:
-                break
-            if back < moment + EARLY:
-                return seconds
-        return 0.0
+        if passed > seconds + EPSILON and passed > seconds + EPSILON + slack(self.kernel, since, waits):
+            self.fail(f"{what} after {passed:.3f} s; its clock is {seconds:g} s")
 
     def _sockets(self) -> list[Socket]:
         return [sock for sock in self.network.open_sockets if sock.owner is self]
 
-    def _fail(self, text: str) -> NoReturn:
+    def fail(self, text: str) -> NoReturn:
         self.kernel.fail(f"{self.name}: {text}")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation import faults_of_files as files
+from tests.simulation import faults_of_machines as machines
 from tests.simulation import faults_of_relays as relays
 from tests.simulation import faults_of_tls as tls
 from tests.simulation.faults_of_relays import End, Fault, over, with_id
@@ -370,7 +371,7 @@ MACHINE: Final[list[Fault]] = [
     Fault(impatient, 1, longest=60.0),
     Fault(struck, 1),
 ]
-ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *relays.ALL, *tls.ALL]
+ALL: Final[list[Fault]] = [*NETWORK, *MACHINE, *machines.ALL, *relays.ALL, *tls.ALL]
 EVERY: Final = [*ALL, *files.ALL]
 
 SEASONS: Final[dict[str, set[str]]] = {
@@ -384,15 +385,9 @@ SEASONS: Final[dict[str, set[str]]] = {
         *("control records", "full records", "narrow", "jitter", "restarted", "cut in an event"),
     },
     "the host": {
-        "late",
-        "stopped",
-        "restarted",
-        "impatient",
-        "struck",
-        "line drips",
-        "head drips",
-        "handshake trouble",
+        *("late", "stopped", "restarted", "impatient", "struck", "line drips", "head drips", "handshake trouble"),
     },
+    "the network of the host": {*("suspended", "address lost", "routes change", "announcements", "link down")},
     "outages": {"refused", "killed", "unknown name", "link down", "blackhole", "hangs", "impatient"},
     "files": {"rotated again and again", "unnamed", "struck in a file", "relay json unreadable", "killed", "hangs"},
 }

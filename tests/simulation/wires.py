@@ -18,8 +18,9 @@ import posixpath
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation.disk import PID, RELAY_JSON, STREAM_STATE, MemoryDisk
+from tests.simulation.lateness import EARLY, slack
 from tests.simulation.scene import Joined, MemoryStreams
-from tests.simulation.watch import EARLY, EPSILON
+from tests.simulation.watch import EPSILON
 from wire_rawsse.hosts.task import Task
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.wire.follow import LOOK_WITHIN, Follower
@@ -113,7 +114,7 @@ class Wires:
 
     def _check_sleeper(self, since: float) -> None:
         """Anyone who sleeps must have woken for it by now: there may be nothing else that wakes him."""
-        host_is_there = self.kernel.sleeping and not self.kernel.stopped and not self.life.sides[0].watch.slack(since)
+        host_is_there = self.kernel.sleeping and not self.kernel.stopped and not slack(self.kernel, since)
         if since == self._good_since and host_is_there and self.disk.readable and not self.life.closing:
             self._check_endpoints()
 
@@ -219,7 +220,7 @@ class Wires:
 
     def _late(self, since: float, bound: float) -> bool:
         passed = self.kernel.now - since - bound - EPSILON
-        return passed > 0 and passed > self.life.sides[0].watch.slack(since)
+        return passed > 0 and passed > slack(self.kernel, since)
 
     def _check_endpoints(self) -> None:
         followed = {side: side.stream_slot for side in self.sides.values()}

@@ -1,0 +1,41 @@
+"""How long a stream may be silent, and when it may end although the relay is well: the heartbeat and `max_age`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.simulation.habits import SPREAD
+from tests.simulation.lateness import EARLY
+from wire_rawsse.errors import HeartbeatTimeout, WireRawSSEError
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Socket
+    from tests.simulation.watch import Watch
+
+
+def longest(watch: Watch, sock: Socket) -> float:
+    """`read`, or less between two lines of a server that sends a heartbeat after its events, too."""
+    heartbeat, read, connection = watch.record.heartbeat, watch.plan.timeouts.read, sock.connection
+    in_line = watch.relay.tls or sock.line_since is not None or connection is None or connection.drip_from is not None
+    return read if in_line or not heartbeat.follows_events else heartbeat.limit(read)
+
+
+def limit_of(watch: Watch, error: HeartbeatTimeout) -> float:
+    """Seconds. Only comments teach a heartbeat, and a relay that sends it in time is never dropped for it."""
+    habit = watch.relay.habit
+    least = 1.5 * (1 - SPREAD) * watch.relay.heartbeat * habit.shortest + 2
+    if error.seconds < min(least, watch.plan.timeouts.read) - EARLY:
+        watch.fail(f"silent for {error.seconds:.3f} s is too long for a heartbeat, and {least:.3f} s are allowed")
+    if watch.in_fair_weather():
+        watch.false_alarms += 1
+        if watch.false_alarms > habit.false_alarms:
+            watch.fail(f"false alarm number {watch.false_alarms} of a relay whose habit is {habit.name}")
+    return error.seconds
+
+
+def expired(watch: Watch, error: WireRawSSEError | None) -> bool:
+    """Whether the connection has reached its `max_age`."""
+    age, live = watch.plan.timeouts.max_age, watch.live
+    if error is not None or not age or live is None or live.ended:
+        return False
+    return watch.kernel.now >= watch.accepted + 0.9 * age - EARLY
