@@ -108,9 +108,8 @@ def test_a_proxy_has_one_row(serve: Serve, home: Path) -> None:
 def test_a_trouble_of_the_daemon_has_one_row(trouble: str, serve: Serve, home: Path, tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     server = serve(QUIET)
-    program = {"failing": "false", "hanging": "sh -c \"trap '' TERM; while :; do sleep 0.1; done\""}.get(
-        trouble, "true"
-    )
+    deaf = "trap '' TERM; for second in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done"  # It outlives the daemon.
+    program = {"failing": "false", "hanging": f'sh -c "{deaf}"'}.get(trouble, "true")
     arguments = ("--exec", program, "--interval", "0.05", "--exec-timeout", "0.5", "--state-file", str(path))
 
     def status() -> str:
