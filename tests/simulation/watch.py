@@ -93,8 +93,7 @@ class Watch:
         self.news = 0
         """Reasons for a wake: see `wakes`."""
         self.cap: Cap | None = None
-        self.false_alarms = 0
-        self._network_at, self._changed_at, self._wish = -math.inf, 0.0, 0.0
+        self.false_alarms, self._network_at, self._changed_at, self._wish = 0, -math.inf, 0.0, 0.0
         """When its loop saw a change, when that came, and the pause that the server has asked for (seconds)."""
         self._restarted_at: float | None = None
         self._owes_wake = False
@@ -235,7 +234,7 @@ class Watch:
                 self.fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
             self._check_cause(error)
-        allowed = isinstance(error, HeartbeatTimeout) or silence.expired(self, error)
+        allowed = isinstance(error, (HeartbeatTimeout, StaleConnectionError)) or silence.expired(self, error)
         if self.in_fair_weather() and not (self._interrupted or self.closing or self.absent or allowed):
             self.fail(f"in fair weather a stream ended: {error}")
         if delay is None:
@@ -416,7 +415,8 @@ class Watch:
         if self._restarted_at is not None and not (self.closing or self.over):
             self._bound(self._restarted_at, 0.0, "asked to restart, and goes on")
         wait = self.stream.task.wait
-        if not (self.closing or self.over) and (wait is None or not math.isfinite(wait.deadline)):
+        bounded = wait is not None and math.isfinite(wait.deadline)
+        if not (self.closing or self.over or bounded or phase == "waiting"):  # Its turn comes with the others' ends.
             self.fail("waits without a deadline")
 
     def _check_phase(self, phase: str, sleeps: bool) -> None:
