@@ -150,6 +150,15 @@ def _children() -> Iterator[int]:
         yield from map(int, text.split())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def resource_tracker() -> None:
+    """Start the process that multiprocessing starts with its first pool and keeps, so that it is no leak of a test."""
+    if sys.platform != "win32":
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()
+
+
 @pytest.fixture(autouse=True)
 def leak_guard() -> Iterator[None]:
     """Fails a test that leaves a thread, a descriptor, a socket, a child process or a file at home behind."""

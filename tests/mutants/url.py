@@ -28,7 +28,7 @@ MUTANTS: Final = [
     mutant(
         "Each segment of a path copies those before it.",
         FUZZ + "growth",
-        at("protocol.url:_without_dots", put(nth(0, statement("append")), "OF[:] = [*OF, IT[0]]")),
+        at("protocol.url:_without_dots", put(nth(0, statement("append")), "OF[:] = [*map(str, OF), IT[0]]")),
     ),
     mutant(
         "A host name keeps its case, so the same host in other letters is another origin.",

@@ -65,7 +65,11 @@ MUTANTS: Final = [
         FUZZ + "growth",
         at(
             "wire.relay_json:_usable",
-            put(call("setdefault"), "next((OF[one] for one in OF if one == IT[0]), None) or IT"),
+            put(
+                call("setdefault"),
+                "next((OF[one] for one in OF if one == parse_url(stream_url(IT[1].relay_url, IT[1].slot_id))), None)"
+                " or IT",
+            ),
         ),
     ),
     mutant(
