@@ -26,7 +26,7 @@ def judge(found: Measured, setup: Setup, fault: Fault) -> list[Check]:
     checks = [
         *_notice(found, setup),
         *_mend(found),
-        *truth(found, setup),
+        *truth(found, setup, fault),
         *_leftovers(found, fault.memory),
         *state_file(found, setup, fault.blinds),
         *found.own,

@@ -6,18 +6,19 @@ import heapq
 import math
 
 from tests.faults.bounds import Setup
+from tests.faults.catalogue.base import Fault
 from tests.faults.check import Check
 from tests.faults.lines import Line
 from tests.faults.measured import WAKE_SECONDS, Measured
 from tests.faults.stage import Post
 
 
-def truth(found: Measured, setup: Setup) -> list[Check]:
+def truth(found: Measured, setup: Setup, fault: Fault) -> list[Check]:
     """Every check of what the daemon was woken for and fetched, or was handed."""
-    return _wakes(found) if setup.consumer == "subscriber" else _handed(found, setup)
+    return _wakes(found, fault) if setup.consumer == "subscriber" else _handed(found, setup)
 
 
-def _wakes(found: Measured) -> list[Check]:
+def _wakes(found: Measured, fault: Fault) -> list[Check]:
     wakes = [line.at for line in found.lines if line.word == "wake"]
     owed = [(at, at + WAKE_SECONDS, f"the stream that opened at {at:.3f}") for at in _openings(found)]
     owed += [(post.began, by, post.event_id) for post in found.posts if (by := wakes_by(post, found)) is not None]
@@ -29,7 +30,8 @@ def _wakes(found: Measured) -> list[Check]:
     twice = sorted(_doubled(pulled))
     return [
         Check("each wakes", not late, late[:20], "every opening, every event"),
-        Check("wakes owed", not surplus, f"{surplus} too many of {len(wakes)}", "events + openings"),
+        # A session ticket that comes late in a live stream may be taken for an event, once: see `early_wakes`.
+        Check("wakes owed", surplus <= fault.burns, f"{surplus} too many of {len(wakes)}", "events + openings"),
         Check("none lost", not lost, lost[:20], f"{len(found.stored)} in the store"),
         Check("none twice", not twice, twice[:20], "none"),
     ]
