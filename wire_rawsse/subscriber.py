@@ -21,7 +21,7 @@ from wire_rawsse.wake import WakeChannel
 from wire_rawsse.wake_streams import WakeStreams
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self  # Part of `typing` from Python 3.11 on.
 
     from wire_rawsse.hosts.thread import SubscriberThread
     from wire_rawsse.wire.follow import Follower

@@ -1,4 +1,4 @@
-"""What the machine under a daemon can do, and its kernel tells: addresses, routes, links, suspends. See `machine`."""
+"""The machine under a daemon and the messages of its kernel: addresses, routes, links, suspends. See `machine`."""
 
 from __future__ import annotations
 

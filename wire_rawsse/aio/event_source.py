@@ -13,7 +13,7 @@ from wire_rawsse.event_source import BaseEventSource, Item
 from wire_rawsse.protocol.sse import Event
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self  # Part of `typing` from Python 3.11 on.
 
 _FULL: Final = 64
 """Items that are unread. With so many the stream is not received from."""

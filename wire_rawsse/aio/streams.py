@@ -12,7 +12,7 @@ from wire_rawsse.many_streams import BaseStreams
 from wire_rawsse.stream_set import StreamHandle
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self  # Part of `typing` from Python 3.11 on.
 
 _FAILURE_PAUSE = 1.0
 """Seconds until all streams start over after an internal error."""

@@ -15,7 +15,7 @@ from wire_rawsse.subscriber import BaseSubscriber
 from wire_rawsse.transport.trust import ClientCertificate, Trust
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self  # Part of `typing` from Python 3.11 on.
 
 _FAILURE_PAUSES = (1.0, 30.0)
 """Seconds until the streams start over after an internal error: the first time, doubled each time, and at most."""
