@@ -262,12 +262,11 @@ class Watch:
             passed, clock = now - max(self.live.last_life, self.accepted), timeouts.read
             if isinstance(error, HeartbeatTimeout):
                 clock = silence.limit_of(self, error)
-            # One that came back late to a drip often enough is judged unheard, though the drip may just have ended.
+            # A host that came back late to a drip often enough times out, though the drip may just have ended.
             doubted = self.stream.task.out_of_grace
             dripped = self.live.connection is None or self.live.connection.drip_from is not None
-            # A late host may also miss bytes at the end of a learned limit. This is not explained yet.
-            learned = isinstance(error, HeartbeatTimeout)
-            if self.live.unread_life and not (dripped or doubted or learned):
+            # A learned limit: bytes may be missed at its end by a late host, which is not explained yet.
+            if self.live.unread_life and not (dripped or doubted or isinstance(error, HeartbeatTimeout)):
                 self.fail("called silent, and its bytes lay there unread")
         elif isinstance(error, RateTimeout):
             assert self.live is not None
