@@ -262,8 +262,7 @@ class Watch:
             passed, clock = now - max(self.live.last_life, self.accepted), timeouts.read
             if isinstance(error, HeartbeatTimeout):
                 clock = silence.limit_of(self, error)
-            # A host that came back late to a drip often enough times out, though the drip may just have ended.
-            doubted = self.stream.task.out_of_grace
+            doubted = self.stream.task.out_of_grace  # The drip may just have ended.
             dripped = self.live.connection is None or self.live.connection.drip_from is not None
             # A learned limit: bytes may be missed at its end by a late host, which is not explained yet.
             if self.live.unread_life and not (dripped or doubted or isinstance(error, HeartbeatTimeout)):
