@@ -218,7 +218,7 @@ MUTANTS: Final = [
     mutant(
         "A notification while another thread notifies or closes is lost.",
         THREADS + "test_who_rings_while_another_rings_is_heard_all_the_same",
-        at("wakeup:WakeupFd._settle", after(select(ast.If, "release"), "return")),
+        at("wakeup:WakeupFd._settle", after(select(ast.If, "release"), "self._notified = self._closing = False")),
     ),
     mutant(
         "The end of the thread sets the WakeChannel.",

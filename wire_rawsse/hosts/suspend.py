@@ -65,7 +65,7 @@ class ResumeTimer:
     Raises `OSError` where the system or this Python has none.
     """
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fds",)
 
     _close = staticmethod(os.close)  # At the interpreter's exit the globals of this module are gone before the object.
 
@@ -73,7 +73,9 @@ class ResumeTimer:
         timer: Any = os
         if not hasattr(timer, "timerfd_create"):
             raise OSError("os.timerfd_create needs CPython 3.13 and Linux")
-        self._fd: int = timer.timerfd_create(time.CLOCK_REALTIME, flags=timer.TFD_NONBLOCK | timer.TFD_CLOEXEC)
+        self._fds: list[int] = []
+        create = partial(timer.timerfd_create, flags=timer.TFD_NONBLOCK | timer.TFD_CLOEXEC)
+        self._fds.extend(map(create, (time.CLOCK_REALTIME,)))  # One step to a signal handler: no descriptor is lost.
         try:
             self.rearm()
         except BaseException:
@@ -81,23 +83,18 @@ class ResumeTimer:
             raise
 
     def fileno(self) -> int:
-        return self._fd
+        return self._fds[0]
 
     def rearm(self) -> None:
-        """Make it unreadable again. Raises `OSError`."""
+        """Make it unreadable again: setting it forgets that it was cancelled. Raises `OSError`."""
         timer: Any = os
         flags = timer.TFD_TIMER_ABSTIME | timer.TFD_TIMER_CANCEL_ON_SET
-        try:
-            os.read(self._fd, 8)
-        except OSError:
-            pass  # EAGAIN: nothing has happened. ECANCELED: the clock has jumped.
-        timer.timerfd_settime(self._fd, flags=flags, initial=_NEVER)
+        timer.timerfd_settime(self._fds[0], flags=flags, initial=_NEVER)
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            self._close(fd)
+        while self._fds:
+            self._close(self._fds.pop())
 
     def __del__(self) -> None:
-        if hasattr(self, "_fd"):
+        if hasattr(self, "_fds"):
             self.close()
