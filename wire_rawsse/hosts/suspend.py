@@ -92,8 +92,8 @@ class ResumeTimer:
         timer.timerfd_settime(self._fds[0], flags=flags, initial=_NEVER)
 
     def close(self) -> None:
-        while self._fds:
-            self._close(self._fds.pop())
+        # One step to a signal handler, as in `__init__`.
+        list(map(self._close, map(self._fds.pop, (0,) * len(self._fds))))
 
     def __del__(self) -> None:
         if hasattr(self, "_fds"):
