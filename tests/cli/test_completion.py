@@ -93,9 +93,10 @@ def test_fish(typed: str, word: str, home: Path, tmp_path: Path, folder: Path) -
 @contextmanager
 def zsh_at_a_prompt(path: Path, folder: Path, home: Path) -> Iterator[int]:
     """The terminal of an interactive zsh that has loaded the script."""
+    zsh = needs("zsh")
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [needs("zsh"), "-f", "-i"],
+        [zsh, "-f", "-i"],
         stdin=slave,
         stdout=slave,
         stderr=slave,
