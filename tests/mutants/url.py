@@ -9,7 +9,7 @@ from tests.mutants.engine import FUZZ, at, mutant
 URLS: Final = FUZZ + "urls"
 
 MUTANTS: Final = [
-    mutant("A URL may hold control characters.", URLS, at("protocol.url:parse_url", never("_CONTROLS"))),
+    mutant("A URL may hold control characters.", URLS, at("protocol.url:parse_url", never("_has_controls"))),
     mutant(
         "The host begins after the first @.",
         URLS,
@@ -21,7 +21,7 @@ MUTANTS: Final = [
         URLS,
         at("protocol.url:_host_and_port", put(assigned("lower", "Add"), "(IT).lower()")),
     ),
-    mutant("A path is sent without percent-encoding.", URLS, at("protocol.url:_ascii", always("issuperset"))),
+    mutant("A path is sent without percent-encoding.", URLS, at("protocol.url:_ascii", always("_SENT_AS_IS"))),
     mutant(
         "A `..` segment removes nothing.", FUZZ + "exchange", at("protocol.url:_without_dots", drop(select(ast.Delete)))
     ),

@@ -19,7 +19,7 @@ LONGEST_LINE: Final = 4096
 LONGEST_TRAILERS: Final = 65536
 """Bytes of all trailer fields."""
 
-_HEX: Final = frozenset(b"0123456789ABCDEFabcdef")
+_HEX: Final = b"0123456789ABCDEFabcdef"
 _IN_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """RFC 9110 §5.6.2."""
 _MOST_DIGITS: Final = 16
@@ -181,7 +181,7 @@ class _Sizes(dict[bytes, int]):
     """The size in each line; 0 if it is not plain digits, or is the last chunk's. It keeps the usual ones."""
 
     def __missing__(self, line: bytes) -> int:
-        if not (0 < len(line) <= _MOST_DIGITS and _HEX.issuperset(line)):
+        if not (0 < len(line) <= _MOST_DIGITS and not line.strip(_HEX)):
             return 0
         size = int(line, 16)
         if len(self) < _SIZES_KEPT:
@@ -202,7 +202,7 @@ def _size(line: bytes) -> int:
 
 def _check_size(digits: bytes, extensions: bytes) -> None:
     visible = len(extensions.translate(None, _CONTROLS)) == len(extensions)
-    if not (0 < len(digits) <= _MOST_DIGITS and _HEX.issuperset(digits) and visible):
+    if not (0 < len(digits) <= _MOST_DIGITS and not digits.strip(_HEX) and visible):
         raise BadChunk("a chunk does not begin with its size in hexadecimal")
 
 

@@ -7,8 +7,9 @@ always ASCII.
 A URL is user input that ends up in a request line, a log and an error, so this is where its secrets are taken out:
 userinfo becomes an `Authorization` value, and `shown` has neither userinfo nor query.
 
-Every URL is checked by sets of characters and not by regular expressions, which take longer to compile at each
-import than all the rest of this module. The two that are left are for what is seldom there, and compiled when it is.
+Every URL is checked by the characters that may be in it: if `strip` removes them at both ends, nothing is left. Regular
+expressions take longer to compile at each import than all the rest of this module, and sets take 4 KiB each. One
+expression is left, for what is seldom there, and is compiled then.
 """
 
 from __future__ import annotations
@@ -26,16 +27,15 @@ LONGEST_HOST_NAME: Final = 255
 """Characters (RFC 1035 §2.3.4 allows as many octets). Checked before IDNA, whose cost grows with the labels."""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "unix": 0}
 
-_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_DIGITS: Final = frozenset("0123456789")
-_CONTROLS: Final = frozenset(map(chr, (*range(32), 127)))
-_IN_SCHEME: Final = _LETTERS | _DIGITS | frozenset("+-.")  # RFC 3986 §3.1
-_IN_HOST_NAME: Final = _LETTERS | _DIGITS | frozenset("!$&'()*+,-.;=_~")  # §3.2.2, but for what is percent-encoded
-_SENT_AS_IS: Final = _IN_HOST_NAME | frozenset("#%/:?@[]")
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DIGITS: Final = "0123456789"
+_IN_SCHEME: Final = _LETTERS + _DIGITS + "+-."  # RFC 3986 §3.1
+_IN_HOST_NAME: Final = _LETTERS + _DIGITS + "!$&'()*+,-.;=_~"  # §3.2.2, but for what is percent-encoded
+_SENT_AS_IS: Final = _IN_HOST_NAME + "#%/:?@[]"
 _HEX_PAIRS: Final = rb"(?:%[0-9A-Fa-f]{2})+"
-_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
-_IN_ZONE: Final = _LETTERS | _DIGITS | frozenset("._~-")  # RFC 6874 §2
-_DEVIATIONS: Final = frozenset("\xdf\u1e9e\u03c2\u200c\u200d")
+_HEX_DIGITS: Final = "0123456789abcdefABCDEF"
+_IN_ZONE: Final = _LETTERS + _DIGITS + "._~-"  # RFC 6874 §2
+_DEVIATIONS: Final = "\xdf\u1e9e\u03c2\u200c\u200d"
 
 
 class Url(NamedTuple):
@@ -105,7 +105,7 @@ def parse_url(text: str, what: str = "URL") -> Url:
     """
     if not isinstance(text, str):
         raise checks.wrong(f"the {what}", "a str", text)
-    if not _CONTROLS.isdisjoint(text):
+    if _has_controls(text):
         raise InvalidRequestError(f"the {what} holds a control character (a line end?); remove it")
     if text != text.strip():
         raise InvalidRequestError(f"the {what} begins or ends with a space; remove it")
@@ -123,12 +123,16 @@ def parse_url(text: str, what: str = "URL") -> Url:
     return Url(scheme, host, port, _ascii(target, what), "", basic(userinfo) if userinfo else None)
 
 
+def _has_controls(text: str) -> bool:
+    return "\x7f" in text or min(text, default=" ") < " "
+
+
 def resolve(base: Url, reference: str) -> Url:
     """The URL that `reference` (a `Location`, RFC 9110 §10.2.2) means at `base` (RFC 3986 §5.2).
 
     Userinfo of `base` is inherited only within its own origin. Raises `InvalidRequestError`.
     """
-    if not _CONTROLS.isdisjoint(reference):
+    if _has_controls(reference):
         raise InvalidRequestError("the Location holds a control character")
     reference = reference.strip(" ")
     scheme, authority, path, query = _parts(reference)
@@ -165,7 +169,7 @@ def _parts(reference: str) -> tuple[str | None, str | None, str, str | None]:
     rest, mark, query = reference.partition("#")[0].partition("?")
     scheme: str | None = None
     before, colon, after = rest.partition(":")
-    if colon and before[:1] in _LETTERS and _IN_SCHEME.issuperset(before):
+    if colon and before and before[0] in _LETTERS and not before.strip(_IN_SCHEME):
         scheme, rest = before, after
     authority: str | None = None
     if rest.startswith("//"):
@@ -197,7 +201,7 @@ def _host_and_port(place: str, default_port: int, what: str) -> tuple[str, int]:
         if (
             not bracket
             or not _is_ipv6(address)
-            or not _IN_ZONE.issuperset(zone)
+            or zone.strip(_IN_ZONE)
             or (mark and not zone)
             or (rest[:1] not in ("", ":"))
         ):
@@ -231,10 +235,10 @@ def _check_name(host: str, what: str) -> None:
     expect.
     """
     labels = host.removesuffix(".").split(".")
-    if not _IN_HOST_NAME.issuperset(host) or host == "*" or not all(0 < len(label) <= 63 for label in labels):
+    if host.strip(_IN_HOST_NAME) or host == "*" or not all(0 < len(label) <= 63 for label in labels):
         raise InvalidRequestError(f"the {what} has no valid host name")
     last = labels[-1]
-    is_number = last.isdigit() or (last.startswith("0x") and _HEX_DIGITS.issuperset(last[2:]))
+    is_number = last.isdigit() or (last.startswith("0x") and not last[2:].strip(_HEX_DIGITS))
     if is_number and (host.endswith(".") or len(labels) != 4 or not all(map(_is_octet, labels))):
         raise InvalidRequestError(
             f"the {what} has a host that ends in a number and is no IPv4 address: "
@@ -254,7 +258,7 @@ def _is_ipv6(text: str) -> bool:
         if not all(map(_is_octet, octets := groups.pop().split("."))) or len(octets) != 4:
             return False
         groups += ["0", "0"]
-    if not all(0 < len(group) <= 4 and _HEX_DIGITS.issuperset(group) for group in groups):
+    if not all(0 < len(group) <= 4 and not group.strip(_HEX_DIGITS) for group in groups):
         return False
     return len(groups) < 8 if double else len(groups) == 8
 
@@ -274,7 +278,8 @@ def _idna(host: str, what: str) -> str:
 
     # Each character by itself: at the end of a word `lower` makes a final sigma of a capital one, and IDNA does not.
     lower = "".join(map(str.lower, host))
-    if not _DEVIATIONS.isdisjoint(unicodedata.normalize("NFKC", lower) + unicodedata.normalize("NFKC", host)):
+    normal = unicodedata.normalize("NFKC", lower) + unicodedata.normalize("NFKC", host)
+    if any(one in normal for one in _DEVIATIONS):
         raise InvalidRequestError(
             f"the {what} has a host name with a character that IDNA 2003 and 2008 encode differently "
             "(sharp s, final sigma, zero-width joiner or non-joiner); give the name in its xn-- form"
@@ -288,7 +293,7 @@ def _idna(host: str, what: str) -> str:
 
 def _ascii(target: str, what: str) -> str:
     """Percent-encode the characters that RFC 3986 does not allow; encoded ones stay."""
-    if _SENT_AS_IS.issuperset(target):
+    if not target.strip(_SENT_AS_IS):
         return target
     encoded = checks.utf8(target, f"the {what}")
     # A table, because a Location can hold 64 KiB of such characters.
@@ -307,7 +312,7 @@ def _decoded_text(text: str, what: str) -> str:
     decoded = data.decode("utf-8", "replace")
     if decoded.encode() != data:
         raise InvalidRequestError(f"the {what} is not UTF-8 once percent-decoded")
-    if not _CONTROLS.isdisjoint(decoded):
+    if _has_controls(decoded):
         raise InvalidRequestError(f"the {what} holds an encoded control character")
     return decoded
 
