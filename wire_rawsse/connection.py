@@ -33,7 +33,6 @@ from wire_rawsse.plan import Asked, Plan
 from wire_rawsse.protocol.http import Exchange, check_event_stream, is_event_stream
 from wire_rawsse.protocol.proxy import Proxy, proxy_for
 from wire_rawsse.protocol.redirect import REDIRECTS, Hop, fields_for, follow
-from wire_rawsse.protocol.refusal import BODY_BYTES
 from wire_rawsse.protocol.request import Request, compose, compose_connect
 from wire_rawsse.protocol.response import Response
 from wire_rawsse.protocol.url import Url
@@ -48,6 +47,7 @@ from wire_rawsse.waits import WAKE, Address, Coroutine, HostServices, Wait
 
 MOST_REDIRECTS: Final = 10
 ERROR_BODY_SECONDS: Final = 1.0
+ERROR_BODY_BYTES: Final = 1024
 MAX_AGE_JITTER: Final = 0.1
 
 
@@ -152,7 +152,7 @@ def error_body(services: HostServices, channel: Channel, exchange: Exchange) -> 
         for piece in exchange.body(None):  # The bytes that came with the head.
             found += piece
         received: bytes | None = None
-        while not exchange.ended and len(found) < BODY_BYTES:
+        while not exchange.ended and len(found) < ERROR_BODY_BYTES:
             for data in channel.plaintext(received):
                 for piece in exchange.body(data):
                     found += piece
@@ -161,7 +161,7 @@ def error_body(services: HostServices, channel: Channel, exchange: Exchange) -> 
                 break
     except OSError:
         pass  # The bytes received until then may say enough.
-    return bytes(found[:BODY_BYTES])
+    return bytes(found[:ERROR_BODY_BYTES])
 
 
 def _connect(services: HostServices, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Channel]:

@@ -40,8 +40,8 @@ MODULES_OF_OURS = (
     *("body", "connection", "resume", "state", "stream_set", "subscriber", "wake_streams"),
     *("waits", "wake", "wakeup", "hosts", "hosts.clock", "hosts.handle", "hosts.loop", "hosts.notice", "hosts.poller"),
     *("hosts.schedule", "hosts.system", "hosts.task", "hosts.watch"),
-    *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect", "protocol.refusal"),
-    *("protocol.diagnosis", "protocol.request", "protocol.response"),
+    *("protocol", "protocol.chunked", "protocol.http", "protocol.proxy", "protocol.redirect"),
+    *("protocol.request", "protocol.response"),
     *(
         "protocol.sse",
         "protocol.url",

@@ -10,7 +10,7 @@ from wire_rawsse.errors import NotAnEventStreamError, StatusError
 from wire_rawsse.probe.measurements import Head
 from wire_rawsse.probe.reach import Reached, Way
 from wire_rawsse.protocol.http import check_event_stream, is_event_stream
-from wire_rawsse.protocol.refusal import compression
+from wire_rawsse.protocol.response import compression
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.response import Response
 

@@ -1,6 +1,6 @@
 """Why bytes are not an HTTP/1 response head: which protocol they are, or which line breaks which rule.
 
-h11 decides whether a head is accepted. This module only words the error, and is asked when h11 has refused.
+h11 decides whether a head is accepted. This module only words the error, and is loaded when h11 has refused.
 """
 
 from __future__ import annotations

@@ -25,10 +25,8 @@ from wire_rawsse.errors import (
     TruncatedError,
 )
 from wire_rawsse.protocol.chunked import BadChunk, ChunkedBody
-from wire_rawsse.protocol.diagnosis import broken_rule, speaks
-from wire_rawsse.protocol.refusal import compression, not_a_stream, refused
 from wire_rawsse.protocol.request import Request
-from wire_rawsse.protocol.response import Response
+from wire_rawsse.protocol.response import Response, compression
 
 if TYPE_CHECKING:
     from wire_rawsse.protocol.tunnel import TunnelHead
@@ -82,6 +80,8 @@ class Exchange:
         if len(self._first) < 128:
             self._first = (self._first + data)[:128]
         if not self._first.startswith(b"HTTP/1."[: len(self._first)]):
+            from wire_rawsse.protocol.diagnosis import speaks  # Loaded by the first malformed head.
+
             protocol = speaks(self._first)
             if protocol:
                 text = (
@@ -135,6 +135,8 @@ class Exchange:
         except (h11.RemoteProtocolError, ValueError):
             # h11's own text may quote a header line, and the line may echo a secret of ours. ValueError is what h11
             # before 0.16 has for a Content-Length of thousands of digits.
+            from wire_rawsse.protocol.diagnosis import broken_rule
+
             rule = broken_rule(bytes(self._head), self._secrets) or self._secrets.quote(self._first)
             raise MalformedResponseError(f"the response head breaks HTTP/1.1: {rule}") from None
 
@@ -202,9 +204,11 @@ def check_event_stream(response: Response, request: Request, place: str, body: b
     The type is compared by its essence, without case and parameters (MIME Sniffing §4.2; WHATWG HTML, section
     "server-sent events"); charset is ignored, as an event stream is always UTF-8.
     """
-    if response.status != 200:
-        raise refused(response, request, place, body, left_at)
-    if not is_event_stream(response):
+    if response.status != 200 or not is_event_stream(response):
+        from wire_rawsse.protocol.refusal import not_a_stream, refused  # Loaded by the first refusal.
+
+        if response.status != 200:
+            raise refused(response, request, place, body, left_at)
         raise not_a_stream(response, request, place, body)
     coding = compression(response)
     if coding is not None:

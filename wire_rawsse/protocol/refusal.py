@@ -1,22 +1,17 @@
-"""The text of an error for a response that refuses the stream: status, reason in words, and advice."""
+"""The text of an error for a response that refuses the stream: status, reason in words, and advice.
+
+Loaded by the first refusal.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from wire_rawsse.errors import EXCERPT_CHARACTERS, MOST_BODY_CHARACTERS, NotAnEventStreamError, StatusError, one_line
 from wire_rawsse.protocol.request import Request
+from wire_rawsse.protocol.response import Response, compression
 from wire_rawsse.redact import Secrets
-
-if TYPE_CHECKING:
-    from wire_rawsse.protocol.response import Response
-
-BODY_BYTES: Final = 1024
-"""Of the body of a refusal; no more is read."""
-COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz")
-"""The registered content codings that change the content (RFC 9110 §8.4.1, and IANA's registry). Any other value is
-taken for a mistake of the server's and ignored, as browsers do."""
 
 _WAIT: Final = (
     r"[0-9]{1,4}|[A-Z][a-z]{2,8}, [0-9]{2}[ -][A-Z][a-z]{2}[ -](?:[0-9]{2}|[0-9]{4}) [0-9:]{8} GMT"
@@ -51,15 +46,6 @@ PRIVATE: Final = (
 _KEYS: Final = ("detail", "message", "msg", "error_description", "error", "reason", "title")
 _STRING: Final = r'"{}"\s*:\s*"((?:[^"\\]|\\.)*)'
 _TITLE: Final = r"(?is)<title[^>]*>([^<]*)"
-
-
-def compression(response: Response) -> str | None:
-    """The first registered compression among its content codings, or None."""
-    for coding in (response.get("content-encoding") or "").split(","):
-        name = coding.partition(";")[0].strip(" \t").lower()
-        if name in COMPRESSIONS:
-            return name
-    return None
 
 
 def refused(response: Response, request: Request, place: str, body: bytes = b"", left_at: str = "") -> StatusError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz")
+"""The registered content codings that change the content (RFC 9110 §8.4.1, and IANA's registry). Any other value is
+taken for a mistake of the server's and ignored, as browsers do."""
 
 
 class Response(NamedTuple):
@@ -19,3 +23,12 @@ class Response(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
+
+
+def compression(response: Response) -> str | None:
+    """The first registered compression among its content codings, or None."""
+    for coding in (response.get("content-encoding") or "").split(","):
+        name = coding.partition(";")[0].strip(" \t").lower()
+        if name in COMPRESSIONS:
+            return name
+    return None
