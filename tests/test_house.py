@@ -21,6 +21,7 @@ LAYERS = [
         "wire_rawsse._version",
         "wire_rawsse.errors",
         "wire_rawsse.waits",
+        "wire_rawsse.services",
         "wire_rawsse.state",
         "wire_rawsse.log",
         "wire_rawsse.wakeup",
@@ -33,6 +34,7 @@ LAYERS = [
         "wire_rawsse.heartbeat",
         "wire_rawsse.early_wakes",
     ],
+    ["wire_rawsse.sink"],
     ["wire_rawsse.transport"],
     ["wire_rawsse.hosts", "wire_rawsse.wake"],
     [

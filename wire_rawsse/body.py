@@ -7,42 +7,17 @@ otherwise the coroutine parses it later, when no caller waits. `tls_body` has th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from wire_rawsse.errors import MalformedResponseError, TruncatedError
 from wire_rawsse.protocol.http import Exchange
-from wire_rawsse.protocol.response import Response
-from wire_rawsse.protocol.sse import LineParser
 from wire_rawsse.waits import Receive
+
+if TYPE_CHECKING:
+    from wire_rawsse.sink import Sink
 
 FEW_BYTES: Final = 256
 """The longest `BodyReader.text` that is joined from several chunks. A heartbeat is shorter."""
-
-
-class Sink(Protocol):
-    """The destination of a stream's body: events, or only wakes."""
-
-    wake_marker: bytes | None
-    """Plaintext that holds these bytes is a wake; None where a wake needs the parsed event."""
-    is_wake: Callable[[bytes], bool] | None
-    """Whether plaintext holds a wake, asked before it is parsed; None where a wake needs the parsed event."""
-
-    @property
-    def last_event_id(self) -> str:
-        """The id that the next request sends, unless it has been refused."""
-
-    def resume_from(self, last_event_id: str) -> None:
-        """Continue from this id; "" for none."""
-
-    @property
-    def parser(self) -> LineParser:
-        """The parser of the present connection."""
-
-    def opened(self, response: Response, id_left_out: bool) -> None:
-        """A connection has opened, which is a wake. From now on `parser` and `feed` belong to it."""
-
-    def feed(self, piece: bytes) -> bool:
-        """Parse bytes of the body. Returns whether they hold a wake. Raises `EventTooLargeError`."""
 
 
 class BodyReader:

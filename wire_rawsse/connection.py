@@ -15,9 +15,9 @@ Whether and when to connect again is decided in `reconnect`.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from wire_rawsse.body import BodyReader, Sink
+from wire_rawsse.body import BodyReader
 from wire_rawsse.errors import (
     ConnectionBrokenError,
     MalformedResponseError,
@@ -43,7 +43,11 @@ from wire_rawsse.transport.channel import Channel
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial, unix_address
 from wire_rawsse.transport.trust import context_for
-from wire_rawsse.waits import WAKE, Address, Coroutine, HostServices, Wait
+from wire_rawsse.waits import WAKE, Address, Coroutine, Wait
+
+if TYPE_CHECKING:
+    from wire_rawsse.services import HostServices
+    from wire_rawsse.sink import Sink
 
 MOST_REDIRECTS: Final = 10
 ERROR_BODY_SECONDS: Final = 1.0

@@ -7,19 +7,20 @@ event id). So it may be started over at any moment, as happens when a signal han
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from wire_rawsse.body import Sink
 from wire_rawsse.connection import one_stream
 from wire_rawsse.errors import ConnectionBrokenError, WireRawSSEError
 from wire_rawsse.log import info, warn
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import decide, ended_by_peer, least_pause
 from wire_rawsse.record import Record
-from wire_rawsse.waits import WAKE, Coroutine, HostServices, Pause, Wait
+from wire_rawsse.waits import WAKE, Coroutine, Pause, Wait
 
 if TYPE_CHECKING:
     from wire_rawsse.gate import Gate
+    from wire_rawsse.services import HostServices
+    from wire_rawsse.sink import OwnedSink
 
 SOON: Final = 1.0
 """Seconds. After a change of the network the next attempt comes within this time, at a random moment."""
@@ -27,24 +28,6 @@ SOON: Final = 1.0
 
 class Restart(Exception):
     """Thrown into a stream's coroutine by `restart()`: drop the connection and make a new one at once."""
-
-
-class OwnedSink(Sink, Protocol):
-    """A sink that also hears of attempts and ends."""
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the present attempt has brought at least one event."""
-
-    @property
-    def retry_ms(self) -> int | None:
-        """The shortest pause before a reconnect, in milliseconds, where the stream has asked for one."""
-
-    def begin(self) -> None:
-        """A connection is attempted."""
-
-    def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
-        """The connection has ended. Returns whether that is a wake."""
 
 
 def reconnect_forever(

@@ -13,22 +13,15 @@ If a stream is accepted without the id, events may be missing, and the sink is t
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from wire_rawsse.protocol.request import HeaderList, Request, take_last_event_id
 
+if TYPE_CHECKING:
+    from wire_rawsse.sink import HasId
+
 NOT_ABOUT_THE_ID: Final = (401, 407, 408, 425, 429)
 """4xx about credentials, or that ask the client to come back (RFC 9110 §15.5, RFC 8470 §5.2, RFC 6585 §4)."""
-
-
-class HasId(Protocol):
-    """A sink, as far as its id goes."""
-
-    @property
-    def last_event_id(self) -> str: ...
-
-    def resume_from(self, last_event_id: str) -> None:
-        """The stream goes on from here; "" for no id."""
 
 
 class Resume:

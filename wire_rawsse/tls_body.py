@@ -5,13 +5,17 @@ OpenSSL decrypts it. Loaded by the first stream over https.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from wire_rawsse.body import BodyReader, Sink
+from wire_rawsse.body import BodyReader
 from wire_rawsse.early_wakes import NEVER, EarlyWakes, overhead
 from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.transport.records import APPLICATION_DATA, HEADER_BYTES
 from wire_rawsse.transport.tls import TlsChannel
 from wire_rawsse.waits import Receive
+
+if TYPE_CHECKING:
+    from wire_rawsse.sink import Sink
 
 
 class TlsBodyReader(BodyReader):

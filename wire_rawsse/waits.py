@@ -15,8 +15,8 @@ A coroutine that yields the same object again waits for the same descriptors, so
 deadline may have changed. To end a coroutine the host calls its `close()`; the code that this runs must neither raise
 nor yield.
 
-Time, randomness, names and sockets are the host's too (`HostServices`), so that a host made of memory can run the
-shipped code. This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may
+Time, randomness, names and sockets are the host's too (`services`), so that a host made of memory can run the shipped
+code. This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may
 import.
 """
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection, Generator, Mapping
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 READ: Final = 1
 """Readable, or at its end. The value is poll(2)'s POLLIN and epoll(7)'s EPOLLIN, so that hosts need not translate."""
@@ -148,28 +148,3 @@ class Address:
             return self.sockaddr
         host, port = self.sockaddr[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class HostServices(Protocol):
-    """Services of the host that need no wait. One per stream: the clock is the stream's own."""
-
-    def now(self) -> float:
-        """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""
-
-    def unwatched(self) -> float:
-        """Seconds without a poll before the last answer was found: it may have come that much earlier."""
-
-    def time(self) -> float:
-        """Seconds since the epoch, for time stamps and HTTP dates only."""
-
-    def random(self) -> float:
-        """A random number in [0, 1)."""
-
-    def resolve(self, host: str, port: int) -> Future[list[Address]]:
-        """Start looking a name up; never blocks. The error delivered is the system's `OSError`."""
-
-    def open(self, address: Address) -> socket.socket:
-        """A new non-blocking, close-on-exec stream socket for `address`. Raises `OSError` (EMFILE, EAFNOSUPPORT, …)."""
-
-    def release(self, sock: socket.socket) -> None:
-        """Take `sock` out of the host's selector and close it. Never raises."""

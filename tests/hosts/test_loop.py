@@ -17,7 +17,8 @@ from wire_rawsse.hosts.deadlines import DeadlineHeap
 from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.hosts.poller import MAX_EVENTS
 from wire_rawsse.hosts.task import Task
-from wire_rawsse.waits import WAKE, Coroutine, Future, HostServices, Receive, Wait
+from wire_rawsse.services import HostServices
+from wire_rawsse.waits import WAKE, Coroutine, Future, Receive, Wait
 
 
 @pytest.fixture

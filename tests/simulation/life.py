@@ -30,8 +30,9 @@ from wire_rawsse.event_source import EventSink, Opened
 from wire_rawsse.hosts.clock import MAX_GRACES
 from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.protocol.sse import Event
-from wire_rawsse.reconnect import OwnedSink, Restart
+from wire_rawsse.reconnect import Restart
 from wire_rawsse.record import Record
+from wire_rawsse.sink import OwnedSink
 from wire_rawsse.wake_streams import WakeSink
 from wire_rawsse.wire import paths
 

@@ -22,8 +22,9 @@ from wire_rawsse.hosts.task import Task
 from wire_rawsse.phases import PhaseName
 from wire_rawsse.plan import Plan, make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
-from wire_rawsse.reconnect import OwnedSink, Restart, reconnect_forever
+from wire_rawsse.reconnect import Restart, reconnect_forever
 from wire_rawsse.record import Record
+from wire_rawsse.sink import OwnedSink
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream_set import StreamHandle
 from wire_rawsse.wake_streams import WakeSink, WakeStreams

@@ -13,7 +13,7 @@ from tests.simulation.relay import Answer, Relay, Visit
 from tests.simulation.scene import Scene, Stream
 from tests.simulation.tls import Endpoint, MemoryContext
 from wire_rawsse.errors import ClosedError, WireRawSSEError
-from wire_rawsse.reconnect import OwnedSink
+from wire_rawsse.sink import OwnedSink
 
 HTTP = "http://relay.test/v1/events/slot/stream"
 HTTPS = "https://relay.test/v1/events/slot/stream"

@@ -12,7 +12,7 @@ from tests.simulation.scene import Stream
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, elsewhere
 from wire_rawsse.errors import ProxyError, StatusError
 from wire_rawsse.event_source import EventSink, Opened
-from wire_rawsse.reconnect import OwnedSink
+from wire_rawsse.sink import OwnedSink
 from wire_rawsse.wake_streams import WakeSink
 
 TOKEN = "one-of-a-kind"

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from tests.support.server import PATIENCE
 from wire_rawsse.hosts.loop import Loop
-from wire_rawsse.waits import WAKE, Coroutine, HostServices
+from wire_rawsse.services import HostServices
+from wire_rawsse.waits import WAKE, Coroutine
 
 T = TypeVar("T")
 

@@ -11,11 +11,12 @@ from tests.support.fixtures import Serve
 from tests.support.server import PATIENCE, Step
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.policy import Keepalive
+from wire_rawsse.services import HostServices
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
 from wire_rawsse.transport.trust import AnyTrust, context_for
-from wire_rawsse.waits import Address, Coroutine, HostServices
+from wire_rawsse.waits import Address, Coroutine
 
 
 def shake_hands(port: int, trust: AnyTrust, host: str = "localhost", within: float = PATIENCE) -> tuple[str, str]:

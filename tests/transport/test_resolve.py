@@ -16,8 +16,9 @@ import pytest
 from tests.conftest import has_bare_threads
 from tests.support.drive import drive
 from tests.support.server import PATIENCE
+from wire_rawsse.services import HostServices
 from wire_rawsse.transport.resolve import Resolver, look_up
-from wire_rawsse.waits import Address, Coroutine, Future, HostServices, Wait
+from wire_rawsse.waits import Address, Coroutine, Future, Wait
 
 FOUND = [Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", 80))]
 

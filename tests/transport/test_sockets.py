@@ -18,9 +18,10 @@ from tests.support.fixtures import Serve
 from tests.support.server import stall
 from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
+from wire_rawsse.services import HostServices
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial, open_socket, set_options, socket_options, unix_address
-from wire_rawsse.waits import Address, Coroutine, HostServices
+from wire_rawsse.waits import Address, Coroutine
 
 
 def address(host: str, port: int) -> Address:

@@ -10,9 +10,8 @@ from wire_rawsse.errors import NotAnEventStreamError, StatusError
 from wire_rawsse.probe.measurements import Head
 from wire_rawsse.probe.reach import Reached, Way
 from wire_rawsse.protocol.http import check_event_stream, is_event_stream
-from wire_rawsse.protocol.response import compression
 from wire_rawsse.protocol.request import Request
-from wire_rawsse.protocol.response import Response
+from wire_rawsse.protocol.response import Response, compression
 
 SHOWN: Final = (
     *("server", "via", "date", "age", "cache-control", "connection", "keep-alive", "content-encoding"),

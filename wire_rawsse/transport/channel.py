@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.transport.alerts import is_alert
-from wire_rawsse.waits import READ, WRITE, Coroutine, HostServices, Receive, Wait
+from wire_rawsse.waits import READ, WRITE, Coroutine, Receive, Wait
 
 if TYPE_CHECKING:
+    from wire_rawsse.services import HostServices
     from wire_rawsse.transport.tls import TlsChannel
 
 RECEIVE_BYTES: Final = 4096

@@ -20,13 +20,16 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wire_rawsse.errors import ConnectTimeout, DialError
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.addresses import AddressMemory
 from wire_rawsse.transport.deadline import Deadline
-from wire_rawsse.waits import WRITE, Address, Coroutine, HostServices, Wait
+from wire_rawsse.waits import WRITE, Address, Coroutine, Wait
+
+if TYPE_CHECKING:
+    from wire_rawsse.services import HostServices
 
 ATTEMPT_DELAY: Final = 0.25
 """Seconds; the value that RFC 8305 §8 recommends."""

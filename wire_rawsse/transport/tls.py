@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Final
 from wire_rawsse.errors import CertificateError, HandshakeError
 from wire_rawsse.transport import alerts
 from wire_rawsse.transport.deadline import Deadline
-from wire_rawsse.waits import READ, WRITE, Coroutine, HostServices, Wait
+from wire_rawsse.waits import READ, WRITE, Coroutine, Wait
 
 if TYPE_CHECKING:
     import ssl
 
+    from wire_rawsse.services import HostServices
     from wire_rawsse.transport.records import RecordScanner
 
 HANDSHAKE_BYTES: Final = 4096

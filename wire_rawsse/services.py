@@ -1,0 +1,33 @@
+"""The interface of the services of a host. For type checkers only: not imported at run time."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+from wire_rawsse.waits import Address, Future
+
+
+class HostServices(Protocol):
+    """Services of the host that need no wait. One per stream: the clock is the stream's own."""
+
+    def now(self) -> float:
+        """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""
+
+    def unwatched(self) -> float:
+        """Seconds without a poll before the last answer was found: it may have come that much earlier."""
+
+    def time(self) -> float:
+        """Seconds since the epoch, for time stamps and HTTP dates only."""
+
+    def random(self) -> float:
+        """A random number in [0, 1)."""
+
+    def resolve(self, host: str, port: int) -> Future[list[Address]]:
+        """Start looking a name up; never blocks. The error delivered is the system's `OSError`."""
+
+    def open(self, address: Address) -> socket.socket:
+        """A new non-blocking, close-on-exec stream socket for `address`. Raises `OSError` (EMFILE, EAFNOSUPPORT, …)."""
+
+    def release(self, sock: socket.socket) -> None:
+        """Take `sock` out of the host's selector and close it. Never raises."""
