@@ -148,10 +148,15 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
         record.renewed = plan.ask() != asked
 
 
-def error_body(services: HostServices, channel: Channel, exchange: Exchange) -> Coroutine[bytes]:
-    """The beginning of the content of a refusal: at most 1 KiB, within a second. No act of the peer is raised."""
+def error_body(
+    services: HostServices, channel: Channel, exchange: Exchange, until: float = math.inf
+) -> Coroutine[bytes]:
+    """The beginning of the content of a refusal: at most 1 KiB, within a second. No act of the peer is raised.
+
+    `until`: a moment on the stream's clock at which it ends if a second is too long.
+    """
     found = bytearray()
-    receive = channel.receive(services.now() + ERROR_BODY_SECONDS)
+    receive = channel.receive(min(until, services.now() + ERROR_BODY_SECONDS))
     try:
         for piece in exchange.body(None):  # The bytes that came with the head.
             found += piece

@@ -163,6 +163,20 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "not-a-stream", head(error="application/json")),
     ("broken", "compressed", head(coding="gzip", error="gzip")),
     ("broken", "redirect", lambda found: setattr(found, "redirect_error", "from https to http; refused")),
+    (
+        "broken",
+        "slow-redirects",
+        both(
+            redirected("https://relay.example/stream"),
+            failed("head", "timeout"),
+            lambda found: setattr(hop(found), "began", 17.0),
+        ),
+    ),
+    (
+        "broken",
+        "no-head",
+        both(redirected("https://relay.example/stream"), failed("head", "timeout")),
+    ),
     # Streams.
     ("broken", "malformed", lives(life(1.0, end="malformed", error="a bad chunk"))),
     ("broken", "too-large", lives(life(1.0, end="too large", error="too large"))),

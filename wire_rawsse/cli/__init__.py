@@ -60,6 +60,9 @@ A closed standard output is not an error.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return its exit status. Never raises `Exception`; a signal may end the process."""
+    import time
+
+    began = time.monotonic()
     from wire_rawsse.cli import stdio
 
     stdio.ensure_open()
@@ -70,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         exit.end_on_signals()
     try:
-        return _run(command, rest) if command else _without_command(name, rest)
+        return _run(command, rest, began) if command else _without_command(name, rest)
     except Failure as failure:
         stdio.say(command, failure.text)
         return failure.status
@@ -81,7 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERNAL
 
 
-def _run(command: str, arguments: list[str]) -> int:
+def _run(command: str, arguments: list[str], began: float) -> int:
+    if command == "probe":
+        from wire_rawsse.cli import probe
+
+        return probe.run(arguments, began)
     return _module(command).run(arguments)
 
 

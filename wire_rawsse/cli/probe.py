@@ -57,7 +57,8 @@ def parser() -> Parser:
     return options
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], began: float | None = None) -> int:
+    """`began`: when the command began, on the monotonic clock, which on a busy machine is some time ago."""
     options = parser().parse(arguments)
     if options.seconds > LONGEST_SECONDS:
         raise Failure(f"--for: expected at most {LONGEST_SECONDS:g} seconds; see: wire-rawsse probe --help", USAGE)
@@ -70,7 +71,7 @@ def run(arguments: list[str]) -> int:
     from wire_rawsse.probe.measure import Probe
     from wire_rawsse.probe.report import as_json, as_text, status_of
 
-    probe = Probe(plan, options.seconds, options.last_event_id, _progress(line))
+    probe = Probe(plan, options.seconds, options.last_event_id, _progress(line), began)
     try:
         found = probe.run()
     finally:

@@ -36,7 +36,9 @@ def head_of(reached: Reached, request: Request, way: Way, fields_left_behind: bo
     quote = way.secrets.quote
     refused = response.status != 200 or not is_event_stream(response)
     assert reached.channel is not None and reached.exchange is not None
-    body = reached.host.run(error_body(reached.host, reached.channel, reached.exchange)) if refused else b""
+    body = b""
+    if refused:
+        body = reached.host.run(error_body(reached.host, reached.channel, reached.exchange, way.end))
     error = ""
     try:
         left_at = way.hop.left_at if fields_left_behind else ""

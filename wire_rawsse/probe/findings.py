@@ -16,6 +16,8 @@ from wire_rawsse.probe.refusals import of_refusal
 
 _EXPIRES_SOON: Final = 14 * 86400.0
 _SLOW_NAME: Final = 1.0
+_LATE: Final = 0.5
+"""Redirects that took a larger part of the probe are why the last URL was not answered in time."""
 _LOOPBACK: Final = ("127.", "[::1]:")
 """`localhost` often has two addresses, of which a server on the same machine uses one."""
 _ORDER: Final[tuple[Step, ...]] = ("", "head", "tls", "tunnel", "tcp")
@@ -45,7 +47,14 @@ def _all(found: Measurements) -> Iterator[Finding]:
         yield Finding(
             "broken", "proxy-setting", hop.proxy.error, f"correct that variable, or add {_host(hop)} to NO_PROXY"
         )
-    if hop.name is not None and hop.name.error:
+    if _redirects_took_all_the_time(found, hop):
+        yield Finding(
+            "broken",
+            "slow-redirects",
+            f"{count(len(found.hops) - 1, 'redirect')} took {seconds(hop.began)}: no time was left for {hop.url}",
+            "give the final URL, and look at the servers that redirect: each should answer at once",
+        )
+    elif hop.name is not None and hop.name.error:
         yield _of_name(hop)
     elif hop.attempts and hop.head is None and not hop.redirect and not found.redirect_error:
         yield _of_failure(found, hop, _furthest(hop))
@@ -75,6 +84,12 @@ def _all(found: Measurements) -> Iterator[Finding]:
             "redirected",
             f"{count(len(found.hops) - 1, 'redirect')}: the final URL saves a connection at each reconnect",
         )
+
+
+def _redirects_took_all_the_time(found: Measurements, hop: HopFacts) -> bool:
+    """Whether the last hop got no answer because it began so late."""
+    timed_out = [one.failure == "timeout" for one in hop.attempts] or [hop.name is not None and hop.name.timed_out]
+    return len(found.hops) > 1 and hop.head is None and all(timed_out) and hop.began > _LATE * found.seconds
 
 
 def _host(hop: HopFacts) -> str:

@@ -4,8 +4,9 @@ Every address of a hop is connected to at once, each in a thread of its own, so 
 that brings a response is listened to; the others are closed as soon as their head is there. A request with a body, or
 with another method than GET, is sent once only.
 
-The time is bounded: each step of a connection has a budget, and all of it ends `seconds` after the beginning, whatever
-the network does. Threads that are still blocked then are daemons, and hold nothing that outlives the process.
+The time is bounded: each step of a connection has a budget, no step outlasts the probe, and all of it ends `seconds`
+after the beginning, whatever the network does. Threads that are still blocked then are daemons, and hold nothing that
+outlives the process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from wire_rawsse.errors import CredentialsError, InvalidRequestError, ProxyError, RedirectError, TrustError
@@ -47,20 +47,30 @@ _PAUSE: Final = 0.5
 """Seconds before a stream that ended is connected to again."""
 _LONGEST_PAUSE: Final = 3.0
 _MOST_LIVES: Final = 5
+_REPORT: Final = 0.5
+"""Seconds that are kept for the report and the end of the process; less in a short probe."""
 _SILENT: Final = 1.0
 """Seconds: the peer of a stream that was silent for less is not asked whether it is there."""
 
 
 class Probe:
-    """One probe of `plan`, which ends within `seconds`. `progress` is called with what is being done now."""
+    """One probe of `plan`, which ends within `seconds`. `progress` is called with what is being done now.
+
+    `began`: when the seconds began, on the monotonic clock; None: now.
+    """
 
     def __init__(
-        self, plan: Plan, seconds: float, last_event_id: str = "", progress: Callable[[str], None] = lambda text: None
+        self,
+        plan: Plan,
+        seconds: float,
+        last_event_id: str = "",
+        progress: Callable[[str], None] = lambda text: None,
+        began: float | None = None,
     ) -> None:
         self._plan = plan
         self._progress = progress
         self._start = time.monotonic()
-        self._end = self._start + seconds
+        self._end = (self._start if began is None else began) + seconds - min(_REPORT, seconds / 20)
         self._step = min(_STEP, seconds / 4)
         self._until = self._end - min(3.0, seconds / 5)
         """Listening stops here; the rest is for what comes after it."""
@@ -109,7 +119,7 @@ class Probe:
         self._last_event_id = self._last_event_id or initial
         hop = Hop(plan.url, plan.method, plan.body, credentials=True)
         for _ in range(MOST_REDIRECTS + 1):
-            facts = HopFacts(hop.place)
+            facts = HopFacts(hop.place, began=time.monotonic() - self._start)
             self.found.hops.append(facts)
             answer = self._hop(hop, facts, fields)
             if answer is None or answer.response is None:
@@ -137,7 +147,7 @@ class Probe:
         context = None
         if hop.url.scheme == "https":
             context = context_for(self._plan.trust, self._plan.client_cert if hop.credentials else None)
-        way = Way(hop, proxy, context, self._step, self._secrets)
+        way = Way(hop, proxy, context, self._step, self._end, self._secrets)
         sent = fields_for(hop, fields, self._plan.method)
         request = self._request(way, sent, self._last_event_id)
         self.found.credentials |= any(word in name.lower().decode() for name, _ in request.headers for word in PRIVATE)
@@ -234,7 +244,7 @@ class Probe:
         for reached in race.all:
             tls = reached.attempt.tls
             if tls is not None and tls.fault and not tls.chain:
-                seen = look_at_certificate(self._hurried(way), reached.address)
+                seen = look_at_certificate(way, reached.address)
                 if seen is not None:
                     seen.fault, seen.verified = tls.fault, False
                     reached.attempt.tls = seen
@@ -268,7 +278,7 @@ class Probe:
             if self._once or len(stream.lives) >= _MOST_LIVES or time.monotonic() + pause >= self._until:
                 break
             time.sleep(pause)
-            again = connect(self._hurried(way), answer.address)
+            again = connect(way, answer.address)
             if again.channel is not None:
                 ask(again, request, self._until, self._secrets)
             stream.refused = (
@@ -285,10 +295,6 @@ class Probe:
             reached.end()
         self._replay(way, fields, answer.address, listener.ids)
 
-    def _hurried(self, way: Way) -> Way:
-        """The same with no more time for a step than is left."""
-        return replace(way, step=max(0.1, min(way.step, self._end - time.monotonic())))
-
     def _doing(self, stream: StreamFacts) -> str:
         left = max(0.0, self._end - time.monotonic())
         return f"listening: {stream.events} events, {stream.comments} comments; {left:.0f} s left"
@@ -302,7 +308,7 @@ class Probe:
         elif time.monotonic() < self._end:
             self._progress("asking for a replay with Last-Event-ID")
             again = self._request(way, fields, ids[0])
-            resumes(replay, self._hurried(way), again, address, ids, self._end)
+            resumes(replay, way, again, address, ids, self._end)
 
 
 class _Race:

@@ -182,6 +182,8 @@ class HopFacts:
     attempts: list[Attempt] = field(default_factory=list)
     left_out: int = 0
     """Addresses that were not tried."""
+    began: float = 0.0
+    """When the probe came to it."""
     head: Head | None = None
     redirect: str = ""
     """Its target."""

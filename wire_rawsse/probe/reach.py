@@ -62,13 +62,22 @@ _UNREACHABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAI
 
 @dataclass
 class Way:
-    """The common values of all connections of one hop. `step` is the budget of TCP and of TLS, in seconds."""
+    """The common values of all connections of one hop.
+
+    `step` is the budget of TCP, of the tunnel and of TLS, each, in seconds. No step ends after `end`, a moment on the
+    monotonic clock.
+    """
 
     hop: Hop
     proxy: Proxy | None
     context: ssl.SSLContext | None
     step: float
+    end: float
     secrets: Secrets
+
+    def deadline(self, now: float) -> Deadline:
+        """For a step that begins now."""
+        return Deadline(now, max(0.0, min(self.step, self.end - now)), self.place)
 
     @property
     def place(self) -> str:
@@ -136,33 +145,36 @@ def go(reached: Reached, way: Way, *, verify: bool = True) -> None:
     try:
         reached.doing = "tcp"
         reached.began = began = host.now()
-        sock = host.run(dial(host, [address], Deadline(began, way.step, way.place), Keepalive()))
+        deadline = way.deadline(began)
+        sock = host.run(dial(host, [address], deadline, Keepalive()))
         attempt.tcp = host.now() - began
         reached.channel = Channel(sock)
         if way.proxy is not None and way.context is not None:
             reached.doing, began = "tunnel", host.now()
-            _tunnel(host, way, reached.channel, way.proxy)
+            deadline = way.deadline(began)
+            _tunnel(host, way, reached.channel, way.proxy, deadline)
             attempt.tunnel = host.now() - began
         if way.context is not None:
             reached.doing, began = "tls", host.now()
             attempt.tls = TlsFacts()
             context = way.context if verify else context_for(UNVERIFIED)
             reached.channel = None  # `secure` takes the socket over.
-            tls = host.run(secure(host, sock, context, way.hop.url.server_name, Deadline(began, way.step, way.place)))
+            deadline = way.deadline(began)
+            tls = host.run(secure(host, sock, context, way.hop.url.server_name, deadline))
             reached.channel = Channel(sock, tls)
             attempt.tls = _facts(tls.session, host.now() - began, way.secrets, verify)
     except (OSError, WireRawSSEError) as error:
-        note_failure(reached, error, way.secrets, way.step)
+        note_failure(reached, error, way.secrets, deadline.seconds)
         reached.end()
         if attempt.info is None:
             attempt.info = host.last_info
 
 
-def _tunnel(host: BlockingHost, way: Way, channel: Channel, proxy: Proxy) -> None:
+def _tunnel(host: BlockingHost, way: Way, channel: Channel, proxy: Proxy, deadline: Deadline) -> None:
     exchange = Exchange(compose_connect(way.hop.url, proxy.url.authorization, way.secrets))
-    response = host.run(final_head(channel, exchange, host.now() + way.step))
+    response = host.run(final_head(channel, exchange, deadline.at))
     if response is None:
-        raise TimeoutError(errno.ETIMEDOUT, f"the proxy did not answer CONNECT within {way.step:g} s")
+        raise TimeoutError(errno.ETIMEDOUT, f"the proxy did not answer CONNECT within {deadline.seconds:.3g} s")
     if not 200 <= response.status < 300:
         raise refusal(proxy, response, f"a tunnel to {way.place}", way.secrets)
     if exchange.rest():
