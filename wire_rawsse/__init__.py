@@ -21,7 +21,6 @@ from wire_rawsse._version import __version__
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
 from wire_rawsse.protocol.request import Headers
-from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.state import EndpointState, State, SubscriberState
 from wire_rawsse.subscriber import StreamSubscriber, spawn_stream_subscriber
 from wire_rawsse.transport.trust import ClientCertificate, Trust
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from wire_rawsse.event_source import Closed, EventSource, Item, Opened
     from wire_rawsse.hosts.thread import SubscriberThread
     from wire_rawsse.many_streams import EventStreams, SourceHandle, Streams
+    from wire_rawsse.protocol.events import Comment, Event, EventParser
     from wire_rawsse.stream_set import StreamHandle
 
 __all__ = [
@@ -70,6 +70,10 @@ def __getattr__(name: str) -> object:
         from wire_rawsse import event_source
 
         module = event_source
+    elif name in ("Comment", "Event", "EventParser"):
+        from wire_rawsse.protocol import events
+
+        module = events
     elif name in ("EventStreams", "SourceHandle", "StreamHandle", "Streams"):
         from wire_rawsse import many_streams
 

@@ -13,9 +13,9 @@ from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.events import Comment, Event, EventParser
 from wire_rawsse.protocol.request import Headers, first_event_id
 from wire_rawsse.protocol.response import Response
-from wire_rawsse.protocol.sse import Comment, Event, EventParser
 from wire_rawsse.reconnect import Restart, reconnect_forever
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState

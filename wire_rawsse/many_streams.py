@@ -18,9 +18,9 @@ from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.plan import make_plan
 from wire_rawsse.policy import Backoff, Keepalive, Timeouts
+from wire_rawsse.protocol.events import Event
 from wire_rawsse.protocol.request import Headers, first_event_id
 from wire_rawsse.protocol.response import Response
-from wire_rawsse.protocol.sse import Event
 from wire_rawsse.state import EndpointState
 from wire_rawsse.stream_set import StreamHandle, StreamSet
 from wire_rawsse.transport.trust import ClientCertificate, Trust

@@ -9,6 +9,7 @@ from typing import Final
 
 from wire_rawsse.errors import InvalidRequestError, MalformedResponseError, ProxyError, RelayFileError, TruncatedError
 from wire_rawsse.protocol import http, proxy, request, sse, url
+from wire_rawsse.protocol.events import EventParser
 from wire_rawsse.protocol.request import Request
 from wire_rawsse.protocol.response import Response
 from wire_rawsse.redact import Secrets
@@ -38,7 +39,7 @@ def exchange(stream: bytes, read: int) -> None:
 
 def events(stream: bytes, read: int) -> None:
     """Both parsers; no event is too large."""
-    for parser in (sse.EventParser(max_event_bytes=len(stream) + 1), sse.WakeParser()):
+    for parser in (EventParser(max_event_bytes=len(stream) + 1), sse.WakeParser()):
         for at in range(0, len(stream), read):
             parser.feed(stream[at : at + read])
 

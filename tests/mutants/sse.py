@@ -1,4 +1,4 @@
-"""The parsers of event streams: `protocol.sse`."""
+"""The parsers of event streams: `protocol.sse` and `protocol.events`."""
 
 from typing import Final
 
@@ -21,32 +21,32 @@ MUTANTS: Final = [
     mutant(
         "The event type of one block is used for the next.",
         EVENTS,
-        at("protocol.sse:EventParser._interpret", drop(assignment("_type", ""))),
+        at("protocol.events:EventParser._interpret", drop(assignment("_type", ""))),
     ),
     mutant(
         "Data that looks like a whole event is taken for one inside an open block.",
         EVENTS,
-        at("protocol.sse:EventParser.feed", put(term("_between"), "self._ready")),
+        at("protocol.events:EventParser.feed", put(term("_between"), "self._ready")),
     ),
     mutant(
         "A line that is opened by itself opens no block.",
         EVENTS,
-        at("protocol.sse:EventParser.feed", drop(assignment("_between"))),
+        at("protocol.events:EventParser.feed", drop(assignment("_between"))),
     ),
     mutant(
         "The open line does not count towards the limit while it grows.",
         EVENTS,
-        at("protocol.sse:EventParser.feed", never("_room")),
+        at("protocol.events:EventParser.feed", never("_room")),
     ),
     mutant(
         "Data that begins and ends like one event is taken for one.",
         EVENTS,
-        at("protocol.sse:EventParser.feed", put(nth(0, condition("_LF")), "True")),
+        at("protocol.events:EventParser.feed", put(nth(0, condition("_LF")), "True")),
     ),
     mutant(
         "A run that looks like one-line events is never checked for other lines.",
         EVENTS,
-        at("protocol.sse:EventParser._read", always("join")),
+        at("protocol.events:EventParser._read", always("join")),
     ),
     mutant(
         "A wake parser forgets an id that waits for its blank line when other lines follow.",
@@ -66,12 +66,12 @@ MUTANTS: Final = [
     mutant(
         "Line ends do not count towards the limit.",
         EVENTS,
-        at("protocol.sse:EventParser._interpret", put(assigned("len", "1", "Add"), "IT[0]")),
+        at("protocol.events:EventParser._interpret", put(assigned("len", "1", "Add"), "IT[0]")),
     ),
     mutant(
         "An event that is cut between two of its lines loses the first lines.",
         CUTS,
-        at("protocol.sse:EventParser._read", put(term("_size"), "False")),
+        at("protocol.events:EventParser._read", put(term("_size"), "False")),
     ),
     mutant(
         "A `data` field name that is cut over two reads gives no wake.",

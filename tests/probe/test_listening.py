@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire_rawsse.probe.listening import ChunkSizes, made_at
-from wire_rawsse.protocol.sse import Event
+from wire_rawsse.protocol.events import Event
 
 WALL = 1796079600.0
 """2026-11-30 23:00 UTC."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from wire_rawsse.errors import EventTooLargeError, InvalidRequestError, WireRawSSEError
-from wire_rawsse.protocol.sse import LONGEST_KEPT_LINE, MAX_RETRY_MS, Comment, Event, EventParser, WakeParser
+from wire_rawsse.protocol.events import Comment, Event, EventParser
+from wire_rawsse.protocol.sse import LONGEST_KEPT_LINE, MAX_RETRY_MS, WakeParser
 
 BOM = b"\xef\xbb\xbf"
 R = "\ufffd"

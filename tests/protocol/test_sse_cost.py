@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.cost import check_linear, peak_bytes
 from wire_rawsse.errors import EventTooLargeError
-from wire_rawsse.protocol.sse import Event, EventParser, WakeParser
+from wire_rawsse.protocol.events import Event, EventParser
+from wire_rawsse.protocol.sse import WakeParser
 
 GROWING: dict[str, Callable[[int], Iterator[bytes]]] = {
     # Name: a stream of about `size` bytes (or events, or feeds), as feeds.

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.protocol.sse_reference import Fact, interpret, too_large_at, utf8_decode
 from wire_rawsse.errors import EventTooLargeError
 from wire_rawsse.protocol import sse
-from wire_rawsse.protocol.sse import MAX_RETRY_MS, Comment, Event, EventParser, WakeParser
+from wire_rawsse.protocol.events import Comment, Event, EventParser
+from wire_rawsse.protocol.sse import MAX_RETRY_MS, WakeParser
 
 BOM = b"\xef\xbb\xbf"
 

@@ -29,7 +29,7 @@ from wire_rawsse.errors import ClosedError
 from wire_rawsse.event_source import EventSink, Opened
 from wire_rawsse.hosts.clock import MAX_GRACES
 from wire_rawsse.hosts.notice import Notice
-from wire_rawsse.protocol.sse import Event
+from wire_rawsse.protocol.events import Event
 from wire_rawsse.reconnect import Restart
 from wire_rawsse.record import Record
 from wire_rawsse.sink import OwnedSink

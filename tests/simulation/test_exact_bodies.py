@@ -11,7 +11,7 @@ from tests.simulation.tls import GOODBYE, record
 from wire_rawsse.errors import ConnectionBrokenError, MalformedResponseError
 from wire_rawsse.event_source import EventSink
 from wire_rawsse.hosts.loop import RECEIVE_BYTES
-from wire_rawsse.protocol.sse import Event
+from wire_rawsse.protocol.events import Event
 
 
 def events(scene: Single) -> list[Event]:

@@ -18,9 +18,9 @@ from wire_rawsse.errors import EventTooLargeError, MalformedResponseError, Trunc
 from wire_rawsse.event_source import EventSink, Item
 from wire_rawsse.plan import Plan
 from wire_rawsse.policy import Backoff
+from wire_rawsse.protocol.events import Event
 from wire_rawsse.protocol.http import Exchange
 from wire_rawsse.protocol.request import Request
-from wire_rawsse.protocol.sse import Event
 from wire_rawsse.protocol.url import parse_url
 from wire_rawsse.read_clocks import ReadClocks
 from wire_rawsse.record import Record

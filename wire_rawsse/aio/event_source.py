@@ -10,7 +10,7 @@ from wire_rawsse import checks
 from wire_rawsse.aio.driver import Driver
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.event_source import BaseEventSource, Item
-from wire_rawsse.protocol.sse import Event
+from wire_rawsse.protocol.events import Event
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Part of `typing` from Python 3.11 on.

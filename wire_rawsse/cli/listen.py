@@ -28,8 +28,8 @@ from wire_rawsse.cli.signals import HELP, Signals
 from wire_rawsse.cli.status_line import QuietLine, describe
 from wire_rawsse.errors import ClosedError, InvalidRequestError, WireRawSSEError
 from wire_rawsse.event_source import Closed, EventSource, Item, Opened
+from wire_rawsse.protocol.events import Comment, Event
 from wire_rawsse.protocol.request import can_carry
-from wire_rawsse.protocol.sse import Comment, Event
 
 _LONG_SILENCE: Final = 5.0
 """Seconds, or a quarter of the read timeout where that is less."""

@@ -11,7 +11,7 @@ from typing import Final
 from wire_rawsse.errors import EventTooLargeError, MalformedResponseError, TruncatedError, WireRawSSEError
 from wire_rawsse.probe.measurements import Arrival, Life, StreamFacts
 from wire_rawsse.probe.reach import Observed, Reached
-from wire_rawsse.protocol.sse import Event, EventParser
+from wire_rawsse.protocol.events import Event, EventParser
 from wire_rawsse.redact import Secrets
 from wire_rawsse.transport import alerts
 from wire_rawsse.transport.channel import Channel

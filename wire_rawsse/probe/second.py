@@ -15,9 +15,9 @@ from wire_rawsse.probe.listening import StreamListener
 from wire_rawsse.probe.measurements import Cross, Replay, StreamFacts
 from wire_rawsse.probe.reach import Reached, Way, ask, connect
 from wire_rawsse.probe.tcp_info import probe_peer, tcp_info
+from wire_rawsse.protocol.events import Event
 from wire_rawsse.protocol.http import is_event_stream
 from wire_rawsse.protocol.request import Request, compose
-from wire_rawsse.protocol.sse import Event
 from wire_rawsse.waits import Address
 
 SMALL_SEGMENT: Final = 536

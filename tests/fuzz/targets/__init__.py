@@ -25,7 +25,7 @@ class Target(Protocol):
 
 
 ABOUT: Final[dict[str, tuple[str, ...]]] = {
-    "events": ("protocol/sse.py",),
+    "events": ("protocol/sse.py", "protocol/events.py"),
     "exchange": (
         "protocol/http.py",
         "protocol/chunked.py",
@@ -45,6 +45,7 @@ ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "state_json": ("wire/status.py",),
     "growth": (
         "protocol/sse.py",
+        "protocol/events.py",
         "protocol/http.py",
         "protocol/chunked.py",
         "protocol/url.py",

@@ -13,7 +13,7 @@ from typing import Final
 from tests.fuzz.pieces import cut
 from tests.protocol.sse_reference import Fact, interpret, too_large_at
 from wire_rawsse.errors import EventTooLargeError
-from wire_rawsse.protocol import sse
+from wire_rawsse.protocol import events, sse
 
 COMMENTS, START_ID, SMALL_PIECES, LIMIT = 1, 2, 4, 8
 """Bits of the options. With `LIMIT` the four high bits are the limit, which is at least 2: with 1, the first two bytes
@@ -61,10 +61,11 @@ def check(data: bytes) -> None:
         return
     options, rule, stream = data[0], data[1], data[2:]
     start = "before" if options & START_ID else ""
-    shipped = sse._PIECE, sse._CHUNK
+    shipped = sse.PIECE, events._CHUNK
     if options & SMALL_PIECES:
         # A stream as long as the real pieces would take the reference too long.
-        sse._PIECE, sse._CHUNK = 11 + options // 8, 19  # type: ignore[misc]
+        sse.PIECE = events.PIECE = 11 + options // 8  # type: ignore[attr-defined,misc]
+        events._CHUNK = 19  # type: ignore[misc]
     try:
         facts = interpret(stream, start)
         limit = 2 + options // 16 * 5 if options & LIMIT else 0
@@ -77,7 +78,8 @@ def check(data: bytes) -> None:
             else:
                 _check_events(feeds, facts, start, bool(options & COMMENTS))
     finally:
-        sse._PIECE, sse._CHUNK = shipped  # type: ignore[misc]
+        sse.PIECE, events._CHUNK = shipped  # type: ignore[misc]
+        events.PIECE = sse.PIECE  # type: ignore[attr-defined]
 
 
 def _line_open(stream: bytes) -> bool:
@@ -112,14 +114,14 @@ class _Known:
             self._next += 1
         return facts[first : self._next]
 
-    def compare(self, parser: sse.EventParser | sse.WakeParser) -> None:
+    def compare(self, parser: events.EventParser | sse.WakeParser) -> None:
         assert parser.last_event_id == self.last_id, "another last event ID"
         assert parser.retry_ms == self._retry, "another reconnection time"
         assert parser.line_open == _line_open(self.fed), "another opinion on whether a line is open"
 
 
 def _check_events(feeds: list[bytes], facts: list[Fact], start: str, comments: bool) -> None:
-    parser = sse.EventParser(comments=comments, last_event_id=start)
+    parser = events.EventParser(comments=comments, last_event_id=start)
     known = _Known(facts, start)
     for feed in feeds:
         items = parser.feed(feed)
@@ -143,7 +145,7 @@ def _check_wakes(feeds: list[bytes], facts: list[Fact], start: str) -> None:
 
 
 def _check_limit(feeds: list[bytes], facts: list[Fact], limit: int, over: int | None, start: str) -> None:
-    parser = sse.EventParser(comments=True, max_event_bytes=limit, last_event_id=start)
+    parser = events.EventParser(comments=True, max_event_bytes=limit, last_event_id=start)
     known = _Known([fact for fact in facts if over is None or fact.at < over], start)
     for feed in feeds:
         items = parser.feed(feed)
