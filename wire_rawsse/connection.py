@@ -42,10 +42,11 @@ from wire_rawsse.transport import alerts
 from wire_rawsse.transport.channel import Channel
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial, unix_address
-from wire_rawsse.transport.trust import context_for
 from wire_rawsse.waits import WAKE, Address, Coroutine, Wait
 
 if TYPE_CHECKING:
+    import ssl
+
     from wire_rawsse.services import HostServices
     from wire_rawsse.sink import Sink
 
@@ -175,7 +176,11 @@ def error_body(
 
 def _connect(services: HostServices, plan: Plan, record: Record, hop: Hop, proxy: Proxy | None) -> Coroutine[Channel]:
     url = hop.url
-    context = context_for(plan.trust, plan.client_cert if hop.credentials else None) if url.scheme == "https" else None
+    context: ssl.SSLContext | None = None
+    if url.scheme == "https":
+        from wire_rawsse.transport.contexts import context_for  # Loaded by the first https URL, as `tls` is.
+
+        context = context_for(plan.trust, plan.client_cert if hop.credentials else None)
     first = proxy.url if proxy else url
     place = f"{hop.place} through the proxy {proxy}" if proxy else hop.place
     deadline = Deadline(services.now(), plan.timeouts.connect, place)
@@ -196,7 +201,7 @@ def _connect(services: HostServices, plan: Plan, record: Record, hop: Hop, proxy
             raise
     if context is None:
         return Channel(sock)
-    from wire_rawsse.transport.tls import secure  # Loaded by the first https URL.
+    from wire_rawsse.transport.tls import secure
 
     record.enter("handshake", services.time())
     return Channel(sock, (yield from secure(services, sock, context, url.server_name, deadline)))

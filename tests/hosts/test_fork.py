@@ -36,7 +36,7 @@ from tests.hosts.support import (
 from wire_rawsse import EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
 from wire_rawsse.errors import ClosedError
 from wire_rawsse.hosts.loop import Loop
-from wire_rawsse.transport.trust import _contexts, context_for
+from wire_rawsse.transport.contexts import _contexts, context_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 

@@ -101,7 +101,7 @@ import logging, ssl, certifi
 subscriber = StreamSubscriber(url, tls=ca, backoff=QUICK)
 subscriber.fileno()
 if ca:
-    from wire_rawsse.transport.trust import context_for
+    from wire_rawsse.transport.contexts import context_for
     context_for(ca)
 none_left()
 assert "Too many open files" in went_wrong(), subscriber.state

@@ -41,7 +41,7 @@ MUTANTS: Final = [
     mutant(
         "Data that begins and ends like one event is taken for one.",
         EVENTS,
-        at("protocol.events:EventParser.feed", put(nth(0, condition("_LF")), "True")),
+        at("protocol.events:EventParser.feed", put(nth(0, condition("LF")), "True")),
     ),
     mutant(
         "A run that looks like one-line events is never checked for other lines.",

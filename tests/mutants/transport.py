@@ -114,6 +114,6 @@ MUTANTS: Final = [
     mutant(
         "A CA file that was replaced on disk is never read again.",
         "simulation/test_exact_trust.py::test_a_ca_file_that_was_replaced_is_trusted_at_the_next_attempt",
-        at("transport.trust:context_for", never("stamps", "young")),
+        at("transport.contexts:context_for", never("stamps", "young")),
     ),
 ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.sse_reference import Fact, interpret, too_large_at, utf8_decode
 from wire_rawsse.errors import EventTooLargeError
-from wire_rawsse.protocol import sse
+from wire_rawsse.protocol import events, sse
 from wire_rawsse.protocol.events import Comment, Event, EventParser
 from wire_rawsse.protocol.sse import MAX_RETRY_MS, WakeParser
 
@@ -131,8 +131,9 @@ def check_wakes(feeds: list[bytes], start: str) -> None:
 def test_large_feeds_are_worked_through_in_pieces(stream: bytes, piece: int, chunk: int) -> None:
     # Streams as large as the real pieces would take the reference too long; so the pieces are made small.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sse, "_PIECE", piece)
-        patch.setattr(sse, "_CHUNK", chunk)
+        patch.setattr(sse, "PIECE", piece)
+        patch.setattr(events, "PIECE", piece)
+        patch.setattr(events, "_CHUNK", chunk)
         check_events([stream], True, "")
         check_wakes([stream], "")
 

@@ -10,18 +10,18 @@ from unittest import mock
 from tests.simulation.single import HTTPS, Single
 from tests.simulation.tls import SIGNED_BY, MemoryContext
 from wire_rawsse.errors import CertificateError
-from wire_rawsse.transport import trust
+from wire_rawsse.transport import contexts
 from wire_rawsse.transport.certificates import Place
 
 
-def build(setting: trust.Setting, places: Sequence[Place]) -> tuple[MemoryContext, int, frozenset[str]]:
+def build(setting: contexts.Setting, places: Sequence[Place]) -> tuple[MemoryContext, int, frozenset[str]]:
     """A context made from a CA file whose content is the name of the issuer that it trusts."""
     content = Path(places[0].path).read_bytes()
     return MemoryContext(issuer=content), hash(content), frozenset()
 
 
 def test_a_ca_file_that_was_replaced_is_trusted_at_the_next_attempt() -> None:
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(trust, "_build", build):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(contexts, "_build", build):
         path = Path(folder, "ca.pem")
         path.write_bytes(b"the old one")
         scene = Single(url=HTTPS)

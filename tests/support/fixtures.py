@@ -12,7 +12,7 @@ import pytest
 from tests.support.server import Script, Server, Stage
 from tests.support.server import stage as script_for
 from tests.support.trust import Authority
-from wire_rawsse.transport import trust
+from wire_rawsse.transport import contexts
 from wire_rawsse.transport.certificates import Place
 
 
@@ -83,20 +83,20 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def fresh_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No TLS context has been built yet."""
-    monkeypatch.setattr(trust, "_contexts", {})
+    monkeypatch.setattr(contexts, "_contexts", {})
 
 
 @pytest.fixture
 def contexts_built(fresh_contexts: None, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The settings of each TLS context that is built from now on."""
     built: list[object] = []
-    build = trust._build
+    build = contexts._build
 
-    def counting(setting: trust.Setting, places: Sequence[Place]) -> tuple[ssl.SSLContext, int, frozenset[str]]:
+    def counting(setting: contexts.Setting, places: Sequence[Place]) -> tuple[ssl.SSLContext, int, frozenset[str]]:
         built.append(setting)
         return build(setting, places)
 
-    monkeypatch.setattr(trust, "_build", counting)
+    monkeypatch.setattr(contexts, "_build", counting)
     return built
 
 

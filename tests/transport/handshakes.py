@@ -12,10 +12,11 @@ from tests.support.server import PATIENCE, Step
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.services import HostServices
+from wire_rawsse.transport.contexts import context_for
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
-from wire_rawsse.transport.trust import AnyTrust, context_for
+from wire_rawsse.transport.trust import AnyTrust
 from wire_rawsse.waits import Address, Coroutine
 
 

@@ -16,10 +16,10 @@ from tests.support.trust import Authority
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.services import HostServices
 from wire_rawsse.transport.channel import Channel
+from wire_rawsse.transport.contexts import context_for
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
-from wire_rawsse.transport.trust import context_for
 from wire_rawsse.waits import Address, Coroutine
 
 MUCH = bytes(range(256)) * (1 << 14)  # 4 MiB: more than the kernel's buffers on both sides take.

@@ -22,8 +22,9 @@ from tests.support.server import OPEN, Peer, Server, answer, event_stream, reque
 from tests.support.trust import Authority
 from wire_rawsse import Backoff, Closed, Event, EventSource, Timeouts
 from wire_rawsse.errors import InvalidRequestError, TrustError, WireRawSSEError
-from wire_rawsse.transport import trust
-from wire_rawsse.transport.trust import ClientFiles, check_client_cert, context_for
+from wire_rawsse.transport import contexts
+from wire_rawsse.transport.contexts import context_for
+from wire_rawsse.transport.trust import ClientFiles, check_client_cert
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")
 
@@ -222,7 +223,7 @@ def test_a_pipe_is_not_waited_for(which: str, issued: Issued) -> None:
     path.unlink()
     os.mkfifo(path)
     assert context_for(None, issued.files) is context, "what works stays"
-    trust._contexts.clear()
+    contexts._contexts.clear()
     assert "expected a regular file, found a named pipe" in refused(issued.files)
 
 

@@ -19,10 +19,11 @@ from tests.transport.handshakes import fails, shake_hands
 from wire_rawsse.errors import CertificateError, ConnectTimeout, DialError, HandshakeError
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.services import HostServices
+from wire_rawsse.transport.contexts import context_for
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
-from wire_rawsse.transport.trust import UNVERIFIED, context_for
+from wire_rawsse.transport.trust import UNVERIFIED
 from wire_rawsse.waits import Address, Coroutine
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")

@@ -24,7 +24,8 @@ from tests.support.trust import Authority
 from tests.transport.handshakes import fails, shake_hands
 from wire_rawsse.errors import CertificateError, TrustError
 from wire_rawsse.transport import certificates as under_test
-from wire_rawsse.transport.trust import UNVERIFIED, context_for
+from wire_rawsse.transport.contexts import context_for
+from wire_rawsse.transport.trust import UNVERIFIED
 
 pytestmark = pytest.mark.usefixtures("fresh_contexts")
 
@@ -214,7 +215,8 @@ def test_ssl_is_loaded_by_the_first_context_and_certifis_code_by_none() -> None:
     code = """
 import sys
 import wire_rawsse.connection
-from wire_rawsse.transport.trust import context_for, UNVERIFIED
+from wire_rawsse.transport.contexts import context_for
+from wire_rawsse.transport.trust import UNVERIFIED
 watched = {"ssl", "certifi", "importlib.resources", "tempfile", "zipfile", "urllib.parse"}
 print(watched & set(sys.modules))
 context_for(UNVERIFIED)

@@ -26,9 +26,9 @@ from tests.support.trust import Authority
 from tests.transport.handshakes import fails, shake_hands
 from wire_rawsse import Backoff, EventSource, Timeouts
 from wire_rawsse.errors import CertificateError, TrustError
-from wire_rawsse.transport import certificates, trust
+from wire_rawsse.transport import certificates, contexts
 from wire_rawsse.transport.certificates import Content, Place
-from wire_rawsse.transport.trust import context_for
+from wire_rawsse.transport.contexts import context_for
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_contexts"),
@@ -155,9 +155,9 @@ def test_two_writes_within_one_tick_of_the_clock(
     places["file"].write_bytes(stranger.file.read_bytes().ljust(size, b"\n"))
     first = context_for(None)
     places["file"].write_bytes(authority.file.read_bytes().ljust(size, b"\n"))
-    kept = trust._contexts[trust.Setting(None)]
+    kept = contexts._contexts[contexts.Setting(None)]
     # As on a file system whose clock is coarse: it had these stamps when it was read.
-    trust._contexts[trust.Setting(None)] = kept._replace(stamps=certificates.stamps(kept.places))
+    contexts._contexts[contexts.Setting(None)] = kept._replace(stamps=certificates.stamps(kept.places))
     assert context_for(None) is not first
 
 

@@ -173,7 +173,8 @@ def tls(options: Namespace) -> TlsOptions:
         raise Failure("--key: expected together with --cert", USAGE)
     pair = None if options.cert is None else (options.cert, options.key or options.cert)
     if options.cacert is not None or pair is not None:
-        from wire_rawsse.transport.trust import check_client_cert, context_for
+        from wire_rawsse.transport.contexts import context_for
+        from wire_rawsse.transport.trust import check_client_cert
 
         try:
             context_for(options.cacert, check_client_cert(pair, options.cacert))

@@ -33,8 +33,8 @@ from wire_rawsse.protocol.refusal import PRIVATE
 from wire_rawsse.protocol.request import HeaderList, Request, compose, take_last_event_id
 from wire_rawsse.redact import Secrets
 from wire_rawsse.transport.addresses import interleaved
+from wire_rawsse.transport.contexts import context_for
 from wire_rawsse.transport.dial import unix_address
-from wire_rawsse.transport.trust import context_for
 from wire_rawsse.waits import Address, Coroutine, Wait
 
 MOST_ADDRESSES: Final = 8

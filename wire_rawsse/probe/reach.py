@@ -31,10 +31,11 @@ from wire_rawsse.protocol.tunnel import refusal
 from wire_rawsse.redact import Secrets
 from wire_rawsse.transport import alerts
 from wire_rawsse.transport.channel import Channel
+from wire_rawsse.transport.contexts import context_for
 from wire_rawsse.transport.deadline import Deadline
 from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
-from wire_rawsse.transport.trust import UNVERIFIED, context_for
+from wire_rawsse.transport.trust import UNVERIFIED
 from wire_rawsse.waits import Address
 
 if TYPE_CHECKING:
