@@ -89,7 +89,7 @@ class ReadClocks:
         else:
             self._window_ends = None
         self.renewed = True
-        return min(silent_at, self._expires_at)
+        return silent_at if silent_at < self._expires_at else self._expires_at
 
     def _learn(self, gap: float, text: bytes) -> None:
         comments = all_comments(text)

@@ -133,8 +133,7 @@ class StreamSet:
 
     def woken(self) -> tuple[StreamHandle, ...]:
         """The streams that gave a wake in the last `run` of the loop, each once."""
-        by_task = self._by_task
-        return tuple([by_task[task] for task in self.loop.woken() if task in by_task])
+        return tuple(filter(None, map(self._by_task.get, self.loop.woken())))
 
     def _forget_paces(self, now: float) -> None:
         """Once a minute, drop the paces that have refilled: they are no different from new ones."""

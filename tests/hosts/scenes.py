@@ -47,7 +47,7 @@ class Scene(NamedTuple):
                 peer.say(self.half)
                 until(lambda: last_byte_of(stream))
         loop = stream._loop
-        until(lambda: not any(task.runnable or task.exception for task in loop._schedule.tasks))
+        until(lambda: not any(task.runnable or task.exception for task in loop.schedule.tasks))
 
     def subscriber(self) -> StreamSubscriber:
         return StreamSubscriber(self.url, **self.options)

@@ -63,7 +63,7 @@ def test_memory_goes_back_after_ten_thousand_streams(
                 for handle in handles:
                     handle.remove()
             look(0)
-            while streams._loop._schedule.ready:  # Work for streams that are gone is forgotten as well.
+            while streams._loop.schedule.ready:  # Work for streams that are gone is forgotten as well.
                 look(0)
 
         assert grown(come_and_go) < 100_000, "20 bytes of each stream are too many"

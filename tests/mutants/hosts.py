@@ -75,7 +75,7 @@ MUTANTS: Final = [
     mutant(
         "The result of another thread is not looked for.",
         STORMS,
-        at("hosts.loop:Loop._attend_to_others", never("runnable")),
+        at("hosts.schedule:Schedule.answer", never("runnable")),
     ),
     mutant(
         "Deadlines are kept on the wall clock.",
@@ -86,10 +86,10 @@ MUTANTS: Final = [
         "A deadline is judged by a poll that began before it.",
         STORMS,
         at(
-            "hosts.loop:Loop._after_sleep",
+            "hosts.loop:Loop._judge",
             put(
                 assigned("take_overdue"),
-                "self._schedule.take_overdue(REAL, REAL) if self._next_deadline <= REAL else {}",
+                "self.schedule.take_overdue(REAL, REAL) if self._next_deadline <= REAL else {}",
                 REAL=argument("take_overdue", 1),
             ),
         ),
@@ -102,8 +102,8 @@ MUTANTS: Final = [
             before(
                 assignment("_next_deadline"),
                 """
-                for one in self._schedule.take_overdue(self._poll_started, self._poll_started):
-                    self._schedule.time_out(one, self._poll_started)
+                for one in self.schedule.take_overdue(self._poll_started, self._poll_started):
+                    self.schedule.time_out(one, self._poll_started)
                 """,
             ),
         ),

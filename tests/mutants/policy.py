@@ -166,7 +166,7 @@ MUTANTS: Final = [
     mutant(
         "The learned limit holds inside a line.",
         HEARTBEATS + "test_inside_a_line_no_server_can_send_a_heartbeat",
-        at("read_clocks:ReadClocks.heard", put(select(ast.IfExp), "self._limit")),
+        at("read_clocks:ReadClocks.heard", put(nth(0, select(ast.IfExp)), "self._limit")),
     ),
     mutant(
         "The gap after a pause of the server lengthens no limit.",

@@ -163,7 +163,7 @@ class Scene:
 
     def check_deadlines(self) -> None:
         """The loop's heap knows the earliest deadline, as a look at every task finds it. Asked before each sleep."""
-        schedule = self.loop._schedule
+        schedule = self.loop.schedule
         if not schedule.ready:
             earliest = min((task.deadline() for task in schedule.tasks), default=math.inf)
             if schedule.earliest() != earliest:

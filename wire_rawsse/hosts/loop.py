@@ -51,7 +51,7 @@ class Loop:
         self.system = system
         self._monotonic = system.monotonic
         self._handle = Handle(system, self._give_back)
-        self._schedule = self.schedule = Schedule()  # For housekeeping, too.
+        self.schedule = Schedule()
         self._housekeeping: tuple[Housekeeping, ...] = ()
         self._poll_started = self._poll_deadline = self._next_deadline = self._run_deadline = 0.0
         """When the present poll began and is to end, the earliest deadline, and when `run` is to return."""
@@ -61,17 +61,18 @@ class Loop:
         """Whether a wake is due, and whether `run` returns without another poll."""
         self._fast_receive: Receive | None = None
         """The only task's wait, if the next event is most likely to be the bytes for it."""
-        # The next three stand together: a wake touches all of them, and mostly they share a line of the cache.
+        # A wake touches the next four, and mostly they share a line of the cache.
         self._pending_data: bytes | None = None
-        """Received data that has not been delivered to the only task yet."""
+        """Data that was received at `_pending_at` and has not been delivered to the only task yet."""
         self._pending_at = 0.0
+        self._received: list[tuple[Task, bytes]] = []
+        """The same for several tasks."""
         self._uncommitted = False
         """True while received data exists only in local state. If a signal handler raises now, the data is lost, so all
         tasks start over."""
-        # These are the handle's. The first three lines are for any thread.
+        # These are the handle's. The first two lines are for any thread.
         self.close, self.notify, self.request = self._handle.close, self._handle.notify, self._handle.request
-        self.announce = self._handle.announce
-        self.make_requests_if_idle = self._handle.make_requests_if_idle
+        self.announce, self.make_requests_if_idle = self._handle.announce, self._handle.make_requests_if_idle
         self.fileno, self.descriptor = self._handle.fileno, self._handle.descriptor
         self.release_descriptor = self._handle.release_descriptor
         self.watch_descriptor, self.forget_descriptor = self._handle.watch.call, self._handle.watch.forget
@@ -85,7 +86,7 @@ class Loop:
         """Throw `reason` into a task at its next step. It is no wake. From any thread."""
         if task.started:  # A task that has not started has no connection to give up.
             task.exception = reason
-            self.request(partial(self._schedule.enter, task))
+            self.request(partial(self.schedule.enter, task))
 
     # From the thread that runs the loop, or before it runs.
 
@@ -94,16 +95,16 @@ class Loop:
         if self._pending_data is not None:
             self._deliver_pending(woke=True)
         task = Task(start, self._handle)
-        self._schedule.add(task)
+        self.schedule.add(task)
         return task
 
     def remove(self, task: Task) -> None:
         """End a task now, unless it has ended."""
-        if task in self._schedule.tasks:
-            if task is self._schedule.only:
+        if task in self.schedule.tasks:
+            if task is self.schedule.only:
                 self._fast_receive = self._pending_data = None
             self._end(task)
-            self._schedule.remove(task)
+            self.schedule.remove(task)
 
     def pause(self, task: Task) -> None:
         """Do not receive for `task` while it reads a stream; its silence is not judged meanwhile. Twice is fine."""
@@ -123,14 +124,14 @@ class Loop:
 
     def woken(self) -> list[Task]:
         """The tasks that gave a wake in the last `run`, each once."""
-        only = self._schedule.only
+        only = self.schedule.only
         # The fast path records only its data.
         return [only] if self._pending_data is not None and only is not None else list(self._woken_tasks)
 
     def deadline(self) -> float:
         """The system's monotonic time at which `run(0)` is due; in the past if there is something to do."""
         handle = self._handle
-        if handle.closing or self._uncommitted or self._pending_data is not None:
+        if handle.closing or self._uncommitted or self._pending_data is not None or self._received:
             return PAST
         return self._nearest() if handle.started else handle.opens_at
 
@@ -166,14 +167,14 @@ class Loop:
                 # From here to the return is what a wake costs.
                 self._uncommitted = True
                 if receive is not None:
-                    # This is `_receive`, inlined for cold caches and one stream. It does not ask whether the socket is
+                    # This is `_attend`, inlined for cold caches and one stream. It does not ask whether the socket is
                     # in `events`: nearly always it is, and if not, there is nothing to receive.
                     try:
                         data = recv(RECEIVE_BYTES)
                     except BlockingIOError:
                         pass  # The event is for another descriptor, or there is none.
                     except OSError as error:
-                        self._receive_failed(self._schedule.only, error, monotonic())
+                        self.schedule.fail(self.schedule.only, error, monotonic())
                         continue  # The task is resumed with the error before the next sleep.
                     else:
                         if (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data)):
@@ -217,6 +218,8 @@ class Loop:
             handle.started = self._uncommitted = True
             if self._pending_data is not None:
                 self._deliver_pending(woke=True)  # It ended the last `run`.
+            if self._received:
+                self._deliver_received(self._pending_at)
         self._woken = self._final_pass = False
         if self._woken_tasks:
             self._woken_tasks = {}
@@ -225,21 +228,31 @@ class Loop:
     def _deliver_pending(self, woke: bool) -> None:
         """Give the only task the data of the fast path, with the time of its reception. `woke`: it was a wake."""
         data, self._pending_data = self._pending_data, None
-        task, real = self._schedule.only, self._pending_at
+        task, real = self.schedule.only, self._pending_at
         assert task is not None and isinstance(task.wait, Receive)
         task.wait.woke_early = woke
         task.wake_up(data, real)
         if not task.queued:
             task.queued = True
-            self._schedule.ready.append(task)
+            self.schedule.ready.append(task)
         self._handle.polled_at = real
+        self._final_pass = real >= self._run_deadline
+
+    def _deliver_received(self, polled_at: float) -> None:
+        """Give several tasks what was received for them. `polled_at`: see `Handle.polled_at`."""
+        received, self._received = self._received, []
+        schedule, real = self.schedule, self._pending_at
+        for task, data in received:
+            if task.coroutine is not None:  # It was not removed meanwhile.
+                schedule.wake_up(task, data, real)
+        self._handle.polled_at = polled_at
         self._final_pass = real >= self._run_deadline
 
     # Before the sleep.
 
     def _before_sleep(self) -> float | None:
         """Do all pending work. Returns how long the next sleep may take, or None if `run` must return instead."""
-        handle, schedule = self._handle, self._schedule
+        handle, schedule = self._handle, self.schedule
         if handle.closing:  # `close` was called: `run` returns False.
             self._woken = False
             return None
@@ -272,7 +285,9 @@ class Loop:
             receive = only.receive
             if receive is not None and receive.is_wake is not None:
                 self._fast_receive = receive
-        limit = max(0, min(soonest - began, self._run_deadline - began, _LONGEST_POLL))
+        limit = (soonest if soonest < self._run_deadline else self._run_deadline) - began
+        if not 0 < limit < _LONGEST_POLL:  # `min` and `max` take as long as a function of Python.
+            limit = max(0, min(limit, _LONGEST_POLL))
         self._poll_deadline = began + limit
         return limit
 
@@ -280,17 +295,17 @@ class Loop:
         """Resume a task once, and wait for what it yields."""
         before = task.wait
         if before is not None and before.future is not None:
-            self._schedule.waiting.pop(before.future, None)
+            self.schedule.forget(before.future)
         step = task.step()
         if step is None:
             self.remove(task)
         elif step is WAKE:
             self._woken = True
             self._woken_tasks[task] = None
-            self._schedule.enter(task)  # It is resumed when the caller is back.
+            self.schedule.enter(task)  # It is resumed when the caller is back.
         elif step is before and task.exception is None and before.future is None:
             if before.deadline + task.clock.lag < task.entered:  # Rare: a step usually moves the deadline back.
-                self._schedule.enter_deadline(task)
+                self.schedule.enter_deadline(task)
         else:
             self._wait_for(task, step is not before)
 
@@ -304,59 +319,58 @@ class Loop:
             except OSError as error:  # The system has no room to watch one more descriptor.
                 task.exception = task.exception or error
         if wait.future is not None:
-            self._schedule.waiting[wait.future] = task  # First: another thread may set it at any moment.
+            self.schedule.waiting[wait.future] = task  # First: another thread may set it at any moment.
             if wait.future.done:
                 task.send_value = ()
                 task.runnable = True
         if task.runnable or task.exception is not None:
-            self._schedule.enter(task)
-        self._schedule.enter_deadline(task)
+            self.schedule.enter(task)
+        self.schedule.enter_deadline(task)
 
     def _nearest(self) -> float:
         """The earliest moment at which there is something to do."""
-        if self._schedule.ready or self._handle.requests:
+        if self.schedule.ready or self._handle.requests:
             return PAST
-        only = self._schedule.only
-        nearest = self._schedule.earliest() if only is None else only.deadline()
+        only = self.schedule.only
+        nearest = self.schedule.earliest() if only is None else only.deadline()
         for work in self._housekeeping:
-            nearest = min(nearest, work.deadline())
+            if (due := work.deadline()) < nearest:
+                nearest = due
         return nearest
 
     # After the sleep.
 
     def _after_sleep(self, events: list[tuple[int, int]]) -> bool:
-        """Give each event to its owner, and time out the tasks that are overdue. True: a wake is due.
+        """Receive for the tasks whose descriptors are ready. True: a wake is due. The rest follows after it."""
+        self._pending_at = real = self._monotonic()
+        if not events or len(events) >= MAX_EVENTS or self._next_deadline <= self._poll_started:
+            return self._judge(events, real)
+        self._attend(events, real)
+        if not (self._woken and self._received):
+            self._deliver_received(real)
+        return self._woken
 
-        Tasks that gave a wake are resumed when the caller is back.
-        """
-        schedule = self._schedule
-        real, began = self._monotonic(), self._poll_started
+    def _judge(self, events: list[tuple[int, int]], real: float) -> bool:
+        """The same if a deadline has passed, nothing was ready, or more was ready than one poll reports."""
+        schedule, began = self.schedule, self._poll_started
         # A deadline is judged only by a poll that began after it.
         overdue = schedule.take_overdue(began, real) if self._next_deadline <= began else {}
         self._attend(events, real)
+        self._deliver_received(self._handle.polled_at)
         if len(events) >= MAX_EVENTS and not self._look_at_the_rest(bool(overdue), real):
             # A stream that was not looked at would be taken for silent, so no deadline is judged now.
             for task in overdue:
                 schedule.enter_deadline(task)
-            self._final_pass = real >= self._run_deadline
             return self._woken
         for task in overdue:
             schedule.time_out(task, real)
-        self._looked(real)
+        self._handle.polled_at = real
         if not events and real > self._poll_deadline + ON_TIME_WITHIN:
             # The process was probably stopped (SIGSTOP) during the poll. When its timeout has elapsed, CPython's poll
-            # returns an empty list without checking again, so the last real check was when it began. The threads that
-            # look names up were stopped too.
+            # returns an empty list without checking again, so the last real check was when it began.
             self._handle.polled_at = began
-            for task in schedule.waiting.values():
-                if not task.runnable:
-                    task.reprieve(real, began)
+            schedule.reprieve(real, began)
         return self._woken
-
-    def _looked(self, real: float) -> None:
-        """The poll that ended at `real` reported everything."""
-        self._handle.polled_at = real
-        self._final_pass = real >= self._run_deadline
 
     def _look_at_the_rest(self, judging: bool, real: float) -> bool:
         """More was ready than one poll reports: look at all of it, unless that can wait. Returns whether it was done.
@@ -370,11 +384,12 @@ class Loop:
             return False
         self._partial_looks = 0
         self._attend(self._handle.watch.all_events(), real)
+        self._deliver_received(self._handle.polled_at)
         return True
 
     def _attend(self, events: list[tuple[int, int]], real: float) -> None:
-        """Give each event to its owner."""
-        owners = self._handle.watch.owners
+        """Give each event to its owner. What is received is delivered by `_deliver_received`."""
+        owners, received = self._handle.watch.owners, self._received
         for fd, _ in events:
             task: Task | None = owners.get(fd)
             if task is None:
@@ -383,66 +398,52 @@ class Loop:
                 task.also_ready(fd)  # Its wait was answered already.
             elif task.exception is not None:
                 continue  # The exception is thrown first.
-            elif task.receive is None:  # It waits for more than the bytes of one socket.
-                self._schedule.wake_up(task, (fd,), real)
+            elif (receive := task.receive) is None:  # It waits for more than the bytes of one socket.
+                self.schedule.wake_up(task, (fd,), real)
             else:
-                self._receive(task, real)
-
-    def _receive(self, task: Task, real: float) -> None:
-        """Receive for a task, and mark it ready unless nothing came."""
-        receive = task.receive
-        assert receive is not None
-        try:
-            data = receive.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._receive_failed(task, error, real)
-            return
-        self._schedule.wake_up(task, data, real)
-        marker, is_wake = receive.wake_marker, receive.is_wake
-        if (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data)):
-            receive.woke_early = self._woken = True
-            self._woken_tasks[task] = None
-
-    def _receive_failed(self, task: Task | None, error: OSError, real: float) -> None:
-        """The connection is over."""
-        assert task is not None
-        task.fail(error, real)
-        self._schedule.enter(task)
+                try:
+                    data = receive.recv(RECEIVE_BYTES)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    self.schedule.fail(task, error, real)
+                    continue
+                received.append((task, data))
+                marker, is_wake = receive.wake_marker, receive.is_wake
+                if (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data)):
+                    receive.woke_early = self._woken = True
+                    self._woken_tasks[task] = None
 
     def _attend_to_others(self, fd: int, real: float) -> None:
         """A descriptor that belongs to no task is ready: one with a callback, or the wake-up descriptor."""
-        callback = self._handle.watch.callbacks.get(fd)
-        if callback is not None:
+        if (callback := self._handle.watch.callbacks.get(fd)) is not None:
             callback()
             return
         for future in self._handle.take_answered():
-            task = self._schedule.waiting.get(future)
-            if task is not None and not task.runnable:
-                self._schedule.wake_up(task, (), real)
+            self.schedule.answer(future, real)
 
     # Ending.
 
     def _end(self, task: Task) -> None:
         if task.wait is not None and task.wait.future is not None:
-            self._schedule.waiting.pop(task.wait.future, None)
+            self.schedule.waiting.pop(task.wait.future, None)
         task.end()
         self._handle.watch.forget_all(task)
 
     def _begin_all_again(self) -> None:
         """Received data may have been lost, so every stream makes a new connection."""
         self._fast_receive = self._pending_data = None
-        for task in self._schedule.tasks:
+        self._received = []
+        for task in self.schedule.tasks:
             self._end(task)
             task.begin()
-        self._schedule.enter_all()
+        self.schedule.enter_all()
 
     def _give_back(self) -> None:
         """End all tasks, after `close` or in a forked child. The child leaves the housekeeping to its parent."""
-        for task in self._schedule.tasks:
+        for task in self.schedule.tasks:
             self._end(task)
-        self._schedule.clear()
+        self.schedule.clear()
         housekeeping, self._housekeeping = self._housekeeping, ()
         for work in housekeeping:
             if not self._handle.forked:

@@ -18,7 +18,7 @@ def receive_ready(loop: Loop) -> bool | None:
 
     It takes no lock, so it is for a host in whose thread alone the loop is run and closed.
     """
-    task = loop._schedule.only
+    task = loop.schedule.only
     if task is None or loop._pending_data is not None or loop._uncommitted or loop._handle.closing:
         return None
     receive, now = task.receive, loop._monotonic()
@@ -31,7 +31,7 @@ def receive_ready(loop: Loop) -> bool | None:
         data = receive.recv(RECEIVE_BYTES)
     except OSError as error:
         if not isinstance(error, BlockingIOError):
-            loop._receive_failed(task, error, now)
+            loop.schedule.fail(task, error, now)
         loop._uncommitted = False
         return None
     marker = receive.wake_marker

@@ -119,6 +119,32 @@ class Schedule:
             task.time_out(real)
             self.enter(task)
 
+    def fail(self, task: Task | None, error: OSError, real: float) -> None:
+        """The socket of `task` has failed."""
+        assert task is not None
+        task.fail(error, real)
+        self.enter(task)
+
+    # Futures.
+
+    def forget(self, future: Future[Any]) -> None:
+        """Nobody waits for it any more."""
+        self.waiting.pop(future, None)
+
+    def answer(self, future: Future[Any], real: float) -> None:
+        """`future` was set."""
+        task = self.waiting.get(future)
+        if task is not None and not task.runnable:
+            self.wake_up(task, (), real)
+
+    def reprieve(self, real: float, polled_at: float) -> None:
+        """The process was stopped until `real`, and with it the threads that look names up."""
+        for task in self.waiting.values():
+            if not task.runnable:
+                task.reprieve(real, polled_at)
+
+    # Answers.
+
     def wake_up(self, task: Task, value: Any, real: float) -> None:
         """The wait of `task` was answered at `real`."""
         task.wake_up(value, real)

@@ -132,7 +132,7 @@ class Surroundings:
     def deadline(self) -> float:
         if self._checks or self._suspended:
             return PAST
-        return min(self._look_at, self._next_drop)
+        return self._look_at if self._look_at < self._next_drop else self._next_drop
 
     def due_if_awake(self) -> float:
         suspend = self._suspend
