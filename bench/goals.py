@@ -1,5 +1,5 @@
-"""The goals of the library, and how far they are met: ratios out of the results of one run of `wake`, `cost` and
-`parse`.
+"""The goals of the library, and how far they are met: ratios out of the results of one run of `wake`, `cost`, `many`
+and `parse`.
 
 Pure: takes what the result files hold, gives rows. A ratio of wakes is the median of the rounds' ratios, each of two
 medians of the same round; the tail is p99 over all rounds, and must not be worse than that of a peer which is beaten.
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import roster
+from bench import many_table, roster
 from bench.cost_table import colder
 from bench.stats import Summary, ratio, ratio_of_percentiles, revive, spread
 
@@ -50,6 +50,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[Row]:
     return [
         *_wakes(results.get("wake", {})),
         *_costs(results.get("cost", {})),
+        *_many(results.get("many")),
         _parser(results.get("parse", {})),
     ]
 
@@ -87,6 +88,9 @@ _WAKES: tuple[tuple[str, str, Sequence[str], float | None, float | None, bool], 
     ("asyncio, await wait() ÷ aiohttp's raw content", "ours_asyncio", ("aiohttp_raw",), 0.70, 0.70, True),
     ("asyncio, await wait() ÷ httpx-sse", "ours_asyncio", ("httpx_sse_asyncio",), 0.50, 0.50, True),
     ("asyncio, on_wake ÷ inline", "ours_asyncio_on_wake", ("ours_inline",), 1.35, 1.35, False),
+    # How much of that asyncio itself takes.
+    ("asyncio, add_reader + recv ÷ inline", "floor_asyncio", ("ours_inline",), None, None, False),
+    ("asyncio, on_wake ÷ add_reader + recv", "ours_asyncio_on_wake", ("floor_asyncio",), None, None, False),
     ("uvloop, await wait() ÷ aiohttp's raw content", "ours_uvloop", ("aiohttp_raw_uvloop",), 0.80, 0.80, True),
 )
 
@@ -130,8 +134,9 @@ def _costs(found: dict[str, Any]) -> Iterator[Row]:
     # httpx-sse as its documentation shows it is what the promise names; beside the rest it is told without a bound.
     for name in ("httpx_sse_stock", "httpx_sse_tuned", *_others(clients)):
         peer, bound = clients.get(name, {}), 0.5 if name == "httpx_sse_stock" else None
-        to = roster.BY_NAME[name].label
-        yield Row(f"CPU per wake ÷ {to}", _spread(_divided(ours.get("event_us"), peer.get("event_us"))), bound)
+        to, hands_over = roster.BY_NAME[name].label, name in roster.PYCURL[:2]
+        value = _spread(_divided(ours.get("event_us"), peer.get("event_us")))
+        yield Row(f"CPU per wake ÷ {to}", value, 1.0 if hands_over else bound)
         yield Row(f"CPU per wake at 1 a second ÷ {to}", _spread(_divided(_cold(ours), _cold(peer))), bound)
         both = [counted.get(one, {}).get("event") for one in ("ours_inline", name)]
         yield Row(f"instructions per wake ÷ {to}", _spread([both[0] / both[1]] if all(both) else []), None)
@@ -146,6 +151,13 @@ def _costs(found: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"RSS, await wait() below {what}, MiB", below, 8.0, at_least=True)
     calls = ours.get("heartbeat_calls")
     yield Row("system calls per heartbeat, inline, http", _spread([sum(calls.values())] if calls else []), 4.0)
+
+
+def _many(found: dict[str, Any] | None) -> Iterator[Row]:
+    """The goals of many streams. In brackets: the same of a bare loop, which only polls and receives."""
+    for goal in many_table.goals(found or {"programs": {}, "opening": {}, "instructions": {}, "late_ms": []}):
+        value = None if goal.value is None else (goal.value, goal.value, goal.value)
+        yield Row(goal.what if goal.bare is None else f"{goal.what} (bare loop: {goal.bare:.2f})", value, goal.bound)
 
 
 def _others(clients: dict[str, Any]) -> list[str]:

@@ -125,7 +125,38 @@ def deadlines(holder: Holder) -> None:
     raise Stop
 
 
-# The floor: a loop of our own over epoll and h11, without deadlines, reconnects or TLS checks beyond the standard ones.
+# Floors, without deadlines, reconnects or TLS checks beyond the standard ones: a loop over epoll that only receives,
+# and one that parses with h11.
+
+
+def bare(holder: Holder) -> None:
+    """What the kernel and its caches take of any program: poll, receive, search."""
+    context = holder.context()
+    epoll = select.epoll()
+    streams: dict[int, tuple[int, socket.socket]] = {}
+    would_block = (BlockingIOError, ssl.SSLWantReadError)
+    for number, url in enumerate(holder.urls):
+        host, port, path = _parts(url)
+        sock: socket.socket = socket.create_connection((host, port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            sock = context.wrap_socket(sock, server_hostname=host)
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: text/event-stream\r\n\r\n".encode())
+        while b"\r\n\r\n" not in sock.recv(65536):
+            pass
+        sock.setblocking(False)
+        streams[sock.fileno()] = number, sock
+        epoll.register(sock.fileno(), select.EPOLLIN)
+        holder.opened(number)
+    while True:
+        for fd, _ in epoll.poll(5.0, 16):
+            number, sock = streams[fd]
+            try:
+                data = sock.recv(16384)
+            except would_block:
+                continue
+            if data.find(b"\ndata") >= 0:
+                holder.wakes.append((number, monotonic_ns()))
 
 
 def floor(holder: Holder) -> None:
@@ -320,6 +351,7 @@ KINDS: dict[str, Callable[[Holder], None]] = {
     "ours_300": ours_300,
     "ours_lone": ours_lone,
     "deadlines": deadlines,
+    "bare": bare,
     "floor": floor,
     "aiohttp": aiohttp_tasks,
     "httpx": httpx_threads,

@@ -64,6 +64,7 @@ FLOORS = (
     Client("floor_lock", "floor", "CPython: thread, raw lock", "floor_lock"),
     Client("floor_simplequeue", "floor", "CPython: thread, SimpleQueue", "floor_simplequeue"),
     Client("floor_eventfd", "floor", "CPython: thread, eventfd", "floor_eventfd"),
+    Client("floor_asyncio", "floor", "CPython: asyncio, add_reader", "floor_asyncio"),
 )
 THREAD_FLOORS = ("floor_lock", "floor_simplequeue", "floor_eventfd")
 HANDOVERS = ("lock", "simplequeue", "eventfd")

@@ -9,8 +9,8 @@ from typing import Any
 from bench.many_table import LABELS
 from bench.pictures import style
 
-COLOURS = {"ours": "#1f9e6e", "floor": "#8a8f98", "aiohttp": "#d2691e", "httpx": "#b08968", "launchdarkly": "#8f6bb3",
-           "pycurl": "#4a7fb5"}  # fmt: skip
+COLOURS = {"ours": "#1f9e6e", "bare": "#b9bdc4", "floor": "#8a8f98", "aiohttp": "#d2691e", "httpx": "#b08968",
+           "launchdarkly": "#8f6bb3", "pycurl": "#4a7fb5"}  # fmt: skip
 PANELS: tuple[tuple[str, str, list[float]], ...] = (
     ("one_more_kib", "KiB of one more stream (USS)", [5, 10, 20, 50, 100, 200, 500, 1000]),
     ("wake_cpu_us", "CPU µs of a wake", [50, 100, 200, 500, 1000, 2000, 5000]),

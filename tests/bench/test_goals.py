@@ -39,6 +39,19 @@ def test_a_wake_is_held_against_the_fastest_of_its_kind() -> None:
     assert (peer.value, peer.verdict) == ((0.5, 0.5, 0.5), "met")
 
 
+def test_the_goals_of_many_streams_are_among_them() -> None:
+    one, several = {"wake_cpu_us": [10.0]}, {"wake_cpu_us": [12.0], "one_more_kib": 8.0}
+    found = {
+        "programs": {"http": {"ours": {"1": one, "10000": several}, "bare": {"1": one, "10000": several}}},
+        "opening": {},
+        "instructions": {},
+        "late_ms": [51.0],
+    }
+    of = {row.what: row for row in rows({"many": found})}
+    assert of["CPU of a wake, 10,000 streams ÷ 1 (bare loop: 1.20)"].verdict == "met"
+    assert of["ms by which 1 deadlines were missed at most"].verdict == "missed"
+
+
 def test_the_parser_is_held_against_the_fastest_peer_of_the_same_round() -> None:
     def one(seconds: float) -> dict[str, float]:
         return {"seconds": seconds, "bytes": 1000}

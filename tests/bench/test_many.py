@@ -66,14 +66,26 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_it_is_held_to_are_ratios_of_one_run() -> None:
     one: dict[str, Any] = {"one_more_kib": None, "wake_cpu_us": [100.0], "wake_us": [50.0], "fan_out_first_us": []}
     several = {"one_more_kib": 8.0, "wake_cpu_us": [120.0, 130.0], "wake_us": [60.0], "fan_out_first_us": [400.0]}
+    bare = {"1": {"wake_cpu_us": [10.0], "wake_us": [10.0]}, "1000": {"wake_cpu_us": [12.0], "wake_us": [11.0]}}
     found = {
-        "programs": {"http": {"ours": {"1": one, "1000": several}}},
-        "opening": {"http": {"streams": 5000, "cpu_s": 1.5, "own_kib": 1}},
+        "programs": {"http": {"ours": {"1": one, "1000": several}, "bare": bare}},
+        "opening": {
+            "http": {"streams": 5000, "cpu_s": 1.5, "own_kib": 1},
+            "https, one": {"streams": 1, "own_kib": 1000},
+            "https, 300 at once": {"streams": 301, "own_kib": 10000},
+            "https, 300 at once, no gate": {"streams": 301, "own_kib": 11200},
+        },
         "instructions": {"ours-1": 100.0, "ours-400": 105.0},
         "late_ms": [1.0, 2.0],
     }
-    told = {what.split(",")[0]: value for what, _, value in many_table.goals(found) if value is not None}
-    assert told["KiB of one more stream"] == 8.0
-    assert told["CPU of a wake"] == 1.25 and told["p50 of a wake"] == 1.2
-    assert told["instructions of a wake"] == 1.05
-    assert told["CPU seconds to open 5"] == 1.5
+    goals = {goal.what: goal for goal in many_table.goals(found)}
+    told = {what: goal.value for what, goal in goals.items()}
+    assert told["KiB of one more stream, http, 1,000 streams"] == 8.0
+    assert told["KiB of one more stream, https, 301 added at once"] == 30.0
+    assert goals["KiB of one more stream, https, 301 added at once, max_connecting=300"].verdict == "-"
+    cpu, p50 = goals["CPU of a wake, 1,000 streams ÷ 1"], goals["p50 of a wake, 1,000 streams ÷ 1"]
+    assert (cpu.value, cpu.bare, cpu.verdict) == (1.25, 1.2, "met")
+    assert (p50.value, p50.bare, p50.verdict) == (1.2, 1.1, "missed")
+    assert told["instructions of a wake, 400 streams ÷ 1"] == 1.05
+    assert told["CPU seconds to open 5,000 streams"] == 1.5
+    assert goals["KiB of one more stream, https, 0 streams"].verdict == "not measured"
