@@ -230,7 +230,7 @@ class Life:
         self.loop = self.scene.loop
         self.scene.machine.has_timer = setting.has_timer
         self.notice = Notice(self.loop, setting.watch)
-        self.closing = False
+        self.closing = self._watches = False
         self.handled: dict[Side, int] = {}
         # Connecting within 2 s does not leave 0.3 s for each way of each step.
         self.latencies = (0.0005, 0.01, 0.08, 0.3 if setting.timeouts.connect > 2 else 0.02)
@@ -259,6 +259,7 @@ class Life:
             self.scene.check_deadlines,
             *self.checks,
             self._check_threads,
+            self._check_machine,
             self.wakes.before_sleep,
         ]
 
@@ -326,6 +327,12 @@ class Life:
         self.active += change
         for side in self.sides:
             side.watch.fair_since = None if self.active else self.kernel.now
+
+    def _check_machine(self) -> None:
+        """Nothing here ends the watch: an error in it does, and would be a line of the log."""
+        self._watches |= bool(self.scene.machine.sockets)
+        if self._watches and not (self.scene.machine.sockets or self.closing):
+            self.kernel.fail("the machine is not watched any more")
 
     def _check_threads(self) -> None:
         if self.kernel.threads > len(self.sides):

@@ -13,8 +13,9 @@ from tests.simulation.single import LATENCY, Single
 from wire_rawsse import Closed, Event, Opened
 from wire_rawsse.errors import ConnectionBrokenError, StaleConnectionError
 from wire_rawsse.event_source import EventSink
+from wire_rawsse.hosts.consequences import DOUBT
 from wire_rawsse.hosts.notice import Notice
-from wire_rawsse.hosts.surroundings import DOUBT, EVERY
+from wire_rawsse.hosts.surroundings import EVERY
 from wire_rawsse.transport.netlink import NetworkChange
 
 UP = 2 * LATENCY

@@ -39,7 +39,7 @@ class Housekeeping(Protocol):
 
 
 class Announcements(Protocol):
-    """Tells of changes of the network: see `transport.netlink.NetworkSocket`."""
+    """Tells of changes of the network: see `hosts.machine.NetworkSocket`."""
 
     def fileno(self) -> int: ...
     def read(self, change: NetworkChange) -> None: ...

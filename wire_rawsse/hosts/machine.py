@@ -1,29 +1,82 @@
-"""The machine as its own loops may ask it: about its network, and about its sleep."""
+"""The questions of a loop about its machine: about its network, and about suspends.
+
+A loop loads this when it runs for the first time: a socket and two clocks. The parser of the messages and the questions
+to the kernel are loaded when the first message comes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import errno
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 from wire_rawsse.hosts.suspend import ResumeTimer, boottime_clock
-from wire_rawsse.transport.netlink import NetworkSocket
-from wire_rawsse.transport.routes import address_is_gone, source_towards
+
+if TYPE_CHECKING:
+    from wire_rawsse.transport.netlink import Messages, NetworkChange
+
+_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and RTMGRP_IPV6_ROUTE."""
+
+
+class NetworkSocket:
+    """The kernel's announcements. Raises `OSError` where the platform has none, or a sandbox forbids them."""
+
+    __slots__ = ("_kernel_is_linux", "_messages", "_sock")
+
+    def __init__(self) -> None:
+        netlink = getattr(socket, "AF_NETLINK", None)
+        self._kernel_is_linux = netlink is not None
+        self._messages: Messages | None = None
+        if netlink is not None:
+            self._sock = socket.socket(netlink, socket.SOCK_RAW, 0)  # NETLINK_ROUTE
+        elif hasattr(socket, "AF_ROUTE"):
+            self._sock = socket.socket(socket.AF_ROUTE, socket.SOCK_RAW, 0)
+        else:
+            raise OSError(errno.EAFNOSUPPORT, "this platform does not announce network changes")
+        try:
+            self._sock.setblocking(False)
+            if netlink is not None:
+                self._sock.bind((0, _GROUPS))
+        except BaseException:
+            self._sock.close()
+            raise
+
+    def fileno(self) -> int:
+        """Readable when there is something to `read`."""
+        return self._sock.fileno()
+
+    def read(self, change: NetworkChange) -> None:
+        """See `netlink.read_announcements`, which is loaded when there is something to read."""
+        from wire_rawsse.transport.netlink import Messages, read_announcements
+
+        if self._messages is None and self._kernel_is_linux:
+            self._messages = Messages()
+        read_announcements(self._sock, self._messages, change)
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_sock"):
+            self._sock.close()
 
 
 class RealMachine:
     """See `system.Machine`."""
 
-    def network(self) -> NetworkSocket:
-        return NetworkSocket()
+    __slots__ = ()
 
-    def resume_timer(self) -> ResumeTimer:
-        return ResumeTimer()
-
-    def boottime(self) -> Callable[[], float] | None:
-        return boottime_clock()
+    network = NetworkSocket
+    resume_timer = ResumeTimer
+    boottime = staticmethod(boottime_clock)
 
     def address_is_gone(self, family: int, local: tuple[Any, ...]) -> bool:
+        from wire_rawsse.transport.routes import address_is_gone
+
         return address_is_gone(family, local)
 
     def source_towards(self, family: int, peer: tuple[Any, ...]) -> str | None:
+        from wire_rawsse.transport.routes import source_towards
+
         return source_towards(family, peer)

@@ -37,8 +37,6 @@ _RTN_UNICAST: Final = 1
 _RTA_DST: Final = 1
 _LINK_LOCAL: Final = b"\xfe\x80"
 
-_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
-"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and RTMGRP_IPV6_ROUTE."""
 _ROUTE_MESSAGES: Final = tuple(bytes([kind]) for kind in (1, 2, 3, 0xC, 0xD, 0xE, 0x16, 0x17))
 """RTM_ADD, RTM_DELETE, RTM_CHANGE, RTM_NEWADDR, RTM_DELADDR, RTM_IFINFO, and the address messages of NetBSD. Of
 route(4) only the first four bytes are alike on all systems, so its messages say that something changed and no more."""
@@ -185,56 +183,22 @@ def _make_room(memory: Any) -> None:
         memory.clear()
 
 
-class NetworkSocket:
-    """The kernel's announcements. Raises `OSError` where the platform has none, or a sandbox forbids them."""
+def read_announcements(sock: socket.socket, messages: Messages | None, change: NetworkChange) -> None:
+    """Add the changes announced since the last call. It reads 256 messages at most and leaves the rest.
 
-    __slots__ = ("_messages", "_sock")
-
-    def __init__(self) -> None:
-        netlink = getattr(socket, "AF_NETLINK", None)
-        self._messages: Messages | None = None
-        if netlink is not None:
-            self._messages = Messages()
-            self._sock = socket.socket(netlink, socket.SOCK_RAW, 0)  # NETLINK_ROUTE
-        elif hasattr(socket, "AF_ROUTE"):
-            self._sock = socket.socket(socket.AF_ROUTE, socket.SOCK_RAW, 0)
-        else:
-            raise OSError(errno.EAFNOSUPPORT, "this platform does not announce network changes")
+    `messages`: None for route(4). Raises `OSError` if the socket cannot be read any more.
+    """
+    for _ in range(_MOST_READS):
         try:
-            self._sock.setblocking(False)
-            if netlink is not None:
-                self._sock.bind((0, _GROUPS))
-        except BaseException:
-            self._sock.close()
-            raise
-
-    def fileno(self) -> int:
-        """Readable when there is something to `read`."""
-        return self._sock.fileno()
-
-    def read(self, change: NetworkChange) -> None:
-        """Add the changes announced since the last call. It reads 256 messages at most and leaves the rest.
-
-        Raises `OSError` if the socket cannot be read any more.
-        """
-        for _ in range(_MOST_READS):
-            try:
-                data, sender = self._sock.recvfrom(_READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                change.everything = True  # Messages were lost (netlink(7)).
-                continue
-            if self._messages is None:
-                change.everything |= data[3:4] in _ROUTE_MESSAGES
-            elif sender[0] == 0:  # Port 0 is the kernel.
-                self._messages.feed(data, change)
-
-    def close(self) -> None:
-        self._sock.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_sock"):
-            self._sock.close()
+            data, sender = sock.recvfrom(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            change.everything = True  # Messages were lost (netlink(7)).
+            continue
+        if messages is None:
+            change.everything |= data[3:4] in _ROUTE_MESSAGES
+        elif sender[0] == 0:  # Port 0 is the kernel.
+            messages.feed(data, change)
