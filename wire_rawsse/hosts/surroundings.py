@@ -160,7 +160,7 @@ class Surroundings:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _PASSING):
             info_once(f"a change of the machine cannot be looked at yet ({text})")
-            self._everything = True  # What was read may be lost.
+            self._everything = True  # Messages that were read may be lost.
             self._look_at = now + RETRY
             self._forget_network()
         else:  # A file of ours is missing, or belongs to another version.
