@@ -176,8 +176,8 @@ def test_lost_messages_mean_that_everything_is_looked_at(monkeypatch: pytest.Mon
 
 
 def in_a_namespace(code: str) -> list[str]:
-    """Run `code` in a new network namespace, and return the lines that it prints. Its `sh` runs commands and reads until
-    the kernel says no more: it may announce one command in several messages, and some of them a moment later.
+    """Run `code` in a new network namespace, and return the lines that it prints. Its `sh` runs commands, and reads
+    until the kernel says no more: it may announce one command in several messages, and some of them a moment later.
     """
     if sys.platform != "linux":
         pytest.skip("only Linux has rtnetlink")
