@@ -138,7 +138,12 @@ def shown(path: str) -> str:
 
 
 def reason(error: OSError) -> str:
-    """The system's reason, without the path, which the caller names."""
+    """The system's reason, without the path, which the caller names.
+
+    Python itself raises errors without a number, for the path of a socket (unix(7)) among others.
+    """
+    if error.strerror is None and "AF_UNIX path too long" in str(error):
+        return "a Unix-domain socket has a path of at most 107 bytes (103 on macOS and BSD): use a shorter one"
     return error.strerror or type(error).__name__
 
 

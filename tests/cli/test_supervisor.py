@@ -148,6 +148,15 @@ def test_another_process_watchdog_is_not_ours(manager: Manager, start: Callable[
         assert manager.next(0.5) is None
 
 
+def test_a_socket_path_that_is_too_long_is_told(home: Path) -> None:
+    """Python raises an error without a number then."""
+    environ = {"NOTIFY_SOCKET": f"/{'a' * 200}"}
+    with Command("daemon", "--exec", "true", *NEVER, home=home, environ=environ) as command:
+        said = "".join(command.line("stderr") for _ in range(2))
+        assert "NOTIFY_SOCKET cannot be used: a Unix-domain socket has a path of at most 107 bytes" in said
+        assert "use a shorter one" in said
+
+
 def test_a_manager_that_is_not_there_stops_nothing(home: Path, tmp_path: Path) -> None:
     environ = {"NOTIFY_SOCKET": str(tmp_path / "none")}
     with Command("daemon", "--exec", "true", *NEVER, home=home, environ=environ) as command:

@@ -220,6 +220,12 @@ def test_a_name_that_does_not_exist(home: Path) -> None:
     assert found.first["code"] in ("name", "name-timeout") and found.status == 2
 
 
+def test_a_unix_socket_that_cannot_be(home: Path) -> None:
+    found = probe(f"unix:///{'a' * 200}?path=/", home=home)
+    assert "at most 107 bytes" in found.first["text"], found.told
+    assert found.first["change"] == "correct the path of the socket in the URL"
+
+
 def test_a_unix_socket(home: Path, serve: Serve, socket_path: str) -> None:
     serve([request, send(CHUNKED), BEAT], path=socket_path)
     found = probe(f"unix://{socket_path}", home=home)

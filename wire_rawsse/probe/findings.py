@@ -138,12 +138,13 @@ def _of_tcp(hop: HopFacts, attempt: Attempt) -> Finding:
     if hop.proxy.proxy:
         target, setting = f"the proxy {hop.proxy.proxy} ({addresses})", f"in {hop.proxy.variable}"
     kinds = {one.failure for one in hop.attempts}
+    place = "path of the socket" if hop.url.startswith("unix:") else "host and port"
     if attempt.failure == "refused" or "refused" in kinds:
         return Finding(
             "broken",
             "refused",
             f"{target} refuses connections: nothing listens there",
-            f"start the {'proxy' if hop.proxy.proxy else 'server'}, or correct the host and port {setting}",
+            f"start the {'proxy' if hop.proxy.proxy else 'server'}, or correct the {place} {setting}",
         )
     if attempt.failure == "closed":
         return Finding(
@@ -164,7 +165,9 @@ def _of_tcp(hop: HopFacts, attempt: Attempt) -> Finding:
         "broken",
         "unreachable",
         f"{target} cannot be reached: {attempt.error}",
-        "correct the routes or firewall of this machine, or the host in the URL",
+        f"correct the {place} {setting}"
+        if hop.url.startswith("unix:")
+        else "correct the routes or firewall of this machine, or the host in the URL",
     )
 
 

@@ -17,6 +17,7 @@ from wire_rawsse.errors import (
     TrustError,
     WireRawSSEError,
 )
+from wire_rawsse.foreign import reason
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.probe.blocking import BlockingHost
 from wire_rawsse.probe.chain import chain_of
@@ -241,7 +242,7 @@ def note_failure(reached: Reached, error: BaseException, secrets: Secrets, budge
     cause = error.__cause__
     if isinstance(error, DialError) and error.attempts:
         cause = error.attempts[0][1]
-        attempt.error = cause.strerror or str(cause)
+        attempt.error = reason(cause)
     if isinstance(error, TimeoutError):
         attempt.failure, attempt.error = "timeout", f"no {_AWAITED[step]} within {budget:.3g} s"
     elif isinstance(error, CertificateError):

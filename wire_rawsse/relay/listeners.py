@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.errors import ConnectError, InvalidRequestError
+from wire_rawsse.foreign import reason
 from wire_rawsse.relay.http import ServerConnection
 
 _BACKLOG: Final = 1024
@@ -55,9 +56,7 @@ class Listener:
             sock = self._bind()
             sock.listen(_BACKLOG)
         except (OSError, UnicodeError) as error:  # The latter for what no host name can be (RFC 3490).
-            why = getattr(error, "strerror", None) or (
-                str(error) if isinstance(error, OSError) else "it is no host name"
-            )
+            why = reason(error) if isinstance(error, OSError) else "it is no host name"
             raise ConnectError(
                 f"cannot listen on {self.name}: {why}; end what is there, or choose another place"
             ) from error
