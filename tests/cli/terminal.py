@@ -31,10 +31,11 @@ class Terminal:
         stdout: int | None = None,
         stderr: int | None = None,
         columns: int = 80,
+        lines: int = 24,
         without: tuple[str, ...] = (),
     ) -> None:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         try:
             self.process = subprocess.Popen(
                 [*WORDS, *arguments],

@@ -102,3 +102,18 @@ def test_a_small_screen_is_not_overrun(home: Path, tmp_path: Path) -> None:
     screen = terminal.written.partition("\x1b[H")[2].partition("\x1b[J")[0]
     lines = screen.replace("\x1b[K", "").split("\r\n")
     assert len(lines) == 24 and max(map(len, lines)) < 40
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a Unix matter")
+@pytest.mark.parametrize(("columns", "lines"), [(20, 3), (10, 5), (0, 0), (1, 1)])
+def test_the_verdict_is_on_every_screen(columns: int, lines: int, home: Path, tmp_path: Path) -> None:
+    """The worst comes first. A serial line knows no size and says 0."""
+    files = ["--file", str(write(tmp_path / "well")), "--file", str(tmp_path / "missing")]
+    with Terminal("status", "--watch", *files, home=home, columns=columns, lines=lines) as terminal:
+        terminal.until(r"\x1b\[J")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+    screen = terminal.written.partition("\x1b[H")[2].partition("\x1b[J")[0]
+    shown = screen.replace("\x1b[K", "").split("\r\n")
+    assert next(line for line in shown if "wire-rawsse" not in line and line).startswith("unknown")
+    assert lines < 2 or len(shown) <= lines

@@ -264,13 +264,15 @@ def test_a_relay_that_cannot_listen_says_so(taken: str, home: Path) -> None:
 def test_help_has_an_example_and_the_exit_statuses(command: str, home: Path) -> None:
     done = run(command, "--help", home=home)
     assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.startswith(f"Usage: wire-rawsse {command} [OPTIONS]")
+    required = "--exec CMD " if command == "daemon" else ""
+    assert done.stdout.startswith(f"Usage: wire-rawsse {command} {required}[OPTIONS]")
     _, _, after = done.stdout.partition("\nexample")
     examples, _, statuses = after.partition("\nexit statuses:\n")
     assert f"  wire-rawsse {command}" in examples
     numbers = [int(number) for number in re.findall(r"^  (\d+) +\S", statuses, re.MULTILINE)]
     assert numbers == sorted(numbers) and {0, 64, 70, 74} <= set(numbers)
     assert all(len(line) <= 110 for line in done.stdout.splitlines())
+    assert ("--resume" in statuses) == (command == "listen")
 
 
 def test_help_lists_the_commands(home: Path) -> None:

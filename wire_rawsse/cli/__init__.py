@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from wire_rawsse.cli.arguments import Parser
 
 COMMANDS: Final = {
-    "demo": "show wakes, a stream that wedges, and how it is noticed and reconnected; about 10 s, no configuration",
-    "listen": "print the events of any event stream and reconnect for ever, like a curl -N that cannot wedge",
-    "daemon": "run a command as soon as an event arrives (of any stream, or of wire's), and every few seconds",
+    "demo": "show wakes, a stream that wedges, and how that is noticed; about 10 s, no configuration",
+    "listen": "print the events of any event stream, like a curl -N that reconnects and cannot wedge",
+    "daemon": "run a command when an event arrives (of any stream, or of wire's), and every few seconds",
     "status": "print the state of the running daemon: one line, JSON, metrics, or a refreshed screen",
     "probe": "say what is wrong with an event stream, hop by hop, and the one thing to change",
     "relay": "run a development relay, which can be told to misbehave",
@@ -39,8 +39,9 @@ SERVICES: Final = ("daemon", "relay")
 HELP: Final = """\
 Usage: wire-rawsse COMMAND [OPTIONS]
 
-An HTTP event stream that cannot wedge, and wakes a daemon the moment something arrives. wire is a program whose agents
-send each other events through relays (the Rust crate slancha-wire). Only daemon without a URL needs it.
+An HTTP event stream that cannot wedge, and wakes a daemon the moment something arrives. wire is a
+program whose agents send each other events through relays (the Rust crate slancha-wire). Only daemon
+without a URL needs it.
 
 commands:
 {commands}
@@ -53,8 +54,8 @@ commands:
 example:
   wire-rawsse demo
 
-exit statuses of every command: 64 for wrong usage, 70 for an internal error, 74 if standard output cannot be written.
-A closed standard output is not an error.
+exit statuses of every command: 64 for wrong usage, 70 for an internal error, 74 if standard output
+cannot be written. A closed standard output is not an error.
 """
 
 

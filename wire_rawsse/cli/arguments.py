@@ -28,9 +28,10 @@ _TOKEN_LIKE: Final = ("--token", "--bearer", "--bearer-token", "--auth", "--user
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of `wire-rawsse COMMAND`. `statuses`: exit status to meaning, beside the common ones.
+    """The parser of `wire-rawsse COMMAND`. `statuses`: exit status to meaning, beside or in place of the common ones.
 
-    `notes` are lines that stand before the examples.
+    `required` is the option that must be given, and `operand` what follows the options. `notes` are lines that stand
+    before the examples.
     """
 
     def __init__(
@@ -38,17 +39,18 @@ class Parser(argparse.ArgumentParser):
         command: str,
         description: str,
         *,
+        required: str = "",
         operand: str = "",
         notes: Sequence[str] = (),
         examples: Sequence[str],
         statuses: Mapping[int, str],
     ) -> None:
-        rows = {**statuses, **COMMON_STATUSES}
+        rows = {**COMMON_STATUSES, **statuses}
         epilog = [*notes, "examples:" if len(examples) > 1 else "example:", *(f"  {example}" for example in examples)]
         epilog += ["", "exit statuses:", *(f"  {number:<4} {rows[number]}" for number in sorted(rows))]
         super().__init__(
             prog=f"wire-rawsse {command}",
-            usage=f"wire-rawsse {command} [OPTIONS] {operand}".rstrip(),
+            usage=" ".join(filter(None, ("wire-rawsse", command, required, "[OPTIONS]", operand))),
             description=description,
             epilog="\n".join(epilog),
             formatter_class=_Formatter,

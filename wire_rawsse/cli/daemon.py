@@ -56,6 +56,7 @@ def parser() -> Parser:
         "The command never runs twice at once: wakes during a run cause one more run after it. relay.json may be "
         "missing or broken; it is read again when it changes. wire is the program of the Rust crate slancha-wire; "
         "WIRE_HOME and the XDG variables say where its files are.",
+        required="--exec CMD",
         operand="[URL]",
         notes=[
             "the command finds in its environment:",

@@ -32,7 +32,7 @@ TERMINATED: Final = 128 + signal.SIGTERM
 COMMON_STATUSES: Final = {
     USAGE: "wrong usage: a bad argument, or bad content of a file or variable that it names",
     INTERNAL: "internal error; please report it",
-    OUTPUT_FAILED: "standard output, or the file of --resume, cannot be written (if it was closed: 0)",
+    OUTPUT_FAILED: "standard output cannot be written",
 }
 
 

@@ -60,6 +60,7 @@ def parser() -> Parser:
         statuses={
             OK: "--count events were printed, the server answered 204, or the reader of standard output has ended",
             FAILED: "the stream ended for good (an answer, a certificate, an event too large); one line says why",
+            OUTPUT_FAILED: "standard output, or the file of --resume, cannot be written",
             _HUNG_UP: "ended by SIGHUP, because its terminal is gone",
             INTERRUPTED: "ended by SIGINT",
             TERMINATED: "ended by SIGTERM",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from argparse import Namespace
@@ -93,10 +92,7 @@ def run(arguments: list[str], began: float | None = None) -> int:
 
 def _width() -> int | None:
     """The columns of the terminal, or None if standard output is something else."""
-    try:
-        return os.get_terminal_size(1).columns if stdio.is_terminal(sys.stdout) else None
-    except OSError:
-        return None
+    return stdio.terminal_size(1)[0] if stdio.is_terminal(sys.stdout) else None
 
 
 def _plan(options: Namespace) -> Plan:

@@ -6,7 +6,6 @@ The judging is `wire.status`'s.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import textwrap
 import time
@@ -22,6 +21,8 @@ from wire_rawsse.wire.status import CONNECTED, DEGRADED, UNKNOWN, Status, assess
 
 _REFRESH: Final = 1.0
 """Seconds between two screens of --watch."""
+_LINES_FOR_TITLE: Final = 6
+"""A screen with no more lines has none for a title."""
 _ENTER: Final = "\x1b[?1049h\x1b[?25l"
 """The terminal's other screen, without a cursor (xterm's private modes 1049 and 25)."""
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"
@@ -111,13 +112,17 @@ def _watch(files: list[str] | None) -> int:
         from wire_rawsse.wire.screen import screen
 
         while True:
-            width, height = os.get_terminal_size(sys.stdout.fileno())
-            lines = [time.strftime("%H:%M:%S  wire-rawsse status; Ctrl-C ends it")]
-            for file, status in _statuses(files):
+            width, height = stdio.terminal_size(sys.stdout.fileno())
+            width = max(10, width - 1)
+            lines = []
+            # The worst first, since the last may find no room.
+            for file, status in sorted(_statuses(files), key=lambda found: -found[1].exit_code):
                 lines += ["", *screen(file, status, time.time())]
-            lines = [part for line in lines for part in _wrapped(stdio.one_line(line), max(20, width - 1))]
+            lines = [part for line in lines[1:] for part in _wrapped(stdio.one_line(line), width)]
+            if height > _LINES_FOR_TITLE:
+                lines[:0] = [time.strftime("%H:%M:%S  wire-rawsse status; Ctrl-C ends it")[:width], ""]
             if len(lines) > height > 1:
-                lines[height - 1 :] = [f"… {len(lines) - height + 1} more lines"]
+                lines[height - 1 :] = [f"… {len(lines) - height + 1} more lines"[:width]]
             stdio.write(stdio.plain("\x1b[H" + "\x1b[K\n".join(lines) + "\x1b[K\x1b[J", sys.stdout))
             time.sleep(_REFRESH)
     finally:

@@ -7,7 +7,6 @@ the silence is being watched.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Final
@@ -39,7 +38,7 @@ class QuietLine:
     def show(self, text: str) -> None:
         self._shown = True
         self._renewed = time.monotonic()
-        text = stdio.one_line(text)[: max(10, _width() - 1)]
+        text = stdio.one_line(text)[: max(10, stdio.terminal_size(2)[0] - 1)]
         stdio.whisper(_ERASE + (_FAINT.format(text) if self._colours else text))
 
     def erase(self) -> None:
@@ -55,10 +54,3 @@ def describe(state: EndpointState, wall: float, left: float) -> str:
     came = "nothing came yet" if state.last_byte_at is None else f"last byte {span(wall - state.last_byte_at)} ago"
     then = "next attempt" if state.phase == "backing off" else "given up"
     return f"{PHASES[state.phase].doing} · {came} · {then} in {span(left)}"
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size(2).columns or 80
-    except OSError:
-        return 80

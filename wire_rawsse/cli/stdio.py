@@ -184,6 +184,15 @@ def can_move(stream: TextIO | None) -> bool:
     return is_terminal(stream)
 
 
+def terminal_size(fd: int) -> tuple[int, int]:
+    """Columns and lines; 80 and 24 where the terminal does not know them (a serial line says 0), or is none."""
+    try:
+        columns, lines = os.get_terminal_size(fd)
+    except OSError:
+        columns = lines = 0
+    return columns or 80, lines or 24
+
+
 def has_colours(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> bool:
     """Colours on a terminal only, and not where `NO_COLOR` is set to anything (no-color.org)."""
     if environ.get("NO_COLOR"):

@@ -241,7 +241,7 @@ class StateFile:
                 self._failing = True
                 warn(
                     f"{foreign.shown(self._path)} cannot be written: {foreign.reason(error)}; "
-                    "streams go on, but `wire status` will not hear of them until this is corrected"
+                    "the streams go on, but `wire-rawsse status` will not hear of them until this is corrected"
                 )
             return False
         self._tried_at = now
