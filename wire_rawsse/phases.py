@@ -1,8 +1,8 @@
 """The phases of a connection's life, as data: state names, log words and the README's picture are made from this table.
 
-Each row has the activity of a phase, the clock that bounds it, wire's word for it, and the phases that may follow. The
-code does not check the steps when it runs: after a signal handler has raised, a stream starts over from any phase. The
-simulation checks every step of every stream against this table.
+Each row has the activity of a phase, the clock that bounds it, wire's word for it, and the phases that may follow.
+`Record.enter` asserts that each step is in this table. Only `Record.start_over` leads to `idle` from any phase, because
+a signal handler of the host may raise anywhere.
 """
 
 from __future__ import annotations

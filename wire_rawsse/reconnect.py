@@ -41,20 +41,21 @@ def reconnect_forever(
     fault: Exception | None = None
     while True:
         try:
+            if fault is None or record.phase == "closed":
+                record.start_over(services.time())
             # The coroutine was started again, or an internal error interrupted the only request that is allowed.
             if record.began and not plan.reconnect:
                 yield from _end_for_good(services, record, sink, fault)
                 return
             if fault is not None:
                 yield from _after_a_fault(services, plan, record, sink, fault)
-            if record.phase == "closed":
-                record.enter("idle", services.time())  # Started again after a signal handler raised.
             yield from _one_after_another(services, plan, record, sink, persistent)
             return
         except Exception as error:
             fault = error
         except BaseException:  # Closed, or a signal handler of the host's raised in here.
-            record.ended(None, None, services.time())
+            if record.phase != "closed":  # As it is while the consumer hears of an end that is for good.
+                record.ended(None, None, services.time())
             raise
 
 

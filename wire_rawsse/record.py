@@ -157,6 +157,8 @@ class Record:
             self.heartbeat = Heartbeat()  # Of another endpoint.
 
     def enter(self, phase: PhaseName, wall: float) -> None:
+        """The next phase, which must be one that the table allows after the present one."""
+        assert phase in PHASES[self.phase].then, f"{phase} after {self.phase}"
         self.phase = phase  # First, so that the phase is right even if a call below raises.
         self.since = wall
         if phase in ("resolving", "connecting"):
@@ -165,6 +167,13 @@ class Record:
             self.pace.started()
         if self.changed is not None:
             self.changed()
+
+    def start_over(self, wall: float) -> None:
+        """A new coroutine takes the stream over. A signal handler may have raised in the last one, in any phase."""
+        if self.phase != "idle":
+            self.phase, self.since = "idle", wall
+            if self.changed is not None:
+                self.changed()
 
     def leave_gate(self) -> None:
         """Give up the turn to connect, or the place in the queue for one."""

@@ -171,8 +171,10 @@ class StreamSet:
         told = error if isinstance(error, WireRawSSEError) else internal_error(error)
         if not isinstance(error, BusyError):  # Then another thread runs the streams.
             self.loop.start_over()
+            wall = self.loop.system.time()
             for handle in list(self._handles):
-                handle._record.ended(told, pause, self.loop.system.time())
+                handle._record.start_over(wall)
+                handle._record.ended(told, pause, wall)
         warn(f"{told}; trying again in {pause:.1f} s")
 
     @property

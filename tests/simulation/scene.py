@@ -44,6 +44,12 @@ class Journal(Record):
         super().enter(phase, wall)
         self.on_enter(before, phase)
 
+    def start_over(self, wall: float) -> None:
+        before = self.phase
+        super().start_over(wall)
+        if before != self.phase:
+            self.on_enter(before, self.phase)
+
     def begin(self, now: float) -> None:
         super().begin(now)
         self.on_begin()

@@ -6,6 +6,7 @@ leave it. (The simulated years check their steps against the same table.)
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -13,12 +14,15 @@ import pytest
 
 from tests.simulation.answers import redirects, short_lived, silence, status, well
 from tests.simulation.relay import Visit
+from tests.simulation.scene import Journal
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
 from wire_rawsse.errors import RedirectError
 from wire_rawsse.gate import Gate
-from wire_rawsse.phases import PHASES
+from wire_rawsse.phases import PHASES, PhaseName
+from wire_rawsse.policy import Backoff
 from wire_rawsse.protocol.sse import WakeParser
 from wire_rawsse.reconnect import Restart
+from wire_rawsse.record import Record
 
 UNIX = "unix:///run/relay.sock?path=/v1/stream"
 Edge = tuple[str, str]
@@ -145,6 +149,10 @@ def strike(parser: object, piece: bytes) -> None:
     raise KeyboardInterrupt
 
 
+def strike_again(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_table_has_no_step_that_never_happens() -> None:
     walked: set[Edge] = set()
     for _, scene in [*lives(), *stuck()]:
@@ -161,6 +169,36 @@ def test_the_table_has_no_step_that_never_happens() -> None:
     scene.close()
     walked |= edges(scene)
     assert walked == ALL
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_step_that_is_not_in_the_table_is_refused(phase: PhaseName) -> None:
+    record = Record("http://relay.example/", Backoff())
+    for then in typing.get_args(PhaseName):
+        record.phase = phase
+        if then in PHASES[phase].then:
+            record.enter(then, 0.0)
+        else:
+            with pytest.raises(AssertionError, match=f"{then} after {phase}"):
+                record.enter(then, 0.0)
+            assert record.phase == phase
+    record.start_over(5.0)
+    assert record.phase == "idle"
+
+
+def test_a_stream_starts_over_where_its_end_was_interrupted() -> None:
+    """A second signal handler raises while the first one's exception ends the stream: the phase stays as it was."""
+    scene = Single()
+    ended = Journal.ended
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(WakeParser, "_read", strike)
+        patch.setattr(Journal, "ended", strike_again)
+        scene.run(60)
+    assert Journal.ended is ended and scene.phase == "streaming"
+    scene.run(62)
+    assert scene.phase == "streaming" and scene.only.record.last_error is None
+    scene.close()
+    assert ("streaming", "idle") in edges(scene)
 
 
 def test_the_table_says_which_clock_bounds_each_phase() -> None:

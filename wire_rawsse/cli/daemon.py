@@ -139,8 +139,7 @@ def run(arguments: list[str]) -> int:
     logs.route(_tell)
     supervisor = Supervisor(_tell)
     with Signals("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD") as waiting:
-        what = "wire home" if options.url is None else "state file"
-        attention = _only_writer(attend(_subscriber(options), options.state_file), what)
+        attention = _only_writer(attend(_subscriber(options), options.state_file), options.url is None)
         child = Child(words, options.exec_timeout)
         try:
             _Daemon(child, attention, waiting, supervisor, options).run()
@@ -164,14 +163,15 @@ def _subscriber(options: argparse.Namespace) -> StreamSubscriber:
         raise Failure(str(error), USAGE) from None
 
 
-def _only_writer(attention: Attention, what: str) -> Attention:
+def _only_writer(attention: Attention, for_wire: bool) -> Attention:
     """The same, with the lock of its state file. Raises `Failure` if another one has that."""
     taken = attention.claim()
     if taken:
         attention.close()
+        what, other = ("wire home", "WIRE_HOME") if for_wire else ("state file", "--state-file")
         raise Failure(
             f"another subscriber is running for this {what}: it holds the lock of {shown(taken)}; "
-            "end it, or choose another --state-file or WIRE_HOME (see: wire-rawsse status)",
+            f"end it, or choose another {other}",
             BUSY,
         )
     return attention

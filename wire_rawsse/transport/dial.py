@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wire_rawsse.errors import ConnectTimeout, DialError
-from wire_rawsse.foreign import reason
 from wire_rawsse.policy import Keepalive
 from wire_rawsse.transport.addresses import AddressMemory
 from wire_rawsse.transport.deadline import Deadline
@@ -136,8 +135,12 @@ def _start(
         code = sock.connect_ex(address.sockaddr)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL.
         services.release(sock)
-        if not isinstance(error, OSError) or error.errno is None:  # Python's own objection: a path that is too long.
-            error = OSError(errno.EINVAL, reason(error) if isinstance(error, OSError) else str(error))
+        if not isinstance(error, OSError):
+            error = OSError(errno.EINVAL, str(error))
+        elif error.errno is None:  # Python's own objection: a path that is too long.
+            from wire_rawsse.foreign import reason
+
+            error = OSError(errno.EINVAL, reason(error))
         failed.append((address, error))
         return None
     # To a Unix-domain socket EAGAIN says that the listener's queue is full, and nothing is under way (connect(2)).
@@ -180,7 +183,7 @@ def _shown(attempts: Sequence[Attempt]) -> list[tuple[str, OSError]]:
 
 def _told(attempts: Sequence[Attempt], addresses: Sequence[Address]) -> str:
     """The first attempts, and how many more there were."""
-    text = "; ".join(f"{address}: {reason(error)}" for address, error in attempts[:_SHOWN])
+    text = "; ".join(f"{address}: {error.strerror or type(error).__name__}" for address, error in attempts[:_SHOWN])
     if len(attempts) > _SHOWN:
         text += f"; … and {len(attempts) - _SHOWN} more"
     if len(attempts) < len(addresses):
