@@ -323,6 +323,7 @@ def _read(
     """Read the stream until it ends. The opening and the body bytes that came with the head are one wake."""
     receive = channel.receive(clocks.deadline)
     receive.restarts = True
+    receive.expect_few()
     body.prepare(receive)
     fed_by_host = body.fed_by_host
     opening = True
@@ -352,6 +353,8 @@ def _read(
                 record.renewed = True  # At its `max_age` the connection is replaced at once.
                 return
             receive.deadline = clocks.passed(services.now())  # Raises, unless the unfinished line came fast enough.
+        if len(received) == receive.bufsize:
+            receive.expect_many()
         if not fed_by_host:
             body.feed(received)
 

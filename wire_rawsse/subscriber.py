@@ -71,8 +71,6 @@ class BaseSubscriber:
         self._follower: Follower | None = None
         self._connections = 0
         """Those before the last `wait`."""
-        self._woken = False
-        """The result of the last `wait`."""
 
     @classmethod
     def from_wire(
@@ -126,7 +124,7 @@ class BaseSubscriber:
         `reconnect`: there is a new connection (the first one counts), and events may have been missed before it: look
         for all that is new. `event`: there was an event on a connection that is not new.
         """
-        if not self._woken:
+        if not self._loop.woken():
             return None
         return "event" if self._connections == self._streams.connections else "reconnect"
 
@@ -179,8 +177,7 @@ class StreamSubscriber(BaseSubscriber):
         that is no number.
         """
         self._connections = self._streams.connections
-        self._woken = woken = self._loop.run(checks.seconds(timeout))
-        return woken
+        return self._loop.run(checks.seconds(timeout))
 
     def fileno(self) -> int:
         """One descriptor for a select loop of the host's own, the same over all reconnects.

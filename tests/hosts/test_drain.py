@@ -13,8 +13,7 @@ import pytest
 
 from tests.hosts.conftest import Serve
 from tests.hosts.support import EVENT, HEAD, InThread, chunk, connected, phase_of, poll_until
-from wire_rawsse import Event, EventSource, StreamSubscriber
-from wire_rawsse.hosts import loop
+from wire_rawsse import Event, EventSource, StreamSubscriber, waits
 
 SMALL = 1000
 FILLER = b":" + b"x" * 98 + b"\n"  # 100 bytes.
@@ -22,7 +21,7 @@ FILLER = b":" + b"x" * 98 + b"\n"  # 100 bytes.
 
 @pytest.fixture
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "RECEIVE_BYTES", SMALL)
+    monkeypatch.setattr(waits, "RECEIVE_BYTES", SMALL)
 
 
 def test_tickets_are_no_data(serve: Serve, ca_file: str, server_context: ssl.SSLContext) -> None:

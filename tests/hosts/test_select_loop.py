@@ -37,8 +37,7 @@ from tests.hosts.support import (
     until,
     watched,
 )
-from wire_rawsse import StreamSubscriber, Timeouts
-from wire_rawsse.hosts import loop as the_loop
+from wire_rawsse import StreamSubscriber, Timeouts, waits
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll") and not hasattr(select, "kqueue"), reason="no descriptor")
 
@@ -87,7 +86,7 @@ def test_wakes_arrive(serve: Serve, ca_file: str, tls: bool) -> None:
 
 def test_one_record_of_many_reads(serve: Serve, ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """15 KiB in one TLS record, received in pieces of 1000 bytes: a wake at its end, however many events it has."""
-    monkeypatch.setattr(the_loop, "RECEIVE_BYTES", 1000)
+    monkeypatch.setattr(waits, "RECEIVE_BYTES", 1000)
     server = serve(tls=True)
     with embedded(server.url, tls=ca_file) as subscriber:
         loop = SelectLoop(subscriber)
@@ -324,7 +323,7 @@ class TestDeadline:
     def test_is_past_until_the_record_is_decrypted(
         self, serve: Serve, ca_file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(the_loop, "RECEIVE_BYTES", 1000)
+        monkeypatch.setattr(waits, "RECEIVE_BYTES", 1000)
         server = serve(tls=True)
         with embedded(server.url, tls=ca_file) as subscriber:
             assert subscriber.wait(PATIENCE)

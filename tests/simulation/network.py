@@ -19,8 +19,7 @@ from typing import Any, Final, Protocol, cast
 
 from tests.simulation.kernel import Kernel, trouble
 from tests.simulation.paths import Path, Pipe
-from wire_rawsse.hosts.loop import RECEIVE_BYTES
-from wire_rawsse.waits import READ, WRITE, Address
+from wire_rawsse.waits import READ, RECEIVE_BYTES, WRITE, Address
 
 SYN_RETRIES: Final = 7
 ROOM: Final = 64 * 1024

@@ -10,8 +10,8 @@ from tests.simulation.single import HTTP, HTTPS, LATENCY, Single
 from tests.simulation.tls import GOODBYE, record
 from wire_rawsse.errors import ConnectionBrokenError, MalformedResponseError
 from wire_rawsse.event_source import EventSink
-from wire_rawsse.hosts.loop import RECEIVE_BYTES
 from wire_rawsse.protocol.events import Event
+from wire_rawsse.waits import RECEIVE_BYTES
 
 
 def events(scene: Single) -> list[Event]:

@@ -54,3 +54,27 @@ def test_the_second_half_of_a_wake_is_short(serve: Serve, watch: bool, most: int
         assert listening.state.last_event_at is not None
     print(f"{len(calls)} calls: {' '.join(calls)}")
     assert len(calls) <= most
+
+
+def test_a_stream_of_large_events_receives_them_whole(serve: Serve) -> None:
+    """Short receptions are faster, but a stream that has filled one gets room for more in all that follow."""
+    large = b"data: " + b"x" * 10_000 + b"\n\n"
+    received: list[int] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_return" and argument.__name__ == "recv" and frame.f_code.co_name == "run":
+            received[-1] += 1
+
+    server = serve([request, lambda peer: peer.sock.sendall(CHUNKED), stall])
+    with subscriber(server.url, watch=False) as listening:
+        assert listening.wait(PATIENCE)
+        for event in (EVENT, large, large, EVENT):
+            received.append(0)
+            server.peers[0].sock.sendall(chunk(event))
+            sys.setprofile(note)
+            try:
+                assert listening.wait(PATIENCE)
+                assert not listening.wait(0.05)
+            finally:
+                sys.setprofile(None)
+    assert received == [1, 2, 1, 1]

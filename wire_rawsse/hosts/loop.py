@@ -34,8 +34,6 @@ from wire_rawsse.wakeup import try_acquire
 if TYPE_CHECKING:
     from wire_rawsse.hosts.interfaces import Housekeeping, Poller
 
-RECEIVE_BYTES: Final = 16 * 1024
-"""The largest reception, so that no peer makes a step long: 16 KiB of the costliest bytes take a few milliseconds."""
 MAX_PARTIAL_LOOKS: Final = 64
 """How many iterations in a row may put off judging deadlines because more was ready than one poll reported."""
 
@@ -160,7 +158,8 @@ class Loop:
             while not woken and poller is not None and (limit := self._before_sleep()) is not None:
                 receive = self._fast_receive
                 if receive is not None:
-                    recv, marker, is_wake = receive.recv, receive.wake_marker, receive.is_wake
+                    recv, bufsize = receive.recv, receive.bufsize
+                    marker, is_wake = receive.wake_marker, receive.is_wake
                 # Nothing is lost if a signal handler raises during the sleep, unless a wake is due already.
                 self._uncommitted = self._woken
                 events = poller.poll(limit, MAX_EVENTS)
@@ -170,7 +169,7 @@ class Loop:
                     # This is `_attend`, inlined for cold caches and one stream. It does not ask whether the socket is
                     # in `events`: nearly always it is, and if not, there is nothing to receive.
                     try:
-                        data = recv(RECEIVE_BYTES)
+                        data = recv(bufsize)
                     except BlockingIOError:
                         pass  # The event is for another descriptor, or there is none.
                     except OSError as error:
@@ -402,7 +401,7 @@ class Loop:
                 self.schedule.wake_up(task, (fd,), real)
             else:
                 try:
-                    data = receive.recv(RECEIVE_BYTES)
+                    data = receive.recv(receive.bufsize)
                 except BlockingIOError:
                     continue
                 except OSError as error:

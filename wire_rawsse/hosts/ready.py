@@ -6,7 +6,7 @@ the next one. Without them a wake would cost another poll, and a reception that 
 
 from __future__ import annotations
 
-from wire_rawsse.hosts.loop import RECEIVE_BYTES, Loop
+from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.wakeup import try_acquire
 
 
@@ -28,7 +28,7 @@ def receive_ready(loop: Loop) -> bool | None:
         return None
     loop._uncommitted = True
     try:
-        data = receive.recv(RECEIVE_BYTES)
+        data = receive.recv(receive.bufsize)
     except OSError as error:
         if not isinstance(error, BlockingIOError):
             loop.schedule.fail(task, error, now)
