@@ -130,7 +130,7 @@ def deadlines(holder: Holder) -> None:
 
 
 def bare(holder: Holder) -> None:
-    """What the kernel and its caches take of any program: poll, receive, search."""
+    """Poll, receive, search: the kernel and the caches take as much from any program."""
     context = holder.context()
     epoll = select.epoll()
     streams: dict[int, tuple[int, socket.socket]] = {}

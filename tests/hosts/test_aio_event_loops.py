@@ -222,6 +222,7 @@ if sys.argv[3] == "thread":
 else:
     loop = factory.new_event_loop() if factory else asyncio.new_event_loop()
 loop.set_debug(True)
+loop.slow_callback_duration = 60  # Otherwise a busy machine is told of.
 try:
     task = loop.create_task(main(sys.argv[1], sys.argv[2]))
     loop.run_until_complete(task)
@@ -264,7 +265,7 @@ class TestARaisingSignalHandler:
                 struck = self.once(server, loop, ca_file, consumer, Striker(point))
             finally:
                 loop.close()
-        assert point > 100, "it was struck at many points"
+        assert point > 50, "it was struck at many points"
 
     def once(
         self, server: Server, loop: asyncio.AbstractEventLoop, ca_file: str, consumer: str, striker: Striker

@@ -169,13 +169,14 @@ class Driver:
     def _ready(self) -> None:
         """The descriptor is readable, or a deadline has come. The work before the program runs is a wake's cost."""
         loop = self._loop
-        ours = True
+        ours, due = True, None
         try:
             woken = receive_ready(loop)
             if woken is None:
                 woken = loop.run(0)
-            elif not woken:
-                woken = settle(loop)
+            if not woken and loop.schedule.only is not None:
+                due = settle(loop)  # Afterwards `receive_ready` can receive.
+                woken = due is None
             if woken:
                 self.woken = True
                 ours = False
@@ -185,7 +186,7 @@ class Driver:
                     self._let_go()
                 ours = True
                 # The program has run until it waits again: time to parse what it was woken for.
-                if self.events is not None and settle(loop):
+                if self.events is not None and (due := settle(loop)) is None:
                     ours = False
                     self._give()
         except Exception as error:
@@ -198,7 +199,7 @@ class Driver:
             loop.start_over()
             raise
         finally:
-            self._arm()
+            self._arm(due)
 
     def _failed(self, error: Exception) -> None:
         """The loop has raised. `ClosedError`: it was closed, which `_arm` sees."""
@@ -241,8 +242,8 @@ class Driver:
         else:
             self._arm()
 
-    def _arm(self) -> None:
-        """See to it that what is due next is done in time."""
+    def _arm(self, deadline: float | None = None) -> None:
+        """See to it that all is done in time. `deadline`: that of the loop, if it is known."""
         events = self.events
         if events is None:
             return
@@ -261,7 +262,8 @@ class Driver:
             if self._retry_at > 0:
                 moment = min(moment, self._retry_at)
             elif not paused:
-                deadline = self._loop.deadline()
+                if deadline is None:
+                    deadline = self._loop.deadline()
                 if deadline <= PAST:
                     if self._soon is None:
                         self._soon = events.call_soon(self._on_soon)

@@ -58,7 +58,7 @@ class Loop:
         self._woken = self._final_pass = False
         """Whether a wake is due, and whether `run` returns without another poll."""
         self._fast_receive: Receive | None = None
-        """The only task's wait, if the next event is most likely to be the bytes for it."""
+        """The only task's wait, if the next event is most likely to be the bytes for it. Nothing else is due then."""
         # A wake touches the next four, and mostly they share a line of the cache.
         self._pending_data: bytes | None = None
         """Data that was received at `_pending_at` and has not been delivered to the only task yet."""
@@ -92,6 +92,7 @@ class Loop:
         """A new task, which starts in the next iteration."""
         if self._pending_data is not None:
             self._deliver_pending(woke=True)
+        self._fast_receive = None
         task = Task(start, self._handle)
         self.schedule.add(task)
         return task
@@ -106,6 +107,7 @@ class Loop:
 
     def pause(self, task: Task) -> None:
         """Do not receive for `task` while it reads a stream; its silence is not judged meanwhile. Twice is fine."""
+        self._fast_receive = None
         task.pause()
 
     def resume(self, task: Task) -> None:
@@ -251,7 +253,7 @@ class Loop:
 
     def _before_sleep(self) -> float | None:
         """Do all pending work. Returns how long the next sleep may take, or None if `run` must return instead."""
-        handle, schedule = self._handle, self.schedule
+        handle, schedule, self._fast_receive = self._handle, self.schedule, None
         if handle.closing:  # `close` was called: `run` returns False.
             self._woken = False
             return None
@@ -276,7 +278,6 @@ class Loop:
             if work.due_if_awake() <= began:  # Often before its deadline, to save a wake-up of its own.
                 work.run(began)
         self._next_deadline = soonest = self._nearest()
-        self._fast_receive = None
         if self._woken:
             return 0  # Look once at the other tasks, but do not delay the wake.
         only = schedule.only  # Housekeeping may have added and removed tasks.
@@ -294,7 +295,7 @@ class Loop:
         """Resume a task once, and wait for what it yields."""
         before = task.wait
         if before is not None and before.future is not None:
-            self.schedule.forget(before.future)
+            self.schedule.forget_future(task)
         step = task.step()
         if step is None:
             self.remove(task)
@@ -377,8 +378,7 @@ class Loop:
         A wake that has been found does not wait for the others, so that the first of many comes soon. But a flood of
         wakes must not put off the judging of deadlines for ever.
         """
-        may_wait = self._woken and self._partial_looks < MAX_PARTIAL_LOOKS
-        if may_wait or (not judging and real < self._run_deadline):
+        if (self._woken and self._partial_looks < MAX_PARTIAL_LOOKS) or (not judging and real < self._run_deadline):
             self._partial_looks += 1
             return False
         self._partial_looks = 0
@@ -387,7 +387,7 @@ class Loop:
         return True
 
     def _attend(self, events: list[tuple[int, int]], real: float) -> None:
-        """Give each event to its owner. What is received is delivered by `_deliver_received`."""
+        """Give each event to its owner. `_deliver_received` delivers the received bytes."""
         owners, received = self._handle.watch.owners, self._received
         for fd, _ in events:
             task: Task | None = owners.get(fd)
@@ -424,8 +424,7 @@ class Loop:
     # Ending.
 
     def _end(self, task: Task) -> None:
-        if task.wait is not None and task.wait.future is not None:
-            self.schedule.waiting.pop(task.wait.future, None)
+        self.schedule.forget_future(task)
         task.end()
         self._handle.watch.forget_all(task)
 
@@ -440,10 +439,10 @@ class Loop:
 
     def _give_back(self) -> None:
         """End all tasks, after `close` or in a forked child. The child leaves the housekeeping to its parent."""
+        self._fast_receive = None
         for task in self.schedule.tasks:
             self._end(task)
         self.schedule.clear()
         housekeeping, self._housekeeping = self._housekeeping, ()
-        for work in housekeeping:
-            if not self._handle.forked:
-                work.close()
+        for work in () if self._handle.forked else housekeeping:
+            work.close()

@@ -13,29 +13,26 @@ from wire_rawsse.wakeup import try_acquire
 def receive_ready(loop: Loop) -> bool | None:
     """The descriptor is readable: receive for the only stream. True: the bytes hold a wake. Call `settle` afterwards.
 
-    None: nothing was received, and `run(0)` must be called. That is so for several streams, for events, for other
-    descriptors, and for a stream whose deadline has passed, which only a poll that began after it may judge.
+    None: nothing was received, and `run(0)` must be called. That is so for several streams, for other descriptors, and
+    for a stream whose deadline has passed, which only a poll that began after it may judge.
 
     It takes no lock, so it is for a host in whose thread alone the loop is run and closed.
     """
-    task = loop.schedule.only
-    if task is None or loop._pending_data is not None or loop._uncommitted or loop._handle.closing:
-        return None
-    receive, now = task.receive, loop._monotonic()
-    if receive is None or receive.is_wake is None or task.runnable or task.exception is not None:
-        return None
-    if loop._next_deadline <= now:
+    # Once only: what is received is delivered before the stream is received from again.
+    receive, loop._fast_receive = loop._fast_receive, None
+    now = loop._monotonic()
+    if receive is None or loop._next_deadline <= now or loop._uncommitted:
         return None
     loop._uncommitted = True
     try:
         data = receive.recv(receive.bufsize)
     except OSError as error:
         if not isinstance(error, BlockingIOError):
-            loop.schedule.fail(task, error, now)
+            loop.schedule.fail(loop.schedule.only, error, now)
         loop._uncommitted = False
         return None
-    marker = receive.wake_marker
-    woken = (marker is not None and data.find(marker) >= 0) or receive.is_wake(data)
+    marker, is_wake = receive.wake_marker, receive.is_wake
+    woken = (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data))
     loop._pending_at = now
     loop._pending_data = data
     if not woken:
@@ -44,21 +41,24 @@ def receive_ready(loop: Loop) -> bool | None:
     return woken
 
 
-def settle(loop: Loop) -> bool:
-    """Do what can be done without a poll, as `run` does before it sleeps. True: that gave a wake."""
-    busy = loop._handle.busy
+def settle(loop: Loop) -> float | None:
+    """Do what can be done without a poll, as `run` does before it sleeps. Returns `deadline()`; None: a wake is due."""
+    handle = loop._handle
+    busy = handle.busy
     held: list[bool] = []
-    woken = False
+    woken = settled = False
     try:
         try_acquire(busy, held)
-        if held and not loop.closing:
+        if held and not handle.closing:
             loop._begin(None)
-            loop._before_sleep()
+            settled = loop._before_sleep() is not None
             woken = loop._woken
             loop._uncommitted = False
     finally:
         if held:
             busy.release()
-            if loop.closing:
-                loop._handle.tear_down_if_idle()
-    return woken
+            if handle.closing:
+                handle.tear_down_if_idle()
+    if woken:
+        return None
+    return loop._next_deadline if settled else loop.deadline()

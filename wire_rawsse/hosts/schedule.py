@@ -127,9 +127,10 @@ class Schedule:
 
     # Futures.
 
-    def forget(self, future: Future[Any]) -> None:
-        """Nobody waits for it any more."""
-        self.waiting.pop(future, None)
+    def forget_future(self, task: Task) -> None:
+        """`task` waits for no future any more."""
+        if task.wait is not None and task.wait.future is not None:
+            self.waiting.pop(task.wait.future, None)
 
     def answer(self, future: Future[Any], real: float) -> None:
         """`future` was set."""
