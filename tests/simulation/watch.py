@@ -264,8 +264,7 @@ class Watch:
                 clock = silence.limit_of(self, error)
             doubted = self.stream.task.out_of_grace  # The drip may just have ended.
             dripped = self.live.connection is None or self.live.connection.drip_from is not None
-            # A learned limit: bytes may be missed at its end by a late host, which is not explained yet.
-            if self.live.unread_life and not (dripped or doubted or isinstance(error, HeartbeatTimeout)):
+            if self.live.unread_life and not (dripped or doubted):
                 self.fail("called silent, and its bytes lay there unread")
         elif isinstance(error, RateTimeout):
             assert self.live is not None
