@@ -97,6 +97,14 @@ def test_a_step_for_what_was_noticed_before(real: float, answered: bool, expecte
     assert (clock.now, clock.lag) == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_timeout_that_was_noticed_before_is_judged_once_more_if_the_host_was_away() -> None:
+    clock = StreamClock(100.0)
+    clock.on_timeout(DEADLINE + 1, DEADLINE)
+    assert not clock.looks_again(DEADLINE + 1 + ON_TIME_WITHIN / 2, DEADLINE)
+    assert [clock.looks_again(DEADLINE + 2, DEADLINE) for _ in range(MAX_GRACES + 1)] == [True] * MAX_GRACES + [False]
+    assert (clock.now, clock.lag) == (DEADLINE, 1.0), "so the next look is due at once"
+
+
 def test_a_stopped_look_up_has_a_moment_and_no_more() -> None:
     clock = StreamClock(100.0)
     clock.reprieve(500.0, DEADLINE, 101.0)

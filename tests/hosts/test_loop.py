@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from tests.hosts.support import PATIENCE, InThread
 from wire_rawsse.hosts import schedule as schedule_module
+from wire_rawsse.hosts.clock import MAX_GRACES, ON_TIME_WITHIN
 from wire_rawsse.hosts.deadlines import DeadlineHeap
 from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.hosts.poller import MAX_EVENTS
@@ -236,6 +238,51 @@ class TestManyTasks:
             sys.setprofile(None)
         assert woken
         assert len(called) <= 2 or not polled, called
+
+    @pytest.mark.parametrize("answered", [False, True])
+    def test_a_caller_that_was_busy_with_a_wake_judges_nobody_unheard(
+        self, loop: Loop, streams: list[Stream], answered: bool
+    ) -> None:
+        """The wake of one and the timeout of the other were found by one poll."""
+        streams += [Stream(loop), Stream(loop, read=0.1)]
+        loop.run(0)
+        time.sleep(0.15)
+        streams[0].far.send(b"x")
+        assert loop.run(PATIENCE)
+        if answered:
+            streams[1].far.send(b"y")
+        time.sleep(2 * ON_TIME_WITHIN)
+        loop.run(0)
+        loop.run(0)
+        assert (streams[1].received, streams[1].timeouts) == ((b"y", 0) if answered else (b"", 1))
+
+    def test_nor_a_look_up(self, loop: Loop, streams: list[Stream]) -> None:
+        future: Future[int] = Future(loop.announce)
+        got: list[object] = []
+
+        def look_up(services: HostServices) -> Coroutine[None]:
+            got.append((yield Wait({}, services.now() + 0.1, future)))
+
+        streams.append(Stream(loop))
+        loop.add(look_up)
+        loop.run(0)
+        time.sleep(0.15)
+        streams[0].far.send(b"x")
+        assert loop.run(PATIENCE)
+        future.set_result(7)
+        time.sleep(2 * ON_TIME_WITHIN)
+        loop.run(0)
+        assert got == [()]
+
+    def test_a_flood_of_wakes_puts_no_timeout_off_for_ever(self, loop: Loop, streams: list[Stream]) -> None:
+        streams += [Stream(loop), Stream(loop, read=0.1)]
+        loop.run(0)
+        time.sleep(0.15)
+        for _ in range(MAX_GRACES + 2):
+            streams[0].far.send(b"x")
+            assert loop.run(PATIENCE)
+            time.sleep(2 * ON_TIME_WITHIN)
+        assert streams[1].timeouts == 1
 
     def test_its_attributes_are_found_fast(self) -> None:
         """CPython shares the keys of at most 30 attributes. With more, each access takes a search, 5 % of a wake."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 End = Callable[[], None]
 
 
+FASTEST_DRIP: Final = 0.1 / 75
+"""Seconds between two bytes, as a part of `read`."""
 _SPANS: Final = [(0.05, 5.0), (5.0, 60.0), (60.0, 600.0), (600.0, 5000.0), (5000.0, 50_000.0)]
 _SPAN_WEIGHTS: Final = [40, 50, 30, 10, 1]
 _LONG_SPELLS: Final = [5, 10, 40, 30, 8]
@@ -164,7 +166,7 @@ def line_drips(side: Side, dice: random.Random) -> End:
     The slowest first brings more than enough for one window of `min_rate`, which must not pay for the next.
     """
     read = side.life.setting.timeouts.read
-    interval = dice.choice([0.1, 1.0, 20.0]) * read / 75
+    interval = dice.choice([FASTEST_DRIP, 1 / 75, 20 / 75]) * read
     much = b"x" * (int(150 * read) if interval > read / 5 else 1)
     dripping = True
     begun: set[object] = set()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.simulation.faults_of_relays import FASTEST_DRIP
 from tests.simulation.habits import SPREAD
-from tests.simulation.lateness import EARLY
+from tests.simulation.lateness import EARLY, slack
 from wire_rawsse.errors import HeartbeatTimeout, WireRawSSEError
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ def limit_of(watch: Watch, error: HeartbeatTimeout) -> float:
         if watch.false_alarms > habit.false_alarms:
             watch.fail(f"false alarm number {watch.false_alarms} of a relay whose habit is {habit.name}")
     return error.seconds
+
+
+def deadlines_of_a_drip(watch: Watch, since: float) -> int:
+    """Two deadlines, each with doubts of its own, and more for a late host, for which the drip may look fast: its clock
+    leaves the absences out, and the bytes that came meanwhile count for `min_rate`.
+    """
+    timeouts = watch.plan.timeouts
+    if not timeouts.min_rate or not slack(watch.kernel, since):
+        return 2
+    brought = (watch.kernel.now - since) / (FASTEST_DRIP * timeouts.read)
+    return 2 + int(brought / (timeouts.min_rate * timeouts.read))
 
 
 def expired(watch: Watch, error: WireRawSSEError | None) -> bool:

@@ -327,6 +327,22 @@ def test_a_socket_that_fails_later_is_closed() -> None:
     scene.close()
 
 
+def test_a_socket_that_cannot_be_watched_for_a_while_is_read_all_the_same() -> None:
+    scene = Machine()
+    scene.machine.add(V4, OTHER)
+    scene.run(5)
+    for when in (5.0, 5.125):  # The second is too soon for another look, so the socket leaves the poller.
+        scene.at(when, scene.machine.tell)
+    scene.run(5.1875)
+    scene.kernel.most_watched = 1
+    scene.run(7.5)
+    scene.machine.remove(FIRST[V4])
+    scene.run(8.5)
+    ((when, _),) = scene.stale()
+    assert 7.5 <= when <= 8.5
+    scene.close()
+
+
 @pytest.mark.parametrize("watch", [False, True])
 def test_a_host_that_knows_better_says_so(watch: bool) -> None:
     scene = Machine(watch=watch)

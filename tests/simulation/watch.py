@@ -407,8 +407,9 @@ class Watch:
             elif sock.received > connection.drip_from:
                 if self._drip is None or self._drip[0] != connection.drip_from:  # A busy host may never sleep between.
                     self._drip = connection.drip_from, self.kernel.now
-                # Two deadlines, each with doubts of its own.
-                self._bound(self._drip[1], 2 * self.plan.timeouts.read, "dripping and still connected", MAX_GRACES)
+                deadlines = silence.deadlines_of_a_drip(self, self._drip[1])
+                seconds, waits = deadlines * self.plan.timeouts.read, (deadlines - 1) * MAX_GRACES
+                self._bound(self._drip[1], seconds, "dripping and still connected", waits)
         else:
             self._check_phase(phase, sleeps)
         if self._restarted_at is not None and not (self.closing or self.over):

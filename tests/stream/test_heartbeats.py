@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import pytest
 from tests.support.fixtures import Serve
 from tests.support.listen import SOON, subscriber
 from tests.support.server import CHUNKED, PATIENCE, Peer, Step, request, send, stall
-from wire_rawsse import StreamSubscriber, Timeouts
+from wire_rawsse import Streams, StreamSubscriber, Timeouts
 from wire_rawsse.heartbeat import SHORTEST
 from wire_rawsse.state import EndpointState
 
@@ -52,6 +53,42 @@ def test_a_server_that_is_silent_for_longer_than_its_heartbeat_is_dropped(serve:
         state = until(listening, lambda state: state.reconnect_count > 0)
         assert "it has sent a heartbeat every" in (state.last_error or "")
         assert dict(state.ends) == {"HeartbeatTimeout": 1}
+
+
+def test_a_heartbeat_that_came_while_the_caller_was_late_counts(serve: Serve) -> None:
+    """The learned limit has passed when the caller looks, in vain for this stream and with a wake of another."""
+    speak, beat_once, learned, silent = (threading.Event() for _ in range(4))
+
+    def beats(peer: Peer) -> None:
+        while not learned.is_set() and not peer.server.closing.wait(EVERY):
+            peer.say(BEAT)
+        silent.set()
+        beat_once.wait(PATIENCE)
+        peer.say(BEAT)
+
+    def speaks(peer: Peer) -> None:
+        speak.wait(PATIENCE)
+        peer.say(b"data: 1\n\n")
+
+    quiet, lively = serve([request, send(CHUNKED), beats, stall]), serve([request, send(CHUNKED), speaks, stall])
+    with Streams() as streams:
+        one, other = streams.add(quiet.url), streams.add(lively.url)
+        end = time.monotonic() + PATIENCE
+        while one.state.heartbeat is None or other.state.phase != "streaming":
+            assert time.monotonic() < end
+            streams.wait(0.05)
+        learned.set()
+        assert silent.wait(PATIENCE)
+        streams.wait(0.1)
+        time.sleep(2 * (one.state.read_limit or PATIENCE))
+        speak.set()
+        time.sleep(0.2)
+        assert streams.wait(PATIENCE) == (other,)
+        beat_once.set()
+        time.sleep(0.2)
+        streams.wait(0)
+        streams.wait(0.1)
+        assert (one.state.phase, one.state.ends) == ("streaming", ())
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ When the loop looks at a stream whose wait has a deadline, these rules set the c
 | ahead           | data           |            | the present moment                | gets the data |
 | just passed     | data           |            | the deadline                      | gets the data |
 | passed          | data           | yes        | the previous look, or the deadline| gets the data |
-| passed          | nothing        | yes        | the deadline                      | times out     |
+| passed          | nothing        | yes        | the deadline                      | times out (1) |
 | passed          | anything       | no         | the deadline                      | times out     |
+
+(1) If the host is away before the stream could be told of it, the loop looks once more, which takes a grace.
 
 "Just passed" is for a host that slept until the deadline and looks within `ON_TIME_WITHIN` seconds of it. A late host
 cannot know when the data came, so the stream gets the benefit of the doubt: a grace. Time that is left out of the clock
@@ -77,6 +79,16 @@ class StreamClock:
         self.now = deadline
         self.lag = real - deadline
         self.set_at = real
+
+    def looks_again(self, real: float, deadline: float) -> bool:
+        """Whether a timeout that was noticed at `set_at` is judged once more, since the host was away until `real`.
+
+        Another stream had a wake, and the caller was busy with it. It takes a grace, so this ends.
+        """
+        if real - self.set_at <= ON_TIME_WITHIN or self.out_of_grace(deadline):
+            return False
+        self._use_grace(deadline)
+        return True
 
     def on_resume(self, real: float, deadline: float, answered: bool) -> None:
         """A step at `real` for an answer, or for a timeout, that was noticed at `set_at`.

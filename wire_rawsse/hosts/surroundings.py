@@ -149,12 +149,19 @@ class Surroundings:
         if self._network is not None:
             try:
                 self._network.read(change)
-                if not self._network_watched:
-                    self._watch_network()
             except OSError as error:
                 self._close_network()
                 info_once(f"network changes are no longer announced ({error.strerror or error}); clocks notice them")
+            else:
+                self._watch_network_again(now)
         consequences.look(change)
+
+    def _watch_network_again(self, now: float) -> None:
+        if not self._network_watched:
+            try:
+                self._watch_network()
+            except OSError:  # The system has no room to watch one more descriptor.
+                self._look_at = now + RETRY
 
     def _failed(self, error: Exception, now: float) -> None:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

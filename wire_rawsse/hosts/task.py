@@ -145,6 +145,9 @@ class Task:
             real = self._handle.system.monotonic()
             if wait is None or self.exception is not None:
                 self._set_clock(real)
+            elif self.send_value is None and self._may_be_answered(wait, real):
+                self.runnable = False
+                return wait
             else:
                 self.clock.on_resume(real, wait.deadline, answered=self.send_value is not None)
         value, self.send_value = self.send_value, None
@@ -221,6 +224,10 @@ class Task:
     def held_up(self) -> bool:
         """It reads a stream and is paused."""
         return self.paused_at is not None and self.receive is None and is_stream(self.wait)
+
+    def _may_be_answered(self, wait: Wait, real: float) -> bool:
+        """Its wait has timed out, but the host was away before this could be told, and the answer may be there now."""
+        return bool(wait.interest or wait.future) and self.clock.looks_again(real, wait.deadline)
 
     def _set_clock(self, real: float) -> None:
         deadline = math.inf if self.wait is None else self.wait.deadline
