@@ -158,3 +158,10 @@ def test_whatever_comes_the_limit_is_never_beyond_read(steps: list[float | None]
         limit = heartbeat.limit(read)
         assert 0 < limit <= read
         assert heartbeat.period is None or limit >= min(read, 1.5 * heartbeat.period + 2)
+
+
+def test_one_more_of_a_known_heartbeat_changes_no_limit() -> None:
+    heartbeat = Heartbeat()
+    assert [heartbeat.heard(gap) for gap in (15.0, 14.8, 15.0, 14.9, 15.0)] == [True, True, True, False, False]
+    assert heartbeat.heard(16.0), "a longer one changes it"
+    assert not heartbeat.heard(0.1), "it belongs to the message before it"

@@ -77,10 +77,16 @@ class Heartbeat:
         """The same after an event."""
         return self.limit(read) if self.follows_events else read
 
-    def heard(self, gap: float) -> None:
-        """Comments and nothing else came, `gap` seconds after the head or after other comments."""
+    def heard(self, gap: float) -> bool:
+        """Comments and nothing else came, `gap` seconds after the head or after other comments.
+
+        Returns whether `limit` may have changed.
+        """
         if gap < SHORTEST:
-            return
+            return False
+        if self._low <= gap <= self._high == self.period and self._suspected is None:
+            self._count += 1  # The usual case: one more of a known heartbeat.
+            return False
         if self._suspected is not None:
             self._left -= 1
             if self.suspects(gap):
@@ -97,6 +103,7 @@ class Heartbeat:
         enough = TO_LEARN if self.period is None or self._high > self.period else TO_LEARN_SHORTER
         if self._count >= enough:
             self.period = self._high
+        return True
 
     def heard_after_event(self, gap: float) -> None:
         """Comments and nothing else came, `gap` seconds after an event."""

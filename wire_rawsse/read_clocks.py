@@ -16,6 +16,8 @@ from wire_rawsse.protocol.sse import LineParser
 
 PUNCTUAL: Final = 0.25
 """Seconds. A heartbeat that may have come this much earlier than it was found is not learned from."""
+LONGEST_COMMENT: Final = 64
+"""Bytes of a heartbeat that is kept, to compare the next one with it."""
 _MAY_BE_COMMENTS: Final = (b":", b"\n", b"\r")
 
 
@@ -24,7 +26,7 @@ class ReadClocks:
 
     __slots__ = (
         *("_after_event", "_expires_at", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate"),
-        *("_place", "_read"),
+        *("_comment", "_place", "_read"),
         *("_silent_at", "_unwatched", "_window_bytes", "_window_ends", "renewed"),
     )
 
@@ -49,6 +51,8 @@ class ReadClocks:
         """True if the last reception was found in time and held only comments, or if there was none yet."""
         self._after_event = False
         """True if no heartbeat has come since the last event."""
+        self._comment = b""
+        """The last text that held comments and nothing else: most heartbeats are equal."""
         self._in_line = False
         self._expires_at = expires_at
         self._silent_at = now + self._limit
@@ -92,7 +96,7 @@ class ReadClocks:
         return silent_at if silent_at < self._expires_at else self._expires_at
 
     def _learn(self, gap: float, text: bytes) -> None:
-        comments = all_comments(text)
+        comments = text == self._comment or all_comments(text)
         if comments is None:  # Line ends only, which belong to an earlier line.
             return
         # A host that polls only now and then would measure its own interval.
@@ -102,12 +106,16 @@ class ReadClocks:
             if heartbeat is not None:
                 self._had_event(gap, heartbeat)
             return
+        if len(text) <= LONGEST_COMMENT:
+            self._comment = text
         if heartbeat is not None:
+            known = self._idle  # The limit is that of a silence between two comments already.
             if punctual and self._idle:
-                heartbeat.heard(gap)
+                known = not heartbeat.heard(gap)
             elif punctual and self._after_event:
                 heartbeat.heard_after_event(gap)
-            self._limit = heartbeat.limit(self._read)
+            if not known:
+                self._limit = heartbeat.limit(self._read)
         self._idle, self._after_event = punctual, False
 
     def _had_event(self, gap: float, heartbeat: Heartbeat) -> None:

@@ -38,7 +38,7 @@ class TlsBodyReader(BodyReader):
     def _feed_plaintext(self, data: bytes) -> bool:
         channel = self._channel
         if data and not channel.ended and channel.failure is None:
-            return super().feed(data)
+            return BodyReader.feed(self, data)
         # None stands for the bytes that came with the head, b"" for the end: only close_notify is one (RFC 8446 §6.1).
         self._feed_all(data or None, *((b"",) if channel.ended else ()))
         self.failure = self.failure or channel.failure
@@ -52,7 +52,10 @@ class TlsWakeReader(TlsBodyReader):
     wakes early nor is learned from: a large event has many long records, and the first one gave the wake.
     """
 
-    __slots__ = ("_between", "_early", "_early_wakes", "_holds_wake", "_limit", "_longest", "_overhead", "_plaintext")
+    __slots__ = (
+        *("_between", "_early", "_early_wakes", "_holds_wake", "_learned_limit", "_limit", "_longest", "_overhead"),
+        "_plaintext",
+    )
 
     def __init__(
         self,
@@ -67,8 +70,10 @@ class TlsWakeReader(TlsBodyReader):
         self._holds_wake = holds_wake
         self._early_wakes = early_wakes
         self._overhead = overhead(channel.session.version(), channel.cipher)
-        self._limit = NEVER
+        self._learned_limit = early_wakes.limit + self._overhead
         """Bytes of ciphertext above which a record is worth a wake."""
+        self._limit = NEVER
+        """The same for the next reception: none is, if it continues a line."""
         self._between = False
         """True if the last reception ended where a record ends."""
         self._longest = 0
@@ -105,9 +110,10 @@ class TlsWakeReader(TlsBodyReader):
             wake = self._feed_plaintext(b"")
         else:
             wake = self._feed_plaintext(self._channel.decrypt(received) if early else self._plaintext)
-            if not in_line and (early or not wake):
+            if not in_line and (early or (not wake and self._longest > self._limit)):
                 self._early_wakes.judge(self._longest - self._overhead, early=early, data_line=wake)
+                self._learned_limit = self._early_wakes.limit + self._overhead
         self._plaintext = b""
-        self._limit = NEVER if self.lines.line_open else self._early_wakes.limit + self._overhead
+        self._limit = NEVER if self.lines.line_open else self._learned_limit
         self._between = not self._scanner.in_record
         return wake

@@ -56,6 +56,35 @@ def test_the_second_half_of_a_wake_is_short(serve: Serve, watch: bool, most: int
     assert len(calls) <= most
 
 
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="only epoll is polled without a function of ours")
+def test_a_heartbeat_is_cheap(serve: Serve) -> None:
+    """It comes more often than an event. Learning from it takes three of the calls."""
+    server = serve([request, lambda peer: peer.sock.sendall(CHUNKED), stall])
+    with subscriber(server.url, watch=False) as listening:
+        assert listening.wait(PATIENCE)
+
+        def calls() -> list[str]:
+            called: list[str] = []
+
+            def note(frame: FrameType, event: str, argument: Any) -> None:
+                if event == "call":
+                    called.append(frame.f_code.co_name)
+
+            sys.setprofile(note)
+            try:
+                assert not listening.wait(0.2)
+            finally:
+                sys.setprofile(None)
+            return called
+
+        for _ in range(3):
+            idle = calls()
+            server.peers[0].sock.sendall(chunk(b": heartbeat\n\n"))
+            one = calls()
+    print(f"{len(one) - len(idle)} calls: {' '.join(one)}")
+    assert len(one) - len(idle) <= MOST_CALLS + 2
+
+
 def test_a_stream_of_large_events_receives_them_whole(serve: Serve) -> None:
     """Short receptions are faster, but a stream that has filled one gets room for more in all that follow."""
     large = b"data: " + b"x" * 10_000 + b"\n\n"

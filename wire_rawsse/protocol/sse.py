@@ -121,15 +121,14 @@ class WakeParser(LineParser):
             if self._line:
                 if self._line.startswith(b"data:") and LF not in data:
                     return False  # More of a data line that was reported already.
-            elif (
-                self._id == self.last_event_id
-                and data[:5] == b"data:"
-                and data[-2:] == b"\n\n"
-                and data.find(b"\n") == len(data) - 2
-            ):
-                # The usual case: exactly one event.
-                self.data_line = self.delivered = self.line_ended = True
-                return True
+            elif self._id == self.last_event_id and data[-2:] == b"\n\n" and data.find(b"\n") == len(data) - 2:
+                # The usual cases: exactly one event, or one comment.
+                if data[:5] == b"data:":
+                    self.data_line = self.delivered = self.line_ended = True
+                    return True
+                if data[:1] == b":":
+                    self.line_ended = True
+                    return False
         if type(data) is bytes and self._beginning is None and len(data) <= PIECE:
             self._read(data)
         else:
