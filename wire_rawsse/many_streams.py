@@ -6,6 +6,7 @@ a time waits on a set; streams come and go from any thread.
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -171,13 +172,15 @@ class Streams(_Inline, BaseStreams):
         `close`, `BusyError` if another thread is in `wait`, and `InvalidRequestError` for a timeout that is no number.
         """
         seconds = checks.seconds(timeout)
+        self._set.runner = get_ident()
         woken = self._set.woken() if self._untold else ()
         if not woken:
-            self._untold = True
             try:
                 woken = self._set.woken() if self._loop.run(seconds) else ()
             except (BusyError, ClosedError):
-                self._untold = False
+                raise
+            except BaseException:
+                self._untold = True
                 raise
         self._untold = False
         return woken
@@ -336,12 +339,14 @@ class EventStreams(_Inline):
         for a timeout that is no number.
         """
         until = self._until(timeout)
-        while (found := self._next_item(until)) is not None:
+        found = self._next_item(until)
+        while found is not None:
             source, item = found
             if isinstance(item, Event):
                 return source, item
-            if until is not None and not self._unread.ready and self._loop.system.monotonic() >= until:
-                return None  # Comments without end must not hold the caller up.
+            # Comments without end must not hold the caller up: when the time is up, nothing more is received.
+            is_over = until is not None and self._loop.system.monotonic() >= until
+            found = self._take() if is_over else self._next_item(until)
         return None
 
     def next_item(self, timeout: float | None = None) -> tuple[SourceHandle, Item] | None:
@@ -362,20 +367,21 @@ class EventStreams(_Inline):
 
     def _next_item(self, until: float | None) -> tuple[SourceHandle, Item] | None:
         loop, monotonic = self._loop, self._loop.system.monotonic
+        self._set.runner = get_ident()
         while True:
             self._check_open()
-            left: float | None = 0.0
+            if self._unread.ready and monotonic() < self._look_at and (found := self._take()) is not None:
+                return found
             if self._unread.ready:
-                if monotonic() < self._look_at and (found := self._take()) is not None:
-                    return found
+                left: float | None = 0.0
             else:
                 left = None if until is None else max(0.0, until - monotonic())
-            woken = loop.run(left)
+            loop.run(left)
             self._look_at = monotonic() + LOOK_EVERY
             self._pause_the_full()
             if (found := self._take()) is not None:
                 return found
-            if not woken and left == 0 and not loop.closing:
+            if until is not None and monotonic() >= until and not loop.closing:
                 return None
 
     def _take(self) -> tuple[SourceHandle, Item] | None:
@@ -384,11 +390,11 @@ class EventStreams(_Inline):
         while ready:
             source = next(iter(ready))
             del ready[source]
-            if source._removed:
+            sink: _SourceSink = source._sink
+            if source._removed or not sink.items:  # None: a signal handler raised when the last one was taken.
                 self._paused.discard(source)
                 continue
             try:
-                sink: _SourceSink = source._sink
                 if len(sink.items) > 1:
                     ready[source] = None  # At the end: the others first.
                 else:

@@ -3,12 +3,13 @@
 A set knows its streams by their handles. It also keeps the pace of a stream that was removed, and the next stream to
 the same origin continues with it: otherwise a slot that is rotated again and again would hammer the relay.
 
-Streams come and go in the thread that runs the loop (`start`, `remove`). Other threads ask for that (`request_start`,
-`request_remove`).
+Streams come and go in the thread that runs the loop (`start`, `remove`). Other threads request that (`request_start`,
+`request_remove`), and it is done before the next sleep: no other thread touches a task, a socket or the poller.
 """
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from wire_rawsse.policy import TokenBucket
 from wire_rawsse.reconnect import Restart, internal_error, reconnect_forever
 from wire_rawsse.record import Origin, Record
 from wire_rawsse.state import EndpointState
+from wire_rawsse.waits import Coroutine
 
 if TYPE_CHECKING:
     from wire_rawsse.gate import Gate
@@ -59,7 +61,11 @@ class StreamHandle:
             streams.restart_one(self)
 
     def remove(self) -> None:
-        """End the stream, in any phase, and take it out of its set. Twice is fine."""
+        """End the stream, in any phase, and take it out of its set. Twice is fine.
+
+        The set gives nothing of it any more. The connection is closed at once if this is the thread that waits on the
+        set, or if a thread is waiting; otherwise by the next wait.
+        """
         streams = self._set()
         if streams is not None:
             streams.request_remove(self)
@@ -82,6 +88,8 @@ class StreamSet:
         """The paces of streams that were removed."""
         self._forget_paces_at = 0.0
         self._connections = [0]
+        self.runner = 0
+        """The thread that has waited last; 0: none has."""
 
     def _new_gate(self, max_connecting: int) -> Gate:
         from wire_rawsse.gate import Gate  # A set of one has none.
@@ -104,17 +112,29 @@ class StreamSet:
     # In the thread that runs the loop, or before it runs.
 
     def start(self, handle: StreamHandle, plan: Plan, *, persistent: bool = True) -> None:
-        """Start the stream of `handle`, unless it has been started or removed already."""
-        if handle._task is not None or handle._removed:
+        """Start the stream of `handle`, unless it has been removed already.
+
+        If a signal handler raises in here, this is called again, and must not start a second task.
+        """
+        if handle._removed:
             return
-        record, sink = handle._record, handle._sink
-        origin = plan.url.origin
-        if self._paces.get(origin):
-            record.pace = self._paces[origin].pop()
-        self._handles[handle] = None
-        task = self.loop.add(lambda services: reconnect_forever(services, plan, record, sink, persistent=persistent))
-        handle._task = task
-        self._by_task[task] = handle
+        record, sink, owner = handle._record, handle._sink, ref(handle)  # The task must not keep its own handle.
+
+        def begin(task: Task) -> Coroutine[None]:
+            known = owner()
+            if known is not None:
+                known._task = task  # Before the loop has it.
+            return reconnect_forever(task, plan, record, sink, persistent=persistent)
+
+        if handle._task is None:
+            if self._paces.get(plan.url.origin):
+                record.pace = self._paces[plan.url.origin].pop()
+            self._handles[handle] = None
+            self.loop.add(begin)
+        else:
+            self.loop.schedule.add(handle._task)
+        assert handle._task is not None
+        self._by_task[handle._task] = handle
 
     def remove(self, handle: StreamHandle) -> EndpointState:
         """End a stream. Returns its last state."""
@@ -147,15 +167,21 @@ class StreamSet:
 
     def request_start(self, handle: StreamHandle, plan: Plan, *, persistent: bool = True) -> None:
         self._handles[handle] = None
-        self.loop.request(partial(self.start, handle, plan, persistent=persistent))
+        try:
+            self.loop.request(partial(self.start, handle, plan, persistent=persistent))
+        except BaseException:  # A signal handler raised. The caller never gets the handle, so nothing may start.
+            handle._removed = True
+            self._handles.pop(handle, None)
+            raise
 
     def request_remove(self, handle: StreamHandle) -> None:
-        """It is done at once, or before the next sleep of the thread that runs the loop."""
+        """It is done at once by the thread that waits, and by any other before the next sleep of that thread."""
         if not handle._removed:
             handle._removed = True
             self._handles.pop(handle, None)
             self.loop.request(partial(self.remove, handle))
-            self.loop.make_requests_if_idle()
+            if self.runner == get_ident():
+                self.loop.make_requests_if_idle()
 
     def restart(self) -> None:
         """Drop every connection and make new ones at once."""

@@ -31,12 +31,14 @@ from typing import Final
 from wire_rawsse.aio.thread import Consumer, LoopThread
 from wire_rawsse.errors import BusyError, ClosedError
 from wire_rawsse.hosts.loop import PAST, Loop
-from wire_rawsse.hosts.ready import receive_ready, settle
+from wire_rawsse.hosts.ready import attend, leave, receive_ready, settle
 
 _LONGEST_TIMER: Final = 86400.0
 """Seconds: the longest wait of asyncio's selectors."""
 _SHORTEST_TIMER: Final = 0.001
 """Seconds; uvloop counts milliseconds, and would fire too early again and again."""
+_OPEN_AGAIN: Final = 0.05
+"""Seconds between two attempts to open our poller on a system that has no descriptor left."""
 
 
 class Driver:
@@ -81,20 +83,32 @@ class Driver:
         if self.events is running or self._loop.closing:
             return
         if self.events is not None:
-            if self._process == os.getpid() and not self.events.is_closed():
+            if not self._is_foreign(self.events):
                 raise BusyError("another event loop attends this stream; make one for each event loop")
             self._forget_events()
-        self._fd = self._loop.fileno()
+        self.events, self._process = running, os.getpid()
+        _attended.add(self._loop)
+        self._watch(running)
+        self._arm()
+
+    def _watch(self, events: asyncio.AbstractEventLoop) -> bool:
+        """Have the event loop watch our descriptor, or else have a thread run the loop. True: it watches.
+
+        If the system has no descriptor left, `_arm` tries again.
+        """
         try:
+            self._fd = attend(self._loop)
             if self._fd >= 0:
-                running.add_reader(self._fd, self._ready)
+                events.add_reader(self._fd, self._ready)
         except NotImplementedError:
             self._fd = -1
-        self.events, self._process, self.paused = running, os.getpid(), False
-        _attended.add(self._loop)
+        except (OSError, ClosedError):
+            self.paused, self._retry_at = True, self._monotonic() + _OPEN_AGAIN
+            return False
+        self.paused = False
         if self._fd < 0:
-            self._run_in_thread(running)
-        self._arm()
+            self._run_in_thread(events)
+        return self._fd >= 0
 
     def begin(self, seconds: float | None) -> float:
         """The start of a wait of so many seconds (None: for ever); returns the moment at which it is over.
@@ -149,22 +163,22 @@ class Driver:
     def close(self) -> None:
         """End the streams and give everything back; the task that waits returns. From any thread.
 
-        From another thread it is the event loop that does so, which alone runs the loop, and at once if it is not busy.
+        From another thread the connections are closed at once, even if the event loop is busy or about to stop. It lets
+        the waiting task go and forgets the descriptor when it has its turn.
         """
-        events = self.events
-        if events is None or events.is_closed() or not events.is_running() or _running() is events:
-            self._close()
-            return
-        if self._thread is not None:
-            self._loop.close()
-        try:
-            events.call_soon_threadsafe(self._close)
-        except RuntimeError:  # It has been closed meanwhile.
-            self._close()
-
-    def _close(self) -> None:
         self._loop.close()
-        self._detach()
+        events = self.events
+        if events is None or self._is_foreign(events) or not events.is_running() or _running() is events:
+            self._detach()
+            return
+        try:
+            events.call_soon_threadsafe(self._detach)
+        except RuntimeError:  # It has been closed meanwhile.
+            self._detach()
+
+    def _is_foreign(self, events: asyncio.AbstractEventLoop) -> bool:
+        """It is closed, or it is the parent's and this is a forked child."""
+        return self._process != os.getpid() or events.is_closed()
 
     def _ready(self) -> None:
         """The descriptor is readable, or a deadline has come. The work before the program runs is a wake's cost."""
@@ -226,8 +240,15 @@ class Driver:
             waiter.set_result(None)
             return
         [(callback, context)] = callbacks
-        waiter.remove_done_callback(callback)
-        waiter.set_result(None)
+        try:
+            waiter.remove_done_callback(callback)
+            waiter.set_result(None)
+        except BaseException:  # A signal handler raised, and nothing else would ever resume the task.
+            if self.events is not None:
+                waiter.remove_done_callback(callback)
+                self._let_go_soon()
+                self.events.call_soon(callback, waiter, context=context)
+            raise
         context.run(callback, waiter)
 
     def _let_go_soon(self) -> None:
@@ -237,7 +258,7 @@ class Driver:
             waiter.set_result(None)
 
     def _look(self) -> None:
-        if self._thread is None and self.events is not None:
+        if self._thread is None and self.events is not None and not self._loop.closing:
             self._ready()
         else:
             self._arm()
@@ -253,12 +274,11 @@ class Driver:
         moment = self._moment()
         if self._thread is None:
             paused = self._retry_at > 0 or self._consumer.is_full()
-            if paused != self.paused:
-                self.paused = paused
-                if paused:
-                    events.remove_reader(self._fd)
-                else:
-                    events.add_reader(self._fd, self._ready)
+            if paused and not self.paused:
+                self.paused = True
+                events.remove_reader(self._fd)
+            elif self.paused and not paused:
+                paused = not self._watch(events)
             if self._retry_at > 0:
                 moment = min(moment, self._retry_at)
             elif not paused:
@@ -312,21 +332,20 @@ class Driver:
     def _detach(self) -> None:
         """After the end: take the descriptor out of the event loop, and only then give it back. Let the waiter go."""
         events, thread = self.events, self._thread
-        ours = events is not None and self._process == os.getpid() and not events.is_closed()
-        if events is not None and ours and self._fd >= 0 and not self.paused:
-            events.remove_reader(self._fd)
-        if ours:
+        if events is not None and not self._is_foreign(events):
+            if self._fd >= 0 and not self.paused:
+                events.remove_reader(self._fd)
             self._let_go_soon()
         self._forget_events()
         if thread is not None:
             thread.end()
-        self._loop.release_descriptor()
+        leave(self._loop)
 
     def _forget_events(self) -> None:
         for handle in (self._soon, self._timer):
             if handle is not None:
                 handle.cancel()
-        self._soon = self._timer = self.events = None
+        self._soon = self._timer = self.events = self.waiter = None
         self._timer_at = math.inf
 
 

@@ -47,14 +47,18 @@ class AsyncStreams(BaseStreams):
         driver = self._driver
         until = driver.begin(checks.seconds(timeout))
         driver.check_open()
-        while not self._woken:
+        while not (woken := self._take()):
             if self._loop.closing or driver.is_over(until):
                 return ()
             await driver.wait(until)
-        woken = tuple(self._woken)
+        return woken
+
+    def _take(self) -> tuple[StreamHandle, ...]:
+        """The streams that have woken, but for those that were removed since."""
+        woken = list(self._woken)
         for handle in woken:
             del self._woken[handle]
-        return woken
+        return tuple([handle for handle in woken if not handle._removed])
 
     async def __aenter__(self) -> Self:
         self._driver.attach()

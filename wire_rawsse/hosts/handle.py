@@ -43,6 +43,10 @@ class Handle:
         """Held by the thread that is in `run`."""
         self.handed_out = False
         """A select loop of the host's own polls the poller's descriptor."""
+        self.attended = False
+        """An event loop does so, and must forget the descriptor before it is closed: see `ready`."""
+        self.receiving = False
+        """`ready.receive_ready` is at work, which does not hold `busy`. It tears down afterwards."""
         self.started = False
         """`run` has begun at least once."""
         self.opens_at = 0.0
@@ -182,12 +186,12 @@ class Handle:
 
     def release_descriptor(self) -> None:
         """After `close`, and on the host's last call: the descriptor that was handed out is needed no more."""
-        self.handed_out = False
+        self.handed_out = self.attended
         self.tear_down_if_idle()
 
     def tear_down_if_idle(self) -> None:
         """Give everything back, unless a `run` is under way, which does so itself when it returns."""
-        while not self.closed:
+        while not self.closed and not self.receiving:
             busy = self.busy
             held: list[bool] = []
             try:
@@ -223,7 +227,7 @@ class Handle:
         self.busy = _thread.allocate_lock()
         poller, self.watch.poller = self.watch.poller, None
         wakeup, self._wakeup = self._wakeup, None
-        self.handed_out = False
+        self.handed_out = self.attended = self.receiving = False
         try:
             if poller is not None:
                 poller.close()

@@ -1,7 +1,10 @@
-"""`Loop.run` in two halves, for a host whose own poller watches the loop's descriptor.
+"""`Loop.run` in two halves, for a host whose own poller watches the loop's descriptor: an event loop.
 
 That poll takes the place of ours. `receive_ready` is what follows it, up to the wake, and `settle` is what comes before
 the next one. Without them a wake would cost another poll, and a reception that finds nothing, on each side.
+
+Such a host `attend`s the loop first, and `leave`s it when its poller has forgotten the descriptor. In between `close`
+from another thread closes the streams at once, but not the descriptor, whose number may then be another file's.
 """
 
 from __future__ import annotations
@@ -10,35 +13,56 @@ from wire_rawsse.hosts.loop import Loop
 from wire_rawsse.wakeup import try_acquire
 
 
+def attend(loop: Loop) -> int:
+    """The descriptor for the host's poller; -1 if there is none. Raises `OSError` if the system has none left."""
+    fd = loop.fileno()
+    loop._handle.attended = fd >= 0
+    return fd
+
+
+def leave(loop: Loop) -> None:
+    """After `close`: the host's poller has forgotten the descriptor."""
+    loop._handle.attended = False
+    loop.release_descriptor()
+
+
 def receive_ready(loop: Loop) -> bool | None:
     """The descriptor is readable: receive for the only stream. True: the bytes hold a wake. Call `settle` afterwards.
 
     None: nothing was received, and `run(0)` must be called. That is so for several streams, for other descriptors, and
     for a stream whose deadline has passed, which only a poll that began after it may judge.
 
-    It takes no lock, so it is for a host in whose thread alone the loop is run and closed.
+    It takes no lock, so only the thread that runs the loop may call it. If another thread closes the loop meanwhile,
+    the teardown is left to this one.
     """
-    # Once only: what is received is delivered before the stream is received from again.
-    receive, loop._fast_receive = loop._fast_receive, None
-    now = loop._monotonic()
-    if receive is None or loop._next_deadline <= now or loop._uncommitted:
-        return None
-    loop._uncommitted = True
+    handle = loop._handle
+    handle.receiving = True  # First: `close` looks at it after it has set `closing`.
     try:
-        data = receive.recv(receive.bufsize)
-    except OSError as error:
-        if not isinstance(error, BlockingIOError):
-            loop.schedule.fail(loop.schedule.only, error, now)
+        # Once only: what is received is delivered before the stream is received from again.
+        receive, loop._fast_receive = loop._fast_receive, None
+        now = loop._monotonic()
+        if receive is None or loop._next_deadline <= now or loop._uncommitted or handle.closing:
+            return None
+        loop._uncommitted = True
+        try:
+            data = receive.recv(receive.bufsize)
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):
+                loop.schedule.fail(loop.schedule.only, error, now)
+            loop._uncommitted = False
+            return None
+        marker, is_wake = receive.wake_marker, receive.is_wake
+        woken = (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data))
+        loop._pending_at = now
+        loop._pending_data = data
+        if not woken:
+            loop._deliver_pending(woke=False)
         loop._uncommitted = False
-        return None
-    marker, is_wake = receive.wake_marker, receive.is_wake
-    woken = (marker is not None and data.find(marker) >= 0) or (is_wake is not None and is_wake(data))
-    loop._pending_at = now
-    loop._pending_data = data
-    if not woken:
-        loop._deliver_pending(woke=False)
-    loop._uncommitted = False
-    return woken
+        return woken
+    finally:
+        handle.receiving = False
+        if handle.closing:
+            handle.tear_down_if_idle()
 
 
 def settle(loop: Loop) -> float | None:

@@ -74,8 +74,8 @@ class Schedule:
     def enter(self, task: Task) -> None:
         """`task` can be resumed."""
         if not task.queued:
+            self.ready.append(task)  # First: a signal handler may raise in between, and twice does no harm.
             task.queued = True
-            self.ready.append(task)
 
     def enter_all(self) -> None:
         """All tasks have begun again, and wait for nothing."""
@@ -93,9 +93,10 @@ class Schedule:
 
     def earliest(self) -> float:
         """The earliest deadline of the tasks that wait; infinity if none has any."""
-        if self.only is not None:
-            return self.only.deadline()
-        return math.inf if self._deadlines is None else self._deadlines.earliest()
+        only, deadlines = self.only, self._deadlines  # Another thread may close the loop meanwhile.
+        if only is not None:
+            return only.deadline()
+        return math.inf if deadlines is None else deadlines.earliest()
 
     def take_overdue(self, until: float, real: float) -> dict[Task, None]:
         """Take the waiting tasks whose deadline is not after `until`.
