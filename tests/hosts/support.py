@@ -135,6 +135,17 @@ def poll_until(subscriber: StreamSubscriber, condition: Callable[[], object], tu
 
 
 @contextmanager
+def short_turns() -> Iterator[None]:
+    """CPython switches between threads as often as it can, so that two of them meet at many places."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@contextmanager
 def on_signal(handler: Callable[[], object], number: signal.Signals = signal.SIGUSR1) -> Iterator[None]:
     """In the main thread only."""
     before = signal.signal(number, lambda *_: handler())

@@ -9,6 +9,7 @@ import queue
 import threading
 import warnings
 import weakref
+from collections.abc import Sequence
 
 import pytest
 
@@ -117,8 +118,78 @@ class TestWhichEventLoop:
         for _ in range(2):
             assert server.peer().gone()
 
+    def test_a_task_that_died_with_its_event_loop_is_no_waiter(self, serve: Serve, make: MakeLoop) -> None:
+        server = serve()
+        subscriber, source = AsyncStreamSubscriber(server.url), AsyncEventSource(server.url)
+        first = make()
+
+        async def main() -> Sequence[asyncio.Task[object]]:
+            await woken(subscriber)
+            assert isinstance(await source.next_item(PATIENCE), Opened)
+            tasks = [asyncio.create_task(one) for one in (subscriber.wait(), source.next())]
+            await asyncio.sleep(0.01)
+            return tasks
+
+        left = first.run_until_complete(main())
+        first.run_until_complete(first.shutdown_default_executor())
+        first.close()
+        for _ in range(2):
+            server.peer().say()
+
+        async def again() -> None:
+            await woken(subscriber)
+            assert await source.next(PATIENCE)
+
+        run(make, again())
+        subscriber.close()
+        source.close()
+        for task in left:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # They are left on purpose.
+            task.get_coro().close()
+
+    def test_close_from_a_thread_while_it_stops(self, serve: Serve, make: MakeLoop) -> None:
+        """It runs nothing more, and is closed."""
+        server = serve()
+        subscriber, source = AsyncStreamSubscriber(server.url), AsyncEventSource(server.url)
+        events = make()
+        events.run_until_complete(woken(subscriber))
+        events.run_until_complete(source.next_item(PATIENCE))
+
+        def close() -> None:
+            for one in (subscriber, source):
+                InThread(one.close).result()
+            events.stop()
+
+        events.call_soon(close)
+        events.run_forever()
+        for _ in range(2):
+            assert server.peer().gone()
+        events.run_until_complete(events.shutdown_default_executor())
+        events.close()
+        for one in (subscriber, source):
+            one.close()
+            with pytest.raises(ClosedError):
+                run(make, subscriber.wait() if one is subscriber else source.next())
+
+    def test_close_from_a_thread_does_not_wait_for_it(self, serve: Serve, make: MakeLoop) -> None:
+        server = serve()
+
+        async def main() -> None:
+            subscriber, source = AsyncStreamSubscriber(server.url), AsyncEventSource(server.url)
+            await woken(subscriber)
+            assert isinstance(await source.next_item(PATIENCE), Opened)
+            for one in (subscriber, source):
+                InThread(one.close).result()
+            for _ in range(2):
+                assert server.peer().gone(), "while the event loop stands still"
+
+        run(make, main())
+
+    @pytest.mark.parametrize("timeout", [None, 0])
     @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
-    def test_the_descriptor_leaves_it_before_it_is_closed(self, serve: Serve, kind: str, libuv: None) -> None:
+    def test_the_descriptor_leaves_it_before_it_is_closed(
+        self, serve: Serve, kind: str, libuv: None, timeout: float | None
+    ) -> None:
         """Closed by a thread, while the event loop is busy; the program asks before the event loop has heard of it."""
         server = serve()
 
@@ -132,7 +203,7 @@ class TestWhichEventLoop:
                 InThread(one.close).result()
                 with pytest.raises(ClosedError):
                     for _ in range(2):
-                        assert not await (subscriber.wait() if one is subscriber else source.next())
+                        assert not await (subscriber.wait(timeout) if one is subscriber else source.next(timeout))
                 assert not loop.remove_reader(fd)
 
         run(LOOPS[kind], main())
@@ -187,6 +258,9 @@ class TestFork:
 def _in_child(subscriber: AsyncStreamSubscriber) -> int:
     """0 if all is as it should be."""
     threading.Timer(PATIENCE, os._exit, (3,)).start()
+    subscriber.close()  # Nothing may be sent to the parent's event loop.
+    if subscriber._driver.events is not None:
+        return 4
     loop = asyncio.SelectorEventLoop()
     try:
         loop.run_until_complete(subscriber.wait())
@@ -248,9 +322,7 @@ def test_the_rest_of_the_library_does_not_import_asyncio() -> None:
 
 
 class TestARaisingSignalHandler:
-    """It may strike anywhere in the library, but for the two calls between which asyncio has forgotten the task, as it
-    does itself before each step of a task. asyncio reports what a callback raises, and goes on.
-    """
+    """It may strike anywhere in the library. asyncio reports what a callback raises, and goes on."""
 
     @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
     @pytest.mark.parametrize("consumer", ["wakes", "events"])
@@ -266,6 +338,19 @@ class TestARaisingSignalHandler:
             finally:
                 loop.close()
         assert point > 50, "it was struck at many points"
+
+    def test_between_the_wake_and_the_task(self, serve: Serve, ca_file: str) -> None:
+        """The task has been taken off its future, and has not been resumed yet."""
+        struck = []
+        for point in range(1, 7):
+            loop, striker = asyncio.SelectorEventLoop(), Striker(point, within="_let_go")
+            loop.set_exception_handler(lambda *_: None)
+            try:
+                self.once(serve(), loop, ca_file, "wakes", striker)
+            finally:
+                loop.close()
+            struck.append(striker.struck.rpartition(" ")[2])
+        assert struck[-2:] == ["remove_done_callback", "set_result"]
 
     def once(
         self, server: Server, loop: asyncio.AbstractEventLoop, ca_file: str, consumer: str, striker: Striker
@@ -285,11 +370,10 @@ class TestARaisingSignalHandler:
         struck = striker.strikes(lambda: loop.run_until_complete(asyncio.wait([task], timeout=0.05)))
         heard = threading.Event()
         speaker = InThread(lambda: speak(server, heard))
-        if not striker.struck.endswith((" remove_done_callback", " set_result")):
-            loop.run_until_complete(asyncio.wait([task], timeout=2 * PATIENCE))
-            assert task.exception() or task.result(), striker.struck
-            stream.restart()
-            assert loop.run_until_complete(hear(PATIENCE)), striker.struck
+        loop.run_until_complete(asyncio.wait([task], timeout=2 * PATIENCE))
+        assert task.exception() or task.result(), striker.struck
+        stream.restart()
+        assert loop.run_until_complete(hear(PATIENCE)), striker.struck
         heard.set()
         speaker.result()
         stream.close()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
+import threading
+from contextlib import suppress
 
 import pytest
 
 from tests.hosts.conftest import Serve
-from tests.hosts.support import PATIENCE, QUICK, Peer, Server
-from tests.support.aio import MakeLoop, libuv, make, run
+from tests.hosts.support import PATIENCE, QUICK, Peer, Server, short_turns
+from tests.support.aio import MakeLoop, libuv, make, run, until
 from wire_rawsse import Timeouts
 from wire_rawsse.aio import AsyncStreams
 from wire_rawsse.errors import BusyError, ClosedError
@@ -101,6 +105,59 @@ def test_cancellation_never_loses_a_wake(serve: Serve, make: MakeLoop) -> None:
                 assert woken == (handles[count % 2],)
 
     run(make, main())
+
+
+def test_a_stream_removed_since_its_wake_is_not_given(serve: Serve, make: MakeLoop) -> None:
+    servers = [serve(), serve()]
+
+    async def main() -> None:
+        async with AsyncStreams() as streams:
+            one, other = (streams.add(server.url, tag=number) for number, server in enumerate(servers))
+            peers = await connected(streams, servers)
+            for peer in peers:
+                peer.say()
+            await until(lambda: len(streams._woken) == 2)
+            one.remove()
+            assert await streams.wait(PATIENCE) == (other,)
+            peers[1].say()
+            await until(lambda: streams._woken)
+            other.remove()
+            assert await streams.wait(0.02) == ()
+
+    run(make, main())
+
+
+def test_streams_that_are_removed_by_another_thread_disturb_nobody(serve: Serve, make: MakeLoop) -> None:
+    """The last stream is received for without a lock."""
+    server, log = serve(), io.StringIO()
+    over = threading.Event()
+
+    async def main() -> None:
+        async with AsyncStreams(watch=False) as streams:
+
+            def come_and_go() -> None:
+                for _ in range(100):
+                    handle = streams.add(server.url, backoff=QUICK)
+                    peer = server.peer()
+                    with suppress(OSError):
+                        for _ in range(10):
+                            peer.say()
+                    handle.remove()
+                over.set()
+
+            call = asyncio.create_task(asyncio.to_thread(come_and_go))
+            while not over.is_set():
+                await streams.wait(0.01)
+            await call
+
+    handler = logging.StreamHandler(log)
+    logging.getLogger("wire_rawsse").addHandler(handler)
+    try:
+        with short_turns():
+            run(make, main())
+    finally:
+        logging.getLogger("wire_rawsse").removeHandler(handler)
+    assert "trying again" not in log.getvalue()
 
 
 def test_a_wedge_is_found_while_nobody_waits(serve: Serve, make: MakeLoop) -> None:

@@ -11,10 +11,11 @@ import pytest
 
 from tests.hosts.conftest import Serve
 from tests.hosts.support import BEAT, NEVER, PATIENCE, QUICK, InThread, Peer, Server, until_asleep
-from wire_rawsse import Closed, Comment, Event, EventStreams, Opened, SourceHandle
+from wire_rawsse import Closed, Comment, Event, EventStreams, Opened, SourceHandle, many_streams
 from wire_rawsse.errors import BusyError, ClosedError, EventTooLargeError, InvalidRequestError, StatusError
 
 X = Event("message", "x", "")
+X_EVENT = b"data: x\n\n"
 
 
 def opened(streams: EventStreams, server: Server, **options: Any) -> tuple[SourceHandle, Peer]:
@@ -100,6 +101,28 @@ class TestNext:
             assert isinstance(found[1], Closed) and found[1].error is None and found[1].retry_in is not None
             found = streams.next_item(PATIENCE)
             assert found is not None and isinstance(found[1], Opened)
+
+    def test_waits_although_only_a_removed_source_has_items(self, serve: Serve) -> None:
+        with EventStreams() as streams:
+            (one, its), _ = opened(streams, serve()), opened(streams, serve())
+            its.say(numbered(3))
+            assert streams.next(PATIENCE) == (one, Event("message", "0", ""))
+            one.remove()
+            began = time.monotonic()
+            assert streams.next(0.2) is None
+            assert time.monotonic() - began >= 0.2
+
+    def test_comments_without_end_do_not_hold_it_up(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When the time is up it gives what has been received, and receives nothing more."""
+        monkeypatch.setattr(many_streams, "LOOK_EVERY", 0.0)  # As if the caller were slow.
+        with EventStreams() as streams:
+            pairs = [opened(streams, serve()) for _ in range(2)]
+            for _, peer in pairs:
+                peer.say(BEAT * 50_000 + X_EVENT)  # Less than the kernel keeps for a socket.
+            time.sleep(0.05)
+            assert streams.next(0) is None
+            found = [got for _ in pairs if (got := streams.next(PATIENCE))]
+            assert {source for source, _ in found} == {source for source, _ in pairs}
 
     def test_a_second_waiter_is_refused(self) -> None:
         with EventStreams() as streams:

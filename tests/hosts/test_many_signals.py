@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import queue
+import time
 
 from tests.hosts.conftest import Serve
 from tests.hosts.many import open_all, path_of
 from tests.hosts.support import PATIENCE, QUICK, Peer, Server, Striker
 from wire_rawsse import EventStreams, StreamHandle, Streams
-
-STEP = 1
-"""Of the points at which CPython may run a handler, each third is struck."""
 
 
 def newest(server: Server, peer: Peer) -> Peer:
@@ -28,7 +26,7 @@ def test_no_wake_is_lost(serve: Serve) -> None:
     server = serve()
     with Streams() as streams:
         (handle, peer), _ = open_all(streams, server, 2, backoff=QUICK)
-        for point in range(1, 10_000, STEP):
+        for point in range(1, 10_000):
             peer.say()
             woken: list[StreamHandle] = []
             struck = Striker(point).strikes(lambda woken=woken: woken.extend(streams.wait(PATIENCE)))  # type: ignore[misc]
@@ -52,8 +50,14 @@ def test_no_event_is_lost_that_was_received(serve: Serve) -> None:
         while source.state.phase != "streaming":
             streams.next(0.01)
         peer = server.peer()
-        for point in range(1, 10_000, STEP):
-            peer.say(b"data: 1\n\ndata: 2\n\ndata: 3\n\n")
+        for point in range(1, 10_000):
+            while True:
+                try:
+                    peer.say(b"data: 1\n\ndata: 2\n\ndata: 3\n\n")
+                    break
+                except OSError:  # It was struck, and connects again.
+                    streams.next(0.01)
+                    peer = newest(server, peer)
             found: list[str] = []
 
             def read(found: list[str] = found) -> None:
@@ -71,3 +75,40 @@ def test_no_event_is_lost_that_was_received(serve: Serve) -> None:
                 break
         peer.say()
         assert streams.next(PATIENCE) is not None
+
+
+def test_struck_as_it_takes_the_last_item_it_goes_on(serve: Serve) -> None:
+    server = serve()
+    with EventStreams() as streams:
+        source = streams.add(server.url, backoff=QUICK)
+        while source.state.phase != "streaming":
+            streams.next(0.01)
+        peer = server.peer()
+        for point in range(1, 20):
+            peer.say()
+            Striker(point, within="_take").strikes(lambda: streams.next(PATIENCE))
+            while streams.next_item(0.02):
+                pass
+            peer = newest(server, peer)
+
+
+def test_a_stream_that_is_added_is_one_stream(serve: Serve) -> None:
+    """A handler that raises in `add`, or where the loop gets the stream: none or one, and no connection besides."""
+    server, point, struck = serve(), 0, True
+    while struck:
+        point += 1
+        with Streams(watch=False) as streams:
+
+            def begin(streams: Streams = streams) -> None:
+                for _ in range(2):
+                    streams.add(server.url, backoff=QUICK)
+                streams.wait(0)
+
+            striker = Striker(point)
+            struck = striker.strikes(begin)
+            end = time.monotonic() + PATIENCE
+            while {state.phase for state in streams.states()} - {"streaming"}:
+                assert time.monotonic() < end, f"it never begins: {striker.struck}"
+                streams.wait(0.01)
+            assert len(streams._loop._schedule.tasks) == len(streams), striker.struck
+    assert point > 100, "it was struck at many points"

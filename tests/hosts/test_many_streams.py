@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import select
+import threading
 import time
+from collections import deque
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.hosts.support import (
     InThread,
     blackhole,
     closed_port,
+    short_turns,
     until,
     until_asleep,
 )
@@ -183,6 +186,38 @@ class TestRemove:
             until(lambda: one.state.phase == "closed")
             others.say()
             assert (call.result() if call else streams.wait(PATIENCE)) == (other,)
+
+    def test_from_another_thread_it_never_disturbs_the_one_that_waits(self) -> None:
+        """It is done by the next wait. Otherwise a wait would find the loop busy now and then."""
+        url, left, over = f"http://127.0.0.1:{closed_port()}/", deque[StreamHandle](), threading.Event()
+
+        def remove_all() -> None:
+            while not over.is_set():
+                try:
+                    left.pop().remove()
+                except IndexError:
+                    time.sleep(0.0001)
+
+        with Streams(watch=False) as streams, short_turns():
+            calls = [InThread(remove_all) for _ in range(2)]
+            try:
+                for _ in range(2000):
+                    left.extend(streams.add(url, backoff=NEVER) for _ in range(5))
+                    streams.wait(0)
+            finally:
+                over.set()
+            for call in calls:
+                call.result()
+
+    def test_from_another_thread_between_two_waits(self, serve: Serve) -> None:
+        with Streams() as streams:
+            (one, its), (other, others) = open_all(streams, serve(), 2)
+            its.say()
+            InThread(one.remove).result()
+            assert len(streams) == 1
+            others.say()
+            assert streams.wait(PATIENCE) == (other,)
+            assert its.gone() and one.state.phase == "closed"
 
     def test_a_wake_of_a_removed_stream_is_not_given(self, serve: Serve) -> None:
         with Streams() as streams:

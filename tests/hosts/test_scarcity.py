@@ -70,6 +70,23 @@ for spare in (1, 2, 3, 4):
     assert woken or subscriber.wait(20)
     subscriber.close()
 """,
+    "asyncio": """
+import asyncio
+from wire_rawsse.aio import AsyncEventSource, AsyncStreamSubscriber
+async def main():
+    global subscriber
+    subscriber, source = AsyncStreamSubscriber(url, tls=ca, backoff=QUICK), AsyncEventSource(url, tls=ca, backoff=QUICK)
+    none_left()
+    assert await subscriber.wait(0) is False
+    assert await subscriber.wait(0.2) is False
+    assert await source.next(0.1) is None
+    enough()
+    assert await subscriber.wait(20)
+    assert await source.next_item(20)
+    subscriber.close()
+    source.close()
+asyncio.run(main())
+""",
     "a thread that starts": """
 import wire_rawsse.hosts.thread
 wake = WakeChannel()
