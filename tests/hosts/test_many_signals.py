@@ -110,5 +110,5 @@ def test_a_stream_that_is_added_is_one_stream(serve: Serve) -> None:
             while {state.phase for state in streams.states()} - {"streaming"}:
                 assert time.monotonic() < end, f"it never begins: {striker.struck}"
                 streams.wait(0.01)
-            assert len(streams._loop._schedule.tasks) == len(streams), striker.struck
+            assert len(streams._loop.schedule.tasks) == len(streams), striker.struck
     assert point > 100, "it was struck at many points"
