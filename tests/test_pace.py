@@ -70,6 +70,7 @@ class Puppets:
                 yield Wait({}, self.clock + 0.01)
             record.enter("connecting", self.clock)
             self.begun.append(self.clock)
+            record.enter("head", self.clock)
         if life.accepted_after is None:
             yield Wait({}, self.clock + life.lives)
             raise ConnectionBrokenError("never accepted")
