@@ -88,6 +88,7 @@ def seconds(value: Any, name: str = "timeout") -> float | None:
     if type(value) is bool or not isinstance(value, (int, float)) or value != value:
         raise wrong(name, "None or a number of seconds", value)
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return seconds if seconds > 0.0 else 0.0  # Not `max`: each wait comes through here.
     except OverflowError:
         return math.inf if value > 0 else 0.0

@@ -5,11 +5,10 @@ from typing import Final
 
 from tests.mutants.edits import (
     after,
+    assigned,
     assignment,
-    call,
     condition,
     drop,
-    expression,
     never,
     nth,
     part,
@@ -26,14 +25,18 @@ MUTANTS: Final = [
     mutant(
         "A read that ends like a chunk is taken for one, whatever its size says.",
         CHUNKS,
-        at("protocol.chunked:ChunkedBody.whole", put(expression("int", "16", "Eq"), "IT[0]")),
+        at("protocol.chunked:ChunkedBody.whole", put(term("len"), "True")),
     ),
     mutant(
-        "A chunk size may be written in any form that Python's int() accepts.",
+        "A chunk size may have a sign and spaces around it, as Python's int() accepts it.",
         CHUNKS,
         at(
             "protocol.chunked:ChunkedBody.whole",
-            put(condition("isalnum"), "SIZE", SIZE=part(call("isalnum"), lambda node: node.func.value)),
+            put(
+                assigned("_sizes"),
+                "_sizes[LINE.strip(b' +')]",
+                LINE=part(assigned("_sizes"), lambda node: node.slice),
+            ),
         ),
     ),
     mutant(
@@ -75,7 +78,7 @@ MUTANTS: Final = [
     mutant(
         "The last chunk, alone in its read, is taken for an empty one.",
         "simulation/test_exact_bodies.py::test_the_last_chunk_ends_a_stream_when_it_comes_alone",
-        at("protocol.chunked:ChunkedBody.whole", put(term("_ZERO"), "True")),
+        at("protocol.chunked:ChunkedBody.whole", put(part(condition("_CR"), lambda node: node.values[0]), "True")),
     ),
     mutant(
         "The loop over whole chunks never advances.",

@@ -169,18 +169,19 @@ class Task:
             self.wait = self.receive = None
             self.runnable = True
             return step
-        assert isinstance(step, Wait)
         self.runnable = False
         if step is not wait:
-            self.wait = step
+            assert isinstance(step, Wait)
+            self.wait = wait = step
             self.receive = step if isinstance(step, Receive) else None
             if self.paused_at is not None and is_stream(step):
                 self.paused_at = self._handle.system.monotonic()
                 self.receive = None
-        if step.renewed:
-            step.renewed = False
+        assert wait is not None
+        if wait.renewed:
+            wait.renewed = False
             self.clock.graces = 0
-        return step
+        return wait
 
     def begin(self) -> None:
         """Start over with a new coroutine, which begins at the next step."""

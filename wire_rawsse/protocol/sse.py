@@ -118,7 +118,7 @@ class WakeParser(LineParser):
         """Whether `data` held a data line (see `data_line`). Raises `TypeError` if it is not bytes."""
         self.data_line = self.line_ended = False
         if type(data) is bytes and self._beginning is None and not self._after_cr and CR not in data:
-            if self._line:
+            if self.line_open:
                 if self._line.startswith(b"data:") and LF not in data:
                     return False  # More of a data line that was reported already.
             elif self._id == self.last_event_id and data[-2:] == b"\n\n" and data.find(b"\n") == len(data) - 2:
