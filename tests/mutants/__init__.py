@@ -14,6 +14,7 @@ from tests.mutants import (
     early_wakes,
     hosts,
     http,
+    many,
     policy,
     redact,
     sse,
@@ -36,7 +37,21 @@ __all__ = (
     "mutant",
 )
 
-_PARTS: Final = (chunked, connection, early_wakes, hosts, http, policy, redact, sse, streams, transport, url, wire)
+_PARTS: Final = (
+    chunked,
+    connection,
+    early_wakes,
+    hosts,
+    http,
+    many,
+    policy,
+    redact,
+    sse,
+    streams,
+    transport,
+    url,
+    wire,
+)
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(one for part in _PARTS for one in part.MUTANTS)
 
 
