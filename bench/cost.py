@@ -11,6 +11,7 @@ Everything is read from outside, of whole processes that hold their stream at th
 - system calls for each wake and each heartbeat, by strace; instructions, by callgrind (`instruments`).
 - the same of 1, 10 and 100 streams in one process, which sit there for the same minute: peers in a thread each, aiohttp
   in one loop.
+- an idle stream with and without the watch of the machine: memory, wake-ups, modules (`cost_watch`).
 - imports (`imports`).
 
 Peers hand over to their main thread by the way that costs the least CPU time, which is not the fastest.
@@ -31,7 +32,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from bench import cost_streams, cost_table, imports, instruments, proc, report, roster
+from bench import cost_streams, cost_table, cost_watch, imports, instruments, proc, report, roster
 from bench.cost_plan import QUICK, Settings, to_count
 from bench.held import Stage, shuffled
 from bench.pictures import cost as picture
@@ -75,7 +76,7 @@ def instructions(tls: bool, settings: Settings, advance: Advance) -> dict[str, d
 
 def measure(settings: Settings, on: Console) -> dict[str, Any]:
     """All parts; gives what the JSON file holds. A part that fails is reported and does not stop the others."""
-    found: dict[str, Any] = {"imports": {}, "alone": {}, "many": {}, "instructions": {}, "failed": []}
+    found: dict[str, Any] = {"imports": {}, "alone": {}, "many": {}, "instructions": {}, "watch": {}, "failed": []}
     no_valgrind = instruments.callgrind_missing()
 
     def part(name: str, work: Callable[[], None]) -> None:
@@ -88,7 +89,7 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
         counts = not settings.quick and not no_valgrind
         each = cost_streams.steps(settings) + (len(to_count(settings)) + 2 if not no_valgrind else 0)
         turns = imports.TURNS_BEFORE + settings.imports + counts
-        total = each * len(settings.schemes) + len(imports.PROGRAMS) * turns
+        total = each * len(settings.schemes) + len(imports.PROGRAMS) * turns + 1
         task = bar.add_task("cost", total=total)
 
         def advance() -> None:
@@ -107,7 +108,12 @@ def measure(settings: Settings, on: Console) -> dict[str, Any]:
             if not no_valgrind:
                 found["instructions"][scheme] = instructions(scheme == "https", settings, advance)
 
+        def watch() -> None:
+            found["watch"] = cost_watch.measure(settings)
+            advance()
+
         part("imports", get_ready)
+        part("watch", watch)
         for scheme in settings.schemes:
             part(f"streams, {scheme}", partial(hold, scheme))
             part(f"instructions, {scheme}", partial(count, scheme))

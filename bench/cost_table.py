@@ -42,6 +42,8 @@ def tables(found: dict[str, Any]) -> list[Table]:
         made += [memory(scheme, part), work(scheme, part, found["instructions"].get(scheme, {}), found)]
     for scheme, part in found["many"].items():
         made += [several(scheme, part, SEVERAL_MEMORY, "memory"), several(scheme, part, SEVERAL_WORK, "work")]
+    if found.get("watch"):
+        made.append(watch_table(found["watch"]))
     if "floor" in found["imports"]:
         made.append(import_table(found))
     return made
@@ -158,6 +160,22 @@ def _cell(found: Any, factor: float, digits: int) -> str:
     if isinstance(found, dict):
         found = sum(found.values())
     return shown([value * factor for value in (found if isinstance(found, list) else [found])], digits)
+
+
+def watch_table(watch: dict[str, Any]) -> Table:
+    """An idle stream over http with and without the watch of the machine."""
+    heads = ("USS, MiB", "written, MiB", "wake-ups an hour", "idle, µs/s", "modules", "descriptors")
+    grid = _grid("cost of watching the machine, http, idle", "client", heads)
+    for client in roster.OURS_WATCH:
+        runs = watch[client.variant]
+        sizes = [shown(_of(runs, key, MIB), 2) for key in ("uss", "own")]
+        rest = [shown(_of(runs, "wakeups_per_hour"), 0), shown(_of(runs, "cpu_us_per_s"), 1)]
+        modules = str(watch.get("modules", {}).get(client.variant, "-"))
+        grid.add_row(client.label, *sizes, *rest, modules, shown(_of(runs, "descriptors"), 0), style="bold")
+    if all(watch[client.variant] for client in roster.OURS_WATCH):
+        more = spread(_of(watch["on"], "uss"))[0] - spread(_of(watch["off"], "uss"))[0]
+        grid.caption = f"it adds {more:+.0f} KiB of USS (medians; the bound is 60)"
+    return grid
 
 
 def import_table(found: dict[str, Any]) -> Table:

@@ -91,9 +91,13 @@ OURS_UVLOOP = (
     Client("ours_uvloop", "ours", "wire_rawsse.aio: await wait(), uvloop", "ours_asyncio", "wait_uvloop"),
     Client("ours_uvloop_on_wake", "ours", "wire_rawsse.aio: on_wake, uvloop", "ours_asyncio", "on_wake_uvloop"),
 )
+OURS_WATCH = (
+    Client("ours_watch_on", "ours", "wire_rawsse: wait(), idle, watch=True", "ours_watch", "on"),
+    Client("ours_watch_off", "ours", "wire_rawsse: wait(), idle, watch=False", "ours_watch", "off"),
+)
 OURS_WIRE = Client("ours_wire", "ours", "wire_rawsse: from_wire()", "ours_wire", many=True)
 BASE = Client("base_socket", "floor", "socket, h11: connected, asleep", "base_socket")
-"""Both for `cost` alone: they are no way of waiting of their own."""
+"""These for `cost` alone: they are no way of waiting of their own."""
 _PYTHON_PEERS = (
     *_peer("launchdarkly", "launchdarkly"),
     *_peer("httpx_sse", "httpx-sse"),

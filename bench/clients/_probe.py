@@ -5,9 +5,9 @@ before anything else of ours runs. The first call says `connected` on standard o
 connection with one event); nothing else is printed until the end, and the garbage collector is left as it is.
 
 The end is SIGTERM, or for a client whose main thread is deaf to signals inside a C call the event after it. The
-report is one JSON line, `{"kind": …, "wakes": [[n, t_ns], …]}`. A `kind` of "event" promises one stamp for each
-event, in order, so that n is the sequence number of the event; "wake" promises only that something had come, as
-wakes coalesce.
+report is one JSON line, `{"kind": …, "wakes": [[n, t_ns], …], "modules": …}`. A `kind` of "event"
+promises one stamp for each event, in order, so that n is the sequence number of the event; "wake" promises only that
+something had come, as wakes coalesce.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _run(kind: Kind, body: Callable[[Probe], None], arguments: list[str]) -> Non
         status = 1
     except Stop:
         wakes = [[n, stamp] for n, stamp in enumerate(probe.stamps)]
-        say(json.dumps({"kind": probe.kind, "wakes": wakes}))
+        say(json.dumps({"kind": probe.kind, "wakes": wakes, "modules": len(sys.modules)}))
     except ImportError as error:
         say(json.dumps({"unavailable": f"{error}"}))
     except Exception as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import cost, cost_streams, cost_table, held, imports, instruments, proc, report, roster
+from bench import cost, cost_streams, cost_table, cost_watch, held, imports, instruments, proc, report, roster
 from bench.cost_plan import Settings
 
 
@@ -51,6 +51,19 @@ def test_one_stream_and_several_are_seen_in_the_same_run(monkeypatch: pytest.Mon
         assert several["3"]["heartbeat_calls"]["recvfrom"] >= 1
 
 
+@pytest.mark.skipif(bool(proc.unavailable()), reason="needs Linux's /proc")
+def test_the_watch_of_the_machine_adds_modules_and_no_wake_up() -> None:
+    found = cost_watch.measure(Settings(copies=1, idle=1.0, quick=True))
+    (on,), (off,) = found["on"], found["off"]
+    assert on["wakeups_per_hour"] == off["wakeups_per_hour"] == 0
+    assert found["modules"]["on"] - found["modules"]["off"] == 2 + hasattr(os, "timerfd_create")
+    assert on["descriptors"] > off["descriptors"]
+    on_screen = Console(file=io.StringIO(), width=200)
+    on_screen.print(cost_table.watch_table(found))
+    assert isinstance(on_screen.file, io.StringIO)
+    assert "watch=False" in on_screen.file.getvalue() and "the bound is 60" in on_screen.file.getvalue()
+
+
 def test_an_event_for_a_stream_that_is_not_there_is_lost_and_told() -> None:
     with held.Stage(tls=False) as stage:
         stage.start("one", roster.BY_NAME["ours_inline"])
@@ -66,6 +79,7 @@ def test_a_part_that_fails_is_told_and_takes_no_other_with_it(tmp_path: Path, mo
         raise OSError("the sender is gone")
 
     monkeypatch.setattr(cost_streams, "measure", fails)
+    monkeypatch.setattr(cost_watch, "measure", fails)
     monkeypatch.setattr(imports, "PROGRAMS", {"floor": ("nothing", "pass")})
     monkeypatch.setattr(instruments, "callgrind_missing", lambda: "not today")
     monkeypatch.setattr(proc, "unavailable", lambda: "")

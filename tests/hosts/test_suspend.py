@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from wire_rawsse.hosts.suspend import ResumeTimer, SuspendClock, boottime_clock
+from wire_rawsse.hosts.loop import PAST, Loop
+from wire_rawsse.hosts.machine import RealMachine, boottime_clock
+from wire_rawsse.hosts.surroundings import Surroundings
+from wire_rawsse.hosts.system import OS_SERVICES
+
+if TYPE_CHECKING:
+    from wire_rawsse.hosts.interfaces import Announcements, Machine, Timer
 
 
 class Clocks:
-    """Two clocks, and a stop of the process between two readings."""
+    """A machine with two clocks, and a stop of the process between two readings."""
 
     def __init__(self) -> None:
         self.running, self.asleep = 100.0, 50.0
         self.stop_after_boottime = self.stop_before_boottime = 0.0
-        self.clock = SuspendClock(self.boottime, self.monotonic)
+        self._loop = Loop(OS_SERVICES._replace(monotonic=self.monotonic, machine=lambda: cast("Machine", self)))
+        self._surroundings = Surroundings(self._loop, listens=True)
 
-    def boottime(self) -> float:
+    def network(self) -> Announcements:
+        raise OSError
+
+    def resume_timer(self) -> Timer:
+        raise OSError
+
+    def boottime(self) -> Callable[[], float]:
+        return self.read_boottime
+
+    def read_boottime(self) -> float:
         self.running += self.stop_before_boottime
         self.stop_before_boottime = 0.0
         reading = self.running + self.asleep
@@ -31,7 +50,11 @@ class Clocks:
         return self.running
 
     def look(self) -> float:
-        return self.clock.suspended(self.monotonic())
+        """Seconds of a suspend that is found now."""
+        due = self._surroundings.due_if_awake()
+        found, self._surroundings._suspended, self._surroundings._look_at = self._surroundings._suspended, 0.0, math.inf
+        assert (due == PAST) is bool(found)
+        return found
 
 
 def test_only_a_suspend_of_more_than_five_seconds_is_told() -> None:
@@ -64,11 +87,13 @@ def test_a_stop_between_two_readings_is_no_suspend(places: list[str]) -> None:
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="Linux has this clock")
 def test_the_real_clocks_agree_while_the_machine_runs() -> None:
-    boottime = boottime_clock()
-    assert boottime is not None
-    clock = SuspendClock(boottime, time.monotonic)
+    assert boottime_clock() is not None
+    loop = Loop()
+    surroundings = Surroundings(loop, listens=True)
     for _ in range(1000):
-        assert clock.suspended(time.monotonic()) == 0
+        assert surroundings.due_if_awake() > PAST
+    surroundings.close()
+    loop.close()
 
 
 def test_where_the_clock_cannot_be_read_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +106,12 @@ def test_where_the_clock_cannot_be_read_there_is_none(monkeypatch: pytest.Monkey
 @pytest.mark.skipif(hasattr(os, "timerfd_create"), reason="this Python has timers")
 def test_an_older_python_has_no_timer() -> None:
     with pytest.raises(OSError, match=r"3\.13"):
-        ResumeTimer()
+        RealMachine().resume_timer()
 
 
 @pytest.mark.skipif(not hasattr(os, "timerfd_create"), reason="needs CPython 3.13 and Linux")
 def test_the_timer_is_quiet_while_nothing_happens() -> None:
-    timer = ResumeTimer()
+    timer = RealMachine().resume_timer()
     try:
         assert not os.get_inheritable(timer.fileno())
         timer.rearm()

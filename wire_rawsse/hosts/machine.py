@@ -7,12 +7,15 @@ to the kernel are loaded when the first message comes.
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from wire_rawsse.hosts.suspend import ResumeTimer, boottime_clock
-
 if TYPE_CHECKING:
+    from wire_rawsse.hosts.interfaces import Timer
     from wire_rawsse.transport.netlink import Messages, NetworkChange
 
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
@@ -62,14 +65,33 @@ class NetworkSocket:
             self._sock.close()
 
 
+def boottime_clock() -> Callable[[], float] | None:
+    """CLOCK_BOOTTIME in seconds, or None where the system has none (it is Linux's)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    if clock is None:
+        return None
+    gettime = time.clock_gettime
+    try:
+        gettime(clock)
+    except OSError:
+        return None
+    return partial(gettime, clock)
+
+
 class RealMachine:
     """See `system.Machine`."""
 
     __slots__ = ()
 
     network = NetworkSocket
-    resume_timer = ResumeTimer
     boottime = staticmethod(boottime_clock)
+
+    def resume_timer(self) -> Timer:
+        if not hasattr(os, "timerfd_create"):
+            raise OSError("os.timerfd_create needs CPython 3.13 and Linux")
+        from wire_rawsse.hosts.suspend import ResumeTimer
+
+        return ResumeTimer()
 
     def address_is_gone(self, family: int, local: tuple[Any, ...]) -> bool:
         from wire_rawsse.transport.routes import address_is_gone

@@ -2,9 +2,15 @@
 
 A loop watches one descriptor for network changes, and compares two clocks before each sleep. While nothing happens this
 causes no wake-up and costs one reading of a clock for each sleep. Changes that come fast are looked at four times a
-second. The effect of a change on the streams is in `consequences`, which is loaded when the first change comes. If it
-cannot be loaded, the streams live on: a lack of descriptors or of memory passes, so that is tried again; a missing file
-does not, so the watch ends.
+second.
+
+A suspend makes CLOCK_BOOTTIME run ahead of CLOCK_MONOTONIC, and nothing else does: no SIGSTOP, and no setting of the
+wall clock (clock_gettime(2)). It is noticed before the first sleep after it. On CPython 3.13 and newer a timer ends the
+present sleep (`suspend`).
+
+The effect of a change on the streams is in `consequences`, which is loaded when the first change comes. If it cannot be
+loaded, the streams live on: a lack of descriptors or of memory passes, so that is tried again; a missing file does not,
+so the watch ends.
 """
 
 from __future__ import annotations
@@ -15,13 +21,14 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from wire_rawsse.hosts.loop import PAST, Loop
-from wire_rawsse.hosts.suspend import LEAST, SuspendClock
 from wire_rawsse.log import info_once, warn_once
 
 if TYPE_CHECKING:
     from wire_rawsse.hosts.consequences import Consequences
     from wire_rawsse.hosts.interfaces import Announcements, Timer
 
+LEAST: Final = 5.0
+"""Seconds; shorter suspends are not noticed. Connections outlive them."""
 EVERY: Final = 0.25
 """Seconds between two looks at network changes, at least."""
 RETRY: Final = 1.0
@@ -34,8 +41,8 @@ class Surroundings:
     """`Housekeeping` of one loop, in its thread. `listens`: open the descriptors; without, it is only told."""
 
     __slots__ = (
-        *("_consequences", "_everything", "_look_at", "_looked_at", "_loop", "_machine", "_monotonic"),
-        *("_network", "_network_watched", "_suspend", "_suspended", "_timer"),
+        *("_ahead", "_boottime", "_consequences", "_everything", "_look_at", "_looked_at", "_loop", "_machine"),
+        *("_monotonic", "_network", "_network_watched", "_suspended", "_timer"),
     )
 
     def __init__(self, loop: Loop, *, listens: bool) -> None:
@@ -45,7 +52,10 @@ class Surroundings:
         self._network: Announcements | None = None
         self._network_watched = False
         self._timer: Timer | None = None
-        self._suspend: SuspendClock | None = None
+        self._boottime = self._machine.boottime() if listens else None
+        """A clock in seconds that counts suspends."""
+        self._ahead = -math.inf
+        """By how much it is ahead of `_monotonic`, or more: the process may have been stopped between two readings."""
         self._everything = False
         """True if all connections have to be checked in the next look."""
         self._look_at = math.inf
@@ -58,9 +68,9 @@ class Surroundings:
             self._listen()
 
     def _listen(self) -> None:
-        boottime = self._machine.boottime()
-        if boottime is not None:
-            self._suspend = SuspendClock(boottime, self._monotonic)
+        if self._boottime is not None:
+            now = self._monotonic()
+            self._ahead = self._boottime() - now
             try:
                 self._timer = timer = self._machine.resume_timer()
                 self._loop.watch_descriptor(timer.fileno(), self._clock_jumped)
@@ -82,17 +92,17 @@ class Surroundings:
         return due if due < self._look_at else self._look_at
 
     def due_if_awake(self) -> float:
-        suspend = self._suspend
-        if suspend is not None:
-            # `SuspendClock.suspended`, inlined: this is asked before each sleep.
+        boottime = self._boottime
+        if boottime is not None:
             now = self._monotonic()
-            ahead = suspend.boottime() - now
-            if ahead - suspend.ahead > LEAST:
-                self._suspended += suspend.suspended(now)
-                if self._suspended:
-                    self._look_at = PAST
-            else:
-                suspend.ahead = ahead
+            ahead = boottime() - now
+            if ahead - self._ahead <= LEAST:
+                self._ahead = ahead
+            elif (suspended := boottime() - self._monotonic() - self._ahead) > LEAST:
+                # Read in both orders: if the process was stopped between two readings, one of them is small.
+                self._suspended += suspended
+                self._ahead = ahead
+                self._look_at = PAST
         return self._look_at if self._consequences is None else self.deadline()
 
     def run(self, now: float) -> None:
@@ -107,7 +117,7 @@ class Surroundings:
     def close(self) -> None:
         self._close_network()
         self._close_timer()
-        self._suspend = self._consequences = None
+        self._boottime = self._consequences = None
         self._suspended, self._everything, self._look_at = 0.0, False, math.inf
 
     # Causes.
