@@ -61,7 +61,7 @@ class Puppets:
     def random(self) -> float:
         return self.present.dice
 
-    def one_stream(self, world: object, plan: Plan, record: Record, sink: WakeSink) -> Coroutine[None]:
+    def one_stream(self, world: object, plan: Plan, record: Record, sink: WakeSink, renew: object) -> Coroutine[None]:
         self.present = life = self.lives[self._next % len(self.lives)]
         self._next += 1
         began = self.clock

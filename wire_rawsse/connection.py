@@ -15,7 +15,8 @@ Whether and when to connect again is decided in `reconnect`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wire_rawsse.body import BodyReader
 from wire_rawsse.errors import (
@@ -56,38 +57,73 @@ ERROR_BODY_BYTES: Final = 1024
 MAX_AGE_JITTER: Final = 0.1
 
 
-def one_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[None]:
+class Live:
+    """A stream that is read: what it comes from, and the wait for its next bytes."""
+
+    __slots__ = ("body", "channel", "clocks", "receive")
+
+    def __init__(self, channel: Channel, body: BodyReader, clocks: ReadClocks) -> None:
+        self.channel = channel
+        self.body = body
+        self.clocks = clocks
+        self.receive = receive = channel.receive(clocks.deadline)
+        receive.restarts = True
+        receive.expect_few()
+        body.prepare(receive)
+        body.feed(None)
+
+
+Accepted: TypeAlias = "tuple[Channel, Exchange, str]"
+"""An accepted response. The text is its place, for error texts: the origin and path that answered."""
+Renew: TypeAlias = "Callable[[HostServices, Plan, Record, Any, Live], Coroutine[Accepted | None]]"
+"""Replaces a connection that has reached its `max_age`. Returns the new one, or None if the stream ends instead."""
+
+
+def one_stream(
+    services: HostServices, plan: Plan, record: Record, sink: Sink, renew: Renew | None = None
+) -> Coroutine[None]:
     """From the first look-up to the end of the stream. Returns when the peer has ended it cleanly.
 
-    Raises one `WireRawSSEError` for every other end.
+    At its `max_age` the connection is renewed by `renew`; without that, the stream ends. Raises one `WireRawSSEError`
+    for every other end.
     """
     channel: Channel | None = None
     try:
-        channel, exchange, place = yield from _open(services, plan, record, sink)
+        channel, exchange, place = yield from open_stream(services, plan, record, sink)
         record.accepted(services.now(), services.time())
-        channel.settle()
-        body = _body_reader(record, sink, channel, exchange, place)
-        yield from _read(services, record, channel, body, _read_clocks(services, plan, record, place))
+        while True:
+            channel.settle()
+            body = _body_reader(record, sink, channel, exchange, place)
+            live = Live(channel, body, _read_clocks(services, plan, record, place))
+            if not (yield from read(services, record, live)):
+                return
+            if renew is None:
+                record.renewed = True
+                return
+            accepted = yield from renew(services, plan, record, sink, live)
+            if accepted is None:
+                return
+            channel, exchange, place = accepted
     except WireRawSSEError:
         raise
     except OSError as error:
-        place = f"{record.url} ({record.phase})"
-        if error.errno is None or "EOF" in type(error).__name__:
-            # A TCP end without close_notify (RFC 8446 §6.1), as OpenSSL reports it: anybody may have cut the stream.
-            raise TruncatedError(f"{place}: the peer closed the connection without ending TLS first") from error
-        raise ConnectionBrokenError(
-            f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}"
-        ) from error
+        raise broken(record, error) from error
     finally:
         if channel is not None:
             channel.end(services)
 
 
-def _open(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[tuple[Channel, Exchange, str]]:
-    """Follow redirects until a response is an event stream. The caller ends the channel.
+def broken(record: Record, error: OSError) -> WireRawSSEError:
+    """The public error for one of the system's."""
+    place = f"{record.url} ({record.phase})"
+    if error.errno is None or "EOF" in type(error).__name__:
+        # A TCP end without close_notify (RFC 8446 §6.1), as OpenSSL reports it: anybody may have cut the stream.
+        return TruncatedError(f"{place}: the peer closed the connection without ending TLS first")
+    return ConnectionBrokenError(f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}")
 
-    The third value is the place, for error texts: the origin and path that answered.
-    """
+
+def open_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) -> Coroutine[Accepted]:
+    """Follow redirects until a response is an event stream. The caller ends the channel."""
     asked = plan.ask()
     record.goes_to(asked.url.redacted)
     given = record.resume.begin(asked.headers, sink)
@@ -317,17 +353,16 @@ def _body_reader(record: Record, sink: Sink, channel: Channel, exchange: Exchang
     return TlsWakeReader(exchange, sink, place, channel.tls, sink.is_wake, record.early_wakes)
 
 
-def _read(
-    services: HostServices, record: Record, channel: Channel, body: BodyReader, clocks: ReadClocks
-) -> Coroutine[None]:
-    """Read the stream until it ends. The opening and the body bytes that came with the head are one wake."""
-    receive = channel.receive(clocks.deadline)
-    receive.restarts = True
-    receive.expect_few()
-    body.prepare(receive)
+def read(services: HostServices, record: Record, live: Live, opening: bool = True) -> Coroutine[bool]:
+    """Read the stream until it ends (False), or until the connection has reached its `max_age` (True).
+
+    After that it can be read again. `opening`: the connection is new. That and the body bytes that came with the head
+    are one wake.
+    """
+    channel, body, clocks, receive = live.channel, live.body, live.clocks, live.receive
+    if not opening:
+        body.size, body.wake = 0, False  # They have been noted.
     fed_by_host = body.fed_by_host
-    opening = True
-    body.feed(None)
     while True:
         now, wall = services.now(), services.time()
         if body.size:
@@ -346,12 +381,11 @@ def _read(
         if body.failure is not None:
             raise body.failure
         if body.ended:
-            return
+            return False
         # If TLS has something to send, the wait is for a writable socket, too.
         while (received := (yield from channel.received(receive)) if body.unsent else (yield receive)) is None:
             if clocks.expired(services.now()):
-                record.renewed = True  # At its `max_age` the connection is replaced at once.
-                return
+                return True
             receive.deadline = clocks.passed(services.now())  # Raises, unless the unfinished line came fast enough.
         if len(received) == receive.bufsize:
             receive.expect_many()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
 
 from wire_rawsse import checks
 from wire_rawsse.errors import ClosedError, InvalidRequestError, StatusError, WireRawSSEError
@@ -20,6 +20,9 @@ from wire_rawsse.reconnect import Restart, reconnect_forever
 from wire_rawsse.record import Record
 from wire_rawsse.state import EndpointState
 from wire_rawsse.transport.trust import ClientCertificate, Trust
+
+if TYPE_CHECKING:
+    from wire_rawsse.repeats import Repeats
 
 
 class Opened(NamedTuple):
@@ -61,6 +64,8 @@ class EventSink:
         self.is_wake: Callable[[bytes], bool] | None = None  # A wake needs the parsed event.
         self.ended: Closed | None = None
         self.delivered = False
+        self.repeats: Repeats | None = None
+        """Set while a second connection is made beside the present one, and until its repeats have been left out."""
         self._max_event_bytes = max_event_bytes
         self.parser = self._new_parser(last_event_id, None)
 
@@ -85,6 +90,8 @@ class EventSink:
     def feed(self, piece: bytes) -> bool:
         parser = self.parser
         items = parser.feed(piece)
+        if self.repeats is not None:
+            items = self._without_repeats(self.repeats, items)
         self.items.extend(items)
         if not self.delivered:
             self.delivered = any(isinstance(item, Event) for item in items)
@@ -94,10 +101,31 @@ class EventSink:
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
         item = Closed(error, retry_in)
+        self.repeats = None
         self.items.append(item)
         if retry_in is None:
             self.ended = item
         return True
+
+    def renewing(self) -> None:
+        from wire_rawsse.repeats import Repeats  # Loaded by the first connection that reaches its `max_age`.
+
+        self.repeats = Repeats(self.last_event_id)
+
+    def renewed(self, response: Response, id_left_out: bool) -> None:
+        repeats = self.repeats
+        self.closed(None, 0.0)
+        self.begin()
+        self.opened(response, id_left_out)
+        if repeats is not None:
+            repeats.leave_out()
+            self.repeats = repeats
+
+    def _without_repeats(self, repeats: Repeats, items: list[Event | Comment]) -> list[Event | Comment]:
+        kept = repeats.without(items)
+        if repeats.over:
+            self.repeats = None
+        return kept
 
     def _new_parser(self, last_event_id: str, retry_ms: int | None) -> EventParser:
         """For one connection; the values that outlive it go from parser to parser."""

@@ -104,8 +104,10 @@ class Timeouts(_Numbers):
     response: from the request to the end of the response head. Consecutive timeouts double it, up to `read`.
     read:     the longest that one read of the body may wait: silence. Only body bytes restart it.
     min_rate: while a line is unfinished, each `read` seconds must bring `min_rate` × `read` bytes of it (0: off).
-    max_age:  the longest life of a connection, shortened at random by up to 10 %; then it is made again, so that a name
-              that has moved is followed (0: no limit).
+    max_age:  the age at which a connection is renewed, shortened at random by up to 10 %, so that a name that has moved
+              is followed (0: no limit). Another connection is made beside it and takes over once its response has been
+              accepted. If that fails, it is tried again after the backoff, and the old connection goes on meanwhile. A
+              connection whose renewal has failed, and which is twice as old, is closed before the next attempt.
     learn:    True: once a server has sent three heartbeats (comments, each after the same silence P), a silence of more
               than 1.5 P + 2 s ends the connection, if that is less than `read`.
 
@@ -230,7 +232,7 @@ def decide(
     random:     a random number in [0, 1).
     persistent: never give up; an error for good is retried at the slowest pace.
     delivered:  the response brought at least one event.
-    renewed:    the credentials were refused, and others are there; or the connection has reached its `max_age`. Connect
+    renewed:    the credentials were refused, and others are there; or the connection could not be renewed. Connect
                 at once.
 
     `retry_ms` and Retry-After (RFC 9110 §10.2.3, on 429 and 503) are minimums, jittered upwards by up to half (by up to

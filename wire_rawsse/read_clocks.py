@@ -25,9 +25,9 @@ class ReadClocks:
     """A known heartbeat limits the silence between lines. Inside a line no server can send one, so `read` applies."""
 
     __slots__ = (
-        *("_after_event", "_expires_at", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate"),
+        *("_after_event", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate"),
         *("_comment", "_place", "_read"),
-        *("_silent_at", "_unwatched", "_window_bytes", "_window_ends", "renewed"),
+        *("_silent_at", "_unwatched", "_window_bytes", "_window_ends", "expires_at", "renewed"),
     )
 
     def __init__(
@@ -54,22 +54,24 @@ class ReadClocks:
         self._comment = b""
         """The last text that held comments and nothing else: most heartbeats are equal."""
         self._in_line = False
-        self._expires_at = expires_at
+        self.expires_at = expires_at
+        """When the connection reaches its `max_age`."""
         self._silent_at = now + self._limit
         self._window_ends: float | None = None
         """The end of the `min_rate` window of the unfinished line; None if no line is unfinished."""
         self._window_bytes = 0
         self.renewed = False
-        """True if the last bytes restarted the deadline; False if they continued a line that has a window already."""
+        """True if the last bytes restarted the deadline; False if they continued a line that has a window already, or
+        if the deadline is that of the connection's age."""
 
     @property
     def deadline(self) -> float:
         ends = self._silent_at if self._window_ends is None else min(self._window_ends, self._silent_at)
-        return min(ends, self._expires_at)
+        return min(ends, self.expires_at)
 
     def expired(self, now: float) -> bool:
         """Whether the connection has reached its `max_age`."""
-        return now >= self._expires_at
+        return now >= self.expires_at
 
     def heard(self, now: float, size: int, lines: LineParser, text: bytes = b"") -> float:
         """Body bytes came and were parsed. Returns the new deadline. `text`: see `BodyReader.text`."""
@@ -86,14 +88,14 @@ class ReadClocks:
             if self._window_ends is not None and not lines.line_ended:
                 self.renewed = False
                 self._window_bytes += size
-                return min(self._window_ends, self._expires_at)
+                return min(self._window_ends, self.expires_at)
             # A line has begun in these bytes: it has a window of its own.
             self._window_ends = silent_at
             self._window_bytes = 0
         else:
             self._window_ends = None
-        self.renewed = True
-        return silent_at if silent_at < self._expires_at else self._expires_at
+        self.renewed = renewed = silent_at < self.expires_at
+        return silent_at if renewed else self.expires_at
 
     def _learn(self, gap: float, text: bytes) -> None:
         comments = text == self._comment or all_comments(text)

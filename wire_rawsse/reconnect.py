@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from wire_rawsse.connection import one_stream
+from wire_rawsse.connection import Accepted, Live, one_stream
 from wire_rawsse.errors import ConnectionBrokenError, WireRawSSEError
 from wire_rawsse.log import info, warn
 from wire_rawsse.plan import Plan
@@ -102,12 +102,12 @@ def _one_after_another(
         if pause:
             yield from _pause(services, record, pause)
         if record.gate is not None:
-            yield from _turn(services, record, record.gate)
+            yield from turn(services, record, record.gate)
         record.begin(services.now())
         sink.begin()
         error: WireRawSSEError | None = None
         try:
-            yield from one_stream(services, plan, record, sink)
+            yield from one_stream(services, plan, record, sink, renew if plan.reconnect else None)
         except Restart:
             record.restarted(services.time())
             yield from _tell_end(sink, None, 0)
@@ -118,7 +118,7 @@ def _one_after_another(
         except Exception as fault:
             # An internal error must not end the stream: it is logged, and a connection is tried again.
             error = internal_error(fault)
-        pause = _pause_after(services, plan, record, sink, error, persistent) if plan.reconnect else None
+        pause = pause_after(services, plan, record, sink, error, persistent) if plan.reconnect else None
         record.ended(error, pause, services.time())
         if pause is not None:
             _log_end(record, error, pause)
@@ -130,7 +130,16 @@ def _one_after_another(
             pause = 0
 
 
-def _turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]:
+def renew(
+    services: HostServices, plan: Plan, record: Record, sink: OwnedSink, live: Live
+) -> Coroutine[Accepted | None]:
+    """See `renewal`, which is loaded by the first connection that reaches its `max_age`."""
+    from wire_rawsse.renewal import Renewal
+
+    return Renewal(services, plan, record, sink, live, turn, pause_after).run()
+
+
+def turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]:
     """Wait until this stream may connect. A restart does not shorten that: the stream connects soon anyway."""
     delay = gate.delay(record.origin)
     if not delay and gate.enter(record, record.origin, services):
@@ -147,7 +156,7 @@ def _turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]
     while not gate.has_turn(record):
         try:
             yield Wait({}, math.inf)
-        except Restart:  # The gate announces the turn with a `Restart`, too.
+        except Restart:
             pass
 
 
@@ -170,7 +179,7 @@ def _pause(services: HostServices, record: Record, seconds: float) -> Coroutine[
         record.pace.excuse()
 
 
-def _pause_after(
+def pause_after(
     services: HostServices, plan: Plan, record: Record, sink: OwnedSink, error: WireRawSSEError | None, persistent: bool
 ) -> float | None:
     """Seconds until the next connection, None for good. Counts this one in the backoff and in the pace."""
@@ -200,7 +209,7 @@ def _pause_after(
 
 def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> None:
     if error is None and record.renewed:
-        info(f"{record.url}: connecting again, as the connection has reached its max_age")
+        info(f"{record.url}: connecting again, as the connection is twice its max_age old and could not be renewed")
     elif error is None and record.polls == 0:
         info(f"{record.url} ended the stream; connecting again in {pause:.1f} s")
     elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.

@@ -17,6 +17,9 @@ class HostServices(Protocol):
     def unwatched(self) -> float:
         """Seconds without a poll before the last answer was found: it may have come that much earlier."""
 
+    def paused(self) -> bool:
+        """The consumer does not want the stream to be received from at present."""
+
     def time(self) -> float:
         """Seconds since the epoch, for time stamps and HTTP dates only."""
 

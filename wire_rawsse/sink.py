@@ -62,3 +62,9 @@ class OwnedSink(Sink, Protocol):
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
         """The connection has ended. Returns whether that is a wake."""
+
+    def renewing(self) -> None:
+        """From now on a second connection is being made beside the present one. It may bring some events again."""
+
+    def renewed(self, response: Response, id_left_out: bool) -> None:
+        """The second connection takes the place of the first, of which everything has been fed. See `opened`."""

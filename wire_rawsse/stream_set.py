@@ -95,9 +95,12 @@ class StreamSet:
         from wire_rawsse.gate import Gate  # A set of one has none.
 
         loop = self.loop
-        return Gate(
-            max_connecting, lambda task: loop.interrupt(task, Restart()), loop.system.monotonic, loop.system.random
-        )
+
+        def give_turn(task: Task) -> None:
+            if task.wait is not None and not task.runnable:  # Otherwise it finds out when it is resumed.
+                loop.schedule.wake_up(task, (), loop.system.monotonic())
+
+        return Gate(max_connecting, give_turn, loop.system.monotonic, loop.system.random)
 
     def __len__(self) -> int:
         return len(self._handles)

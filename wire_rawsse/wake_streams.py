@@ -56,6 +56,11 @@ class WakeSink:
     def opened(self, response: Response, id_left_out: bool) -> None:
         self._renew(self.last_event_id)
 
+    def renewing(self) -> None:
+        pass  # A wake too many costs one pull.
+
+    renewed = opened
+
     def _renew(self, last_event_id: str) -> None:
         retry_ms = self.parser.retry_ms
         self._use(WakeParser(last_event_id=last_event_id))

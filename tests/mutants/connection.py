@@ -31,7 +31,7 @@ MUTANTS: Final = [
     mutant(
         "A chunk extension restarts the read clock.",
         STORMS,
-        at("connection:_read", always("size")),
+        at("connection:read", always("size")),
     ),
     mutant("A line that drips is never judged.", STORMS, at("read_clocks:ReadClocks.passed", never("_window_bytes"))),
     mutant(
@@ -59,7 +59,7 @@ MUTANTS: Final = [
     mutant(
         "After a wake by hint, what only the parser sees wakes nobody on that connection.",
         STORMS,
-        at("connection:_read", put(assignment("woke_early"), "pass")),
+        at("connection:read", put(assignment("woke_early"), "pass")),
     ),
     mutant(
         "min_rate judges all bytes of an unfinished line together, not those of each window.",
@@ -74,17 +74,17 @@ MUTANTS: Final = [
     mutant(
         "The wake that is owed before a failure is lost.",
         WAKES,
-        at("connection:_read", put(nth(1, condition("woke_early")), "IT and not FAILED", FAILED=condition("failure"))),
+        at("connection:read", put(nth(1, condition("woke_early")), "IT and not FAILED", FAILED=condition("failure"))),
     ),
     mutant(
         "Of the pieces of a read only the last can wake.",
         WAKES,
         at("body:BodyReader._feed_all", put(block("_feed_sink"), "self.wake = IT[0]")),
     ),
-    mutant("A stream continues after its end.", WAKES, at("connection:_read", never("ended"))),
+    mutant("A stream continues after its end.", WAKES, at("connection:read", never("ended"))),
     mutant(
         "A 407 to a request for http is taken for the origin's.",
         "simulation/test_exact_requests.py::test_a_407_is_the_proxys_own_answer",
-        at("connection:_open", never("407")),
+        at("connection:open_stream", never("407")),
     ),
 ]

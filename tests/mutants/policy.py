@@ -140,7 +140,7 @@ MUTANTS: Final = [
     mutant(
         "While the pace owes a connection, its delay replaces a longer Retry-After or retry.",
         STORMS,
-        at("reconnect:_pause_after", put(call("max"), "IT[1] or IT[0]")),
+        at("reconnect:pause_after", put(call("max"), "IT[1] or IT[0]")),
     ),
     mutant(
         "A network that changes all the time connects more often than the pace allows.",
@@ -150,7 +150,7 @@ MUTANTS: Final = [
     mutant(
         "A change of the network shortens the pause that the server has asked for.",
         PACE + "test_a_change_of_the_network_does_not_shorten_what_the_server_has_asked_for",
-        at("reconnect:_pause_after", put(value_of("least_pause"), "0.0")),
+        at("reconnect:pause_after", put(value_of("least_pause"), "0.0")),
     ),
     mutant(
         "Events as regular as a heartbeat teach one.",

@@ -1,10 +1,12 @@
 """Sinks, subscribers and the wake channel: `streams`, `source`, `subscriber`, `wake`."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.mutants.edits import argument, assignment, condition, drop, never, nth, put, statement
+from tests.mutants.edits import always, argument, assignment, condition, drop, never, nth, put, statement
 from tests.mutants.engine import FUZZ, STORMS, at, mutant, returns, wrap
 
+RENEWALS: Final = "simulation/test_exact_renewals.py::"
 THREADS: Final = "simulation/test_exact_threads.py::"
 
 
@@ -23,6 +25,11 @@ def _only_wakes(right: Any, parser: Any, piece: bytes) -> bool:
     return wake
 
 
+def _drain_nothing(right: Any, renewal: Any, old: Any, new: Any) -> Iterator[Any]:
+    return
+    yield
+
+
 def _forget_id(right: Any, parser: Any, piece: bytes) -> bool:
     before = parser.last_event_id
     wake: bool = right(parser, piece)
@@ -36,12 +43,12 @@ _DUE: Final = condition("wake", "woke_early", "Or")
 MUTANTS: Final = [
     # streams
     mutant(
-        "The wake that is owed for a reconnect is lost.", STORMS, at("connection:_read", put(_DUE, "IT[0] or IT[2]"))
+        "The wake that is owed for a reconnect is lost.", STORMS, at("connection:read", put(_DUE, "IT[0] or IT[2]"))
     ),
     mutant(
         "A reconnect of a stream gives no wake if an event id is known.",
         STORMS,
-        at("connection:_read", put(_DUE, "IT[0] or IT[2] or (IT[1] and not body.lines.last_event_id)")),
+        at("connection:read", put(_DUE, "IT[0] or IT[2] or (IT[1] and not live.body.lines.last_event_id)")),
     ),
     mutant(
         "A wake that only the parser can see is lost.",
@@ -69,6 +76,22 @@ MUTANTS: Final = [
         "The last event id does not outlive its connection.",
         STORMS,
         at("event_source:EventSink.opened", put(argument("_new_parser", 0), "''")),
+    ),
+    # renewal
+    mutant(
+        "A connection that has reached its max_age is closed before the next one is made.",
+        RENEWALS + "test_a_stream_never_ends_while_its_connections_are_renewed",
+        at("renewal:Renewal.run", always("GtE")),
+    ),
+    mutant(
+        "The bytes on the old connection when the new one is accepted are lost.",
+        RENEWALS + "test_what_lies_on_the_old_connection_when_the_new_one_is_accepted_is_handed_out",
+        wrap("renewal:Renewal._drain", _drain_nothing),
+    ),
+    mutant(
+        "An event that both connections of a renewal bring is handed out twice.",
+        RENEWALS + "test_a_stream_that_never_rests_is_renewed_too_and_brings_each_event_once",
+        wrap("repeats:Repeats.without", lambda right, repeats, items: list(items)),
     ),
     mutant("The consumer is woken without an event.", STORMS, returns("event_source:EventSink.feed", True)),
     # subscriber

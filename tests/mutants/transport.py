@@ -94,7 +94,7 @@ MUTANTS: Final = [
     mutant(
         "A reset under TLS is reported as an end.",
         STORMS,
-        at("connection:one_stream", put(condition("EOF", "Or"), "IT or record.url.startswith('https:')")),
+        at("connection:broken", put(condition("EOF", "Or"), "IT or record.url.startswith('https:')")),
     ),
     mutant(
         "Of the records of one reception only the first is decrypted.",

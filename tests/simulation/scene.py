@@ -15,6 +15,7 @@ from tests.simulation.machine import MemoryMachine
 from tests.simulation.names import Name, Names
 from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
+from wire_rawsse import renewal
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.gate import MAX_CONNECTING
 from wire_rawsse.hosts.system import OsServices
@@ -38,6 +39,12 @@ class Journal(Record):
         self.on_enter: Callable[[str, str], None] = lambda before, phase: None
         self.on_begin: Callable[[], None] = lambda: None
         self.on_end: Callable[[WireRawSSEError | None, float | None], None] = lambda error, delay: None
+        # The same of a connection that is made beside the present one, and when it has taken over.
+        self.second: SecondJournal | None = None
+        self.on_second_enter: Callable[[str, str], None] = lambda before, phase: None
+        self.on_second_begin: Callable[[], None] = lambda: None
+        self.on_second_end: Callable[[WireRawSSEError | None, float | None], None] = lambda error, delay: None
+        self.on_renewed: Callable[[], None] = lambda: None
 
     def enter(self, phase: PhaseName, wall: float) -> None:
         before = self.phase
@@ -57,6 +64,41 @@ class Journal(Record):
     def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float, cause: str = "end") -> None:
         super().ended(error, delay, wall, cause)
         self.on_end(error, delay)
+        self.second = None
+
+
+class SecondJournal(renewal.SecondRecord):
+    """That of a connection which is made beside the present one. It is overheard through the journal of the first."""
+
+    def __init__(self, first: Journal) -> None:
+        super().__init__(first)
+        self.first = first
+        first.second = self
+
+    def enter(self, phase: PhaseName, wall: float) -> None:
+        before = self.phase
+        super().enter(phase, wall)
+        self.first.on_second_enter(before, phase)
+
+    def begin(self, now: float) -> None:
+        super().begin(now)
+        self.first.on_second_begin()
+
+    def ended(self, error: WireRawSSEError | None, delay: float | None, wall: float, cause: str = "end") -> None:
+        super().ended(error, delay, wall, cause)
+        self.first.on_second_end(error, delay)
+
+    def take_over(self, first: Record, now: float) -> None:
+        super().take_over(first, now)
+        self.first.second = None
+        self.first.on_renewed()
+
+
+def _second_record(first: Record) -> renewal.SecondRecord:
+    return SecondJournal(first) if isinstance(first, Journal) else renewal.SecondRecord(first)
+
+
+renewal.new_record = _second_record
 
 
 class Watched(Protocol):
@@ -114,7 +156,11 @@ class MemoryStreams(WakeStreams):
 
 
 class Stream:
-    """A stream in a scene. `phases`: when which began; `ends`: when, why, and how long until the next."""
+    """A stream in a scene.
+
+    `phases`: when which began; `ends`: when, why, and how long until the next; `renewals`: when another connection took
+    over.
+    """
 
     def __init__(self, scene: Scene, plan: Plan, sink: OwnedSink, persistent: bool) -> None:
         self.scene = scene
@@ -124,6 +170,7 @@ class Stream:
         self.record = Journal(plan.url.redacted, plan.backoff, lambda: None, scene.kernel.wall, plan.timeouts)
         self.phases: list[tuple[float, str]] = []
         self.ends: list[tuple[float, WireRawSSEError | None, float | None]] = []
+        self.renewals: list[float] = []
         self.task: Task = scene.loop.add(self._begin)
 
     def keep_journal(self) -> None:
@@ -131,6 +178,7 @@ class Stream:
         kernel = self.scene.kernel
         self.record.on_enter = lambda before, phase: self.phases.append((kernel.now, phase))
         self.record.on_end = lambda error, delay: self.ends.append((kernel.now, error, delay))
+        self.record.on_renewed = lambda: self.renewals.append(kernel.now)
 
     def restart(self) -> None:
         self.scene.loop.interrupt(self.task, Restart())

@@ -1,13 +1,14 @@
-"""How long a stream may be silent, and when it may end although the relay is well: the heartbeat and `max_age`."""
+"""How long a stream may be silent, when it may end although the relay is well, and whether its end is told truly."""
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from tests.simulation.faults_of_relays import FASTEST_DRIP
 from tests.simulation.habits import SPREAD
 from tests.simulation.lateness import EARLY, slack
-from wire_rawsse.errors import HeartbeatTimeout, WireRawSSEError
+from wire_rawsse.errors import ConnectionBrokenError, HeartbeatTimeout, TruncatedError, WireRawSSEError
 
 if TYPE_CHECKING:
     from tests.simulation.network import Socket
@@ -46,8 +47,32 @@ def deadlines_of_a_drip(watch: Watch, since: float) -> int:
 
 
 def expired(watch: Watch, error: WireRawSSEError | None) -> bool:
-    """Whether the connection has reached its `max_age`."""
+    """Whether the connection is twice its `max_age` old: it could not be replaced."""
     age, live = watch.plan.timeouts.max_age, watch.live
     if error is not None or not age or live is None or live.ended:
         return False
-    return watch.kernel.now >= watch.accepted + 0.9 * age - EARLY
+    return watch.kernel.now >= watch.accepted + 1.9 * age - EARLY
+
+
+def check_left(watch: Watch, since: float, clock: float) -> None:
+    """A host that returns after a deadline and finds its answer has the time it had left at its last poll."""
+    away = [(back, seconds) for back, seconds in watch.kernel.absences if back > since]
+    if len(away) == 1:
+        (back, seconds) = away[0]
+        left = clock - max(0.0, back - seconds - since)
+        found = abs(watch._since_before - back) < EARLY
+        if found and back > since + clock and watch.kernel.now - back < left - EARLY:
+            watch.fail(f"was away for {seconds:.3f} s, had {left:.3f} s left, and gave up all the same")
+
+
+def check_cause(watch: Watch, error: WireRawSSEError) -> None:
+    """The reported end of a live stream is the one that its kernel gave."""
+    sock = watch.live
+    if sock is None or not sock.broke:
+        return
+    if isinstance(error, TruncatedError):
+        watch.fail(f"broken by {errno.errorcode[sock.broke]}, and told as an end: {error}")
+    if isinstance(error, ConnectionBrokenError) and not slack(watch.kernel, sock.heard_at):
+        told = error.__cause__
+        if not isinstance(told, OSError) or told.errno != sock.broke:
+            watch.fail(f"broken by {errno.errorcode[sock.broke]}, and told as {told!r}")

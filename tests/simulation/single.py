@@ -101,6 +101,10 @@ class Single(Scene):
         return [when - self.kernel.start for when, _, _ in self.only.ends]
 
     @property
+    def renewals(self) -> list[float]:
+        return [when - self.kernel.start for when in self.only.renewals]
+
+    @property
     def delays(self) -> list[float | None]:
         return [delay for _, _, delay in self.only.ends]
 

@@ -7,9 +7,8 @@ import pytest
 from tests.simulation.answers import well
 from tests.simulation.relay import CHUNKED, CLOSE, LENGTH, Answer, Visit
 from tests.simulation.single import HTTP, HTTPS, LATENCY, Single, stop
-from wire_rawsse import Closed, Timeouts
+from wire_rawsse import Timeouts
 from wire_rawsse.errors import HeartbeatTimeout, ReadTimeout
-from wire_rawsse.event_source import EventSink
 
 OPENED = 4 * LATENCY
 """When the first stream is open."""
@@ -186,38 +185,6 @@ def test_a_host_that_looks_now_and_then_learns_nothing_from_its_own_interval() -
     scene = Single()
     scene.look(20.5, 4000)
     assert (scene.only.record.heartbeat.period, scene.ends) == (None, [])
-    scene.close()
-
-
-# `max_age`
-
-
-@pytest.mark.parametrize(("dice", "age"), [(0.0, 600.0), (0.5, 570.0)])
-def test_a_connection_is_made_again_at_its_age(dice: float, age: float) -> None:
-    sink = EventSink("", 1 << 20)
-    scene = Single(timeouts=Timeouts(max_age=600), dice=dice, sink=sink)
-    scene.run(1100)
-    assert scene.ends == [OPENED + age]
-    assert scene.end[1:] == (None, 0)
-    assert [item for item in sink.items if isinstance(item, Closed)] == [Closed(None, 0)]
-    assert scene.begun[1:] == [OPENED + age]
-    scene.close()
-
-
-def test_a_stream_that_never_rests_is_made_again_too() -> None:
-    scene = Single(timeouts=Timeouts(max_age=60))
-    for number in range(20_000):
-        scene.at(number / 100, scene.relay.post)
-    scene.run(150)
-    assert len(scene.ends) == 2
-    assert scene.ends[0] == pytest.approx(OPENED + 57, abs=0.1)
-    scene.close()
-
-
-def test_an_age_of_moments_costs_no_more_than_the_pace() -> None:
-    scene = Single(timeouts=Timeouts(max_age=0.5))
-    scene.run(3600)
-    assert len(scene.begun) <= 360
     scene.close()
 
 

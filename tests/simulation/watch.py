@@ -9,7 +9,7 @@
 * Steps lead along the phase table. Pauses are those of the backoff, connections stay below the pace.
 * No stream waits for a look-up that is over. The reported cause of a stream's end is the true one.
 * A stream holds exactly the sockets that its phase needs, and one thread for a name at the most.
-* In fair weather nothing fails.
+* In fair weather nothing fails, and a planned renewal leaves no moment without a live connection.
 
 A host that comes late stretches the bounds by its absences, but not without end: see `slack`.
 """
@@ -28,6 +28,7 @@ from tests.simulation.lateness import EARLY, back_from, slack
 from tests.simulation.network import Socket
 from tests.simulation.relay import Relay
 from tests.simulation.scene import Journal, Scene, Watched
+from tests.simulation.second import Second
 from wire_rawsse.errors import (
     ConnectionBrokenError,
     ConnectTimeout,
@@ -108,6 +109,9 @@ class Watch:
         self._free = False
         self._connections = 0
         """Of the present attempt."""
+        self.repeatable = 0
+        """The last event that may come twice where events have no ids, as two connections of the stream brought it."""
+        self.second = Second(self)
         self._news_before = 0
         """When the present attempt began."""
 
@@ -132,10 +136,12 @@ class Watch:
         self.record.on_enter = self._enter
         self.record.on_begin = self._begin
         self.record.on_end = self._end
+        self.second.follow(self.record)
 
     def leave(self) -> None:
         """It is about to be removed."""
         self.absent = True
+        self.second.leave()
         if self.record.phase == "resolving" and self.cap is not None:
             self.cap.never_began()
             self.never_begun += 1
@@ -194,6 +200,15 @@ class Watch:
             self.streams += 1
         self.entered()
 
+    def proved_good(self) -> None:
+        """If the live connection is good, each of those that led to it has earned another one."""
+        healthy_after = self.plan.backoff.healthy_after
+        if self.stream.sink.delivered or self.record.healthy_for >= healthy_after > 0:
+            assert self.cap is not None
+            self.good.append(self._connections)
+            self.cap.proved_good(self.kernel.now, self._connections)
+        self._connections = 0
+
     def _begin(self) -> None:
         now = self.kernel.now
         self._begun = now
@@ -229,12 +244,13 @@ class Watch:
         if kernel.violation is not None:
             return
         kernel.tell("%s: ended: %s (again in %s)", self.name, error, delay)
+        self.second.leave()
         if error is not None:
             if "internal error" in str(error):
                 self.fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
-            self._check_cause(error)
-        allowed = isinstance(error, (HeartbeatTimeout, StaleConnectionError)) or silence.expired(self, error)
+            silence.check_cause(self, error)
+        allowed = isinstance(error, (HeartbeatTimeout, StaleConnectionError))
         if self.in_fair_weather() and not (self._interrupted or self.closing or self.absent or allowed):
             self.fail(f"in fair weather a stream ended: {error}")
         if delay is None:
@@ -252,7 +268,7 @@ class Watch:
         timeouts, now = self.plan.timeouts, self.kernel.now
         if isinstance(error, ConnectTimeout):
             passed, clock = now - self._hop_since, timeouts.connect
-            self._check_left(clock)
+            silence.check_left(self, self._hop_since, clock)
         elif isinstance(error, ResponseTimeout):
             passed, clock = now - self._since_before, error.seconds
             if not timeouts.response <= clock <= max(timeouts.response, timeouts.read):
@@ -279,31 +295,9 @@ class Watch:
         if passed < clock - EARLY:
             self.fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
 
-    def in_fair_weather(self) -> bool:
-        return self.fair_since is not None and self._begun > self.fair_since + SETTLED
-
-    def _check_left(self, clock: float) -> None:
-        """A host that returns after a deadline and finds its answer has the time it had left at its last poll."""
-        since = self._hop_since
-        away = [(back, seconds) for back, seconds in self.kernel.absences if back > since]
-        if len(away) == 1:
-            (back, seconds) = away[0]
-            left = clock - max(0.0, back - seconds - since)
-            found = abs(self._since_before - back) < EARLY
-            if found and back > since + clock and self.kernel.now - back < left - EARLY:
-                self.fail(f"was away for {seconds:.3f} s, had {left:.3f} s left, and gave up all the same")
-
-    def _check_cause(self, error: WireRawSSEError) -> None:
-        """The reported end of a live stream is the one that its kernel gave."""
-        sock = self.live
-        if sock is None or not sock.broke:
-            return
-        if isinstance(error, TruncatedError):
-            self.fail(f"broken by {errno.errorcode[sock.broke]}, and told as an end: {error}")
-        if isinstance(error, ConnectionBrokenError) and not slack(self.kernel, sock.heard_at):
-            told = error.__cause__
-            if not isinstance(told, OSError) or told.errno != sock.broke:
-                self.fail(f"broken by {errno.errorcode[sock.broke]}, and told as {told!r}")
+    def in_fair_weather(self, began: float | None = None) -> bool:
+        """`began`: when the connection was attempted; None: the present one."""
+        return self.fair_since is not None and (self._begun if began is None else began) > self.fair_since + SETTLED
 
     def _check_pause(self, error: WireRawSSEError | None, delay: float) -> None:
         backoff = self.plan.backoff
@@ -331,10 +325,7 @@ class Watch:
             self.fail("an event is claimed, and none has come")
         if healthy >= backoff.healthy_after or (error is None and delivered):
             self._failures = 0
-        if delivered or healthy >= backoff.healthy_after > 0:
-            assert self.cap is not None
-            self.good.append(self._connections)
-            self.cap.proved_good(self.kernel.now, self._connections)
+        self.proved_good()
         expired = silence.expired(self, error)
         if error is None and delivered and self.stream.sink.retry_ms is not None and not expired:
             self._failures = 0
@@ -399,16 +390,17 @@ class Watch:
                     self.fail(f"the host sleeps, and event {number} was delivered without a wake")
             if self._owes_wake:
                 self.fail("the host sleeps, and a connection has come about without a wake")
+            self.second.check_sockets(len(self._sockets()))
             since, longest = max(sock.last_life, self.accepted), silence.longest(self, sock)
             if self.kernel.now - since > longest + EPSILON:
-                self._bound(since, longest, "silent and still connected")
+                self._bound(since, longest, "silent and still connected", self.second.waits)
             if connection.drip_from is None:
                 self._drip = None
             elif sock.received > connection.drip_from:
                 if self._drip is None or self._drip[0] != connection.drip_from:  # A busy host may never sleep between.
                     self._drip = connection.drip_from, self.kernel.now
                 deadlines = silence.deadlines_of_a_drip(self, self._drip[1])
-                seconds, waits = deadlines * self.plan.timeouts.read, (deadlines - 1) * MAX_GRACES
+                seconds, waits = deadlines * self.plan.timeouts.read, (deadlines - 1) * MAX_GRACES + self.second.waits
                 self._bound(self._drip[1], seconds, "dripping and still connected", waits)
         else:
             self._check_phase(phase, sleeps)

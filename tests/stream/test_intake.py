@@ -57,7 +57,8 @@ class Life:
         channel = Channel(sock)
         body = connection._body_reader(self.record, self.sink, channel, exchange, "place")
         clocks = ReadClocks(self.world.now(), Plan(URL).timeouts, "place")
-        self._coroutine = connection._read(self.world, self.record, channel, body, clocks)  # type: ignore[arg-type]
+        live = connection.Live(channel, body, clocks)
+        self._coroutine = connection.read(self.world, self.record, live)  # type: ignore[arg-type]
         assert next(self._coroutine) is WAKE
         step = next(self._coroutine)
         assert isinstance(step, Receive)

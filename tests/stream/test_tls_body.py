@@ -83,7 +83,7 @@ def test_every_data_line_wakes_once_however_records_are_cut(
         sink.opened(response, False)
         body = connection._body_reader(record, sink, channel, exchange, "place")
         clocks = ReadClocks(1.0, Plan(parse_url("https://h/")).timeouts, "place")
-        coroutine = connection._read(Clock(), record, channel, body, clocks)  # type: ignore[arg-type]
+        coroutine = connection.read(Clock(), record, connection.Live(channel, body, clocks))  # type: ignore[arg-type]
         assert next(coroutine) is WAKE
         receive = next(coroutine)
         assert isinstance(receive, Receive) and receive.is_wake is not None

@@ -143,10 +143,10 @@ class Consequences:
         if isinstance(wait, Pause):
             if wait.concerns(FAMILIES if change.everything else change.up):
                 self._end_pause(task)
-        elif isinstance(wait, Receive) and wait.sock.family in FAMILIES:
-            family = int(wait.sock.family)
+        elif (sock := getattr(wait, "sock", None)) is not None and sock.family in FAMILIES:
+            family = int(sock.family)  # That of a stream, also while it is being renewed (see `renewal.Both`).
             try:
-                local, peer = wait.sock.getsockname(), wait.sock.getpeername()
+                local, peer = sock.getsockname(), sock.getpeername()
             except OSError:
                 return  # It is over, and is about to be told.
             own = local[0].partition("%")[0]
@@ -154,7 +154,7 @@ class Consequences:
                 self._drop(task, StaleConnectionError(f"its local address {own} is gone"))
             elif change.everything or family in change.routes:
                 source = answers.source(family, peer)
-                if self._is_news(family, own, peer[0], source):
+                if isinstance(wait, Receive) and self._is_news(family, own, peer[0], source):
                     self._doubt(task, wait, f"new connections to {peer[0]} leave from {source}, this one from {own}")
 
     def _is_news(self, family: int, own: str, peer: str, source: str | None) -> bool:

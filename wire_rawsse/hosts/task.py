@@ -78,6 +78,9 @@ class Task:
     def unwatched(self) -> float:
         return self.clock.unwatched
 
+    def paused(self) -> bool:
+        return self.paused_at is not None
+
     def resolve(self, host: str, port: int) -> Future[list[Address]]:
         return self._handle.resolve(host, port)
 

@@ -37,6 +37,7 @@ class BlockingHost:
     time = staticmethod(time.time)
     random = staticmethod(random.random)
     unwatched = staticmethod(float)  # It waits for nothing else.
+    paused = staticmethod(bool)
 
     def resolve(self, host: str, port: int) -> Future[list[Address]]:
         return Resolver(lambda _: self._announced.set()).resolve(host, port)

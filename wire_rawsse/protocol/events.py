@@ -79,6 +79,10 @@ class EventParser(LineParser):
         self._data = bytearray()
         self._type = ""
 
+    @property
+    def unfinished(self) -> bool:
+        return self.line_open or self._size > 0
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event | Comment]:
         """The events that `data` completes, and the comments if they were asked for, in their order.
 

@@ -85,6 +85,11 @@ class LineParser:
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return piece
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the bytes so far end within something that more bytes would complete."""
+        return self.line_open
+
     def _set_id(self, value: bytes) -> None:
         if b"\0" not in value:
             self._id = value.decode("utf-8", "replace")

@@ -109,7 +109,7 @@ def check(data: bytes) -> None:
     record, channel = Record("http://h/", _BACKOFF), Channel(_Socket())  # type: ignore[arg-type]
     reader = reading._body_reader(record, sink, channel, exchange, "place")
     clocks = ReadClocks(1.0, _PLAN.timeouts, "place")
-    loop = reading._read(_World(), record, channel, reader, clocks)  # type: ignore[arg-type]
+    loop = reading.read(_World(), record, reading.Live(channel, reader, clocks))  # type: ignore[arg-type]
     assert next(loop) is WAKE, "a connection came about and nobody was told"
     at = 0
     step: Any

@@ -24,7 +24,8 @@ What a host owes:
 2. A deadline is judged only by a look that began after it. A program that was elsewhere keeps a stream from which
    something has come meanwhile, and drops a dead one at once.
 3. No flood of one stream keeps the program, `close` or the other streams from their turn.
-4. `close` works in every phase and leaves nothing open. `restart` makes a new connection.
+4. `close` works in every phase and leaves nothing open. `restart` makes a new connection. At its `max_age` a
+   connection is closed only when another one is open.
 5. A forked child refuses, and leaves the parent's streams alone.
 6. A signal handler that raises in the sleep costs nothing.
 """

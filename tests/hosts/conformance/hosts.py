@@ -44,7 +44,9 @@ class Host(ABC):
     """Seconds by which a deadline may be kept late: 0 where nothing else uses the processor."""
 
     @abstractmethod
-    def __init__(self, serve: Serve, tls: bool, trust: str, streams: int) -> None: ...
+    def __init__(self, serve: Serve, tls: bool, trust: str, streams: int, max_age: float = 0) -> None:
+        """`max_age`: that of `Timeouts`. With it, `read` is long."""
+
     @abstractmethod
     def wait(self, timeout: float) -> bool:
         """Be the program, asleep: True at once on a wake, False after `timeout` seconds or when closed."""
@@ -101,11 +103,11 @@ class RealHost(Host):
     read = 0.5
     slack = PATIENCE
 
-    def __init__(self, serve: Serve, tls: bool, trust: str, streams: int) -> None:
+    def __init__(self, serve: Serve, tls: bool, trust: str, streams: int, max_age: float = 0) -> None:
         self.servers: list[Server] = [serve(tls=tls) for _ in range(streams)]
         options: dict[str, Any] = {
             "tls": trust,
-            "timeouts": Timeouts(read=self.read),
+            "timeouts": Timeouts(max_age=max_age) if max_age else Timeouts(read=self.read),
             "backoff": Backoff(initial=60, maximum=60, healthy_after=1000),
         }
         self.open([server.url for server in self.servers], options)
@@ -322,9 +324,9 @@ class SimulatedHost(Host):
     read = 4.0
     slack = 0.0
 
-    def __init__(self, serve: Serve, tls: bool, trust: str, streams: int) -> None:
+    def __init__(self, serve: Serve, tls: bool, trust: str, streams: int, max_age: float = 0) -> None:
         settings: dict[str, Any] = {
-            "timeouts": Timeouts(read=self.read),
+            "timeouts": Timeouts(max_age=max_age) if max_age else Timeouts(read=self.read),
             "backoff": Backoff(initial=60, maximum=60, healthy_after=1000),
         }
         self._scene = scene = Single(url=HTTPS if tls else HTTP, **settings)
@@ -362,7 +364,8 @@ class SimulatedHost(Host):
         return self._streams[stream].phase
 
     def connections(self, stream: int = 0) -> int:
-        return sum(phase == "streaming" for _, phase in self._streams[stream].phases)
+        one = self._streams[stream]
+        return sum(phase == "streaming" for _, phase in one.phases) + len(one.renewals)
 
     def events_seen(self, stream: int = 0) -> bool:
         return self._streams[stream].record.last_event_at is not None

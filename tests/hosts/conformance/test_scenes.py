@@ -24,7 +24,7 @@ __all__ = ["libuv"]  # A fixture.
     ids=lambda one: one[0].name + "-tls" * one[1],
 )
 def make(request: pytest.FixtureRequest, serve: Serve, ca_file: str, libuv: None) -> Iterator[Make]:
-    """`make(streams=1)` is a host whose streams are open, and whose program has had the wakes for that."""
+    """`make(streams=1, max_age=0)` is a host whose streams are open, and whose program has had the wakes for that."""
     kind: type[Host]
     kind, tls = request.param
     made: list[Host] = []
@@ -32,8 +32,8 @@ def make(request: pytest.FixtureRequest, serve: Serve, ca_file: str, libuv: None
     if needs is not None and needs.args[0] not in kind.can:
         pytest.skip(f"{kind.name}: no {needs.args[0]}")
 
-    def make(streams: int = 1) -> Host:
-        host = kind(serve, tls, ca_file, streams)
+    def make(streams: int = 1, max_age: float = 0) -> Host:
+        host = kind(serve, tls, ca_file, streams, max_age)
         made.append(host)
         end = host.now() + PATIENCE
         while [host.phase(number) for number in range(streams)] != ["streaming"] * streams:
@@ -244,6 +244,24 @@ def test_a_restart_ends_a_pause(make: Make) -> None:
     host.restart()
     assert host.wait(PATIENCE)
     until(host, lambda: host.phase() == "streaming")
+
+
+# A renewal.
+
+
+def test_a_connection_is_renewed_without_a_moment_in_which_none_is_open(make: Make) -> None:
+    host = make(max_age=1.0)
+    end = host.now() + PATIENCE
+    woken = 0
+    while host.connections() < 3:
+        woken += host.wait(0.02)
+        assert host.phase() == "streaming" and host.now() < end
+    woken += wakes(host, 0.1)
+    assert woken >= 2  # One for each change.
+    host.say(EVENT)
+    assert host.wait(PATIENCE)
+    host.close()
+    assert not host.left_open()
 
 
 # Forks and signal handlers.
