@@ -191,3 +191,17 @@ def test_the_memory_of_watching_the_machine(run: Run, serve: Serve) -> None:
     kib = (allocated[True] - allocated[False]) / 1024
     print(f"{kib:.1f} KiB")
     assert kib <= (60 if sys.version_info < (3, 14) else 96), f"{kib:.1f} KiB"
+
+
+def test_one_more_subscriber_is_small(run: Run) -> None:
+    """Python's objects of one that is not connected, in bytes. An empty deque would add 760."""
+    code = """
+import tracemalloc, wire_rawsse
+def one():
+    return wire_rawsse.StreamSubscriber("http://127.0.0.1:9/", bearer_token="t")
+kept = [one()]
+tracemalloc.start()
+kept += [one() for _ in range(20)]
+print(tracemalloc.get_traced_memory()[0] // 20)
+"""
+    assert int(run(code)) < 8000

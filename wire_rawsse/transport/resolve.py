@@ -80,7 +80,7 @@ class Resolver:
     """Look-ups under way, by name.
 
     There is no lock. A signal handler of the host's may raise in `resolve`, and on CPython 3.14 a lock that is taken by
-    `with` may then be held for ever. Each step that two threads share is one atomic operation of a dict or a deque.
+    `with` may then be held for ever. Each step that two threads share is one atomic operation of a dict, list or deque.
     For the same reason a look-up is a bare thread: `threading.Thread.start` takes locks.
     """
 
@@ -88,7 +88,7 @@ class Resolver:
         self._announce = announce
         self._look_up = look_up
         self._under_way: dict[tuple[str, int], _UnderWay] = {}
-        self._waiting: deque[_Job] = deque()
+        self._waiting: list[_Job] = []
         """Look-ups for which there is no thread yet."""
         self._threads: dict[_UnderWay, None] = {}
         """By the look-up that each was started for."""
@@ -124,7 +124,7 @@ class Resolver:
         if len(self._threads) >= MOST_THREADS:
             return
         try:
-            host, port, under_way = self._waiting.popleft()
+            host, port, under_way = self._waiting.pop(0)
         except IndexError:
             return  # A thread has become free.
         self._threads[under_way] = None
@@ -160,7 +160,7 @@ class Resolver:
         """The look-up that the thread of that name does next; None: it ends."""
         while True:
             try:
-                return self._waiting.popleft()
+                return self._waiting.pop(0)
             except IndexError:
                 self._threads.pop(name, None)  # A signal handler may have raised in `_start`, and taken it off.
             if not self._waiting:

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from wire_rawsse.services import HostServices
     from wire_rawsse.transport.records import RecordScanner
 
-HANDSHAKE_BYTES: Final = 4096
-"""Bytes of ciphertext to receive at once in a handshake."""
+HANDSHAKE_BYTES: Final = 512
+"""Bytes of ciphertext to receive at once in a handshake. A memory BIO keeps the room for the most that it ever held."""
+HANDSHAKE_PIECES: Final = 8
+"""How many of them may be received without a wait, so that a flood does not hold up the deadline."""
 RECORD: Final = 16384
 """Bytes of plaintext in the largest record (RFC 8446 §5.1)."""
 
@@ -197,17 +199,21 @@ class TlsChannel:
             flushed = self.flush()
         return interest if flushed else WRITE
 
-    def receive_handshake(self) -> None:
-        """Take one piece of the peer's part of the handshake off the socket. Raises `OSError`."""
+    def receive_handshake(self) -> bool:
+        """Take one piece of the peer's part of the handshake off the socket. Returns whether there is probably more.
+
+        Raises `OSError`.
+        """
         try:
             ciphertext = self.sock.recv(HANDSHAKE_BYTES)
         except BlockingIOError:
-            return
+            return False
         if not ciphertext:
             raise self._send_failure or _closed_without_ending_tls()
         self._feed(ciphertext)
         if self._scanner is not None:
             self._scanner.scan(ciphertext)
+        return len(ciphertext) == HANDSHAKE_BYTES
 
     def end(self) -> None:
         """Send close_notify (RFC 8446 §6.1) if that is possible without waiting. Never raises."""
@@ -260,11 +266,14 @@ def secure(
 
     try:
         channel = TlsChannel(sock, context, host)
+        pieces = 0
         while interest := channel.handshake():
-            if (yield Wait({sock.fileno(): interest}, deadline.at)) is None:
-                raise deadline.ran_out("handshake", "waiting for the peer's part of the TLS handshake")
+            if interest == WRITE or not pieces:
+                if (yield Wait({sock.fileno(): interest}, deadline.at)) is None:
+                    raise deadline.ran_out("handshake", "waiting for the peer's part of the TLS handshake")
+                pieces = HANDSHAKE_PIECES
             if interest == READ:
-                channel.receive_handshake()
+                pieces = pieces - 1 if channel.receive_handshake() else 0
         return channel
     except ssl.SSLCertVerificationError as error:
         services.release(sock)
