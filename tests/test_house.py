@@ -53,6 +53,7 @@ LAYERS = [
     ["wire_rawsse.event_source", "wire_rawsse.stream_set"],
     ["wire_rawsse.wake_streams"],
     ["wire_rawsse.many_streams"],
+    ["wire_rawsse.many_events"],
     ["wire_rawsse.wire"],
     ["wire_rawsse.subscriber"],
     ["wire_rawsse.probe"],

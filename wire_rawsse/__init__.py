@@ -9,7 +9,7 @@ protocol/, policy          URLs, HTTP and events as values, and when to connect 
 transport/                 names, addresses, TCP and TLS
 hosts/, wake               the loop that runs streams, its clock and poller, and the thread
 connection, reconnect      the life of one connection, and of one stream over all of them; `record` has its state
-event_source, subscriber, many_streams, aio/   the public classes
+event_source, subscriber, many_*, aio/   the public classes
 wire/                      the files of wire, which names the endpoints of a machine
 probe/, relay/, cli/       a diagnosis of a URL, a small server, the command
 testing/                   a relay that breaks on request, for tests
@@ -29,7 +29,8 @@ from wire_rawsse.wake import WakeChannel
 if TYPE_CHECKING:
     from wire_rawsse.event_source import Closed, EventSource, Item, Opened
     from wire_rawsse.hosts.thread import SubscriberThread
-    from wire_rawsse.many_streams import EventStreams, SourceHandle, Streams
+    from wire_rawsse.many_events import EventStreams, SourceHandle
+    from wire_rawsse.many_streams import Streams
     from wire_rawsse.protocol.events import Comment, Event, EventParser
     from wire_rawsse.stream_set import StreamHandle
 
@@ -74,7 +75,11 @@ def __getattr__(name: str) -> object:
         from wire_rawsse.protocol import events
 
         module = events
-    elif name in ("EventStreams", "SourceHandle", "StreamHandle", "Streams"):
+    elif name in ("EventStreams", "SourceHandle"):
+        from wire_rawsse import many_events
+
+        module = many_events
+    elif name in ("StreamHandle", "Streams"):
         from wire_rawsse import many_streams
 
         module = many_streams

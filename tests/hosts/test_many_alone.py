@@ -14,7 +14,7 @@ from tests.support.aio import until
 from tests.support.server import stage
 from wire_rawsse import Closed, Event, EventStreams, Opened, SourceHandle, Timeouts
 from wire_rawsse.aio import AsyncEventSource, AsyncStreamSubscriber
-from wire_rawsse.many_streams import MOST_UNREAD
+from wire_rawsse.many_events import MOST_UNREAD
 
 SOON = 5.0
 """Seconds. Only a test that fails waits as long."""

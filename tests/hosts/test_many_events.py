@@ -11,7 +11,7 @@ import pytest
 
 from tests.hosts.conftest import Serve
 from tests.hosts.support import BEAT, NEVER, PATIENCE, QUICK, InThread, Peer, Server, until_asleep
-from wire_rawsse import Closed, Comment, Event, EventStreams, Opened, SourceHandle, many_streams
+from wire_rawsse import Closed, Comment, Event, EventStreams, Opened, SourceHandle, many_events
 from wire_rawsse.errors import BusyError, ClosedError, EventTooLargeError, InvalidRequestError, StatusError
 
 X = Event("message", "x", "")
@@ -114,7 +114,7 @@ class TestNext:
 
     def test_comments_without_end_do_not_hold_it_up(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
         """When the time is up it gives what has been received, and receives nothing more."""
-        monkeypatch.setattr(many_streams, "LOOK_EVERY", 0.0)  # As if the caller were slow.
+        monkeypatch.setattr(many_events, "LOOK_EVERY", 0.0)  # As if the caller were slow.
         with EventStreams() as streams:
             pairs = [opened(streams, serve()) for _ in range(2)]
             for _, peer in pairs:

@@ -10,7 +10,7 @@ from tests.hosts.conftest import Serve
 from tests.hosts.support import NEVER, PATIENCE, InThread, Peer, chunk
 from tests.hosts.test_many_events import X, numbered, opened, receive
 from wire_rawsse import Closed, EventStreams, Opened, SourceHandle, Timeouts
-from wire_rawsse.many_streams import MOST_UNREAD
+from wire_rawsse.many_events import MOST_UNREAD
 
 ONE_RECEPTION = 16384 // len(numbered(1))
 """Items that one reception brings at most, beyond those that are unread already."""

@@ -1,4 +1,4 @@
-"""Many streams and asyncio: `gate`, flow control in `many_streams` and `hosts`, `aio`."""
+"""Many streams and asyncio: `gate`, flow control in `many_events` and `hosts`, `aio`."""
 
 from typing import Any, Final
 
@@ -73,12 +73,12 @@ MUTANTS: Final = [
     mutant(
         "A source that nobody reads is received from for ever.",
         ALONE + "test_a_full_source_is_not_received_from",
-        does_nothing("many_streams:EventStreams._pause_the_full"),
+        does_nothing("many_events:EventStreams._pause_the_full"),
     ),
     mutant(
         "A source that was full is never received from again.",
         ALONE + "test_it_is_received_from_again_once_it_is_read",
-        does_nothing("many_streams:EventStreams._resume"),
+        does_nothing("many_events:EventStreams._resume"),
     ),
     mutant(
         "A source that is not received from is called silent.",
@@ -93,7 +93,7 @@ MUTANTS: Final = [
     mutant(
         "One source is read until it is empty, and the others wait.",
         ALONE + "test_sources_take_turns",
-        wrap("many_streams:EventStreams._take", _same_source_again),
+        wrap("many_events:EventStreams._take", _same_source_again),
     ),
     # aio
     mutant(

@@ -34,7 +34,43 @@ class AsyncEventSource(BaseEventSource):
     One task waits at a time, in the thread of the event loop. `close`, `restart` and `state` are for any thread.
     Callables among the arguments are called by the event loop, so they must not block.
 
-    All arguments, what they raise, and what iterating raises, are those of `EventSource`.
+    url:             http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
+                     connection, for a token in the query.
+    headers:         a mapping of str to str, pairs, or a callable that returns either and is asked before each
+                     connection. They override the library's own fields (Accept, User-Agent …).
+    method, body:    a str (GET, POST …), and the content in bytes or None. Each connection sends the whole request
+                     again.
+    bearer_token:    sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
+    last_event_id:   a str, the id to begin with; the ids of the stream replace it. `Last-Event-ID` in `headers` does
+                     the same. An id of more than 4 KiB is not sent.
+    timeouts:        `Timeouts`, in seconds.
+    keepalive:       `Keepalive`, TCP keepalive in seconds.
+    backoff:         `Backoff`, the pauses between connections in seconds.
+    tls:             None for the default roots, the path of a CA file (PEM) that is trusted instead, or an
+                     `ssl.SSLContext` that is used as it is.
+    client_cert:     a client certificate: the path of a PEM file that also has its key, or the paths (certificate,
+                     key). An `SSLContext` of your own must hold it itself. It is not sent to another origin.
+    max_event_bytes: the largest event in bytes, an int (default 1 MiB). A larger one ends the source for good.
+    persistent:      True to retry everything, a 204 too: what is for good is tried again at the slowest pace,
+                     `backoff.maximum` seconds shortened at random by up to half. Only `close()` ends the source.
+    reconnect:       False for one response and no more. Redirects are followed. Not together with `persistent`.
+    watch:           False to notice neither changes of the network nor a suspend of the machine: see
+                     `notify_network_change`.
+
+    Before each connection the callables are asked, and files that have changed are read again. After a 401 the
+    callables are asked once more, and if an answer differs the source connects again at once.
+
+    Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
+
+    Iterating raises the `WireRawSSEError` that ends the source for good: a certificate that does not verify
+    (`CertificateError`), a status other than 200 that is no redirect and not 408, 425, 429 or 5xx (`StatusError`), a
+    response that is not an event stream (`NotAnEventStreamError`), an event that is too large (`EventTooLargeError`), a
+    redirect without a usable Location, from https to http, or with a body to another origin (`RedirectError`). After a
+    204 it stops without an error. Everything else is retried, also a callable that raises (`CredentialsError`) and a
+    file that cannot be read (`TrustError`).
+
+    With `reconnect=False` iterating raises whatever ended the response, a failure to connect included, and stops after
+    a response that ended cleanly.
     """
 
     def _prepare(self) -> None:

@@ -28,7 +28,14 @@ class AsyncStreams(BaseStreams):
     One task waits at a time, in the thread of the event loop; everything else is for any thread. Callables among the
     arguments of `add` are called by the event loop, so they must not block.
 
-    All arguments, here and of `add`, are those of `Streams`.
+    max_connecting: how many streams connect at a time, from the look-up of the name until the response head is accepted
+                    (an int, default 16). The others are in the phase "waiting", and their budgets begin with their
+                    turn. Starts to one origin are spread at random as well, about 1,000 a second after the first
+                    `max_connecting`.
+    watch:          False to notice neither changes of the network nor a suspend of the machine: see
+                    `notify_network_change`.
+
+    Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value.
     """
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:

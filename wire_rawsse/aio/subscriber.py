@@ -31,10 +31,34 @@ class AsyncStreamSubscriber(BaseSubscriber):
     One task waits at a time, in the thread of the event loop. `close`, `restart` and `state` are for any thread.
     Callables among the arguments are called by the event loop, so they must not block.
 
-    on_wake: called by the event loop on each wake, without arguments. It is sooner than `wait`, and both may be used.
-             An exception that it raises goes to the event loop's exception handler, and the streams go on.
+    url:             http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
+                     connection, for a token in the query.
+    on_wake:         called by the event loop on each wake, without arguments. It is sooner than `wait`, and both may be
+                     used. An exception that it raises goes to the event loop's exception handler, and the streams go
+                     on.
+    bearer_token:    sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
+    headers:         a mapping of str to str, pairs, or a callable that returns either and is asked before each
+                     connection. They override the library's own fields (Accept, User-Agent …).
+    method, body:    a str (GET, POST …), and the content in bytes or None. Each connection sends the whole request
+                     again.
+    last_event_id:   a str, the id to begin with. Without one, here or as `Last-Event-ID` in `headers`, no id is ever
+                     sent: each connection is a wake anyway.
+    timeouts:        `Timeouts`, in seconds.
+    keepalive:       `Keepalive`, TCP keepalive in seconds.
+    backoff:         `Backoff`, the pauses between connections in seconds.
+    tls:             None for the default roots, the path of a CA file (PEM) that is trusted instead, or an
+                     `ssl.SSLContext` that is used as it is.
+    client_cert:     a client certificate: the path of a PEM file that also has its key, or the paths (certificate,
+                     key). An `SSLContext` of your own must hold it itself. It is not sent to another origin.
+    max_event_bytes: an int; it has no effect, since no event is kept.
+    watch:           False to notice neither changes of the network nor a suspend of the machine: see
+                     `notify_network_change`.
 
-    All other arguments, and what they raise, are those of `StreamSubscriber`.
+    Before each connection the callables are asked, and files that have changed are read again. After a 401 the
+    callables are asked once more, and if an answer differs the stream connects again at once.
+
+    Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing
+    that a network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.
     """
 
     def __init__(
