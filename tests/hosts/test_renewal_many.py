@@ -26,7 +26,7 @@ from wire_rawsse import (
     Timeouts,
 )
 from wire_rawsse.aio import AsyncEventSource, AsyncStreamSubscriber
-from wire_rawsse.many_streams import MOST_UNREAD
+from wire_rawsse.many_events import MOST_UNREAD
 
 __all__ = ["context", "libuv", "make"]  # Fixtures.
 
