@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +29,8 @@ class NetworkSocket:
     __slots__ = ("_kernel_is_linux", "_messages", "_sock")
 
     def __init__(self) -> None:
-        netlink = getattr(socket, "AF_NETLINK", None)
+        # FreeBSD has this family too, but other values in the messages; there it is route(4).
+        netlink = getattr(socket, "AF_NETLINK", None) if sys.platform in ("linux", "android") else None
         self._kernel_is_linux = netlink is not None
         self._messages: Messages | None = None
         if netlink is not None:

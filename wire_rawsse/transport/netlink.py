@@ -37,9 +37,14 @@ _RTN_UNICAST: Final = 1
 _RTA_DST: Final = 1
 _LINK_LOCAL: Final = b"\xfe\x80"
 
-_ROUTE_MESSAGES: Final = tuple(bytes([kind]) for kind in (1, 2, 3, 0xC, 0xD, 0xE, 0x16, 0x17))
-"""RTM_ADD, RTM_DELETE, RTM_CHANGE, RTM_NEWADDR, RTM_DELADDR, RTM_IFINFO, and the address messages of NetBSD. Of
-route(4) only the first four bytes are alike on all systems, so its messages say that something changed and no more."""
+_ROUTE_CHANGES: Final = frozenset({1, 2, 3, 0x0C, 0x0D, 0x0E})
+"""RTM_ADD, RTM_DELETE, RTM_CHANGE, RTM_NEWADDR, RTM_DELADDR and RTM_IFINFO of route(4); on NetBSD the last three are
+what they were before their layouts changed."""
+_MORE_ROUTE_CHANGES: Final = {
+    "freebsd": frozenset({0x11}),  # RTM_IFANNOUNCE
+    "netbsd": frozenset({0x10, 0x14, 0x16, 0x17, 0x18}),  # RTM_IFANNOUNCE, _IFINFO, _NEWADDR, _DELADDR, _CHGADDR
+    "openbsd": frozenset({0x0F, 0x10, 0x14}),  # RTM_IFANNOUNCE, RTM_DESYNC (messages were lost), RTM_CHGADDRATTR
+}
 _MOST_REMEMBERED: Final = 1024
 _READ_BYTES: Final = 8192
 """A message of one link has about 1,400; one that does not fit is cut off, and then everything is looked at."""
@@ -183,6 +188,17 @@ def _make_room(memory: Any) -> None:
         memory.clear()
 
 
+def route_has_changed(message: bytes, platform: str = sys.platform) -> bool:
+    """Whether a message of route(4) says that a link, an address or a route has changed, or is cut off.
+
+    The systems share only its first four bytes: length (two bytes), version and type. So nothing else is read.
+    """
+    if len(message) < 4 or not 4 <= _number(message, 0, 2) <= len(message):
+        return True
+    more = _MORE_ROUTE_CHANGES.get(platform.rstrip("0123456789."), ())
+    return message[3] in _ROUTE_CHANGES or message[3] in more
+
+
 def read_announcements(sock: socket.socket, messages: Messages | None, change: NetworkChange) -> None:
     """Add the changes announced since the last call. It reads 256 messages at most and leaves the rest.
 
@@ -199,6 +215,6 @@ def read_announcements(sock: socket.socket, messages: Messages | None, change: N
             change.everything = True  # Messages were lost (netlink(7)).
             continue
         if messages is None:
-            change.everything |= data[3:4] in _ROUTE_MESSAGES
+            change.everything |= route_has_changed(data)
         elif sender[0] == 0:  # Port 0 is the kernel.
             messages.feed(data, change)
