@@ -53,7 +53,7 @@ def freebsd_link(kind: int) -> bytes:
 
 
 def openbsd_any(kind: int) -> bytes:
-    """What all messages of OpenBSD begin with: the length of the header, index and table."""
+    """The common beginning of OpenBSD's messages: the length of the header, index and table."""
     return with_length(kind, 5, struct.pack("=HHH", 24, 4, 0) + bytes(14))
 
 
