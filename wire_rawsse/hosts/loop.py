@@ -160,8 +160,7 @@ class Loop:
             while not woken and poller is not None and (limit := self._before_sleep()) is not None:
                 receive = self._fast_receive
                 if receive is not None:
-                    recv, bufsize = receive.recv, receive.bufsize
-                    marker, is_wake = receive.wake_marker, receive.is_wake
+                    recv, bufsize, marker, is_wake = receive.recv, receive.bufsize, receive.wake_marker, receive.is_wake
                 # Nothing is lost if a signal handler raises during the sleep, unless a wake is due already.
                 self._uncommitted = self._woken
                 events = poller.poll(limit, MAX_EVENTS)
@@ -242,10 +241,13 @@ class Loop:
     def _deliver_received(self, polled_at: float) -> None:
         """Give several tasks what was received for them. `polled_at`: see `Handle.polled_at`."""
         received, self._received = self._received, []
-        schedule, real = self.schedule, self._pending_at
+        ready, real = self.schedule.ready, self._pending_at
         for task, data in received:
             if task.coroutine is not None:  # It was not removed meanwhile.
-                schedule.wake_up(task, data, real)
+                task.wake_up(data, real)
+                if not task.queued:
+                    task.queued = True
+                    ready.append(task)
         self._handle.polled_at = polled_at
         self._final_pass = real >= self._run_deadline
 
@@ -331,8 +333,7 @@ class Loop:
         """The earliest moment at which there is something to do."""
         if self.schedule.ready or self._handle.requests:
             return PAST
-        only = self.schedule.only
-        nearest = self.schedule.earliest() if only is None else only.deadline()
+        nearest = self.schedule.earliest()
         for work in self._housekeeping:
             if (due := work.deadline()) < nearest:
                 nearest = due

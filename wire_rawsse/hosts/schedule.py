@@ -7,6 +7,7 @@ module: they are loaded with the second.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from wire_rawsse.hosts.task import Task
@@ -19,10 +20,14 @@ MAX_STEPS: Final = 64
 """The most tasks that are resumed in one iteration, so that a restart of thousands leaves the caller its turn."""
 
 
+def _never() -> float:
+    return math.inf
+
+
 class Schedule:
     """For the thread that runs the loop."""
 
-    __slots__ = ("_deadlines", "only", "ready", "tasks", "waiting")
+    __slots__ = ("_deadlines", "earliest", "only", "ready", "tasks", "waiting")
 
     def __init__(self) -> None:
         self.tasks: dict[Task, None] = {}
@@ -35,6 +40,9 @@ class Schedule:
         """Those that wait for a future, which another thread may set at any moment."""
         self._deadlines: DeadlineHeap | None = None
         """The deadlines of all tasks; None if there are fewer than two tasks."""
+        self.earliest: Callable[[], float] = _never
+        """The earliest deadline of the tasks that wait; infinity if none has any. One attribute, because another thread
+        may close the loop meanwhile."""
 
     def add(self, task: Task) -> None:
         self.tasks[task] = None
@@ -58,13 +66,15 @@ class Schedule:
         tasks = self.tasks
         self.only = next(iter(tasks)) if len(tasks) == 1 else None
         if len(tasks) < 2:
-            self._deadlines = None
+            self._deadlines, self.earliest = None, _never
             for task in tasks:
                 task.entered = -math.inf  # It needs no entry.
+                self.earliest = task.deadline
         elif self._deadlines is None:
             from wire_rawsse.hosts.deadlines import DeadlineHeap
 
             self._deadlines = DeadlineHeap()
+            self.earliest = self._deadlines.earliest
             for task in tasks:
                 task.entered = math.inf
                 self.enter_deadline(task)
@@ -90,13 +100,6 @@ class Schedule:
         """Note the deadline of a waiting task, which may be earlier than before."""
         if self._deadlines is not None and task.wait is not None:
             self._deadlines.enter(task)
-
-    def earliest(self) -> float:
-        """The earliest deadline of the tasks that wait; infinity if none has any."""
-        only, deadlines = self.only, self._deadlines  # Another thread may close the loop meanwhile.
-        if only is not None:
-            return only.deadline()
-        return math.inf if deadlines is None else deadlines.earliest()
 
     def take_overdue(self, until: float, real: float) -> dict[Task, None]:
         """Take the waiting tasks whose deadline is not after `until`.
