@@ -220,6 +220,27 @@ def test_a_name_that_does_not_exist(home: Path) -> None:
     assert found.first["code"] in ("name", "name-timeout") and found.status == 2
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer("426 Upgrade Required", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        answer("400 Bad Request", "Content-Type: text/plain", body=b"Failed to open a WebSocket connection"),
+    ],
+    ids=["field", "text"],
+)
+def test_a_websocket_server(said: bytes, serve: Serve, home: Path) -> None:
+    found = probe(serve([request, send(said)]).url, home=home)
+    assert (found.status, found.first["code"]) == (2, "websocket"), found.told
+
+
+def test_a_forward_proxy_that_refuses(serve: Serve, home: Path) -> None:
+    proxy = serve([request, send(answer("403 Forbidden", "Server: squid"))])
+    place = proxy.url.partition("://")[2].partition("/")[0]
+    found = probe("http://relay.example/", home=home, environ={"http_proxy": f"http://{place}"})
+    assert found.first["code"] == "status-403", found.told
+    assert f"look at the proxy {place} (set by http_proxy)" in found.first["change"]
+
+
 def test_a_unix_socket_that_cannot_be(home: Path) -> None:
     found = probe(f"unix:///{'a' * 200}?path=/", home=home)
     assert "at most 107 bytes" in found.first["text"], found.told

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import shutil
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.cli.command import wait_until
+from tests.conftest import missing
+from tests.interop.support import free_port
 from tests.probe.support import Probed, probe
 from tests.support.fixtures import Serve
 from tests.support.server import CHUNKED, Server, chunk, cut, drip, request, send, stall, tls
@@ -90,3 +96,28 @@ def test_a_client_certificate_that_is_missing(serve: Serve, authority: Authority
     found = over_tls(server, authority, home)
     assert (found.status, found.codes) == (2, ["tls-alert"]), found.told
     assert "--cert" in found.first["change"]
+
+
+def test_a_server_that_speaks_only_http_2(authority: Authority, home: Path, tmp_path: Path) -> None:
+    """Its alert is one for which CPython 3.11 has no name."""
+    openssl = shutil.which("openssl") or missing("needs openssl: apt-get install openssl")
+    pair = tmp_path / "server.pem"
+    issued = authority.ca.issue_cert("127.0.0.1")
+    pair.write_bytes(issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes())
+    port = free_port()
+    arguments = ["s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(pair), "-alpn", "h2", "-quiet"]
+    server = subprocess.Popen([openssl, *arguments], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: is_open(port))
+        found = probe(f"https://127.0.0.1:{port}/", "--cacert", str(authority.file), home=home)
+    finally:
+        server.kill()
+        server.communicate()
+    assert (found.status, found.codes) == (2, ["tls-alert"]), found.told
+    assert "does not speak HTTP/1.1" in found.first["text"]
+    assert "allow HTTP/1.1" in found.first["change"]
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0

@@ -24,7 +24,7 @@ SHOWN: Final = (
         "cf-ray",
         "x-served-by",
     ),
-    *("retry-after", "www-authenticate", "alt-svc"),
+    *("retry-after", "www-authenticate", "alt-svc", "upgrade"),
 )
 """Fields that tell who answered and how a stream is treated on its way."""
 

@@ -205,6 +205,8 @@ def _of_tls(found: Measurements, hop: HopFacts, attempt: Attempt) -> Finding:
         change = "look at the server's TLS settings"
         if "certificate" in attempt.error:
             change = "give a client certificate that the server accepts, with --cert and --key"
+        elif "ALPN" in attempt.error:
+            change = "allow HTTP/1.1 on the server or load balancer; it is the version that event streams need here"
         return Finding("broken", "tls-alert", attempt.error, change)
     if "does not speak TLS" in attempt.error:
         return Finding("broken", "not-tls", attempt.error, "use http:// in the URL, or the server's port for https")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wire_rawsse.probe.finding import Finding
-from wire_rawsse.probe.measurements import HopFacts, Measurements
+from wire_rawsse.probe.measurements import Head, HopFacts, Measurements
 
 _CHANGES: Final = {
     204: "nothing, if the server means it: 204 tells clients to stop; otherwise give another URL",
@@ -57,6 +57,13 @@ def of_refusal(found: Measurements, hop: HopFacts) -> Finding:
             head.error,
             "correct the path of the URL, or have the server send Content-Type: text/event-stream",
         )
+    if head.status in (400, 426) and _wants_websocket(head):
+        return Finding(
+            "broken",
+            "websocket",
+            f"{head.error}. A WebSocket server answers there",
+            "give the URL of an event stream: WebSocket is another protocol",
+        )
     if head.status == 401:
         change = "give a token that is valid now, with --token-file (or an Authorization line in a --headers-file)"
         return Finding("broken", "status-401", head.error, change)
@@ -72,4 +79,13 @@ def of_refusal(found: Measurements, hop: HopFacts) -> Finding:
             f"wait as long as the server asks{wait}, and have fewer clients connect",
         )
     nearest = 500 if head.status >= 500 else 400
-    return Finding("broken", f"status-{head.status}", head.error, _CHANGES.get(head.status, _CHANGES[nearest]))
+    change = _CHANGES.get(head.status, _CHANGES[nearest])
+    if hop.proxy.proxy and hop.url.startswith("http:"):
+        # The proxy forwards the request, and may be the one that answers.
+        change += f"; or look at the proxy {hop.proxy.proxy} (set by {hop.proxy.variable}), if that is what refuses"
+    return Finding("broken", f"status-{head.status}", head.error, change)
+
+
+def _wants_websocket(head: Head) -> bool:
+    upgrade = any(name == "upgrade" and "websocket" in value.lower() for name, value in head.fields)
+    return upgrade or "websocket" in head.error.lower()

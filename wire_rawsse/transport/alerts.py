@@ -33,6 +33,8 @@ def told(error: BaseException) -> str | None:
         return "the server requires a client certificate, and none was sent"
     if name in _ABOUT_OUR_CERTIFICATE:
         return f"the server refused our certificate ({name})"
+    if name == "no application protocol":
+        return "the server does not speak HTTP/1.1 there (its ALPN refuses http/1.1); perhaps only HTTP/2"
     if name == "handshake failure":
         return "the handshake failed (the server refused it; it may require a client certificate)"
     return f"the server ended TLS with the alert {name!r}"
@@ -45,6 +47,12 @@ def failure(error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """`SSLError.reason` is None, or OpenSSL's constant."""
+    """OpenSSL's reason in lower case; "" for an error without one.
+
+    `SSLError.reason` is None for a constant that CPython's own table lacks. The text has it then, as in `[SSL] tlsv1
+    alert no application protocol (_ssl.c:1006)`.
+    """
     reason = getattr(error, "reason", None)
+    if reason is None and " alert " in (text := getattr(error, "strerror", None) or "") and text.startswith("[SSL] "):
+        reason = text.removeprefix("[SSL] ").partition(" (")[0]
     return reason.lower().replace("_", " ") if isinstance(reason, str) else ""
