@@ -47,7 +47,7 @@ def test_a_listed_pattern_is_refused(text: str, tmp_path: Path) -> None:  # lang
         ("one.py", "# It is behind a proxy, or left behind."),
         ("one.py", 'CODE = "if asked: pass\\nelse: raise SystemExit"'),
         ("one.py", 'KEY = "mended"'),
-        ("one.md", "# Logging\n\n```sh\nif true; then echo; else echo; fi\n```\n\n    anew\n"),
+        ("one.md", "# Logging\n\n```sh\nif true; then echo; else echo; fi\n```\n\n    anew\n"),  # language: ok
     ],
 )
 def test_code_questions_and_quotations_are_left_alone(name: str, text: str, tmp_path: Path) -> None:

@@ -370,7 +370,9 @@ class TokenBucket:
     The losers of an address race are not counted, nor are the connections of an attempt that a caller's `restart()` or
     a server's `retry:` asks for.
 
-    It outlives its stream: the next stream to the same origin continues with it (see `hand_over`).
+    It outlives its stream: the next stream to the same origin continues with it (see `hand_over`). It is not shared by
+    the streams of an origin. A shared bucket that grows with their number would let one stream spend the tokens of all:
+    one of ten could then connect 3,400 times an hour.
     """
 
     BURST: Final = 8

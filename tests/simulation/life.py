@@ -251,7 +251,7 @@ class Life:
             self.wires.begin(self.sides[0].context)
         self._records: dict[Side, Record] = {}
         self._spurious_before = 0
-        """What the records before those had admitted in the end. A life has thousands of them."""
+        """The final count of the records before those. A life has thousands of them."""
         self.wakes = Wakes(self.kernel, [side.news for side in self.sides], self._spurious)
         self.host = HOSTS[setting.host](self, setting.interval, setting.work)
         if isinstance(self.host, Looks):

@@ -143,11 +143,10 @@ _wire_rawsse() {{
             esac ;;
     esac
 }}
-if [ "$funcstack[1]" = _wire_rawsse ]; then
-    _wire_rawsse "$@"
-else
-    compdef _wire_rawsse wire-rawsse
-fi
+case "$funcstack[1]" in
+    _wire_rawsse) _wire_rawsse "$@" ;;
+    *) compdef _wire_rawsse wire-rawsse ;;
+esac
 """
 
 

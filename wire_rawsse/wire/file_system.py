@@ -1,7 +1,7 @@
 """The part of the operating system that this folder uses: the names of the module `os` for files.
 
-The module itself is the default, and so it is asked for each name when that is used. A world made of memory brings a
-disk of its own, with whatever can happen to one.
+The module itself is the default, and each name is looked up in it at each use. The simulation has a disk in memory,
+with every fault that a disk can have.
 """
 
 from __future__ import annotations

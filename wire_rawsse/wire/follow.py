@@ -54,7 +54,7 @@ class Follower:
         file_system: FileSystem = os,
     ) -> None:
         self._streams = streams
-        self._machine = file_system
+        self._file_system = file_system
         self._timeouts = timeouts
         self._keepalive = keepalive
         self._backoff = backoff
@@ -136,7 +136,7 @@ class Follower:
         self._due = min(self._due, self._keeper.keep(now))
 
     def _begin(self, now: float) -> None:
-        system, file_system = self._streams.loop.system, self._machine
+        system, file_system = self._streams.loop.system, self._file_system
         self._read_at = now  # Tried, at least: where there is no home this is due again later, whatever struck before.
         if paths.skip_tls_verify(file_system.environ):
             explicit = self._trust is not None and self._trust is not UNVERIFIED
@@ -156,9 +156,9 @@ class Follower:
 
     def _open_state_file(self) -> StateFile:
         """Nothing is opened yet. Raises `RelayFileError`."""
-        file_system = self._machine
+        file_system = self._file_system
         path = paths.stream_state_json(file_system.environ)
-        # A file_system of the tests' own has no locks.
+        # A file system of the tests has no locks.
         lock = WriterLock(path, file_system) if file_system is os else None
         wall = self._streams.loop.system.time
         return StateFile(path, pid=file_system.getpid(), wall=wall, file_system=file_system, lock=lock)
@@ -167,7 +167,7 @@ class Follower:
         self._read_at = now  # Not when it was looked at: phases that change all the time would put it off for ever.
         self._unreadable = True  # Until it has been read, whatever may be raised on the way.
         try:
-            found = read_endpoints(self._relay_json, file_system=self._machine)
+            found = read_endpoints(self._relay_json, file_system=self._file_system)
         except RelayFileError as error:
             # Wrong content stays wrong until the file changes, which is noticed; the cause of an OSError may not.
             self._unreadable = isinstance(error.__cause__, OSError)
@@ -194,7 +194,7 @@ class Follower:
             backoff=self._backoff,
             trust=self._trust,
             client_cert=self._client_cert,
-            environ=self._machine.environ,
+            environ=self._file_system.environ,
         )
         self._handles[endpoint] = self._streams.add(plan, changed=self._note_change)
         info(f"subscribing to {endpoint.url.redacted}")

@@ -56,13 +56,13 @@ def lock_path(state_path: str) -> str:
 class WriterLock:
     """The lock of the writer of the state file at `state_path`. Nothing is opened before `take`. For one thread."""
 
-    __slots__ = ("__weakref__", "_descriptors", "_machine", "path", "problem")
+    __slots__ = ("__weakref__", "_descriptors", "_file_system", "path", "problem")
 
     def __init__(self, state_path: str, file_system: FileSystem = os) -> None:
         self.path = lock_path(state_path)
         self.problem: str | None = None
         """Why there is no lock, after `take` has said so; None where this platform knows none."""
-        self._machine = file_system
+        self._file_system = file_system
         self._descriptors: list[int] = []
 
     def take(self) -> Taken:
@@ -70,7 +70,7 @@ class WriterLock:
 
         The lock file may have been removed, or replaced by another writer's, so it is compared each time.
         """
-        flock = _flock(self._machine)
+        flock = _flock(self._file_system)
         self.problem = None
         if flock is None:
             return "none"
@@ -92,7 +92,7 @@ class WriterLock:
         while self._descriptors:
             descriptor = self._descriptors.pop()
             try:
-                self._machine.close(descriptor)
+                self._file_system.close(descriptor)
             except OSError:
                 pass  # close(2) frees the descriptor whatever it reports.
 
@@ -105,9 +105,9 @@ class WriterLock:
     def _is_open(self) -> bool:
         if not self._descriptors:
             return False
-        ours = self._machine.fstat(self._descriptors[0])
+        ours = self._file_system.fstat(self._descriptors[0])
         try:
-            there = self._machine.stat(self.path)
+            there = self._file_system.stat(self.path)
         except FileNotFoundError:
             return False
         return (ours.st_ino, ours.st_dev) == (there.st_ino, there.st_dev)
@@ -117,13 +117,13 @@ class WriterLock:
         for _ in range(2):
             try:
                 # Opened and kept in one call into C: a signal handler of the host's may raise between two.
-                self._descriptors.extend(map(self._machine.open, (self.path,), (flags,), (0o600,)))
+                self._descriptors.extend(map(self._file_system.open, (self.path,), (flags,), (0o600,)))
                 break
             except FileNotFoundError:
-                files.make_folder(self._machine, os.path.dirname(self.path))
+                files.make_folder(self._file_system, os.path.dirname(self.path))
         if not self._descriptors:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        if not stat.S_ISREG(self._machine.fstat(self._descriptors[0]).st_mode):
+        if not stat.S_ISREG(self._file_system.fstat(self._descriptors[0]).st_mode):
             raise OSError(errno.EINVAL, "expected a regular file")
 
     def _ask(self, flock: Flock, descriptor: int) -> Taken:
@@ -163,7 +163,7 @@ _SHARED, _EXCLUSIVE, _UNLOCK = 1, 2, 8  # LOCK_SH, LOCK_EX and LOCK_UN of flock(
 def _flock(file_system: FileSystem) -> Flock | None:
     """flock(2) without waiting: False where another has the lock. None where there is no such call.
 
-    A file_system of the tests' own has none either.
+    A file system of the tests has none either.
     """
     if file_system is not os:
         return None

@@ -3,7 +3,7 @@
 Pure functions of an environment and a platform, so that each platform's rule is tested on every platform; they return
 `str` and build it with the named platform's own path rules (`pathlib` alone would cost two thirds of a MiB).
 
-These rules were observed on wire 0.17 for Linux, and follows what its own messages say for the others:
+These rules were observed on wire 0.17 for Linux. For the other platforms they follow wire's own messages:
 
 * `WIRE_HOME` beats the rest. It is taken as it is: relative stays relative, `~` is no home, and empty means the
   current folder. That is odd, but the point is to find the very files that wire uses.

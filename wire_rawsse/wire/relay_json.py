@@ -169,14 +169,14 @@ class FileWatch:
     it was looked at is reported as changed once more, when it is old enough for its stamps to be final.
     """
 
-    __slots__ = ("_doubt", "_machine", "_path", "_seen", "_wall")
+    __slots__ = ("_doubt", "_file_system", "_path", "_seen", "_wall")
 
     def __init__(
         self, path: str | os.PathLike[str], wall: Callable[[], float] = time.time, file_system: FileSystem = os
     ) -> None:
         """`wall` gives seconds since the epoch, to be compared with the file's stamps."""
         self._path = os.fspath(path)
-        self._machine = file_system
+        self._file_system = file_system
         self._wall = wall
         self._seen = self._look()
         self._doubt = self._young()
@@ -195,7 +195,7 @@ class FileWatch:
 
     def _look(self) -> tuple[int, ...]:
         try:
-            about = self._machine.stat(self._path)
+            about = self._file_system.stat(self._path)
         except OSError as error:
             return (error.errno or -1,)
         except ValueError:

@@ -2,7 +2,7 @@
 
 wire's own subscriber wrote this file at transitions only, in place. So a killed daemon stays "connected" in it for
 ever, and a reader can meet half a file. Ours is replaced whole, bears the writer's pid, and is refreshed while the
-writer lives, so that a reader can tell news from an obituary (see `status`).
+writer lives, so that a reader can tell whether it is still true (see `status`).
 
 There is one writer: the one that holds the lock beside the file (see `lock`). Another subscriber for the same home logs
 that once and goes on without the file. It asks for the lock whenever it has something to write, and takes over once it
@@ -143,7 +143,7 @@ class StateFile:
         self._refresh = refresh
         self._retry = min(refresh, RETRY)
         self._wall = wall
-        self._machine = file_system
+        self._file_system = file_system
         self._snapshot: SubscriberState | None = None
         self._work: Work | None = None
         self._offered_at = 0.0
@@ -234,7 +234,7 @@ class StateFile:
         )
         try:
             content = json.dumps(facts, indent=1).encode() + b"\n"
-            files.replace_whole(self._path, self._temporary, content, self._machine)
+            files.replace_whole(self._path, self._temporary, content, self._file_system)
         except OSError as error:
             self._tried_at = now
             if not self._failing:
@@ -267,12 +267,12 @@ class StateFile:
         folder, name = os.path.split(self._path)
         leftover = re.compile(re.escape(name) + r"\.([0-9]{1,10})-[0-9]+\.tmp")
         try:
-            names = self._machine.listdir(folder or ".")
+            names = self._file_system.listdir(folder or ".")
         except OSError:
             return
         for found in map(leftover.fullmatch, names):
-            if found and not process.alive(int(found[1]), self._machine):
-                files.remove(os.path.join(folder, found[0]), self._machine)
+            if found and not process.alive(int(found[1]), self._file_system):
+                files.remove(os.path.join(folder, found[0]), self._file_system)
 
 
 def _ours(one: EndpointState | SubscriberState, elapsed: float) -> dict[str, Any]:

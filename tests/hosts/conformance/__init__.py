@@ -12,7 +12,7 @@ A host runs the coroutines of streams: it waits for what they yield, and resumes
 * simulation: the same loop on a machine in memory, where times are exact
 
 To add a host, write a subclass of `hosts.Host` (of `hosts.RealHost` if it has real sockets, which needs `wait` and
-little else) and add it to `HOSTS`. If it cannot do a thing by its nature, leave its word out of `can`. The words are:
+little more) and add it to `HOSTS`. If it cannot do a thing by its nature, leave its word out of `can`. The words are:
 
 * "late": its program can be elsewhere while nothing runs the streams
 * "fork": it can be forked
