@@ -8,9 +8,12 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,8 @@ from tests.cli.command import Command, assert_one_line, environment, run, wait_u
 from tests.support.fixtures import Serve
 from tests.support.server import OPEN, Peer, answer, event_stream, request, send, stall, tls
 from tests.support.trust import Authority
+from wire_rawsse.cli import stdio
+from wire_rawsse.cli.signals import Signals
 from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
 EVENTS = b'id: 7\nevent: tick\ndata: {"n": 1}\ndata: two\n\n: a comment\n\ndata: caf\xc3\xa9 \xe2\x80\xa8 \x1b[31m\n\n'
@@ -153,6 +158,64 @@ def test_a_pipe_that_nobody_reads_does_not_keep_it_from_ending(serve: Serve, hom
         assert os.read(command.process.stdout.fileno(), 1) == b"x"  # It is writing, and the pipe is too small.
         status, took = command.end(signal.SIGTERM)
         assert status == 143 and took < 10
+
+
+def fill(writer: int) -> None:
+    """Write to a pipe until it is full, through a description of our own."""
+    other = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(other, b"y" * 4096)
+    except BlockingIOError:
+        os.close(other)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux opens another description of a pipe")
+def test_a_pipe_is_polled_only_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll before each event would cost as much as the write. Nobody else's description of the pipe changes."""
+    polls: list[float] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call" and argument.__name__ == "poll":
+            polls.append(time.monotonic())
+
+    reader, writer = os.pipe()
+    with open(reader, "rb") as pipe, open(writer, "w") as output, Signals() as signals:
+        monkeypatch.setattr(sys, "stdout", output)
+        own = stdio.InterruptibleOutput(signals)
+        write = own.write
+        sys.setprofile(note)
+        try:
+            for _ in range(30):
+                write("x" * 59 + "\n")
+            assert not polls
+            fill(writer)
+            threading.Timer(0.1, lambda: pipe.read(8192)).start()
+            write("x" * 59 + "\n")
+        finally:
+            sys.setprofile(None)
+            own.close()
+        assert len(polls) == 1
+        assert os.get_blocking(writer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux opens another description of a pipe")
+def test_a_pipe_that_another_process_has_filled_does_not_keep_it_from_ending(serve: Serve, home: Path) -> None:
+    full = threading.Event()
+
+    def wait_until_full(peer: Peer) -> None:
+        assert full.wait(20)
+
+    server = serve([request, send(OPEN + b"data: a\n\n"), wait_until_full, send(EVENTS), stall])
+    reader, writer = os.pipe()
+    with Command("listen", server.url, home=home, stdout=writer) as command:
+        assert os.read(reader, 2) == b"a\n"
+        fill(writer)
+        full.set()
+        time.sleep(0.1)  # It has an event for which there is no room.
+        assert command.end(signal.SIGTERM)[0] == 143
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_pipe_made_non_blocking_by_somebody_else_loses_nothing(serve: Serve, home: Path) -> None:

@@ -14,6 +14,7 @@ import errno
 import functools
 import io
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from typing import Final, Protocol, TextIO
@@ -88,25 +89,52 @@ def write(text: str | bytes) -> None:
 
 
 class InterruptibleOutput:
-    """Standard output for a command that signals must be able to end at any moment."""
+    """Standard output for a command that signals must be able to end at any moment.
+
+    A write to a file does not sleep. A pipe is written to through a description of our own that does not block, and is
+    polled only when it is full. Anything else, a terminal for example, is polled before each write.
+    """
 
     def __init__(self, interrupt: Interrupt) -> None:
         import select
 
         self._interrupt = interrupt
+        output = sys.stdout.fileno()
         self._poll = select.poll()
-        self._poll.register(sys.stdout.fileno(), select.POLLOUT)
+        self._poll.register(output, select.POLLOUT)
         self._poll.register(interrupt.fileno(), select.POLLIN)
+        self._is_file = stat.S_ISREG(os.fstat(output).st_mode)
+        self._pipe = _own_pipe(output)
 
     def write(self, text: str | bytes) -> None:
         """As `stdio.write`, but it sleeps only in a poll that a signal ends too. Raises `OutputInterrupted` then."""
         data = _encoded(text)
         try:
+            if self._interrupt.ending:
+                raise OutputInterrupted
+            if self._pipe is not None:
+                self._write_pipe(self._pipe, data)
+                return
             for start in range(0, len(data), _PIECE):
-                self._wait_for_room()
+                if not self._is_file:
+                    self._wait_for_room()
                 _put(sys.stdout, data[start : start + _PIECE], wait=True)
         except OSError as error:
             raise _output_error(error) from None
+
+    def close(self) -> None:
+        """Close our own description of a pipe. A command leaves that to its end."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+    def _write_pipe(self, pipe: int, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(pipe, left) :]
+            except BlockingIOError:
+                self._wait_for_room()
 
     def _wait_for_room(self) -> None:
         interrupt = self._interrupt
@@ -116,6 +144,20 @@ class InterruptibleOutput:
                 return
             interrupt.drain()
         raise OutputInterrupted
+
+
+def _own_pipe(output: int) -> int | None:
+    """Another description of the pipe `output`, which does not block; None if it is no pipe or the system has none.
+
+    O_NONBLOCK belongs to the description, which other processes share, so it cannot be set on `output` itself. Linux
+    makes a new one when a link of /proc/self/fd is opened (proc(5)). Other users' pipes cannot be opened.
+    """
+    if sys.platform != "linux" or not stat.S_ISFIFO(os.fstat(output).st_mode):
+        return None
+    try:
+        return os.open(f"/proc/self/fd/{output}", os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
 
 
 def _encoded(text: str | bytes) -> bytes:
