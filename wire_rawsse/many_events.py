@@ -176,7 +176,7 @@ class EventStreams(InlineStreams):
         Before each connection the callables are asked, and files that have changed are read again. After a 401 the
         callables are asked once more, and if an answer differs the stream connects again at once.
 
-        What ends a stream for good is in its `Closed(error, None)`: a 204 or another status that is no redirect and not
+        `Closed(error, None)` tells the end of a stream for good: a 204 or another status that is no redirect and not
         200, 408, 425, 429 or 5xx (`StatusError`), a certificate that does not verify (`CertificateError`), a response
         that is no event stream (`NotAnEventStreamError`), an event that is too large (`EventTooLargeError`), a redirect
         without a usable Location, from https to http, or with a body to another origin (`RedirectError`). Everything
