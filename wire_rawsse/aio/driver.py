@@ -11,7 +11,7 @@ The one timer serves the deadlines of the streams and the time limit of the wait
 later, nothing is done, and the timer that fires too early is set again. So an event costs no timer.
 
 A future resumes its task by `call_soon`: a handle more, a pass of the event loop and a call of its selector lie between
-the wake and the task, and are half of what a wake costs in asyncio. So `_let_go` runs what the task has added to the
+the wake and the task, which is half of the cost of a wake in asyncio. So `_let_go` runs what the task has added to the
 future at once, in the callback in which the wake was found.
 
 With an event loop that has no `add_reader` (Windows' Proactor), or a poller that has no descriptor, a thread runs the

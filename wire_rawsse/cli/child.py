@@ -158,13 +158,13 @@ if sys.platform != "win32":
         try:
             return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
-            return True  # Somebody else in this process has waited for it.
+            return True  # Other code in this process has waited for it.
 
     def _signal(process: subprocess.Popen[bytes], name: str) -> None:
         try:
             os.killpg(process.pid, getattr(signal, name))
         except (ProcessLookupError, PermissionError):
-            pass  # Nothing is left of it; macOS says EPERM where only a zombie is.
+            pass  # It has ended; macOS raises EPERM if only a zombie is left.
 
 else:
 

@@ -5,10 +5,10 @@ sysexits(3)'s, chosen above everything that a subcommand says with a small numbe
 for a program that SIGINT or SIGTERM ended.
 
 SIGINT and SIGTERM end the process from their handler, with `os._exit`. An exception would have to find its way out of
-whatever it struck: a write into a pipe that nobody reads (which Python takes up again afterwards), an `__del__`, where
-it would be swallowed. Nothing is lost by ending at once: output is never held back, and sockets are the kernel's to
-close. Python runs a handler between two steps of the main thread; a signal that strikes just before the thread goes to
-sleep is noticed when it wakes. So a command that sleeps without limit polls the descriptor of `signals.Signals` too.
+the call that it interrupts: a write into a pipe without a reader, which Python resumes afterwards, or an `__del__`,
+which swallows it. Nothing is lost by ending at once: output is never buffered, and the kernel closes the sockets.
+Python runs a handler between two steps of the main thread; a signal that strikes just before the thread goes to sleep
+is noticed when it wakes. So a command that sleeps without limit polls the descriptor of `signals.Signals` too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Final
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 64
-"""Wrong usage: an argument, or what a file or variable that an argument names holds (EX_USAGE)."""
+"""Wrong usage: a bad argument, or bad content of a file or variable that it names (EX_USAGE)."""
 INTERNAL: Final = 70
-"""A fault of ours (EX_SOFTWARE)."""
+"""An internal error (EX_SOFTWARE)."""
 OUTPUT_FAILED: Final = 74
-"""Standard output cannot be written; closed is not meant by that (EX_IOERR)."""
+"""Standard output cannot be written (EX_IOERR). A closed one is `OK`."""
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
 

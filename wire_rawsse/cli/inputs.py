@@ -3,8 +3,8 @@
 A command line is no place for a secret: every user of the machine can read it, and shells write it down. So a token has
 no option of its own, a header that is a credential by its name is refused there, and so is a URL with a password.
 
-Nothing in here quotes what it has read. At the start every failure is wrong usage, told in one line, before anything
-is opened; at a reconnect it is a `CredentialsError` with the same text, and is retried.
+No error here quotes the content. At the start every failure is wrong usage, told in one line before any connection is
+made. At a reconnect it is a `CredentialsError` with the same text, and is retried.
 """
 
 from __future__ import annotations

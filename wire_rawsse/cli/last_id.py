@@ -2,7 +2,7 @@
 
 The file holds the id and a line end, in UTF-8. It is replaced whole, at most once a second, and at the end, however
 the command ends (SIGKILL excepted: up to a second of ids is then printed twice). An id is written after its event has
-been printed, so an event may be printed twice after a crash and none is left out. The new file is flushed to the disk
+been printed: after a crash an event may be printed twice, but none is left out. The new file is flushed to the disk
 before it takes the old one's place: after a loss of power there is the old id or the new one.
 """
 

@@ -4,9 +4,8 @@ A handler runs between two steps of the main thread, so one that only sets a fla
 goes to sleep, and would not be noticed until it wakes. So each signal also makes a descriptor readable
 (`signal.set_wakeup_fd`), which the command polls beside its stream.
 
-SIGHUP means reload, as for other daemons, with two exceptions: if it was ignored at the start (nohup(1)) it stays
-ignored, and if the terminal that the command was started in is gone, which is what SIGHUP originally says, it ends the
-command.
+SIGHUP means reload, as for other daemons, with two exceptions. If it was ignored at the start (nohup(1)), it stays
+ignored. If the terminal of the command is gone, which is the original meaning of SIGHUP, it ends the command.
 """
 
 from __future__ import annotations

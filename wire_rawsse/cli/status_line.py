@@ -1,8 +1,8 @@
 """The one-line status that a terminal shows in a long silence: state, age of the last byte, next deadline.
 
-It lives on standard error, in the line below the output, and is taken away before anything else is written, so that
-neither a scroll-back nor a pipe ever holds it. Nothing but time makes it appear: it says what nobody else does, that
-the silence is being watched.
+It is on standard error, in the line below the output, and is erased before anything else is written, so that neither a
+scroll-back nor a pipe ever holds it. It appears when nothing has come for a while, and shows that the silence is
+watched.
 """
 
 from __future__ import annotations

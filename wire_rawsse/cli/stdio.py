@@ -40,7 +40,7 @@ _PIECE: Final = 4096
 
 
 class OutputClosed(Exception):
-    """The reader of standard output has closed it. This is no error: the command ends with 0."""
+    """The reader of standard output has closed it. That is not an error: the command ends with 0."""
 
 
 class OutputInterrupted(Exception):
@@ -212,7 +212,7 @@ def plain(text: str, stream: TextIO | None) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether `stream` is a terminal. If so, what a peer sent must be cleaned first, whatever TERM says."""
+    """Whether `stream` is a terminal. If so, text of a peer must be cleaned first, even if TERM is dumb."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # Closed.
@@ -252,7 +252,7 @@ def _put(stream: TextIO, data: bytes, *, wait: bool) -> None:
         if not wait and not _has_room(raw):
             return
         written = raw.write(rest)
-        if written is None:  # Somebody who shares the pipe or terminal with us has made it non-blocking.
+        if written is None:  # Another process that shares the pipe or terminal has made it non-blocking.
             _wait_for_room(raw)
         else:
             rest = rest[written:]

@@ -11,7 +11,7 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("broken", "doubtful", "note")
 
 
 class Finding(NamedTuple):
-    """`code` is a stable word for programs; `text` says what is the case, `change` what to do ("" for notes)."""
+    """`code` is a stable word for programs; `text` is the finding, `change` what to do ("" for notes)."""
 
     severity: Severity
     code: str

@@ -5,8 +5,7 @@ that brings a response is listened to; the others are closed as soon as their he
 with another method than GET, is sent once only.
 
 The time is bounded: each step of a connection has a budget, no step outlasts the probe, and all of it ends `seconds`
-after the beginning, whatever the network does. Threads that are still blocked then are daemons, and hold nothing that
-outlives the process.
+after the beginning. Threads that are still blocked then are daemons, which end with the process.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ class Probe:
         self.found.redirect_error = f"there are more than {MOST_REDIRECTS} redirects"
 
     def _hop(self, hop: Hop, facts: HopFacts, fields: HeaderList) -> Reached | None:
-        """Measure one URL. A redirect is returned; all else is dealt with here."""
+        """Measure one URL. A redirect is returned; any other answer is handled here."""
         try:
             choice = choose(hop.url, self._plan.environ)
         except ProxyError as error:
@@ -360,7 +359,7 @@ class _Race:
         return answer
 
     def decide(self) -> None:
-        """No further answer is wanted. Steps that are not over have failed for want of time."""
+        """No further answer is wanted. Attempts that are still running have timed out."""
         with self._lock:
             self._decided = True
             for reached in self.all:

@@ -131,7 +131,7 @@ class Arrival(NamedTuple):
     """It ended in the middle of a line."""
     stamps: tuple[float, ...] = ()
     late: bool = False
-    """The probe itself was held up (a busy or suspended machine), so nobody knows when this came."""
+    """The probe itself was held up (a busy or suspended machine), so the time of the arrival is unknown."""
 
 
 @dataclass

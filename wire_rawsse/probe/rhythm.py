@@ -84,7 +84,7 @@ def bursts(life: Life) -> list[Burst]:
 
 
 def heartbeat(lives: Sequence[Life]) -> MeasuredHeartbeat | None:
-    """The period of comments that come alone, or else of events if it is steady."""
+    """The period of comments that come alone; without them, of events, if it is steady."""
     gaps = gaps_before_comments(lives) or gaps_before_comments(lives, after_head=True)
     of_events = not gaps
     if of_events:

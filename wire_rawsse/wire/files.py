@@ -5,10 +5,10 @@ old content or the new one and never a half, and a crash leaves the old one. The
 O_NOFOLLOW: a link that somebody planted at its name is removed, never followed. If the final name is a link, the
 link is replaced, not what it points to.
 
-There is no fsync unless it is asked for. A state file says how a *process* is doing, and after a power loss that
-process is gone: its pid says so, whatever is left of the file. An fsync would give a sharper picture of a dead process
-at the price of a flush of the flash chip's cache for each write, and would block the daemon for as long. The worst that
-is left is an empty file, and every reader takes that for "unknown".
+There is no fsync unless it is asked for. A state file describes a *process*, which is gone after a loss of power, as
+its pid shows. An fsync would flush the cache of the flash chip at each write, and block the daemon for as long, for a
+better description of a dead process. Without it at worst an empty file is left, which every reader takes for
+"unknown".
 """
 
 from __future__ import annotations

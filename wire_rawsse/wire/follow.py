@@ -112,9 +112,9 @@ class Follower:
         try:
             self._run(now)
         except Exception as error:
-            # A fault of ours. The streams must not pay for it; it is told once, and tried again.
+            # An internal error must not end the streams: it is logged once, and tried again.
             self._report(f"internal error ({type(error).__name__}) while following wire's files; please report it")
-            self._unreadable = True  # So that this, too, is the problem only until all is well again.
+            self._unreadable = True  # So that this problem is cleared by the next good look, too.
             self._due = now + LOOK_WITHIN
         except BaseException:
             # A signal handler of the host's raised. Look again at once at every change that was not acted on.
@@ -137,7 +137,7 @@ class Follower:
 
     def _begin(self, now: float) -> None:
         system, file_system = self._streams.loop.system, self._file_system
-        self._read_at = now  # Tried, at least: where there is no home this is due again later, whatever struck before.
+        self._read_at = now  # Before the attempt, so that after any failure it is due again later.
         if paths.skip_tls_verify(file_system.environ):
             explicit = self._trust is not None and self._trust is not UNVERIFIED
             paths.warn_insecure(overruled=explicit)
@@ -165,7 +165,7 @@ class Follower:
 
     def _read(self, now: float) -> None:
         self._read_at = now  # Not when it was looked at: phases that change all the time would put it off for ever.
-        self._unreadable = True  # Until it has been read, whatever may be raised on the way.
+        self._unreadable = True  # Until it has been read: anything below may raise.
         try:
             found = read_endpoints(self._relay_json, file_system=self._file_system)
         except RelayFileError as error:

@@ -86,7 +86,7 @@ class Standalone:
             self._changed = True
 
     def reload(self) -> None:
-        """There is no file to read again but those that each connection reads."""
+        """Does nothing: the files of the request are read at each connection."""
 
     def renew_state(self) -> None:
         """Write the present state soon."""
@@ -105,7 +105,7 @@ class Standalone:
         try:
             self._due = self._keeper.keep(now)
         except Exception as error:
-            # A fault of ours. The streams must not pay for it.
+            # An internal error must not end the streams.
             warn_once(f"internal error ({type(error).__name__}) while keeping the state file; please report it")
             self._due = now + RETRY
         except BaseException:

@@ -67,7 +67,7 @@ else:
         try:
             file_system.kill(pid, 0)
         except PermissionError:
-            return True  # Somebody else's, but there.
+            return True  # It exists, and belongs to another user.
         except (OSError, OverflowError):
             return False
         return True

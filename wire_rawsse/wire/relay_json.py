@@ -1,15 +1,15 @@
 """wire's `relay.json`: which endpoints are ours, and whether that has changed.
 
-The file belongs to wire, which replaces it whole; but people edit it too, disks fill up, and another version may
-write another shape. So everything in it is looked at before it is used, and a fault is told in one line: its place,
-the expected type, and the type that was found. Never a value: the file is made of secrets. For the same reason no
-error here keeps the parser's own as its cause: that one holds the whole text.
+The file belongs to wire, which replaces it whole; but people edit it too, disks fill up, and another version may write
+another shape. So everything in it is checked before it is used. An error is one line: its place, the expected type and
+the type that was found. It never has a value, because the file is full of secrets. For the same reason no error here
+has the parser's error as its cause, which holds the whole text.
 
 Three outcomes are told apart, because they ask for different things:
 
 * endpoints: subscribe to them. If one entry is broken the others are still good; `problems` has the errors.
 * no endpoint, and a `note` that says why (no file, nothing bound yet): a state. Streams to what was there are over.
-* `RelayFileError`: the file says nothing that can be relied on (half-written, unreadable). Keep what you have, read
+* `RelayFileError`: the file cannot be relied on (half-written, unreadable). Keep the present endpoints and read it
   again.
 
 `endpoints` is the newer truth; the flat triple beside it is used only where that list is missing or empty.
@@ -60,7 +60,7 @@ class Endpoint:
 
     Two are equal if everything is, the token included, so that a rotated slot is another endpoint.
 
-    No dataclass, because debuggers and test runners know those, and print each field of one whatever its `repr` says.
+    It is not a dataclass, because debuggers and test runners print each field of one in spite of its `repr`.
     """
 
     __slots__ = ("relay_url", "scope", "slot_id", "slot_token", "url")

@@ -5,9 +5,9 @@ lives, and its `ts` is no older than two of the writer's refreshes (one may be l
 exit status 2: no file, half a file, another shape, another schema, a writer that is gone, a time stamp that is too old
 or in the future (a clock that was set back).
 
-A writer that lives and does not run is degraded: it holds the lock and has not written for two refreshes, or (Linux, in
-the same PID namespace) the kernel says that it is stopped. So is one whose command fails or hangs, because then the
-wakes come to nothing.
+A writer that lives and does not run is degraded: it holds the lock and has not written for two refreshes, or (Linux,
+in the same PID namespace) the kernel says that it is stopped. A writer whose command fails or hangs is degraded too,
+because its wakes have no effect.
 
 A file that wire's own subscriber wrote is understood too. It names no process and is not refreshed, so that after ten
 minutes without a transition it counts as stale; that is the truth about it.
@@ -42,7 +42,7 @@ DEGRADED: Final = 1
 UNKNOWN: Final = 2
 
 STALE_AFTER: Final = 2 * REFRESH
-"""Seconds. A `ts` as far in the future is as little use."""
+"""Seconds. A `ts` that is as far in the future is stale too."""
 
 LARGEST: Final = 4 << 20
 """Bytes: as many endpoints as are followed (`relay_json.MOST_ENDPOINTS`), with long names and errors."""
