@@ -14,6 +14,7 @@ from unittest import mock
 
 from tests.simulation import habits, weather
 from tests.simulation.answers import Proxy, well
+from tests.simulation.changes import check_turns
 from tests.simulation.host import Inline, Looks, Select, Struck, Thread
 from tests.simulation.kernel import Kernel
 from tests.simulation.network import Place
@@ -332,6 +333,7 @@ class Life:
 
     def _check_machine(self) -> None:
         """Nothing here ends the watch: an error in it does, and would be a line of the log."""
+        check_turns(side.watch for side in self.sides)
         self._watches |= bool(self.scene.machine.sockets)
         if self._watches and not (self.scene.machine.sockets or self.closing):
             self.kernel.fail("the machine is not watched any more")

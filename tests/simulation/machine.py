@@ -6,6 +6,7 @@ A suspend is one jump of the clock that counts it. The caller that makes it jump
 from __future__ import annotations
 
 import errno
+import math
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -97,6 +98,9 @@ class MemoryMachine:
         self.has_timer = False
         """As on CPython 3.13."""
         self.slept = 0.0
+        self.suspended_at = self.changed_at = -math.inf
+        """When it was suspended last, and when its addresses or routes last changed."""
+        self._came_back: dict[str, float] = {}
         self.reads = self.questions = 0
 
     # Called by the library.
@@ -130,6 +134,13 @@ class MemoryMachine:
         """From where a new connection leaves; None: there is no route."""
         return next(iter(self.addresses.get(family, ())), None)
 
+    # The truth.
+
+    def lacked(self, address: str, since: float) -> bool:
+        """Whether it has not had this address at some moment since then."""
+        there = any(address in addresses for addresses in self.addresses.values())
+        return not there or self._came_back.get(address, -math.inf) >= since
+
     # Events.
 
     def tell(
@@ -150,11 +161,13 @@ class MemoryMachine:
         for addresses in self.addresses.values():
             if address in addresses:
                 addresses.remove(address)
+        self.changed_at = self.kernel.now
         self.tell(gone=[address], routes=FAMILIES)
 
     def add(self, family: int, address: str) -> None:
         """It comes last, so nothing leaves from there while there are others."""
         self.addresses[family].append(address)
+        self._came_back[address] = self.changed_at = self.kernel.now
         self.tell(up=[family])
 
     def route_over(self, family: int, address: str) -> None:
@@ -162,13 +175,17 @@ class MemoryMachine:
         addresses = self.addresses[family]
         if address in addresses:
             addresses.remove(address)
+        else:
+            self._came_back[address] = self.kernel.now
         addresses.insert(0, address)
+        self.changed_at = self.kernel.now
         self.tell(up=[family], routes=[family])
 
     def suspend(self, seconds: float) -> None:
         """It was suspended for so long, and resumes now."""
         self.kernel.tell("the machine was suspended for %.0f s", seconds)
         self.slept += seconds
+        self.suspended_at = self.kernel.now
         self.kernel.wall_ahead += seconds
         self.set_wall_clock(0)
 

@@ -182,6 +182,21 @@ def test_a_late_host_judges_a_doubt_only_after_it_has_looked() -> None:
     scene.close()
 
 
+def test_nor_does_one_that_looks_in_and_goes_away_again() -> None:
+    scene = Machine()
+    scene.run(5)
+    scene.machine.route_over(V4, OTHER)
+    scene.run(6)
+    scene.kernel.advance(DOUBT)
+    scene.loop.run(0)  # It begins to judge.
+    scene.relay.post()
+    scene.kernel.advance(1)
+    scene.loop.run(0)
+    scene.run(scene.time + 5)
+    assert scene.ends == []
+    scene.close()
+
+
 def test_lost_announcements_mean_that_everything_is_looked_at() -> None:
     scene = Machine()
     scene.run(5)

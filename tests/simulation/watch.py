@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Final, NoReturn
 
-from tests.simulation import silence
+from tests.simulation import changes, silence
 from tests.simulation.cap import Cap
 from tests.simulation.lateness import EARLY, back_from, slack
 from tests.simulation.network import Socket
@@ -71,6 +71,7 @@ class Watch:
         self.looked_up = looked_up
         self.names = scene.names
         self.kernel = scene.kernel
+        self.machine = scene.machine
         self.network = scene.network
         self.absent = True
         """There is no stream to be watched."""
@@ -119,6 +120,11 @@ class Watch:
     def since(self) -> float:
         """When the present phase began."""
         return self._since
+
+    @property
+    def begun_at(self) -> float:
+        """When the present connection was attempted."""
+        return self._begun
 
     def follow(self, stream: Watched, fresh: bool = True) -> None:
         """Watch this one from now on; `fresh`: nothing is left of the one before it, if there was one."""
@@ -250,6 +256,8 @@ class Watch:
                 self.fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
             silence.check_cause(self, error)
+            if isinstance(error, StaleConnectionError):
+                changes.check(self, error, self._since_before)
         allowed = isinstance(error, (HeartbeatTimeout, StaleConnectionError))
         if self.in_fair_weather() and not (self._interrupted or self.closing or self.absent or allowed):
             self.fail(f"in fair weather a stream ended: {error}")
@@ -408,7 +416,7 @@ class Watch:
             self._bound(self._restarted_at, 0.0, "asked to restart, and goes on")
         wait = self.stream.task.wait
         bounded = wait is not None and math.isfinite(wait.deadline)
-        if not (self.closing or self.over or bounded or phase == "waiting"):  # Its turn comes with the others' ends.
+        if not (self.closing or self.over or bounded or phase == "waiting"):  # For that see `changes`.
             self.fail("waits without a deadline")
 
     def _check_phase(self, phase: str, sleeps: bool) -> None:

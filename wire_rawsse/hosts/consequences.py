@@ -26,6 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from wire_rawsse.errors import StaleConnectionError
+from wire_rawsse.hosts.clock import ON_TIME_WITHIN
 from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.hosts.task import Task, is_stream
 from wire_rawsse.transport.netlink import FAMILIES, NetworkChange
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 DOUBT: Final = 10.0
 """Seconds that a connection in doubt may be silent."""
 MOST_PASSES: Final = 16
-"""Receptions for which a stream that will be dropped is still read, so that no peer can put off its end for ever."""
+"""Looks that a stream which will be dropped still gets, so that neither a peer nor a late host puts off its end for
+ever."""
 SPREAD: Final = 1.0
 """Seconds within which the streams of a machine that has slept connect again."""
 _MOST_SOURCES: Final = 1024
@@ -50,7 +52,7 @@ class _Drop:
     `final`: what is received until then is handed over and changes nothing. Otherwise any reception ends the doubt.
     """
 
-    __slots__ = ("due", "error", "final", "passes", "polled", "receive", "set_at")
+    __slots__ = ("due", "error", "final", "looked_at", "passes", "receive", "set_at")
 
     def __init__(self, task: Task, receive: Receive, due: float, error: StaleConnectionError, *, final: bool) -> None:
         self.receive = receive
@@ -58,7 +60,7 @@ class _Drop:
         self.due = due
         self.error = error
         self.final = final
-        self.polled = False
+        self.looked_at = -math.inf
         self.passes = MOST_PASSES
 
     def judge(self, task: Task, now: float) -> bool | None:
@@ -70,12 +72,14 @@ class _Drop:
         if task.clock.set_at != self.set_at:
             if not self.final:
                 return None
-            self.set_at, self.polled = task.clock.set_at, False
-            self.passes -= 1
+            self.set_at, self.looked_at = task.clock.set_at, -math.inf
         if self.due > now:
             return False
-        polled, self.polled = self.polled, True
-        return polled or not self.passes
+        last, self.looked_at = self.looked_at, now
+        if now - last <= ON_TIME_WITHIN:
+            return True  # The poll in between found nothing, and the host was not away since.
+        self.passes -= 1
+        return self.passes <= 0
 
 
 class Consequences:
