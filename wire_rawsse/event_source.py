@@ -369,7 +369,10 @@ class EventSource(BaseEventSource):
                 return sink.items.popleft()
             self._check_usable()
             left = None if until is None else max(0.0, until - loop.system.monotonic())
-            if not loop.run(left) and left == 0 and not sink.items and not loop.closing:
+            woken = loop.run(left)
+            if woken and sink.items:
+                return sink.items.popleft()  # The usual case, in few steps: a cold wake pays for each.
+            if not woken and left == 0 and not sink.items and not loop.closing:
                 return None
 
     def _until(self, timeout: float | None) -> float | None:

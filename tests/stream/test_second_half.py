@@ -13,6 +13,7 @@ import pytest
 from tests.support.fixtures import Serve
 from tests.support.listen import subscriber
 from tests.support.server import CHUNKED, PATIENCE, chunk, request, stall
+from wire_rawsse import EventSource
 
 MOST_CALLS = 20
 """Of Python functions, resumed generators included. A call costs little in warm caches; a daemon wakes in cold ones."""
@@ -83,6 +84,34 @@ def test_a_heartbeat_is_cheap(serve: Serve) -> None:
             one = calls()
     print(f"{len(one) - len(idle)} calls: {' '.join(one)}")
     assert len(one) - len(idle) <= MOST_CALLS + 2
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="only epoll is polled without a function of ours")
+def test_an_event_is_handed_out_in_four_calls(serve: Serve) -> None:
+    """After the poll: the chunk, the sink and the parser. Each function more is fetched into a cold cache."""
+    server = serve([request, lambda peer: peer.sock.sendall(CHUNKED), stall])
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_return" and argument.__name__ == "poll":
+            called.clear()
+        elif event == "call":
+            called.append(frame.f_code.co_name)
+
+    with EventSource(server.url, watch=False) as source:
+        assert source.next(0.05) is None
+        for _ in range(3):
+            server.peers[0].sock.sendall(chunk(EVENT))
+            assert source.next(PATIENCE)
+        server.peers[0].sock.sendall(chunk(EVENT))
+        take = source.next
+        sys.setprofile(note)
+        try:
+            assert take(PATIENCE)
+        finally:
+            sys.setprofile(None)
+    print(*called)
+    assert len(called) <= 4
 
 
 def test_a_stream_of_large_events_receives_them_whole(serve: Serve) -> None:
