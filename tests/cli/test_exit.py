@@ -128,7 +128,7 @@ def test_nothing_is_said_when_ctrl_c_comes_early(command: str, status: int, home
         "def strike(arguments):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(20)\n"
-        "cli._run = lambda command, arguments: strike(arguments)\n"
+        "cli._run = lambda command, arguments, began: strike(arguments)\n"
         f"sys.exit(cli.main([{command!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)
@@ -145,7 +145,7 @@ def test_what_an_end_breaks_on_its_way_is_not_told(home: Path) -> None:
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    struck.wait(20)\n"
         "    raise exit.Failure('a process of ours has ended', 1)\n"
-        "cli._run = lambda command, arguments: fail(arguments)\n"
+        "cli._run = lambda command, arguments, began: fail(arguments)\n"
         "sys.exit(cli.main(['demo']))"
     )
     done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)
