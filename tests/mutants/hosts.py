@@ -147,7 +147,7 @@ MUTANTS: Final = [
     mutant(
         "A reception takes all that the socket has.",
         STORMS,
-        at("hosts.loop:Loop.run", put(assigned("bufsize"), "IT[0], 1 << 20")),
+        at("hosts.loop:Loop.run", put(assigned("bufsize"), "IT[0], 1 << 20, IT[2], IT[3]")),
     ),
     # The poller's table.
     mutant(
