@@ -18,13 +18,15 @@ from tests.mutants.edits import (
     nth,
     part,
     put,
+    result,
     select,
     term,
     value_of,
 )
-from tests.mutants.engine import STORMS, at, mutant, wrap
+from tests.mutants.engine import STORMS, at, mutant, returns, wrap
 
 HOSTS: Final = "simulation/test_exact_hosts.py::"
+MACHINE: Final = "simulation/test_exact_surroundings.py::"
 THREADS: Final = "simulation/test_exact_threads.py::"
 
 
@@ -208,6 +210,66 @@ MUTANTS: Final = [
         "A late host gives up in the middle of a large record.",
         HOSTS + "test_a_late_host_takes_a_large_record_in_pieces",
         at("hosts.schedule:Schedule.take_overdue", always("out_of_grace")),
+    ),
+    mutant(
+        "A timeout that a busy caller has delayed is told without another look.",
+        "hosts/test_clock.py::test_a_timeout_that_was_noticed_before_is_judged_once_more_if_the_host_was_away",
+        at("hosts.clock:StreamClock.looks_again", put(nth(-1, result()), "False")),
+    ),
+    # The machine.
+    mutant(
+        "A lost address is believed without asking the kernel.",
+        MACHINE + "test_a_lost_address_that_came_back_loses_no_stream",
+        at("hosts.consequences:Consequences._examine", put(condition("gone"), "IT[0]")),
+    ),
+    mutant(
+        "A network of any family ends a pause.",
+        MACHINE + "test_a_network_of_another_family_leaves_it_alone",
+        returns("waits:Pause.concerns", True),
+    ),
+    mutant(
+        "A connection in doubt is dropped although it speaks.",
+        MACHINE + "test_a_sign_of_life_ends_the_doubt",
+        at("hosts.consequences:_Drop.judge", never("final")),
+    ),
+    mutant(
+        "Routes of several paths raise a doubt each time.",
+        MACHINE + "test_a_source_that_was_seen_before_raises_no_doubt",
+        at("hosts.consequences:Consequences._is_news", put(nth(-1, result()), "IT[1]")),
+    ),
+    mutant(
+        "A doubt is judged by a look that lies far back.",
+        MACHINE + "test_nor_does_one_that_looks_in_and_goes_away_again",
+        at("hosts.consequences:_Drop.judge", put(condition("ON_TIME_WITHIN"), "IT[0] < 1e9")),
+    ),
+    mutant(
+        "Each announcement is looked at by itself.",
+        MACHINE + "test_a_thousand_announcements_a_second_are_looked_at_four_times",
+        at("hosts.surroundings:Surroundings._look_soon", put(value_of("_look_at"), "self._monotonic()")),
+    ),
+    mutant(
+        "Lost announcements are taken for none.",
+        MACHINE + "test_lost_announcements_mean_that_everything_is_looked_at",
+        at("hosts.consequences:Consequences.look", put(condition("change"), "change.gone")),
+    ),
+    mutant(
+        "A suspend ends no pause.",
+        MACHINE + "test_a_suspend_ends_a_pause",
+        at("hosts.consequences:Consequences._renew", never("isinstance", "Pause")),
+    ),
+    mutant(
+        "A suspend of any length is noticed.",
+        MACHINE + "test_short_suspends_are_outlived",
+        at(
+            "hosts.surroundings:Surroundings.due_if_awake",
+            put(nth(0, condition("LEAST")), "IT[0] <= 1"),
+            put(condition("LEAST"), "IT[0] > 1"),
+        ),
+    ),
+    mutant(
+        "A socket that cannot be watched for a while is given up.",
+        MACHINE + "test_a_socket_that_cannot_be_watched_for_a_while_is_read_all_the_same",
+        at("hosts.surroundings:Surroundings._watch_network_again", drop(assignment("_look_at"))),
     ),
     # Other threads.
     mutant(
