@@ -19,6 +19,7 @@ import inspect
 import pkgutil
 import sys
 import textwrap
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -174,6 +175,12 @@ def at(where: str, *edits: Edit) -> Change:
     return Change(where, make, edits)
 
 
+_PAIRS: Final = {
+    f"{first}_FAST_{second}_FAST": (f"{first}_FAST", f"{second}_FAST")
+    for first, second in (("LOAD", "LOAD"), ("STORE", "LOAD"), ("STORE", "STORE"))
+}
+
+
 def _executed(tree: ast.Module) -> list[tuple[str, object]]:
     """The instructions of a tree, whatever its layout."""
     tree = copy.deepcopy(tree)
@@ -182,9 +189,21 @@ def _executed(tree: ast.Module) -> list[tuple[str, object]]:
             vars(node).update(lineno=1, end_lineno=1, col_offset=0, end_col_offset=0)
 
     def instructions(code: CodeType) -> list[tuple[str, object]]:
-        return [
-            (one.opname, instructions(one.argval) if isinstance(one.argval, CodeType) else repr(one.argval))
-            for one in dis.get_instructions(code)
-        ]
+        found: list[tuple[str, object, dis.Instruction]] = []
+        for one in dis.get_instructions(code):
+            name = one.opname.replace("_BORROW", "")  # 3.14 borrows, pairs and pads within a line's block.
+            if name in _PAIRS and isinstance(one.argval, tuple):
+                found += [(half, value, one) for half, value in zip(_PAIRS[name], one.argval, strict=True)]
+            elif name != "NOP":
+                found.append((name, one.argval, one))
+        offsets = [one.offset for _, _, one in found]
+
+        def operand(value: object, one: dis.Instruction) -> object:
+            if isinstance(value, CodeType):
+                return instructions(value)
+            jumps = one.opcode in dis.hasjrel or one.opcode in dis.hasjabs
+            return bisect_left(offsets, one.argval) if jumps else repr(value)
+
+        return [(name, operand(value, one)) for name, value, one in found]
 
     return instructions(compile(tree, "", "exec"))
