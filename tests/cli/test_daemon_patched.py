@@ -76,7 +76,7 @@ def test_it_runs_in_a_patched_interpreter(
     patch(library, monkeypatch)
     write_relay_json(home, (relay.url, slot))
     with Command("daemon", "--exec", runs.command(), *NEVER, home=home) as command:
-        client.wait_until("streams", 1, slot=slot, seconds=9)
+        client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         settle(runs)
         for number in range(3):
             client.post(slot, {"event_id": str(number)})
@@ -105,6 +105,6 @@ def test_a_signal_ends_listen_in_a_patched_interpreter(
     token.write_text(slot.slot_token)
     token.chmod(0o600)
     with Command("listen", "--token-file", str(token), f"{relay.url}{slot.path}/stream", home=home) as command:
-        client.wait_until("streams", 1, slot=slot, seconds=9)
+        client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         assert command.end(number)[0] == status
         assert "Traceback" not in command.rest("stderr")

@@ -269,9 +269,9 @@ def _never() -> str:
 
 
 def test_the_number_of_connections_is_bounded_whatever_the_server_does(serve: Serve) -> None:
-    """The eight of a burst, and then one for each 0.7 x maximum."""
+    """Eight in a burst, and then one in 0.75 × maximum. The backoff alone would allow twenty in the first second."""
     server = serve([request, send(event_stream(b""))])
-    with source(server.url, backoff=Backoff(initial=0.001, maximum=20, healthy_after=0.0001)) as listening:
+    with source(server.url, backoff=Backoff(initial=0.000001, maximum=20, healthy_after=20)) as listening:
         began = time.monotonic()
         while time.monotonic() - began < 1.0:
             listening.next(0.2)
