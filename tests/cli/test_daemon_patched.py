@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import select
 import signal
 import sys
@@ -14,7 +15,10 @@ import pytest
 from tests.cli.command import PATIENCE, Command, write_relay_json
 from tests.cli.test_daemon import NEVER, Runs, settle
 from tests.conftest import missing
+from wire_rawsse import StreamSubscriber, SubscriberThread, WakeChannel, spawn_stream_subscriber
+from wire_rawsse.cli import attention
 from wire_rawsse.testing import RelayClient, RelayProcess, Slot
+from wire_rawsse.wire.lock import held
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and signals are used to hold the command")
 
@@ -30,20 +34,18 @@ def test_the_thread_host_stands_in_where_there_is_no_descriptor(
     relay: RelayProcess, client: RelayClient, slot: Slot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows has neither epoll nor kqueue, nor has a Python that gevent or eventlet has patched."""
-    from wire_rawsse import StreamSubscriber
-    from wire_rawsse.cli.attention import attend
-
     monkeypatch.delattr(select, "epoll", raising=False)
     monkeypatch.delattr(select, "kqueue", raising=False)
-    attention = attend(StreamSubscriber(f"{relay.url}{slot.path}/stream", bearer_token=slot.slot_token))
+    subscriber = StreamSubscriber(f"{relay.url}{slot.path}/stream", bearer_token=slot.slot_token)
+    attended = attention.attend(subscriber)
     try:
-        assert select.select([attention.fileno()], [], [], PATIENCE)[0]
-        assert attention.woken()  # The connection.
+        assert select.select([attended.fileno()], [], [], PATIENCE)[0]
+        assert attended.woken()  # The connection.
         client.post(slot, {"event_id": "1"})
-        assert select.select([attention.fileno()], [], [], PATIENCE)[0]
-        assert attention.woken() and not attention.woken()
+        assert select.select([attended.fileno()], [], [], PATIENCE)[0]
+        assert attended.woken() and not attended.woken()
     finally:
-        attention.close()
+        attended.close()
 
 
 GREEN = {
@@ -60,6 +62,27 @@ def patch(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
         missing(f"{name} (pip install -e '.[test]')")
     program = f"{GREEN[library]}; import sys; from wire_rawsse.cli import main; sys.exit(main())"
     monkeypatch.setattr("tests.cli.command.WORDS", [sys.executable, "-W", "ignore", "-c", program])
+
+
+def test_the_lock_is_taken_before_the_thread_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread would take it in its first turn, and the daemon would hold itself for another subscriber."""
+    monkeypatch.delattr(select, "epoll", raising=False)
+    monkeypatch.delattr(select, "kqueue", raising=False)
+    path = str(tmp_path / "state.json")
+    was_held = []
+
+    def spawn(wake: WakeChannel, subscriber: StreamSubscriber) -> SubscriberThread:
+        was_held.append(held(path))
+        return spawn_stream_subscriber(wake, subscriber)
+
+    monkeypatch.setattr(attention, "spawn_stream_subscriber", spawn)
+    attended = attention.attend(StreamSubscriber("http://127.0.0.1:1/"), path)
+    try:
+        assert was_held == [True]
+        with pytest.raises(attention.TakenError, match=re.escape(path)):
+            attention.attend(StreamSubscriber("http://127.0.0.1:1/"), path)
+    finally:
+        attended.close()
 
 
 @pytest.mark.parametrize("library", GREEN)

@@ -20,12 +20,27 @@ _TO_STOP: Final = 0.1
 """Seconds that a thread has to stop."""
 
 
+class TakenError(Exception):
+    """Another writer holds the lock of the state file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 def attend(subscriber: StreamSubscriber, state_file: str | None = None) -> Attention:
-    """The subscriber, with its state in `state_file` if there is one and it does not follow wire's files."""
+    """The subscriber, with its state in `state_file` if there is one and it does not follow wire's files.
+
+    Takes the lock of the state file first, as a thread would take it in its first turn. Raises `TakenError`, with the
+    subscriber closed, if another writer holds it.
+    """
     files: Follower | Standalone | None = subscriber._follower
     if files is None and state_file is not None:
         files = Standalone(subscriber._streams, state_file)
         subscriber._loop.add_housekeeping(files)
+    if files is not None and (taken := files.claim()):
+        subscriber.close()
+        raise TakenError(taken)
     try:
         subscriber.fileno()
     except OSError as error:
@@ -60,10 +75,6 @@ class Attention:
     def woken(self) -> bool:
         """Do what is due. True if there was a wake."""
         return self._subscriber.wait(0)
-
-    def claim(self) -> str | None:
-        """Take the lock of the state file. The file's path if another writer has it."""
-        return None if self._files is None else self._files.claim()
 
     def note_work(self, work: Work) -> None:
         """Write the runs of the command to the state file."""

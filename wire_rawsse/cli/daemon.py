@@ -26,7 +26,7 @@ from typing import Final
 from wire_rawsse.cli import arguments as options_of
 from wire_rawsse.cli import inputs, logs, report, signals, stdio
 from wire_rawsse.cli.arguments import Parser, replaced, seconds
-from wire_rawsse.cli.attention import Attention, attend
+from wire_rawsse.cli.attention import Attention, TakenError, attend
 from wire_rawsse.cli.child import Child, split
 from wire_rawsse.cli.exit import OK, USAGE, Failure
 from wire_rawsse.cli.runner import Runner
@@ -139,7 +139,7 @@ def run(arguments: list[str]) -> int:
     logs.route(_tell)
     supervisor = Supervisor(_tell)
     with Signals("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD") as waiting:
-        attention = _only_writer(attend(_subscriber(options), options.state_file), options.url is None)
+        attention = _attention(options)
         child = Child(words, options.exec_timeout)
         try:
             _Daemon(child, attention, waiting, supervisor, options).run()
@@ -163,18 +163,17 @@ def _subscriber(options: argparse.Namespace) -> StreamSubscriber:
         raise Failure(str(error), USAGE) from None
 
 
-def _only_writer(attention: Attention, for_wire: bool) -> Attention:
-    """The same, with the lock of its state file. Raises `Failure` if another one has that."""
-    taken = attention.claim()
-    if taken:
-        attention.close()
-        what, other = ("wire home", "WIRE_HOME") if for_wire else ("state file", "--state-file")
+def _attention(options: argparse.Namespace) -> Attention:
+    """Raises `Failure` if another subscriber keeps the same state file."""
+    try:
+        return attend(_subscriber(options), options.state_file)
+    except TakenError as error:
+        what, other = ("wire home", "WIRE_HOME") if options.url is None else ("state file", "--state-file")
         raise Failure(
-            f"another subscriber is running for this {what}: it holds the lock of {shown(taken)}; "
+            f"another subscriber is running for this {what}: it holds the lock of {shown(error.path)}; "
             f"end it, or choose another {other}",
             BUSY,
-        )
-    return attention
+        ) from None
 
 
 def _print_unit(arguments: list[str], options: argparse.Namespace, program: str) -> None:
