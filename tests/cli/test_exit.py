@@ -50,7 +50,7 @@ def test_daemon(number: int, relay: RelayProcess, client: RelayClient, slot: Slo
 
     def start() -> Command:
         command = Command("daemon", "--exec", "true", home=home)
-        client.wait_until("streams", 1, slot=slot, seconds=9)
+        client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         return command
 
     ends_within(AT_ONCE, start, number, 0)

@@ -47,7 +47,7 @@ def listen(relay: RelayProcess, slot: Slot, client: RelayClient, token_file: str
     def start(*options: str) -> Command:
         command = Command("listen", "--token-file", token_file, *options, stream_of(relay, slot), home=home)
         try:
-            client.wait_until("streams", 1, slot=slot, seconds=9)
+            client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         except BaseException:
             command.__exit__(None, None, None)
             raise
@@ -260,7 +260,7 @@ def test_closed_descriptors_never_become_a_connection(serve: Serve, home: Path) 
 def test_the_token_comes_from_the_environment(relay: RelayProcess, slot: Slot, client: RelayClient, home: Path) -> None:
     environ = {"SLOT_TOKEN": slot.slot_token}
     with Command("listen", "--token-env", "SLOT_TOKEN", stream_of(relay, slot), home=home, environ=environ) as command:
-        client.wait_until("streams", 1, slot=slot, seconds=9)
+        client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         assert command.end(signal.SIGTERM)[0] == 143
 
 
@@ -271,7 +271,7 @@ def test_the_token_comes_through_a_pipe(relay: RelayProcess, slot: Slot, client:
     arguments = ("listen", "--token-file", f"/dev/fd/{reader}", stream_of(relay, slot))
     with Command(*arguments, home=home, pass_fds=(reader,)) as command:
         os.close(reader)
-        client.wait_until("streams", 1, slot=slot, seconds=9)
+        client.wait_until("streams", 1, slot=slot, seconds=PATIENCE)
         assert command.end(signal.SIGTERM)[0] == 143
 
 
