@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Command, ends_within, environment, wait_until, write_relay_json
+from tests.cli.command import PATIENCE, Command, ends_within, environment, wait_until, write_relay_json
 from tests.support.fixtures import Serve
 from tests.support.server import OPEN, request, send, stall
 from wire_rawsse.testing import RelayClient, RelayProcess, Slot

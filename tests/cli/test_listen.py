@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import Command, assert_one_line, environment, run, wait_until
+from tests.cli.command import PATIENCE, Command, assert_one_line, environment, run, wait_until
 from tests.support.fixtures import Serve
 from tests.support.server import OPEN, Peer, answer, event_stream, request, send, stall, tls
 from tests.support.trust import Authority

@@ -305,7 +305,10 @@ import faulthandler, logging, random, signal, sys, threading, time
 from wire_rawsse import Backoff, EventSource, StreamSubscriber, WakeChannel, spawn_stream_subscriber
 
 faulthandler.dump_traceback_later(90, exit=True)
-logging.disable()  # Its own locks are not safe from a handler that raises, on any CPython.
+# The lock of logging is not safe from a handler that raises, on any CPython. The first line of each level takes it.
+logging.disable()
+for level in (logging.INFO, logging.WARNING):
+    logging.getLogger("wire_rawsse").log(level, "")
 url, ca_file, seconds = sys.argv[1:]
 port = url.rpartition(":")[2]
 dice = random.Random(5)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from tests.hosts.support import PATIENCE, InThread
 from tests.support.fixtures import Serve
 from tests.support.server import stall, tls
 from tests.support.trust import Authority
@@ -157,6 +158,23 @@ class TestTrust:
 
     def test_certifis_roots_are_where_certifi_says(self) -> None:
         assert under_test.certifi_file() == certifi.where()
+
+    @pytest.mark.parametrize("loaded", [True, False])
+    def test_no_lock_of_the_import_system_is_taken(self, loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A signal handler that raises could leave it held, and then no thread could import anything any more."""
+        import _imp
+
+        under_test.certifi_file()  # What it imports is imported by now.
+        if not loaded:
+            monkeypatch.delitem(sys.modules, "certifi")
+        _imp.acquire_lock()
+        try:
+            call = InThread(under_test.certifi_file)
+            call.join(PATIENCE)
+            assert not call.is_alive()
+        finally:
+            _imp.release_lock()
+        assert call.result() == certifi.where()
 
     def test_certifi_is_asked_where_its_file_is_elsewhere(
         self, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -87,15 +87,19 @@ def certifi_file() -> str:
 
     `certifi.where()` knows, but loads thirty modules (1.2 MiB) for the case that all of it is in an archive. So it is
     asked where the file is not there: in that case, and where a distribution has put its own in its place.
-    """
-    from importlib.util import find_spec
 
-    try:
-        found = find_spec("certifi")
-    except ValueError:  # It is loaded and does not say from where, as in a frozen program.
-        found = None
-    if found is not None and found.origin is not None:
-        path = os.path.join(os.path.dirname(found.origin), "cacert.pem")
+    `importlib.util.find_spec` takes the lock of all imports, at each call. A signal handler that raises there can leave
+    it held, and then no thread can import anything any more. `PathFinder` takes no lock.
+    """
+    if "certifi" in sys.modules:
+        origin = getattr(sys.modules["certifi"], "__file__", None)
+    else:
+        from importlib.machinery import PathFinder
+
+        found = PathFinder.find_spec("certifi")
+        origin = None if found is None else found.origin
+    if origin is not None:
+        path = os.path.join(os.path.dirname(origin), "cacert.pem")
         if os.path.isfile(path):
             return path
     import certifi
