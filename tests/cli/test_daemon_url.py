@@ -180,7 +180,8 @@ def test_three_failed_runs_are_degraded(
 
 
 def test_a_run_that_hangs_is_degraded(daemon: Callable[..., tuple[Command, Path]], home: Path) -> None:
-    _, path = daemon("sh -c \"trap '' TERM; while :; do sleep 0.1; done\"", *NEVER, "--exec-timeout", "0.3")
+    deaf = "trap '' TERM; for second in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done"  # It outlives the daemon.
+    _, path = daemon(f'sh -c "{deaf}"', *NEVER, "--exec-timeout", "0.3")
     wait_until(lambda: state(path).get("run_overdue"))
     code, line = status(path, home)
     # It is killed after 2 s: on a busy machine that may have happened.

@@ -164,7 +164,7 @@ class TestTrust:
         """A signal handler that raises could leave it held, and then no thread could import anything any more."""
         import _imp
 
-        under_test.certifi_file()  # What it imports is imported by now.
+        under_test.certifi_file()  # Its imports are done from now on.
         if not loaded:
             monkeypatch.delitem(sys.modules, "certifi")
         _imp.acquire_lock()
