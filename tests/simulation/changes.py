@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SOON: Final = 1.0
 """Seconds. A connection that is so young may be given up for a change that came before it: the streams are told one
-after the other."""
+after the other, and a host that was elsewhere notices a suspend after it has begun to connect."""
 _CONNECTING: Final = ("resolving", "connecting", "tunnel", "handshake", "head")
 
 
@@ -29,10 +29,11 @@ def check(watch: Watch, error: StaleConnectionError, waited_since: float) -> Non
     """
     machine, live, now, text = watch.machine, watch.live, watch.kernel.now, str(error)
     since = watch.begun_at
-    if now - since <= SOON:
+    young = now - since <= SOON
+    if young:
         since -= SOON
     if "was suspended" in text:
-        if machine.suspended_at < since:
+        if machine.suspended_at < since and not young:
             watch.fail(f"given up over a suspend that was before it: {error}")
     elif "is gone" in text:
         address = text.partition("its local address ")[2].partition(" is gone")[0]
