@@ -28,6 +28,7 @@ The rooms, each importing only from those above it:
 `catalogue/` the faults
 `measured`   what was measured in a cell, as plain data
 `repair`   within what time a stream must be back
+`changes`    changes of the client's network, each beside the clocks; a command of its own
 `cell`       one cell: its world, relay and daemon, and what may be done with them
 `rounds`     the rounds of a cell, from an empty world to what was measured
 `verdict`    what was measured against what was promised, `check` by check; `wakes` has those of the events,
