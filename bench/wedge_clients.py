@@ -44,6 +44,30 @@ def ours_read(url: str, read: float) -> None:
             subscriber.wait(timeout=5.0)
 
 
+def ours_learned(url: str, read: float) -> None:
+    from wire_rawsse import StreamSubscriber
+
+    with StreamSubscriber(url, watch=False) as subscriber:
+        while True:
+            subscriber.wait(timeout=5.0)
+
+
+def ours_watch(url: str, read: float) -> None:
+    from wire_rawsse import StreamSubscriber, Timeouts
+
+    with StreamSubscriber(url, timeouts=Timeouts(learn=False)) as subscriber:
+        while True:
+            subscriber.wait(timeout=5.0)
+
+
+def ours_clocks(url: str, read: float) -> None:
+    from wire_rawsse import StreamSubscriber, Timeouts
+
+    with StreamSubscriber(url, timeouts=Timeouts(learn=False), watch=False) as subscriber:
+        while True:
+            subscriber.wait(timeout=5.0)
+
+
 def ours_source_read(url: str, read: float) -> None:
     from wire_rawsse import EventSource, Timeouts
 
@@ -208,6 +232,9 @@ REQWEST = "reqwest"
 
 SUBJECTS: dict[str, tuple[str, Callable[[str, float], None]]] = {
     "ours_default": ("wire_rawsse: StreamSubscriber, stock", ours_default),
+    "ours_learned": ("wire_rawsse: learned heartbeat, watch=False", ours_learned),
+    "ours_watch": ("wire_rawsse: network watched, learn=False", ours_watch),
+    "ours_clocks": ("wire_rawsse: clocks alone (both off)", ours_clocks),
     "ours_read": ("wire_rawsse: StreamSubscriber, Timeouts(read=)", ours_read),
     "ours_source_read": ("wire_rawsse: EventSource, Timeouts(read=)", ours_source_read),
     REQWEST: ("Rust: reqwest, keepalive 30 s", lambda url, read: None),

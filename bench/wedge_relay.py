@@ -2,11 +2,12 @@
 
     python -m bench.wedge_relay ADDRESS BEAT DRIP
 
-A path is `/FAULT/CLIENT`. At first each stream gets a whole comment line every second (`quiet`: every BEAT seconds, all
-the time). At the line `begin` on standard input everybody gets one more, the last sign of life, and then: `drip`: a
-byte every DRIP seconds, inside a line that never ends; each `recv` succeeds. `stopped` and `blackhole`: nothing more
-from here; anyone who started this process stops it, or cuts the wire. A connection that is made after that gets comment
-lines every BEAT seconds, whatever its path: the fault is that of the first stream.
+A path is `/FAULT/CLIENT`. Each stream gets a whole comment line every BEAT seconds, all streams of all relays at the
+same moments: whenever the system's monotonic clock reaches a multiple of BEAT. So a client can learn the period. At the
+line `begin` on standard input the faults begin. `drip`: a byte every DRIP seconds, inside a line that never ends; each
+`recv` succeeds. `stopped`, `blackhole` and `address`: nothing more from here; the scene stops this process, cuts the
+wire or removes the client's address. `quiet` and each connection that is made after that: comment lines every BEAT
+seconds, as before; the fault is that of the first stream.
 
 Standard output: `listening PORT`; `connected FAULT/CLIENT PORT` for each stream, with the port of its other end;
 `begun`. The end of standard input ends the process.
@@ -23,7 +24,6 @@ from dataclasses import dataclass
 
 from bench.sender import HEAD, chunk, event, say
 
-BEFORE_SECONDS = 1.0
 STEP_SECONDS = 0.05
 WHOLE, BYTE = chunk(b": still on the line\n\n"), chunk(b":")
 
@@ -95,28 +95,25 @@ class Relay:
             say(f"connected {path} {sock.getpeername()[1]}")
             sock.sendall(HEAD + event(0))
         stream = Stream(path.partition("/")[0], not self.begun, 0.0)
-        stream.due = time.monotonic() + self._pause(stream)
+        now = time.monotonic()
+        stream.due = now + self._pause(stream, now)
         self.streams[sock] = stream
 
     def _begin(self) -> None:
-        """The last sign of life for all, and then each its fault."""
+        """Each stream has had its last sign of life, the comment line of just now."""
         self.begun = True
         now = time.monotonic()
-        for sock, stream in self.streams.items():
-            with contextlib.suppress(OSError):
-                sock.send(WHOLE)
-            stream.due = now + self._pause(stream)
+        for stream in self.streams.values():
+            stream.due = now + self._pause(stream, now)
         say("begun")
 
-    def _pause(self, stream: Stream) -> float:
-        if stream.fault == "quiet" or not stream.first:
-            return self.beat
-        if not self.begun:
-            return min(self.beat, BEFORE_SECONDS)
+    def _pause(self, stream: Stream, now: float) -> float:
+        if stream.fault == "quiet" or not stream.first or not self.begun:
+            return self.beat - now % self.beat
         return self.drip if stream.fault == "drip" else float("inf")
 
     def _speak(self, sock: socket.socket, stream: Stream, now: float) -> None:
-        stream.due = now + self._pause(stream)
+        stream.due = now + self._pause(stream, now)
         with contextlib.suppress(OSError):
             sock.send(BYTE if self.begun and stream.first and stream.fault == "drip" else WHOLE)
 

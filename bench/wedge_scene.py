@@ -1,10 +1,11 @@
-"""The scene of `wedge`: three relays, all clients under all faults at once, and an observer. Its own process, so that
+"""The scene of `wedge`: four relays, all clients under all faults at once, and an observer. Its own process, so that
 it can be started in a network namespace of its own.
 
     python -m bench.wedge_scene '{"read": 75, "window": 310, …}'
 
 In namespaces the relays are in one and the clients, with us, in another; the wire between them is cut by dropping
-packets both ways (nft). Without namespaces all are on loopback, without that fault.
+packets both ways (nft). The streams of `address` have addresses of their own at both ends, so that only they lose
+theirs. Without namespaces all are on loopback, without these two faults.
 
 The measure is the state of the client's first connection in its own kernel: as long as it is ESTABLISHED the client has
 not noticed (/proc/net/tcp, read 20 times a second). This is the same for all clients, and unlike the relay's view it is
@@ -32,6 +33,12 @@ from bench.wedge_clients import REQWEST
 LOOK_SECONDS = 0.05
 CONNECT_SECONDS = 60.0
 REST_SECONDS = 2.0
+HEARTBEATS = 4
+"""So many before the fault: the first follows an event and teaches nothing."""
+AFTER_HEARTBEAT = 0.1
+"""Seconds from a heartbeat to the fault: it has reached all clients."""
+OWN_INSIDE, OWN_OUTSIDE = "10.99.1.1", "10.99.1.2"
+"""The client's address that is removed under `address`, and the relay's address that is reached from it."""
 AT_ONCE = 6
 ESTABLISHED = "01"
 
@@ -56,7 +63,7 @@ class Plan:
 @dataclass
 class Seen:
     """One client under one fault. Seconds since the last sign of life; `back` since it noticed (drip), or since all was
-    well again (stopped, blackhole). None where it did not happen. `early`: it dropped its stream before any fault."""
+    well again (the others). None where it did not happen. `early`: it dropped its stream before any fault."""
 
     noticed: float | None = None
     back: float | None = None
@@ -109,6 +116,7 @@ class Scene:
             self._start_relays()
             self._start_clients()
             time.sleep(REST_SECONDS)
+            self._await_heartbeat(HEARTBEATS)
             established = self._established()
             for seen in self.seen.values():
                 seen.early = seen.connections > 0 and seen.first not in established
@@ -126,8 +134,10 @@ class Scene:
                 relay.process.wait()
 
     def _start_relays(self) -> None:
-        command = [sys.executable, "-m", "bench.wedge_relay", self.address, str(self.plan.beat), str(self.plan.drip)]
-        for kind in ("live", "stopped", "blackhole"):
+        times = [str(self.plan.beat), str(self.plan.drip)]
+        kinds = ("live", "stopped", "blackhole", "address") if self.plan.namespaces else ("live", "stopped")
+        for kind in kinds:
+            command = [sys.executable, "-m", "bench.wedge_relay", self._address(kind), *times]
             if not self.plan.namespaces:
                 process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             elif not self.relays:
@@ -136,6 +146,16 @@ class Scene:
                 inside = [*space.within(self.relays["live"].process.pid), *command]
                 process = subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             self.relays[kind] = RelayProcess(self, process)
+            if kind == "live" and self.plan.namespaces:
+                self._ip("add", OWN_INSIDE)
+                within = space.within(process.pid)
+                subprocess.run([*within, "ip", "address", "add", f"{OWN_OUTSIDE}/24", "dev", "bench1"], check=True)
+
+    def _address(self, fault: str) -> str:
+        return OWN_OUTSIDE if fault == "address" else self.address
+
+    def _ip(self, verb: str, address: str) -> None:
+        subprocess.run(["ip", "address", verb, f"{address}/24", "dev", "bench0"], check=True, timeout=CONNECT_SECONDS)
 
     def _relay(self, fault: str) -> RelayProcess:
         return self.relays.get(fault, self.relays["live"])
@@ -144,7 +164,7 @@ class Scene:
         started: list[str] = []
         for path in self.seen:
             fault, _, client = path.partition("/")
-            url = f"http://{self.address}:{self._relay(fault).port}/{path}"
+            url = f"http://{self._address(fault)}:{self._relay(fault).port}/{path}"
             command = [roster.interpreter(client), "-m", "bench.wedge_clients", client, url, str(self.plan.read)]
             if client == REQWEST:
                 command = [self.plan.rust, url]
@@ -166,10 +186,10 @@ class Scene:
             time.sleep(0.02)
 
     def _break(self) -> None:
-        """The last sign of life, then all faults, in one moment."""
+        """All faults in one moment, just after the last sign of life."""
+        self.began = self._await_heartbeat(1)
         for relay in self.relays.values():
             relay.begin()
-        self.began = time.monotonic()
         os.kill(self.relays["stopped"].process.pid, signal.SIGSTOP)
         if self.plan.namespaces:
             port = self.relays["blackhole"].port
@@ -180,12 +200,21 @@ class Scene:
                 "}\n"
             )
             self._nft(rules)
+            self._ip("del", OWN_INSIDE)
+
+    def _await_heartbeat(self, count: int) -> float:
+        """Sleep until just after the relays' next heartbeats, so many of them; when the last one was."""
+        beat = self.plan.beat
+        last = (time.monotonic() // beat + count) * beat
+        time.sleep(max(0.0, last + AFTER_HEARTBEAT - time.monotonic()))
+        return last
 
     def _heal(self) -> None:
         self.healed = time.monotonic()
         os.kill(self.relays["stopped"].process.pid, signal.SIGCONT)
         if self.plan.namespaces:
             self._nft("delete table ip wedge")
+            self._ip("add", OWN_INSIDE)
 
     def _nft(self, rules: str) -> None:
         inside = space.within(self.relays["live"].process.pid)
@@ -218,7 +247,7 @@ class Scene:
         if seen.connections == 1:
             seen.first = ports
         elif self.began < now and seen.back is None and ports != seen.first:
-            if path.startswith(("stopped", "blackhole")):
+            if path.startswith(("stopped", "blackhole", "address")):
                 seen.back = max(0.0, now - self.healed) if now >= self.healed else None
             elif seen.noticed is not None:
                 seen.back = max(0.0, now - self.began - seen.noticed)

@@ -11,6 +11,7 @@ from bench.wedge_clients import SUBJECTS
 TITLES = {
     "stopped": "relay stopped, its kernel answers",
     "blackhole": "packets vanish",
+    "address": "own address removed",
     "drip": "bytes drip, no line ends",
 }
 
@@ -47,8 +48,17 @@ def _figure(pyplot: Any, found: dict[str, Any]) -> Any:
             faint = 0.55 if _drops(found, client) else 1.0
             panel.plot([0, end], [-place, -place], color=colour, linewidth=2.2, alpha=0.6 * faint)
             never = after > window
+            early = bool(column[client]["early"])
             panel.plot([end], [-place], ">" if never else "o", color=colour, markersize=5, alpha=faint)
-            text = "never" if never else f"{after:.0f} s" if after >= 10 else f"{after:.1f} s"
+            text = (
+                "dropped alive"
+                if early
+                else "never"
+                if never
+                else f"{after:.0f} s"
+                if after >= 10
+                else f"{after:.1f} s"
+            )
             inside = never or end > 0.8 * window
             panel.annotate(
                 text, (end, -place), xytext=(-7 if inside else 6, 4 if inside else 0), textcoords="offset points",
