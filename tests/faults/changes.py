@@ -67,7 +67,7 @@ class Relay:
 
 @dataclass
 class Told:
-    """What a stream told, and when."""
+    """The items of one stream, with their times."""
 
     opened: list[float] = field(default_factory=list)
     closed: list[tuple[float, str]] = field(default_factory=list)
