@@ -134,6 +134,7 @@ def years(given: argparse.Namespace) -> int:
         return BROKEN
     where = given.executor if "/" not in given.executor else f"workers of {given.executor}"
     print(f"all promises kept over {total}; {time.monotonic() - began:.0f} s on {given.processes} {where}")
+    print(total.details)
     return 0
 
 

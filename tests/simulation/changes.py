@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.lateness import EARLY
-from wire_rawsse.errors import StaleConnectionError
+from wire_rawsse.errors import HeartbeatTimeout, StaleConnectionError, WireRawSSEError
 from wire_rawsse.gate import MAX_CONNECTING
 from wire_rawsse.hosts.consequences import DOUBT
 
@@ -19,7 +19,31 @@ if TYPE_CHECKING:
 SOON: Final = 1.0
 """Seconds. A connection that is so young may be given up for a change that came before it: the streams are told one
 after the other, and a host that was elsewhere notices a suspend after it has begun to connect."""
+CAUSES: Final = ("heartbeat", "suspend", "address", "doubt", "max_age")
+"""Why a connection is replaced that its socket calls healthy."""
 _CONNECTING: Final = ("resolving", "connecting", "tunnel", "handshake", "head")
+
+
+def note(watch: Watch, error: WireRawSSEError, waited_since: float) -> None:
+    """Count this end, if it has one of `CAUSES`, and check that the cause is a fact. `waited_since`: see `check`."""
+    if isinstance(error, StaleConnectionError):
+        check(watch, error, waited_since)
+    if found := cause(error):
+        count(watch, found)
+
+
+def count(watch: Watch, found: str) -> None:
+    watch.causes[found] = watch.causes.get(found, 0) + 1
+
+
+def cause(error: WireRawSSEError) -> str | None:
+    """One of `CAUSES`, or None for an end of any other kind."""
+    if isinstance(error, HeartbeatTimeout):
+        return "heartbeat"
+    if not isinstance(error, StaleConnectionError):
+        return None
+    text = str(error)
+    return "suspend" if "was suspended" in text else "address" if "is gone" in text else "doubt"
 
 
 def check(watch: Watch, error: StaleConnectionError, waited_since: float) -> None:

@@ -13,10 +13,11 @@ import logging
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tests import mutants
@@ -46,6 +47,8 @@ class Lived:
     connections: int
     events: int
     kinds: dict[str, int]
+    habit: str
+    causes: Counter[str]
     violation: str | None = None
     trace: tuple[str, ...] = ()
 
@@ -63,6 +66,10 @@ class Years:
     faults: int = 0
     connections: int = 0
     events: int = 0
+    habits: dict[str, float] = field(default_factory=dict)
+    """Days with a relay of each habit."""
+    causes: Counter[str] = field(default_factory=Counter)
+    """See `changes.CAUSES`."""
 
     def add(self, lived: Lived) -> None:
         self.lives += 1
@@ -70,12 +77,21 @@ class Years:
         self.faults += lived.faults
         self.connections += lived.connections
         self.events += lived.events
+        self.habits[lived.habit] = self.habits.get(lived.habit, 0.0) + lived.days
+        self.causes += lived.causes
 
     def __str__(self) -> str:
         return (
             f"{self.days / YEAR:.2f} years in {self.lives} lives: {self.faults:,} faults, "
             f"{self.connections:,} connections, {self.events:,} events"
         )
+
+    @property
+    def details(self) -> str:
+        """Two lines: the relays' habits, and why connections were replaced that their sockets called healthy."""
+        days = ", ".join(f"{name} {count:.0f}" for name, count in sorted(self.habits.items()))
+        causes = ", ".join(f"{name} {count:,}" for name, count in sorted(self.causes.items()))
+        return f"days with relays of each habit: {days}\nhealthy to their sockets, and replaced: {causes}"
 
 
 def quiet() -> None:
@@ -117,6 +133,8 @@ def live(seed: str, number: int, listener: Callable[[str], None] | None = None) 
         sum(side.watch.streams for side in life.sides),
         sum(side.relay.posted for side in life.sides),
         life.kinds,
+        life.setting.habit,
+        sum((Counter(side.watch.causes) for side in life.sides), Counter()),
         violation,
         tuple(kernel.line(*line) for line in list(kernel.lines)[-TOLD:]) if violation else (),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.changes import count
 from tests.simulation.lateness import EARLY, back_from
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.phases import PHASES
@@ -103,4 +104,5 @@ class Second:
         watch._news_before = self.news
         watch.news += 1
         watch.streams += 1
+        count(watch, "max_age")
         watch.repeatable = watch.relay.posted

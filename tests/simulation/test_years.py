@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation import hours, run, weather
+from tests.simulation import changes, habits, hours, run, weather
 from tests.simulation.kernel import Kernel, MemoryPoller, Violation
 from tests.simulation.life import Life
 from tests.simulation.setting import draw
@@ -54,6 +54,8 @@ def test_a_year_keeps_every_promise_and_has_every_fault() -> None:
     assert total.days >= CI_YEARS * run.YEAR
     assert total.connections > 1000
     assert {fault.name for fault in weather.EVERY} == set(kinds)
+    assert set(total.habits) == set(habits.ALL) and all(days >= 5 for days in total.habits.values()), total.details
+    assert set(total.causes) == set(changes.CAUSES), total.details
 
 
 @pytest.mark.campaign

@@ -84,6 +84,7 @@ class Watch:
         self.over = False  # The stream has ended for good, and the host has made no other yet.
         self.streams = 0
         """Connections that came about."""
+        self.causes: dict[str, int] = {}  # How often a connection was replaced for each of `changes.CAUSES`.
         self.live: Socket | None = None
         self.begun = self.never_begun = 0
         """How many connections were attempted, and how many of them got no further than the look-up before their stream
@@ -256,8 +257,7 @@ class Watch:
                 self.fail(f"a fault of the library's own: {error.__cause__!r}")
             self._not_too_early(error)
             silence.check_cause(self, error)
-            if isinstance(error, StaleConnectionError):
-                changes.check(self, error, self._since_before)
+            changes.note(self, error, self._since_before)
         allowed = isinstance(error, (HeartbeatTimeout, StaleConnectionError))
         if self.in_fair_weather() and not (self._interrupted or self.closing or self.absent or allowed):
             self.fail(f"in fair weather a stream ended: {error}")
