@@ -129,3 +129,22 @@ def test_a_wait_without_a_deadline_is_never_late() -> None:
     clock = StreamClock(100.0)
     clock.on_data(1e9, math.inf, 100.0, 100.0)
     assert (clock.now, clock.lag) == (1e9, 0.0)
+
+
+class TestHowLongNobodyWatched:
+    """`unwatched`: a heartbeat that may have come much earlier than it was found teaches nothing."""
+
+    def unwatched(self, real: float, polled_at: float, slept_from: float) -> float:
+        clock = StreamClock(100.0)
+        clock.on_data(real, DEADLINE, polled_at, slept_from)
+        return clock.unwatched
+
+    def test_data_that_the_poll_found_at_once_may_have_come_since_the_last_one(self) -> None:
+        assert self.unwatched(105.0, polled_at=100.0, slept_from=105.0) == 5
+
+    def test_data_that_a_sleeping_poll_brings_has_just_come(self) -> None:
+        """The poll before it returned late and empty, so it counts as a look at its beginning only."""
+        assert self.unwatched(107.0, polled_at=100.0, slept_from=105.0) == 0
+
+    def test_a_host_that_watches_all_the_time_is_never_away(self) -> None:
+        assert self.unwatched(105.0, polled_at=100.0, slept_from=-math.inf) <= 0

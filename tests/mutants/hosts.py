@@ -123,7 +123,7 @@ MUTANTS: Final = [
     mutant(
         "A host that looks in just when a deadline passes counts as one that slept until then.",
         STORMS,
-        at("hosts.clock:StreamClock.on_data", put(condition("slept_from"), "IT[0]")),
+        at("hosts.clock:StreamClock.on_data", put(condition("ON_TIME_WITHIN"), "IT[0]")),
     ),
     mutant(
         "A restart that meets received bytes is lost.",
@@ -174,7 +174,7 @@ MUTANTS: Final = [
     mutant(
         "A peer that drips in step with a deadline moves it ahead.",
         STORMS,
-        at("hosts.clock:StreamClock.on_data", never("slept_from")),
+        at("hosts.clock:StreamClock.on_data", never("ON_TIME_WITHIN")),
     ),
     mutant(
         "A host's absence is charged to a stream that has its answer.",

@@ -31,6 +31,8 @@ Otherwise a peer that sends one byte just as each deadline passes would move the
 not apply to a host that was busy: one that looks only every 5 s could then never connect within 10 s."""
 ANSWER_WITHIN: Final = 0.125
 """Seconds that a look-up thread may take to deliver its answer after the whole process was stopped (SIGSTOP)."""
+SLEPT: Final = 0.25
+"""Seconds. Data that was there when a poll began ends it at once. So data that a longer poll brings has just come."""
 MAX_GRACES: Final = 16
 """How many graces one deadline gives the stream of a late host: more than a connection has steps. Without this bound, a
 peer that drips would have a byte ready at each look and would stop the clock for ever."""
@@ -50,7 +52,7 @@ class StreamClock:
         """How many graces the present deadline has had. A restart of the deadline sets it to 0, even if the clock
         stands still and the deadline is the same number."""
         self.unwatched = 0.0
-        """Seconds without a poll before data was last found: it may have come that much earlier."""
+        """Seconds by which the last data may have come before it was found, as no poll looked."""
         self._grace_for = 0.0
         """The deadline that has had `graces`."""
         self._reprieve: tuple[float, float] | None = None
@@ -58,7 +60,7 @@ class StreamClock:
 
     def on_data(self, real: float, deadline: float, polled_at: float, slept_from: float) -> None:
         """Data was found at `real`. The loop last looked in vain at `polled_at`, and has slept since `slept_from`."""
-        self.unwatched = slept_from - polled_at
+        self.unwatched = slept_from - polled_at if real - slept_from < SLEPT else 0.0
         if self._reprieve is not None:
             self.lag, polled_at = self._reprieve
             self._reprieve = None

@@ -366,7 +366,7 @@ class Loop:
         for task in overdue:
             schedule.time_out(task, real)
         self._handle.polled_at = real
-        if not events and real > self._poll_deadline + ON_TIME_WITHIN:
+        if not events and real > self._poll_deadline + ON_TIME_WITHIN and self._fast_receive is None:
             # The process was probably stopped (SIGSTOP) during the poll. When its timeout has elapsed, CPython's poll
             # returns an empty list without checking again, so the last real check was when it began.
             self._handle.polled_at = began
