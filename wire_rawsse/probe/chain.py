@@ -20,7 +20,7 @@ _MOST_NAMES = 20
 def chain_of(session: ssl.SSLObject, secrets: Secrets) -> list[Certificate]:
     """The certificates that the server sent, its own first; at most ten."""
     try:
-        found = [one.get_info() for one in session._sslobj.get_unverified_chain() or ()]  # type: ignore[attr-defined]
+        found = [one.get_info() for one in session._sslobj.get_unverified_chain() or ()]  # type: ignore[attr-defined]  # typeshed lacks it
     except (AttributeError, TypeError, ValueError, OSError):
         own: Any = session.getpeercert()
         found = [own] if own else []

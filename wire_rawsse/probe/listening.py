@@ -208,7 +208,7 @@ def _moments(text: str) -> list[float]:
         moments.append(float(number) / 10.0 ** max(0, digits - 10))
     for stamp in _ISO.findall(text):
         plain = stamp.replace("Z", "+00:00").replace(",", ".").replace(" ", "T")
-        whole, fraction, zone = re.fullmatch(r"([^.+]*T[0-9:]*)(\.[0-9]+)?([+-].*)", plain).groups()  # type: ignore[union-attr]
+        whole, fraction, zone = re.fullmatch(r"([^.+]*T[0-9:]*)(\.[0-9]+)?([+-].*)", plain).groups()  # type: ignore[union-attr]  # `_ISO` found it
         zone = zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
         try:
             moments.append(

@@ -248,7 +248,7 @@ def note_failure(reached: Reached, error: BaseException, secrets: Secrets, budge
     elif isinstance(error, CertificateError):
         attempt.failure = "certificate"
         assert attempt.tls is not None
-        attempt.tls.fault = _FAULTS.get(getattr(cause, "verify_code", 0), "other")  # type: ignore[assignment]
+        attempt.tls.fault = _FAULTS.get(getattr(cause, "verify_code", 0), "other")  # type: ignore[assignment]  # each is one of its literals
     elif isinstance(error, ProxyError):
         attempt.failure = "refused"
     elif isinstance(error, MalformedResponseError):
