@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,24 @@ def test_relay(number: int, home: Path) -> None:
         return command
 
     ends_within(AT_ONCE, start, number, 0)
+
+
+@pytest.mark.parametrize("command", ["listen", "daemon"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR2"])
+def test_signals_that_come_during_the_end_do_not_change_the_status(
+    command: str, name: str, serve: Serve, home: Path
+) -> None:
+    server = serve([request, send(OPEN + b"data: a\n\n"), stall])
+    status = {"listen": 128 + signal.SIGTERM, "daemon": 0}[command]
+    with Command(command, server.url, *(["--exec", "true"] if command == "daemon" else []), home=home) as running:
+        wait_until(lambda: server.asked)
+        assert command == "daemon" or running.line() == "a"
+        running.process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + PATIENCE
+        while running.process.poll() is None:
+            assert time.monotonic() < until
+            running.process.send_signal(getattr(signal, name))
+        assert running.process.returncode in (status, 130 if (command, name) == ("listen", "SIGINT") else status)
 
 
 @BOTH

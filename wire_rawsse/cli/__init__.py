@@ -83,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         stdio.say(command, f"internal error ({_where(error)}); please report it")
         return INTERNAL
+    finally:
+        exit.ignore_signals()
 
 
 def _run(command: str, arguments: list[str], began: float) -> int:

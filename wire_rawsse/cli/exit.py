@@ -70,6 +70,17 @@ def before_the_end(call: Callable[[], object]) -> None:
     _before = call
 
 
+def ignore_signals() -> None:
+    """From now on no signal that this command has handled changes the exit status, which is already decided.
+
+    The interpreter puts back the default actions at its end, and an asyncio loop when it is closed: they would kill
+    the process with another status.
+    """
+    for number in signal.valid_signals():
+        if number in (signal.SIGINT, signal.SIGTERM) or callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _end(number: int, frame: object) -> None:
     try:
         if _before is not None:
