@@ -71,6 +71,26 @@ with EventSource("http://192.0.2.1:8000/") as source:
 )
 
 
+WITHOUT_DESCRIPTORS_AT_FIRST = (
+    # A thread that waits in accept(2) holds a descriptor.
+    CODE.partition("with EventSource")[0].replace("def serve", "listener.settimeout(60)\n\ndef serve")
+    + """
+import os, resource
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+with EventSource("http://192.0.2.1:8000/") as source:
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, most))  # For the loop, and for nothing more.
+    print(type(source.next_item(5.0)).__name__)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
+    assert isinstance(source.next_item(5.0), Opened)
+    source.next(0.1)
+    sh("ip address del 10.9.0.1/24 dev v0")
+    print(type(source.next_item(5.0).error).__name__)
+"""
+)
+
+
 @pytest.mark.parametrize(
     ("watch", "told"), [(True, ["Closed StaleConnectionError", "opened again"]), (False, ["NoneType NoneType"])]
 )
@@ -81,6 +101,10 @@ def test_a_real_kernel_tells_of_a_lost_address(watch: bool, told: list[str]) -> 
 def test_a_lost_address_is_noticed_when_there_are_descriptors_again() -> None:
     """The first change loads a module, and that needs a descriptor."""
     assert in_a_namespace(WITHOUT_DESCRIPTORS) == ["None", "StaleConnectionError"]
+
+
+def test_a_watch_that_had_no_descriptor_at_first_begins_with_the_connection() -> None:
+    assert in_a_namespace(WITHOUT_DESCRIPTORS_AT_FIRST) == ["Closed", "StaleConnectionError"]
 
 
 def in_a_namespace(code: str) -> list[str]:

@@ -20,6 +20,7 @@ from tests.mutants.edits import (
     put,
     result,
     select,
+    statement,
     term,
     value_of,
 )
@@ -27,6 +28,7 @@ from tests.mutants.engine import STORMS, at, mutant, returns, wrap
 
 HOSTS: Final = "simulation/test_exact_hosts.py::"
 MACHINE: Final = "simulation/test_exact_surroundings.py::"
+SUSPENDS: Final = "simulation/test_exact_suspends.py::"
 THREADS: Final = "simulation/test_exact_threads.py::"
 
 
@@ -230,7 +232,7 @@ MUTANTS: Final = [
     mutant(
         "A connection in doubt is dropped although it speaks.",
         MACHINE + "test_a_sign_of_life_ends_the_doubt",
-        at("hosts.consequences:_Drop.judge", never("final")),
+        at("hosts.consequences:_Drop.is_over", put(nth(-1, result()), "False")),
     ),
     mutant(
         "Routes of several paths raise a doubt each time.",
@@ -238,9 +240,28 @@ MUTANTS: Final = [
         at("hosts.consequences:Consequences._is_news", put(nth(-1, result()), "IT[1]")),
     ),
     mutant(
-        "A doubt is judged by a look that lies far back.",
-        MACHINE + "test_nor_does_one_that_looks_in_and_goes_away_again",
-        at("hosts.consequences:_Drop.judge", put(condition("ON_TIME_WITHIN"), "IT[0] < 1e9")),
+        "A doubt is judged before the received bytes have been looked at.",
+        MACHINE + "test_a_late_host_judges_a_doubt_only_after_it_has_looked",
+        at("hosts.consequences:Consequences._judge", put(statement("recv"), "raise BlockingIOError")),
+    ),
+    mutant(
+        "A suspend ends a connection that was begun after it.",
+        SUSPENDS + "test_a_connection_that_is_begun_after_a_suspend_outlives_it",
+        at("hosts.consequences:Consequences._renew", always("resumes")),
+    ),
+    mutant(
+        "The clocks are not compared before a connection is begun.",
+        SUSPENDS + "test_a_connection_that_is_begun_after_a_suspend_outlives_it",
+        at("hosts.surroundings:Surroundings._opened", drop(statement("due_if_awake"))),
+    ),
+    mutant(
+        "All streams are checked in one step.",
+        MACHINE + "test_many_streams_are_checked_and_dropped_in_parts",
+        at(
+            "hosts.consequences:Consequences._check_some",
+            put(nth(0, select(ast.Name, "MOST_AT_ONCE")), "10**9"),
+            put(select(ast.Name, "MOST_AT_ONCE"), "10**9"),
+        ),
     ),
     mutant(
         "Each announcement is looked at by itself.",
@@ -254,12 +275,12 @@ MUTANTS: Final = [
     ),
     mutant(
         "A suspend ends no pause.",
-        MACHINE + "test_a_suspend_ends_a_pause",
+        SUSPENDS + "test_a_suspend_ends_a_pause",
         at("hosts.consequences:Consequences._renew", never("isinstance", "Pause")),
     ),
     mutant(
         "A suspend of any length is noticed.",
-        MACHINE + "test_short_suspends_are_outlived",
+        SUSPENDS + "test_short_suspends_are_outlived",
         at(
             "hosts.surroundings:Surroundings.due_if_awake",
             put(nth(0, condition("LEAST")), "IT[0] <= 1"),
@@ -270,6 +291,16 @@ MUTANTS: Final = [
         "A socket that cannot be watched for a while is given up.",
         MACHINE + "test_a_socket_that_cannot_be_watched_for_a_while_is_read_all_the_same",
         at("hosts.surroundings:Surroundings._watch_network_again", drop(assignment("_look_at"))),
+    ),
+    mutant(
+        "A watch that had no descriptor at first is never opened.",
+        "simulation/test_exact_scarcity.py::test_a_watch_without_a_descriptor_is_tried_again_at_the_next_connection",
+        at("hosts.surroundings:Surroundings._opened", never("_incomplete")),
+    ),
+    mutant(
+        "A watch that is opened late has missed nothing.",
+        "simulation/test_exact_scarcity.py::test_changes_before_a_late_watch_are_looked_for",
+        at("hosts.surroundings:Surroundings._opened", never("_network")),
     ),
     # Other threads.
     mutant(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.simulation.watch import Watch
 
 SOON: Final = 1.0
-"""Seconds. A connection that is so young may be given up for a change that came before it: the streams are told one
-after the other, and a host that was elsewhere notices a suspend after it has begun to connect."""
+"""Seconds. A connection that is so young may be given up for a change of the network that came before it: the streams
+are checked one after the other, and the kernel is asked once for all."""
 CAUSES: Final = ("heartbeat", "suspend", "address", "doubt", "max_age")
 """Why a connection is replaced that its socket calls healthy."""
 _CONNECTING: Final = ("resolving", "connecting", "tunnel", "handshake", "head")
@@ -53,13 +53,13 @@ def check(watch: Watch, error: StaleConnectionError, waited_since: float) -> Non
     """
     machine, live, now, text = watch.machine, watch.live, watch.kernel.now, str(error)
     since = watch.begun_at
-    young = now - since <= SOON
-    if young:
-        since -= SOON
     if "was suspended" in text:
-        if machine.suspended_at < since and not young:
+        if machine.suspended_at < since:
             watch.fail(f"given up over a suspend that was before it: {error}")
-    elif "is gone" in text:
+        return
+    if now - since <= SOON:
+        since -= SOON
+    if "is gone" in text:
         address = text.partition("its local address ")[2].partition(" is gone")[0]
         if live is not None and live.local != address:
             watch.fail(f"given up over an address that is not its own, {live.local}: {error}")

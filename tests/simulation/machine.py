@@ -95,6 +95,7 @@ class MemoryMachine:
         self.timers: list[MemoryTimer] = []
         self.announces = True
         """Or a sandbox forbids it."""
+        self.no_descriptor_is_left = False
         self.has_timer = False
         """As on CPython 3.13."""
         self.slept = 0.0
@@ -106,6 +107,7 @@ class MemoryMachine:
     # Called by the library.
 
     def network(self) -> MemoryNetworkSocket:
+        self._needs_descriptor()
         if not self.announces:
             raise trouble(errno.EPERM)
         made = MemoryNetworkSocket(self)
@@ -113,6 +115,7 @@ class MemoryMachine:
         return made
 
     def resume_timer(self) -> MemoryTimer:
+        self._needs_descriptor()
         if not self.has_timer:
             raise trouble(errno.ENOSYS)
         made = MemoryTimer(self)
@@ -133,6 +136,10 @@ class MemoryMachine:
     def source(self, family: int) -> str | None:
         """From where a new connection leaves; None: there is no route."""
         return next(iter(self.addresses.get(family, ())), None)
+
+    def _needs_descriptor(self) -> None:
+        if self.no_descriptor_is_left:
+            raise trouble(errno.EMFILE)
 
     # The truth.
 

@@ -1,4 +1,4 @@
-"""The part of the watch that the first change loads cannot be loaded: the stream goes on, and it is told once."""
+"""A part of the watch cannot be loaded, or a descriptor is missing: the stream goes on, and it is told once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation.machine import FIRST, V4
-from tests.simulation.single import LATENCY
+from tests.simulation.single import LATENCY, elsewhere
 from tests.simulation.test_exact_surroundings import OTHER, UP, Machine
+from wire_rawsse.errors import StaleConnectionError
 from wire_rawsse.hosts.consequences import Consequences
 
 
 class Unloadable(importlib.abc.MetaPathFinder):
-    """The import system, of which `error` keeps the module `consequences` while it is set."""
+    """The import system, of which `error` keeps one module while it is set."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, module: str = "consequences") -> None:
         self.error: BaseException | None = error
         self.attempts = 0
-        monkeypatch.delitem(sys.modules, "wire_rawsse.hosts.consequences")
+        self._name = f"wire_rawsse.hosts.{module}"
+        monkeypatch.delitem(sys.modules, self._name)
         monkeypatch.setattr(sys, "meta_path", [self, *sys.meta_path])
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if name == "wire_rawsse.hosts.consequences" and self.error is not None:
+        if name == self._name and self.error is not None:
             self.attempts += 1
             raise self.error
 
@@ -103,10 +105,92 @@ def test_a_module_of_another_version_ends_the_watch_and_no_stream(
 ) -> None:
     """An upgrade has replaced the file since the program began."""
     monkeypatch.setattr("wire_rawsse.log._said", set())
-    monkeypatch.setattr(Consequences, "look", Consequences.run)
+    monkeypatch.setattr(Consequences, "look", Consequences.resume)
     scene = Machine()
     scene.at(20, scene.machine.remove, FIRST[V4])
     scene.run(60)
     assert (scene.ends, scene.phase, scene.machine.sockets) == ([], "streaming", [])
     assert [level for level, _ in told(caplog)] == ["WARNING"]
+    scene.close()
+
+
+def noticed(scene: Machine) -> list[float]:
+    """When a suspend at 100 s and the loss of the address at 200 s ended the connection."""
+    scene.at(100, scene.machine.suspend, 3600)
+    scene.at(199, scene.machine.add, V4, OTHER)
+    scene.at(200, scene.machine.remove, FIRST[V4])
+    scene.run(300)
+    scene.close()
+    return [when for when, _ in scene.stale()]
+
+
+def test_a_watch_without_a_descriptor_is_tried_again_at_the_next_connection() -> None:
+    scene = Machine()
+    scene.machine.has_timer = True
+    scene.machine.no_descriptor_is_left = True
+    scene.run(20)
+    scene.machine.no_descriptor_is_left = False
+    scene.run(40)
+    assert (scene.machine.sockets, scene.machine.timers) == ([], [])
+    scene.only.restart()
+    assert noticed(scene) == [100, 200]
+
+
+def test_a_watch_without_room_in_the_poller_is_tried_again_at_the_next_connection() -> None:
+    scene = Machine()
+    scene.machine.has_timer = True
+    scene.kernel.most_watched = 1
+    scene.loop.run(0)
+    assert (scene.machine.sockets, scene.machine.timers) == ([], [])
+    scene.kernel.most_watched = 1 << 16
+    scene.only.restart()
+    assert noticed(scene) == [100, 200]
+
+
+def test_a_watch_that_could_not_be_loaded_is_tried_again_at_the_next_connection(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wire_rawsse.log._said", set())
+    caplog.set_level(logging.INFO, "wire_rawsse")
+    imports = Unloadable(monkeypatch, OSError(errno.EMFILE, "no descriptor is left"), "surroundings")
+    scene = Machine()
+    scene.machine.has_timer = True
+    scene.run(20)
+    scene.only.restart()
+    scene.run(40)
+    assert imports.attempts == 3, "at the beginning, and at each connection"
+    imports.recover()
+    scene.run(60)
+    assert scene.machine.sockets == []
+    scene.only.restart()
+    assert noticed(scene) == [100, 200]
+    assert told(caplog) == [("INFO", "the machine is not watched (OSError); clocks notice its changes")]
+
+
+def test_changes_before_a_late_watch_are_looked_for() -> None:
+    """Of another stream, which lives on meanwhile."""
+    scene = Machine()
+    elsewhere(scene, "other.test", "192.0.2.3")
+    other = scene.stream("http://other.test/")
+    other.keep_journal()
+    scene.machine.no_descriptor_is_left = True
+    scene.at(20, scene.machine.add, V4, OTHER)
+    scene.at(21, scene.machine.remove, FIRST[V4])
+    scene.run(30)
+    scene.machine.no_descriptor_is_left = False
+    scene.only.restart()
+    scene.run(31)
+    ((when, error, _),) = other.ends
+    assert isinstance(error, StaleConnectionError) and when - scene.kernel.start < 30.5
+    scene.close()
+
+
+def test_a_watch_that_is_forbidden_is_not_tried_again() -> None:
+    scene = Machine()
+    scene.machine.announces = False
+    scene.run(20)
+    scene.machine.announces = True
+    scene.only.restart()
+    scene.run(40)
+    assert scene.machine.sockets == []
     scene.close()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from typing import Any
+from unittest import mock
 
 import pytest
 
-from tests.simulation.answers import silence
 from tests.simulation.machine import FIRST, V4, V6
 from tests.simulation.relay import Relay
-from tests.simulation.single import LATENCY, Single
+from tests.simulation.single import LATENCY, Single, elsewhere
 from wire_rawsse import Closed, Event, Opened
 from wire_rawsse.errors import ConnectionBrokenError, StaleConnectionError
 from wire_rawsse.event_source import EventSink
-from wire_rawsse.hosts.consequences import DOUBT
+from wire_rawsse.hosts.consequences import DOUBT, MOST_AT_ONCE, Consequences
 from wire_rawsse.hosts.notice import Notice
 from wire_rawsse.hosts.surroundings import EVERY
 from wire_rawsse.transport.netlink import NetworkChange
@@ -182,21 +184,6 @@ def test_a_late_host_judges_a_doubt_only_after_it_has_looked() -> None:
     scene.close()
 
 
-def test_nor_does_one_that_looks_in_and_goes_away_again() -> None:
-    scene = Machine()
-    scene.run(5)
-    scene.machine.route_over(V4, OTHER)
-    scene.run(6)
-    scene.kernel.advance(DOUBT)
-    scene.loop.run(0)  # It begins to judge.
-    scene.relay.post()
-    scene.kernel.advance(1)
-    scene.loop.run(0)
-    scene.run(scene.time + 5)
-    assert scene.ends == []
-    scene.close()
-
-
 def test_lost_announcements_mean_that_everything_is_looked_at() -> None:
     scene = Machine()
     scene.run(5)
@@ -252,67 +239,37 @@ def test_a_network_that_comes_and_goes_costs_no_more_than_the_pace() -> None:
     scene.close()
 
 
-@pytest.mark.parametrize("timer", [False, True])
-def test_a_suspend_renews_every_connection(timer: bool) -> None:
+def test_many_streams_are_checked_and_dropped_in_parts() -> None:
+    """Each time the loop looks whether there is a wake, it has done a bounded part of the work."""
+    count = 5 * MOST_AT_ONCE
     scene = Machine()
-    scene.machine.has_timer = timer
-    scene.at(20, scene.machine.suspend, 3600)
-    scene.run(40)
-    # Without a timer it is noticed with the next heartbeat.
-    noticed = 20 if timer else 30 + 4 * LATENCY
-    assert scene.stale() == [(noticed, "the machine was suspended for 3600 s")]
-    assert scene.delays == [0.5]
-    assert scene.begun[1:] == [noticed + 0.5]
-    scene.close()
+    relay = elsewhere(scene, "other.test", "192.0.2.3")
+    streams = [scene.stream("http://other.test/") for _ in range(count)]
+    scene.run(20)
+    assert {stream.phase for stream in streams} == {"streaming"}
+    checked: Counter[int] = Counter()
+    dropped: Counter[int] = Counter()
+    examine, interrupt = Consequences._examine, scene.loop.interrupt
 
+    def count_checked(*arguments: Any) -> None:
+        checked[scene.kernel.polls] += 1
+        examine(*arguments)
 
-def test_a_suspend_ends_a_pause() -> None:
-    scene = Machine()
-    scene.machine.has_timer = True
-    scene.there.refuses = 1
-    scene.run(50)
-    before = len(scene.begun)
-    assert scene.phase == "backing off"
-    scene.machine.suspend(600)
-    scene.run(51)
-    assert scene.begun[before:] == [50.5]
-    scene.close()
+    def count_dropped(*arguments: Any) -> None:
+        dropped[scene.kernel.polls] += 1
+        interrupt(*arguments)
 
-
-@pytest.mark.parametrize("phase", ["connecting", "head"])
-def test_a_suspend_ends_an_attempt(phase: str) -> None:
-    scene = Machine(answer=silence)
-    scene.machine.has_timer = True
-    if phase == "connecting":
-        scene.there.path.block(1)
-    scene.run(5)
-    assert scene.phase == phase
-    scene.machine.suspend(600)
-    scene.run(5.25)
-    assert [when for when, _ in scene.stale()] == [5]
-    scene.close()
-
-
-def test_a_clock_that_is_set_and_a_stop_are_no_suspend() -> None:
-    scene = Machine()
-    scene.machine.has_timer = True
-    for when, ahead in ((10, 3600.0), (11, -7200.0), (12, 0.0)):
-        scene.at(when, scene.machine.set_wall_clock, ahead)
-    scene.run(13)
-    scene.kernel.advance(20)
-    scene.at(15 + 20, scene.kernel.stop, 8)
-    scene.run(60)
-    assert scene.ends == []
-    scene.close()
-
-
-def test_short_suspends_are_outlived() -> None:
-    scene = Machine()
-    scene.machine.has_timer = True
-    for number in range(10):
-        scene.at(10 + number, scene.machine.suspend, 5)
-    scene.run(60)
-    assert scene.ends == []
+    with mock.patch.object(Consequences, "_examine", count_checked):
+        vars(scene.loop)["interrupt"] = count_dropped
+        scene.notice.network_changed()
+        scene.run(21)
+        assert (checked.total(), max(checked.values()), scene.ends) == (count + 1, MOST_AT_ONCE, [])
+        scene.machine.addresses[V4] = [OTHER]
+        scene.notice.network_changed()
+        scene.run(40)
+    assert (dropped.total(), max(dropped.values())) == (count + 1, MOST_AT_ONCE)
+    assert all(stream.record.reconnect_count == 1 for stream in streams)
+    assert len(relay.visits) == count
     scene.close()
 
 

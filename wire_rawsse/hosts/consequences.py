@@ -16,17 +16,21 @@ and goes ten times a minute costs no more than the pace. Changes that come fast 
 
 A connection that is in doubt may live on: both networks may be there. So one sign of life ends the doubt, and a source
 address that has been seen before raises none (multipath routes choose by the port, and would raise one each time).
+
+A loop may have thousands of streams, so one iteration looks at 16 of them at most. The wake of another stream does not
+wait for the rest.
 """
 
 from __future__ import annotations
 
 import math
+import socket
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from wire_rawsse.errors import StaleConnectionError
-from wire_rawsse.hosts.clock import ON_TIME_WITHIN
 from wire_rawsse.hosts.loop import PAST, Loop
 from wire_rawsse.hosts.task import Task, is_stream
 from wire_rawsse.transport.netlink import FAMILIES, NetworkChange
@@ -39,106 +43,118 @@ if TYPE_CHECKING:
 DOUBT: Final = 10.0
 """Seconds that a connection in doubt may be silent."""
 MOST_PASSES: Final = 16
-"""Looks that a stream which will be dropped still gets, so that neither a peer nor a late host puts off its end for
-ever."""
+"""Receptions that a stream which will be dropped still gets, so that a peer cannot put off its end for ever."""
+MOST_AT_ONCE: Final = 16
+"""Streams that are checked in one iteration of the loop, and streams that are dropped."""
 SPREAD: Final = 1.0
 """Seconds within which the streams of a machine that has slept connect again."""
 _MOST_SOURCES: Final = 1024
 
 
 class _Drop:
-    """A stream that ends with `error` at `due`, once a poll that began after that has found nothing more for it.
+    """A stream that ends with `error` at `due`, as soon as no received bytes wait for it.
 
     `final`: what is received until then is handed over and changes nothing. Otherwise any reception ends the doubt.
     """
 
-    __slots__ = ("due", "error", "final", "looked_at", "passes", "receive", "set_at")
+    __slots__ = ("_set_at", "due", "error", "final", "passes", "receive", "task")
 
     def __init__(self, task: Task, receive: Receive, due: float, error: StaleConnectionError, *, final: bool) -> None:
+        self.task = task
         self.receive = receive
-        self.set_at = task.clock.set_at
+        self._set_at = task.clock.set_at
         self.due = due
         self.error = error
         self.final = final
-        self.looked_at = -math.inf
         self.passes = MOST_PASSES
 
-    def judge(self, task: Task, now: float) -> bool | None:
-        """True: drop it now. None: there is nothing to drop any more. False: not yet."""
-        if task.paused_at is not None or (task.wait is not None and task.wait is not self.receive):
-            return None  # Data that a paused stream has not received would be lost.
-        if task.runnable or task.exception is not None:
-            return False
-        if task.clock.set_at != self.set_at:
-            if not self.final:
-                return None
-            self.set_at, self.looked_at = task.clock.set_at, -math.inf
-        if self.due > now:
-            return False
-        last, self.looked_at = self.looked_at, now
-        if now - last <= ON_TIME_WITHIN:
-            return True  # The poll in between found nothing, and the host was not away since.
-        self.passes -= 1
-        return self.passes <= 0
+    def is_over(self) -> bool:
+        """There is nothing to drop any more, or no reason to."""
+        task = self.task
+        if task.coroutine is None or (task.wait is not None and task.wait is not self.receive):
+            return True
+        if task.paused_at is not None:
+            return True  # Data that a paused stream has not received would be lost.
+        return not (self.final or task.runnable or task.clock.set_at == self._set_at)
 
 
 class Consequences:
     """The checks and drops of one loop, in its thread."""
 
-    __slots__ = ("_checks", "_drops", "_loop", "_machine", "_monotonic", "_next_drop", "_sources")
+    __slots__ = ("_checks", "_doubts", "_drops", "_due", "_loop", "_machine", "_monotonic", "_sources")
 
     def __init__(self, loop: Loop, machine: Machine) -> None:
         self._loop = loop  # A weak proxy.
         self._machine = machine
         self._monotonic = loop.system.monotonic
-        self._checks: list[tuple[Task, Callable[[Task], None]]] = []
-        """Tasks that had something else to do first."""
+        self._checks: deque[tuple[Callable[[Task], None], list[Task]]] = deque()
+        """Checks, and the tasks that they have yet to be made of."""
         self._drops: dict[Task, _Drop] = {}
-        self._next_drop = math.inf
+        """The present drop of each task. Those in the queues that are not in here are obsolete."""
+        self._due: deque[_Drop] = deque()
+        self._doubts: deque[_Drop] = deque()
+        """Those that are not due yet, in the order in which they will be."""
         self._sources: dict[tuple[int, str], str] = {}
         """The address from which new connections to a peer leave, as last seen."""
 
     def deadline(self) -> float:
         """The system's monotonic time at which `run` is due."""
-        return PAST if self._checks else self._next_drop
+        if self._checks or self._due:
+            return PAST
+        return self._doubts[0].due if self._doubts else math.inf
 
     def run(self, now: float) -> None:
+        """Do a part of the work."""
         if self._checks:
-            self._check_all()
-        if self._next_drop <= now:
-            self._judge(now)
+            self._check_some()
+        doubts, due = self._doubts, self._due
+        while doubts and doubts[0].due <= now and len(due) < MOST_AT_ONCE:
+            due.append(doubts.popleft())
+        for _ in range(min(len(due), MOST_AT_ONCE)):
+            drop = due.popleft()
+            if self._drops.get(drop.task) is drop:
+                if not drop.is_over() and not self._judge(drop, now):
+                    due.append(drop)
+                else:
+                    del self._drops[drop.task]
 
-    def resume(self, seconds: float) -> None:
-        """The machine was suspended for so many seconds."""
-        self._later(partial(self._renew, f"the machine was suspended for {seconds:.0f} s"))
+    def _check_some(self) -> None:
+        check, tasks = self._checks[0]
+        some, busy = tasks[-MOST_AT_ONCE:], []
+        del tasks[-MOST_AT_ONCE:]
+        for task in some:
+            if task.coroutine is not None:
+                if task.runnable or task.exception is not None:
+                    busy.append(task)
+                else:
+                    check(task)
+        if not tasks:
+            self._checks.popleft()
+        if busy:
+            self._checks.append((check, busy))
+
+    def resume(self, seconds: float, resumes: int) -> None:
+        """The machine was suspended for so many seconds. `resumes`: see `Task.resumes`."""
+        self._check_all(partial(self._renew, f"the machine was suspended for {seconds:.0f} s", resumes))
 
     def look(self, change: NetworkChange) -> None:
         """The network has changed."""
         if change:
-            self._later(partial(self._examine, change, _Answers(self._machine)))
+            self._check_all(partial(self._examine, change, _Answers(self._machine)))
 
-    def _later(self, check: Callable[[Task], None]) -> None:
-        self._checks += [(task, check) for task in self._loop.schedule.tasks]
-
-    def _check_all(self) -> None:
-        checks, self._checks = self._checks, []
-        for task, check in checks:
-            if task.coroutine is None:
-                continue
-            if task.runnable or task.exception is not None:
-                self._checks.append((task, check))
-            else:
-                check(task)
+    def _check_all(self, check: Callable[[Task], None]) -> None:
+        if tasks := list(self._loop.schedule.tasks):
+            self._checks.append((check, tasks))
 
     def _end_pause(self, task: Task) -> None:
         self._loop.schedule.wake_up(task, (), self._monotonic())
 
-    def _renew(self, text: str, task: Task) -> None:
-        """The machine was suspended."""
+    def _renew(self, text: str, resumes: int, task: Task) -> None:
+        """The machine was suspended. A connection that was begun after that is no affair of it."""
         wait = task.wait
         if isinstance(wait, Pause):
             self._end_pause(task)
-        elif wait is not None and wait.interest:
+        elif wait is not None and wait.interest and task.resumes < resumes:
             self._drop(task, StaleConnectionError(text, spread=SPREAD))
 
     def _examine(self, change: NetworkChange, answers: _Answers, task: Task) -> None:
@@ -176,27 +192,35 @@ class Consequences:
         """Drop the connection of a task, a stream only after all that has been received for it."""
         wait = task.wait
         if isinstance(wait, Receive) and is_stream(wait):
-            self._drop_later(task, wait, error, self._monotonic(), final=True)
+            drop = self._drops[task] = _Drop(task, wait, self._monotonic(), error, final=True)
+            self._due.append(drop)
         else:
             self._loop.interrupt(task, error)
 
     def _doubt(self, task: Task, receive: Receive, text: str) -> None:
-        if task not in self._drops:
+        known = self._drops.get(task)
+        if known is None or known.is_over():
             error = StaleConnectionError(f"it was silent for {DOUBT:g} s, and {text}")
-            self._drop_later(task, receive, error, self._monotonic() + DOUBT, final=False)
+            drop = self._drops[task] = _Drop(task, receive, self._monotonic() + DOUBT, error, final=False)
+            self._doubts.append(drop)
 
-    def _drop_later(self, task: Task, wait: Receive, error: StaleConnectionError, due: float, *, final: bool) -> None:
-        self._drops[task] = _Drop(task, wait, due, error, final=final)
-        self._next_drop = min(self._next_drop, due)
-
-    def _judge(self, now: float) -> None:
-        for task, drop in list(self._drops.items()):
-            verdict = drop.judge(task, now) if task.coroutine is not None else None
-            if verdict is not False:
-                del self._drops[task]
-            if verdict:
-                self._loop.interrupt(task, drop.error)
-        self._next_drop = min((drop.due for drop in self._drops.values()), default=math.inf)
+    def _judge(self, drop: _Drop, now: float) -> bool:
+        """Whether the matter is settled: the stream is dropped now, or has ended."""
+        task = drop.task
+        if task.runnable or task.exception is not None:
+            return False
+        try:
+            drop.receive.sock.recv(1, socket.MSG_PEEK)
+            drop.passes -= 1
+            if drop.passes:
+                return False  # The loop receives it first.
+        except BlockingIOError:
+            pass  # Nothing is there.
+        except OSError as error:  # It is told only once.
+            self._loop.schedule.fail(task, error, now)
+            return True
+        self._loop.interrupt(task, drop.error)
+        return True
 
 
 class _Answers:

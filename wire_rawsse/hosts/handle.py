@@ -56,6 +56,8 @@ class Handle:
         """Calls for the loop's thread, made before its next sleep."""
         self.answered: list[Future[Any]] = []
         """Futures that have been set since the loop last looked."""
+        self.opened: Callable[[Any], object] | None = None
+        """Called with a task that has opened a socket, before it connects."""
         self._give_back: Callable[[], None] | None = give_back
         self._wakeup: WakeupFd | None = None
         self._resolver: Resolver | None = None
@@ -203,7 +205,7 @@ class Handle:
                 if self._give_back is not None:
                     self._give_back()
                 # Break the reference cycles, so that a discarded loop is freed without the collector.
-                self._give_back = self._resolver = None
+                self._give_back = self._resolver = self.opened = None
                 if self.handed_out:
                     # It stays open and readable until the host looks once more. If it were closed now, another file
                     # could get its number, and the host would poll that. Notified again, because a `run` under way

@@ -1,4 +1,7 @@
-"""The small part of `surroundings` that is always there: it loads the rest when its loop runs for the first time."""
+"""The small part of `surroundings` that is always there: it loads the rest when its loop runs for the first time.
+
+If that fails, because the process has no descriptor left, it is tried again at each connection.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from wire_rawsse.log import info_once
 
 if TYPE_CHECKING:
     from wire_rawsse.hosts.surroundings import Surroundings
+    from wire_rawsse.hosts.task import Task
 
 
 class Notice:
@@ -28,7 +32,7 @@ class Notice:
         self._loop.request(self._look_at_everything)
 
     def _begin(self) -> Surroundings | None:
-        """None: it cannot be loaded, as in a process that has no descriptor left. The streams live without it."""
+        """None: it cannot be loaded. The streams live without it."""
         if self._surroundings is None:
             try:
                 from wire_rawsse.hosts.surroundings import Surroundings
@@ -36,9 +40,15 @@ class Notice:
                 self._surroundings = Surroundings(self._loop, listens=self._watch)
             except Exception as error:
                 info_once(f"the machine is not watched ({type(error).__name__}); clocks notice its changes")
+                if self._watch:
+                    self._loop._handle.opened = self._opened
                 return None
             self._loop.add_housekeeping(self._surroundings)
         return self._surroundings
+
+    def _opened(self, task: Task) -> None:
+        """Begin late: no earlier change has been noticed."""
+        self._look_at_everything()
 
     def _look_at_everything(self) -> None:
         surroundings = self._begin()

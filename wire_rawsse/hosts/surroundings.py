@@ -5,8 +5,10 @@ causes no wake-up and costs one reading of a clock for each sleep. Changes that 
 second.
 
 A suspend makes CLOCK_BOOTTIME run ahead of CLOCK_MONOTONIC, and nothing else does: no SIGSTOP, and no setting of the
-wall clock (clock_gettime(2)). It is noticed before the first sleep after it. On CPython 3.13 and newer a timer ends the
-present sleep (`suspend`).
+wall clock (clock_gettime(2)). It is noticed before the first sleep after it, and before each connection, so that a new
+one is not dropped for an earlier suspend. On CPython 3.13 and newer a timer ends the present sleep (`suspend`).
+
+If a descriptor cannot be opened because the process has none left, that is tried again at each connection.
 
 The effect of a change on the streams is in `consequences`, which is loaded when the first change comes. If it cannot be
 loaded, the streams live on: a lack of descriptors or of memory passes, so that is tried again; a missing file does not,
@@ -26,6 +28,7 @@ from wire_rawsse.log import info_once, warn_once
 if TYPE_CHECKING:
     from wire_rawsse.hosts.consequences import Consequences
     from wire_rawsse.hosts.interfaces import Announcements, Timer
+    from wire_rawsse.hosts.task import Task
 
 LEAST: Final = 5.0
 """Seconds; shorter suspends are not noticed. Connections outlive them."""
@@ -34,15 +37,16 @@ EVERY: Final = 0.25
 RETRY: Final = 1.0
 """Seconds until the next attempt when a change could not be looked at for lack of descriptors or memory."""
 
-_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+"""ENOSPC is epoll_ctl(2)'s: the system has no room to watch one more descriptor."""
 
 
 class Surroundings:
     """`Housekeeping` of one loop, in its thread. `listens`: open the descriptors; without, it is only told."""
 
     __slots__ = (
-        *("_ahead", "_boottime", "_consequences", "_everything", "_look_at", "_looked_at", "_loop", "_machine"),
-        *("_monotonic", "_network", "_network_watched", "_suspended", "_timer"),
+        *("_ahead", "_boottime", "_consequences", "_everything", "_incomplete", "_look_at", "_looked_at", "_loop"),
+        *("_machine", "_monotonic", "_network", "_network_watched", "_resumes", "_suspended", "_timer"),
     )
 
     def __init__(self, loop: Loop, *, listens: bool) -> None:
@@ -54,7 +58,7 @@ class Surroundings:
         self._timer: Timer | None = None
         self._boottime = self._machine.boottime() if listens else None
         """A clock in seconds that counts suspends."""
-        self._ahead = -math.inf
+        self._ahead = 0.0 if self._boottime is None else -self._monotonic() + self._boottime()
         """By how much it is ahead of `_monotonic`, or more: the process may have been stopped between two readings."""
         self._everything = False
         """True if all connections have to be checked in the next look."""
@@ -63,25 +67,45 @@ class Surroundings:
         self._looked_at = -math.inf
         self._suspended = 0.0
         """Seconds; not yet told to the streams."""
+        self._resumes = 0
+        """How many suspends have been noticed."""
         self._consequences: Consequences | None = None
+        self._incomplete = False
+        """A descriptor could not be opened, but perhaps later."""
         if listens:
             self._listen()
+            loop._handle.opened = self._opened
 
     def _listen(self) -> None:
-        if self._boottime is not None:
-            now = self._monotonic()
-            self._ahead = self._boottime() - now
+        """Open what is not open yet."""
+        self._incomplete = False
+        if self._boottime is not None and self._timer is None:
             try:
                 self._timer = timer = self._machine.resume_timer()
                 self._loop.watch_descriptor(timer.fileno(), self._clock_jumped)
-            except OSError:
-                self._close_timer()  # The next iteration notices it, whenever that is.
-        try:
-            self._network = self._machine.network()
-            self._watch_network()
-        except OSError as error:
-            self._close_network()
-            info_once(f"network changes are not announced here ({error.strerror or error}); clocks notice them")
+            except OSError as error:  # The next iteration notices a suspend, whenever that is.
+                self._close_timer()
+                self._incomplete = error.errno in _PASSING
+        if self._network is None:
+            try:
+                self._network = self._machine.network()
+                self._watch_network()
+            except OSError as error:
+                self._close_network()
+                self._incomplete |= error.errno in _PASSING
+                info_once(f"network changes are not announced here ({error.strerror or error}); clocks notice them")
+
+    def _opened(self, task: Task) -> None:
+        """`task` has opened a socket and is about to connect."""
+        self.due_if_awake()
+        task.resumes = self._resumes
+        if self._incomplete:
+            try:
+                self._listen()
+            except Exception as error:
+                self._failed(error, self._monotonic())
+            if self._network is not None:
+                self.look_at_everything()  # Some changes have not been announced.
 
     # Housekeeping.
 
@@ -100,6 +124,7 @@ class Surroundings:
                 self._ahead = ahead
             elif (suspended := boottime() - self._monotonic() - self._ahead) > LEAST:
                 # Read in both orders: if the process was stopped between two readings, one of them is small.
+                self._resumes += 1
                 self._suspended += suspended
                 self._ahead = ahead
                 self._look_at = PAST
@@ -117,7 +142,7 @@ class Surroundings:
     def close(self) -> None:
         self._close_network()
         self._close_timer()
-        self._boottime = self._consequences = None
+        self._loop._handle.opened = self._boottime = self._consequences = None
         self._suspended, self._everything, self._look_at = 0.0, False, math.inf
 
     # Causes.
@@ -155,7 +180,7 @@ class Surroundings:
         change = NetworkChange(everything=self._everything)
         self._everything = False
         if suspended:
-            consequences.resume(suspended)
+            consequences.resume(suspended, self._resumes)
         if self._network is not None:
             try:
                 self._network.read(change)

@@ -32,6 +32,7 @@ class Task:
         "paused_at",
         "queued",
         "receive",
+        "resumes",
         "runnable",
         "send_value",
         "started",
@@ -57,6 +58,8 @@ class Task:
         """True if it can be resumed; at first, to start it."""
         self.started = False
         self.coroutine: Coroutine[None] | None = start(self)
+        self.resumes = 0
+        """How many suspends of the machine had been noticed when it last opened a socket: see `hosts.surroundings`."""
         self.paused_at: float | None = None
         """Since when receiving is paused on request (flow control); None if it is not."""
         # Kept here by the loop, its schedule and its watch.
@@ -85,7 +88,10 @@ class Task:
         return self._handle.resolve(host, port)
 
     def open(self, address: Address) -> socket.socket:
-        return self._handle.system.open(address)
+        sock = self._handle.system.open(address)
+        if self._handle.opened is not None:
+            self._handle.opened(self)
+        return sock
 
     def release(self, sock: socket.socket) -> None:
         self._handle.watch.forget(sock.fileno())
