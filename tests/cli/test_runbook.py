@@ -16,6 +16,7 @@ import pytest
 from tests.cli.command import WORDS, Command, environment, run, wait_until
 from tests.conftest import missing
 from tests.support.fixtures import Serve
+from tests.support.ports import free_port
 from tests.support.server import CHUNKED, OPEN, QUIET, Peer, answer, chunk, cut, request, reset, send, stall, tls
 from tests.support.trust import Authority
 
@@ -141,8 +142,7 @@ def test_the_relay_by_hand(home: Path, tmp_path: Path) -> None:
             missing(f"needs {program}: apt-get install {program}")
     snippet = re.search(r"<!-- relay by hand -->\n```sh\n(.*?)```", README, re.DOTALL)
     assert snippet is not None
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     (tmp_path / "wire-rawsse").write_text(f'#!/bin/sh\nexec {" ".join(WORDS)} "$@"\n')
     (tmp_path / "wire-rawsse").chmod(0o700)
     script = snippet[1].replace("8770", str(port)) + "\nsleep 1; kill $(jobs -p)\n"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.hosts.scenes import SCENES, Scene
-from tests.hosts.support import NEVER, HungResolver, Server, blackhole, closed_port
+from tests.hosts.support import NEVER, HungResolver, Server, blackhole
 from tests.support.fixtures import Serve, authority, ca_file, serve, server_context
+from tests.support.ports import CLOSED
 from wire_rawsse.transport import resolve
 
 __all__ = ["Serve", "authority", "ca_file", "serve", "server_context"]
@@ -57,7 +58,7 @@ def scene(
         elif name == "head":
             server = serve(tls=scheme == "https", stage="asked")
         elif name == "backing":
-            phase, url = "backing off", f"http://127.0.0.1:{closed_port()}/"
+            phase, url = "backing off", f"http://127.0.0.1:{CLOSED}/"
         else:
             phase = "streaming"
             server = serve(tls=scheme == "https")

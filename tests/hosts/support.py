@@ -244,12 +244,6 @@ def giving_back(subscriber: StreamSubscriber) -> Iterator[StreamSubscriber]:
             subscriber.wait(0)
 
 
-def closed_port() -> int:
-    """Nobody listens there."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 PACKAGE: Final = os.path.dirname(wire_rawsse.__file__) + os.sep
 EVENTFD = getattr(os, "eventfd", None)
 

@@ -6,7 +6,8 @@ import itertools
 
 from tests.hosts.conftest import Serve
 from tests.hosts.many import open_all
-from tests.hosts.support import HEAD, NEVER, PATIENCE, HungResolver, InThread, closed_port
+from tests.hosts.support import HEAD, NEVER, PATIENCE, HungResolver, InThread
+from tests.support.ports import CLOSED
 from wire_rawsse import StreamHandle, Streams, Timeouts
 
 
@@ -60,7 +61,7 @@ class TestGate:
             assert sum(state.phase == "backing off" for state in streams.states()) <= 3
 
     def test_a_connection_that_ends_gives_its_place_back(self, serve: Serve) -> None:
-        refused = f"http://127.0.0.1:{closed_port()}/"
+        refused = f"http://127.0.0.1:{CLOSED}/"
         with Streams(max_connecting=2) as streams:
             for _ in range(50):
                 streams.add(refused, backoff=NEVER)

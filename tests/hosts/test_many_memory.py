@@ -12,7 +12,7 @@ import pytest
 
 from tests.hosts.conftest import Serve
 from tests.hosts.many import open_all
-from tests.hosts.support import closed_port
+from tests.support.ports import CLOSED
 from wire_rawsse import EventStreams, Streams
 
 
@@ -20,7 +20,7 @@ class Refuser:
     """A port that refuses, so that ten thousand streams cost ten thousand refusals and no server."""
 
     def __init__(self) -> None:
-        self.url = f"http://127.0.0.1:{closed_port()}/"
+        self.url = f"http://127.0.0.1:{CLOSED}/"
 
 
 def grown(work: Callable[[], object]) -> int:

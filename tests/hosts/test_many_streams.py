@@ -22,11 +22,11 @@ from tests.hosts.support import (
     HungResolver,
     InThread,
     blackhole,
-    closed_port,
     short_turns,
     until,
     until_asleep,
 )
+from tests.support.ports import CLOSED
 from wire_rawsse import EventSource, EventStreams, StreamHandle, Streams, StreamSubscriber, Timeouts
 from wire_rawsse.errors import BusyError, ClosedError, InvalidRequestError
 
@@ -189,7 +189,7 @@ class TestRemove:
 
     def test_from_another_thread_it_never_disturbs_the_one_that_waits(self) -> None:
         """It is done by the next wait. Otherwise a wait would find the loop busy now and then."""
-        url, left, over = f"http://127.0.0.1:{closed_port()}/", deque[StreamHandle](), threading.Event()
+        url, left, over = f"http://127.0.0.1:{CLOSED}/", deque[StreamHandle](), threading.Event()
 
         def remove_all() -> None:
             while not over.is_set():
@@ -234,7 +234,7 @@ class TestRemove:
             urls = {
                 "resolving": "http://relay.test/",
                 "connecting": f"http://127.0.0.1:{silent}/",
-                "backing off": f"http://127.0.0.1:{closed_port()}/",
+                "backing off": f"http://127.0.0.1:{CLOSED}/",
             }
             if phase == "waiting":
                 streams.add(server.url)

@@ -29,7 +29,6 @@ from tests.hosts.support import (
     HungResolver,
     blackhole,
     chunk,
-    closed_port,
     embedded,
     error_of,
     giving_back,
@@ -37,6 +36,7 @@ from tests.hosts.support import (
     until,
     watched,
 )
+from tests.support.ports import CLOSED
 from wire_rawsse import StreamSubscriber, Timeouts, waits
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll") and not hasattr(select, "kqueue"), reason="no descriptor")
@@ -282,7 +282,7 @@ def test_a_stream_that_falls_silent(serve: Serve, ca_file: str, tls: bool) -> No
 
 
 def test_backing_off() -> None:
-    with embedded(f"http://127.0.0.1:{closed_port()}/", backoff=NEVER) as subscriber:
+    with embedded(f"http://127.0.0.1:{CLOSED}/", backoff=NEVER) as subscriber:
         loop = SelectLoop(subscriber)
         loop.run(lambda: phase_of(subscriber) == "backing off")
         turns = loop.turns

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -21,6 +20,7 @@ import trustme
 
 from tests.cli.command import PATIENCE, environment, wait_until
 from tests.conftest import missing
+from tests.support.ports import free_port
 from tests.wire import needs
 from tests.wire.test_real_wire import Wire
 from wire_rawsse import StreamSubscriber
@@ -209,12 +209,6 @@ class Nginx(Program):
     def __enter__(self) -> Nginx:
         self.start()
         return self
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def until(

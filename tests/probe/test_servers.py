@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.support import free_port
 from tests.probe.support import probe
 from tests.support.fixtures import Serve
+from tests.support.ports import CLOSED
 from tests.support.proxy import forward
 from tests.support.server import CHUNKED, OPEN, Peer, Step, answer, chunk, cut, drip, pause, request, send, stall
 
@@ -211,7 +211,7 @@ def test_a_head_that_comes_with_the_first_event(serve: Serve, home: Path) -> Non
 
 
 def test_nothing_listens(home: Path) -> None:
-    found = probe(f"http://127.0.0.1:{free_port()}/", home=home)
+    found = probe(f"http://127.0.0.1:{CLOSED}/", home=home)
     assert (found.status, found.codes) == (2, ["refused"])
 
 
@@ -293,7 +293,7 @@ class TestProxies:
         assert (found.status, found.codes) == (2, ["proxy-credentials"]), found.told
 
     def test_a_proxy_that_is_not_there(self, home: Path) -> None:
-        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}"}
+        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{CLOSED}"}
         found = probe("https://relay.example/stream", home=home, environ=environ)
         assert found.first["code"] == "refused" and "proxy" in found.first["change"], found.told
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.cli.command import wait_until
 from tests.conftest import missing
-from tests.interop.support import free_port
 from tests.probe.support import Probed, probe
 from tests.support.fixtures import Serve
+from tests.support.ports import free_port
 from tests.support.server import CHUNKED, Server, chunk, cut, drip, request, send, stall, tls
 from tests.support.trust import YEAR, Authority
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import trustme
 
 from tests.conftest import missing
 from tests.relay.raw import Raw
+from tests.support.ports import free_port
 from wire_rawsse.testing import RelayClient, RelayProcess, Slot
 
 
@@ -129,9 +129,7 @@ def wire_program() -> str:
 def wires_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of wire's own relay."""
     program = wire_program()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+    place = f"127.0.0.1:{free_port()}"
     with subprocess.Popen(
         [program, "relay-server", "--bind", place, "--local-only"],
         env={**os.environ, "WIRE_HOME": str(tmp_path_factory.mktemp("wire"))},

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fixtures import Serve
 from tests.support.listen import LONG, event, first, source, subscriber
+from tests.support.ports import CLOSED
 from tests.support.server import (
     CHUNKED,
     EVENT,
@@ -155,12 +156,7 @@ class TestOneResponse:
             assert "next attempt" not in str(caught.value)
 
     def test_nobody_listens(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        with (
-            source(f"http://127.0.0.1:{port}/", reconnect=False) as listening,
-            pytest.raises(DialError),
-        ):
+        with source(f"http://127.0.0.1:{CLOSED}/", reconnect=False) as listening, pytest.raises(DialError):
             list(listening)
 
     def test_a_redirect_is_followed(self, serve: Serve) -> None:

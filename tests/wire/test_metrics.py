@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -15,6 +14,7 @@ from prometheus_client import parser as text_parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from tests.conftest import missing
+from tests.support.ports import free_port
 from wire_rawsse.wire.metrics import openmetrics
 from wire_rawsse.wire.state_file import SCHEMA, rfc3339
 from wire_rawsse.wire.status import Status, assess
@@ -144,8 +144,7 @@ def test_node_exporter_passes_it_on(tmp_path: Path) -> None:
     if exporter is None:
         missing("needs node_exporter: apt-get install prometheus-node-exporter")
     (tmp_path / "wire.prom").write_text(openmetrics([("/state.json", judged())]))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     arguments = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={tmp_path}"]
     process = subprocess.Popen([exporter, *arguments, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL)
     try:

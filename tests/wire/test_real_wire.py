@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.wire import needs
 from tests.wire.test_state import endpoint
 from wire_rawsse.state import SubscriberState, summarise
@@ -98,8 +99,7 @@ def test_it_shows_the_state_that_we_write(wire: Wire) -> None:
 
 @contextlib.contextmanager
 def relay(wire: Wire) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [wire.program, "relay-server", "--bind", f"127.0.0.1:{port}", "--local-only"]
     with subprocess.Popen(
         command, env=wire.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=wire.environ["HOME"]
