@@ -33,8 +33,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-GRACE: Final = 2.0
-"""Seconds for which a thread or process that is on its way out is waited for."""
+GRACE: Final = 20.0
+"""Seconds for which a thread or process that is on its way out is waited for. Only a leak ever takes this long."""
 
 _FOLDER: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _REMOVED: Final = frozenset(

@@ -135,9 +135,9 @@ def status(path: Path, home: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_a_state_file_of_its_own(daemon: Callable[..., tuple[Command, Path]], home: Path) -> None:
-    command, path = daemon("true", *NEVER)
-    wait_until(lambda: state(path).get("state") == "connected")
+def test_a_state_file_of_its_own(daemon: Callable[..., tuple[Command, Path]], reasons: Reasons, home: Path) -> None:
+    command, path = daemon(reasons.command, *NEVER)
+    wait_until(lambda: state(path).get("state") == "connected" and reasons() == ["start", "reconnect"])
     found = state(path)
     assert found["pid"] == command.process.pid and found["locked"] is True
     assert found["endpoints"][0]["ends"] == {} and found["endpoints"][0]["wakes"] == 1
@@ -206,10 +206,13 @@ def test_many_runs_are_few_writes(daemon: Callable[..., tuple[Command, Path]]) -
     """A run that goes well is no news: it rides along with the next write."""
     _, path = daemon("true", "--interval", "0.02")
     wait_until(lambda: state(path).get("state") == "connected")
-    time.sleep(1.5)  # Whatever followed the connection has been written.
-    before = path.stat().st_mtime_ns
-    time.sleep(1.5)
-    assert path.stat().st_mtime_ns == before
+
+    def at_rest() -> bool:
+        before = path.stat().st_mtime_ns
+        time.sleep(1.5)
+        return path.stat().st_mtime_ns == before
+
+    wait_until(at_rest)  # Once whatever followed the connection has been written.
 
 
 def test_a_program_that_cannot_be_started_leaves_nothing(home: Path, tmp_path: Path) -> None:

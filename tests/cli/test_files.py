@@ -16,7 +16,20 @@ import pytest
 
 from tests.cli.command import Command, assert_one_line, environment, run, write_relay_json
 from tests.support.fixtures import Serve
-from tests.support.server import OPEN, STREAM, answer, event_stream, request, send, stall, tls
+from tests.support.server import (
+    CHUNKED,
+    LAST_CHUNK,
+    OPEN,
+    STREAM,
+    answer,
+    chunk,
+    event_stream,
+    request,
+    send,
+    stall,
+    tls,
+    wait_for,
+)
 from tests.support.trust import Authority
 from wire_rawsse.cli import inputs
 from wire_rawsse.cli.exit import Failure
@@ -155,10 +168,13 @@ def test_the_null_device_is_an_empty_body(serve: Serve, home: Path) -> None:
 
 def told_at_reconnect(serve: Serve, home: Path, option: str, path: Path, change: Callable[[], object]) -> str:
     """The output of `listen` at the first reconnect after a change, on its way to the second stream."""
-    server = serve([request, send(event_stream(b"data: a\n\n"))], [request, send(OPEN + b"data: b\n\n"), stall])
+    changed = threading.Event()
+    first = [request, send(CHUNKED + chunk(b"data: a\n\n")), wait_for(changed), send(LAST_CHUNK)]
+    server = serve(first, [request, send(OPEN + b"data: b\n\n"), stall])
     with Command("listen", option, str(path), server.url, home=home) as command:
         assert command.line() == "a"
         change()
+        changed.set()
         line = command.line("stderr")
         while "ended the stream" in line:
             line = command.line("stderr")
@@ -234,8 +250,9 @@ def test_a_client_certificate_is_shown_and_followed(
         names = peer.sock.getpeercert()["subjectAltName"]  # type: ignore[attr-defined]
         seen.append(dict(names)["email"])
 
+    changed = threading.Event()
     server = serve(
-        [tls(context), note, request, send(event_stream(b"data: a\n\n"))],
+        [tls(context), note, request, send(CHUNKED + chunk(b"data: a\n\n")), wait_for(changed), send(LAST_CHUNK)],
         [tls(context), note, request, send(OPEN + b"data: b\n\n"), stall],
     )
     url = server.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
@@ -247,6 +264,7 @@ def test_a_client_certificate_is_shown_and_followed(
             (issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes()).decode(),
         )
         later.replace(certificate)
+        changed.set()
         assert command.line() == "b"
     assert seen == ["client@example.invalid", "later@example.invalid"]
 

@@ -19,7 +19,20 @@ import pytest
 
 from tests.cli.command import PATIENCE, Command, assert_one_line, environment, run, wait_until
 from tests.support.fixtures import Serve
-from tests.support.server import OPEN, Peer, answer, event_stream, request, send, stall, tls
+from tests.support.server import (
+    CHUNKED,
+    LAST_CHUNK,
+    OPEN,
+    Peer,
+    answer,
+    chunk,
+    event_stream,
+    request,
+    send,
+    stall,
+    tls,
+    wait_for,
+)
 from tests.support.trust import Authority
 from wire_rawsse.cli import stdio
 from wire_rawsse.cli.signals import Signals
@@ -278,10 +291,13 @@ def test_the_token_comes_through_a_pipe(relay: RelayProcess, slot: Slot, client:
 def test_a_rotated_token_file_is_read_at_the_next_connect(serve: Serve, home: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("first")
-    server = serve([request, send(event_stream(b"data: a\n\n"))], [request, send(OPEN + b"data: b\n\n"), stall])
+    changed = threading.Event()
+    first = [request, send(CHUNKED + chunk(b"data: a\n\n")), wait_for(changed), send(LAST_CHUNK)]
+    server = serve(first, [request, send(OPEN + b"data: b\n\n"), stall])
     with Command("listen", "--token-file", str(token), server.url, home=home) as command:
         assert command.line() == "a"
         token.write_text("second\r\n")
+        changed.set()
         assert command.line() == "b"
     assert [asked.get("Authorization") for asked in server.asked] == ["Bearer first", "Bearer second"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import PATIENCE, Command, wait_until, write_relay_json, written
+from tests.cli.test_daemon import gone
 from wire_rawsse.cli.supervisor import Supervisor
 from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
@@ -130,15 +131,15 @@ def test_no_sign_of_life_while_a_run_takes_too_long(
 ) -> None:
     """The run ignores SIGTERM, so it lives for 2 s longer than it may."""
     terminated = tmp_path / "terminated"
-    script = f"trap 'echo >> {terminated}' TERM; while :; do sleep 0.05; done"
+    script = f"trap 'echo $$ >> {terminated}' TERM; while :; do sleep 0.05; done"
     arguments = ("--exec", shlex.join(["sh", "-c", script]), "--exec-timeout", "0.5", *NEVER)
     with start(*arguments, WATCHDOG_USEC="200000"):
         manager.until("WATCHDOG")
-        wait_until(terminated.exists)  # From now on it is overdue.
+        run = int(written(terminated))  # From now on it is overdue.
         while manager.next(0.01) is not None:
             pass
         seen = manager.next(1.0)
-        assert seen is None or seen[0] == "STATUS"
+        assert seen is None or seen[0] == "STATUS" or gone(run), "a machine may be too busy to look within 2 s"
         manager.until("WATCHDOG")  # The run was killed, and all is well again.
 
 

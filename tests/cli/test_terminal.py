@@ -108,7 +108,7 @@ def test_a_long_silence_shows_state_age_and_deadline_and_disturbs_nothing(serve:
 def test_it_is_kept_out_of_a_pipe(serve: Serve, home: Path) -> None:
     server = serve([request, send(OPEN + EVENT), stall])
     reader, writer = os.pipe()
-    with Terminal("listen", "--json", "--read-timeout", "1", server.url, home=home, stdout=writer) as terminal:
+    with Terminal("listen", "--json", "--read-timeout", "8", server.url, home=home, stdout=writer) as terminal:
         os.close(writer)
         terminal.until("listening · ")  # Standard error is a terminal: it is shown there.
         terminal.process.send_signal(signal.SIGINT)

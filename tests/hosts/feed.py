@@ -87,6 +87,8 @@ def is_open(peer: Peer) -> bool:
         socket.socket.recv(peer.sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return True
+    except OSError:
+        return False
     return False
 
 

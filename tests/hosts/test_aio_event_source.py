@@ -258,11 +258,11 @@ class TestFlowControl:
         body = [b"data: %d %s\n\n" % (number, b"x" * 2000) for number in range(count)]
 
         async def main() -> None:
-            async with AsyncEventSource(server.url, backoff=NEVER, timeouts=Timeouts(read=0.2)) as source:
+            async with AsyncEventSource(server.url, backoff=NEVER, timeouts=Timeouts(read=1)) as source:
                 peer = await connected(server, source)
                 sending = asyncio.create_task(asyncio.to_thread(peer.send, b"".join(map(chunk, body))))
                 await until(lambda: len(source._sink.items) >= 64)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1.5)
                 assert 64 <= len(source._sink.items) < 100
                 assert source.state.state == "connected"
                 got = 0
@@ -279,11 +279,11 @@ class TestFlowControl:
         server = serve()
 
         async def main() -> None:
-            async with AsyncEventSource(server.url, backoff=QUICK, timeouts=Timeouts(read=0.2)) as source:
+            async with AsyncEventSource(server.url, backoff=QUICK, timeouts=Timeouts(read=1)) as source:
                 peer = await connected(server, source)
                 peer.say(EVENT * 64)
                 await until(lambda: len(source._sink.items) >= 64)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1.5)
                 assert await asyncio.to_thread(server.nobody, 0)
                 for _ in range(64):
                     assert await source.next(0) == X

@@ -66,8 +66,8 @@ def test_it_is_received_from_again_once_it_is_read() -> None:
 def test_its_silence_is_no_fault_before_it_is_read() -> None:
     with serving() as server, EventStreams() as streams:
         opened(streams, server)
-        source, _ = full(streams, server, timeouts=Timeouts(read=0.3), backoff=NEVER)
-        end = time.monotonic() + 0.6
+        source, _ = full(streams, server, timeouts=Timeouts(read=1), backoff=NEVER)
+        end = time.monotonic() + 1.6
         while time.monotonic() < end:
             streams._loop.run(0.05)
         assert source.state.phase == "streaming"

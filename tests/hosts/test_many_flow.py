@@ -91,12 +91,12 @@ def test_the_others_go_on_and_nothing_is_lost(serve: Serve) -> None:
 def test_its_silence_is_no_fault_meanwhile(serve: Serve, unread: int) -> None:
     server = serve()
     with EventStreams() as streams:
-        source, peer = opened(streams, server, timeouts=Timeouts(read=0.3), backoff=NEVER)
+        source, peer = opened(streams, server, timeouts=Timeouts(read=1), backoff=NEVER)
         other, _ = opened(streams, server)
         peer.say(numbered(unread))
         receive(streams, source, unread)
         streams._pause_the_full()
-        end = time.monotonic() + 0.8
+        end = time.monotonic() + 1.6
         while time.monotonic() < end:
             streams._loop.run(0.05)
         assert source.state.phase == "streaming"

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 
 from tests.hosts.conftest import Serve
+from tests.hosts.feed import is_open
 from tests.hosts.many import open_all, path_of
 from tests.hosts.support import PATIENCE, QUICK, Peer, Server, Striker
 from wire_rawsse import EventStreams, StreamHandle, Streams
 
 
-def newest(server: Server, peer: Peer) -> Peer:
-    """The server's end of the same stream, which may have connected again."""
-    try:
-        while True:
-            other = server.peer(0.002)
-            if path_of(other) == path_of(peer):
-                peer = other
-    except queue.Empty:
-        return peer
+def newest(server: Server, peer: Peer, turn: Callable[[float], object]) -> Peer:
+    """The server's end of the same stream, which may have connected again; `turn` lets the streams go on."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            other = server.peer(0)
+        except queue.Empty:
+            if is_open(peer):
+                return peer
+            assert time.monotonic() < end, "it does not connect again"
+            turn(0.01)
+        else:
+            peer = other if path_of(other) == path_of(peer) else peer
 
 
 def test_no_wake_is_lost(serve: Serve) -> None:
@@ -36,7 +42,7 @@ def test_no_wake_is_lost(serve: Serve) -> None:
                 woken += found
             while streams.wait(0.005):
                 pass
-            peer = newest(server, peer)
+            peer = newest(server, peer, streams.wait)
             if not struck:
                 break
         assert point > 10
@@ -57,7 +63,7 @@ def test_no_event_is_lost_that_was_received(serve: Serve) -> None:
                     break
                 except OSError:  # It was struck, and connects again.
                     streams.next(0.01)
-                    peer = newest(server, peer)
+                    peer = newest(server, peer, streams.next)
             found: list[str] = []
 
             def read(found: list[str] = found) -> None:
@@ -69,7 +75,7 @@ def test_no_event_is_lost_that_was_received(serve: Serve) -> None:
             while (got := streams.next(0.02)) is not None:
                 found.append(got[1].data)
             assert found == sorted(found)
-            peer = newest(server, peer)
+            peer = newest(server, peer, streams.next)
             if not struck:
                 assert found == ["1", "2", "3"]
                 break
@@ -89,7 +95,7 @@ def test_struck_as_it_takes_the_last_item_it_goes_on(serve: Serve) -> None:
             Striker(point, within="_take").strikes(lambda: streams.next(PATIENCE))
             while streams.next_item(0.02):
                 pass
-            peer = newest(server, peer)
+            peer = newest(server, peer, streams.next)
 
 
 def test_a_stream_that_is_added_is_one_stream(serve: Serve) -> None:

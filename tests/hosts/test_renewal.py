@@ -155,7 +155,9 @@ class TestAnAttemptThatFails:
     def test_leaves_the_old_connection_alone(self, serve: Serve, refuses: Script, name: str) -> None:
         feed = Feed()
         server = serve_feed(serve, feed, None, refuses, refuses)
-        timeouts = Timeouts(max_age=2, response=0.2, read=0.3)
+        timeouts = Timeouts(max_age=2, response=PATIENCE, read=1.2)
+        if name == "ResponseTimeout":  # Two attempts of that length, before the old connection is twice as old.
+            timeouts = Timeouts(max_age=5, response=1.5, read=1.2)
         with EventSource(server.url, timeouts=timeouts, backoff=QUICKLY) as source:
             source.next_item(PATIENCE)
             with feed.posting(0.005):

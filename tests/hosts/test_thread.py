@@ -6,9 +6,11 @@ An exception that leaves a thread is a warning of pytest's, and warnings are err
 from __future__ import annotations
 
 import json
+import queue
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,7 +102,7 @@ def test_it_survives_whatever_the_network_does(serve: Serve) -> None:
         return "token" if len(asked) != 5 else "a token\r\nwith: a line end"
 
     wake = WakeChannel()
-    timeouts = Timeouts(connect=0.2, response=0.2, read=0.2)
+    timeouts = Timeouts(response=1)
     thread = spawn_stream_subscriber(
         wake, StreamSubscriber(server.url, bearer_token=token, backoff=QUICK, timeouts=timeouts)
     )
@@ -114,8 +116,9 @@ def test_it_survives_whatever_the_network_does(serve: Serve) -> None:
             server.peer().send(data)
         server.peer().reset()
         server.peer()  # It is never answered.
-        server.peer().send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        assert wake.wait(PATIENCE)
+        while not wake.wait(0.1):
+            with suppress(queue.Empty):  # A busy machine answers later than the thread waits, and then the next time.
+                server.peer(0).send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         assert thread.is_alive()
     finally:
         thread.stop()

@@ -298,7 +298,7 @@ class TestATunnelThatFails:
 
     def test_it_stalls_behind_its_yes(self, serve: Serve, through: Through) -> None:
         yes = send(b"HTTP/1.1 200 OK\r\n\r\n")
-        error = self.closed(serve, through, yes, stall, timeouts=Timeouts(connect=0.4)).error
+        error = self.closed(serve, through, yes, stall, timeouts=Timeouts(connect=2)).error
         assert isinstance(error, ConnectTimeout) and error.phase == "handshake"
 
     def test_it_sends_data_of_its_own_into_the_tunnel(self, serve: Serve, through: Through) -> None:

@@ -207,7 +207,7 @@ class TestHowFar:
 
     def test_a_hop_that_stalls(self, serve: Serve) -> None:
         server = serve(to("/there"), [request, stall])
-        closed = end(server.url, timeouts=Timeouts(connect=PATIENCE, response=0.3))
+        closed = end(server.url, timeouts=Timeouts(connect=PATIENCE, response=1.5))
         assert isinstance(closed.error, ResponseTimeout)
         assert "/there" in str(closed.error), "it does not say which hop it was"
 
