@@ -69,6 +69,8 @@ def without_dev() -> list[str]:
 @pytest.mark.parametrize("closed", ["", *CLOSED.values()])
 @pytest.mark.parametrize("command", ["status", "listen", "daemon", "relay"])
 def test_without_a_null_device(command: str, closed: str, home: Path) -> None:
+    if home.is_relative_to("/dev"):
+        pytest.skip("the temporary folder is below /dev")
     ran = home / "ran"
     words = ["daemon", "--exec", f"sh -c 'read x; : > {ran}'"] if command == "daemon" else COMMANDS[command]
     script = f"exec {shlex.join([*without_dev(), *WORDS, *words])} {closed}"

@@ -32,7 +32,7 @@ def none_left(but=0):
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit + but, most))
 
 def enough():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 def went_wrong():
     end = time.monotonic() + 10

@@ -64,7 +64,7 @@ with EventSource("http://192.0.2.1:8000/") as source:
     later = subprocess.Popen(["sh", "-c", "sleep 0.3; ip address del 10.9.0.1/24 dev v0"])
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
     print(source.next_item(1.5))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(type(source.next_item(10.0).error).__name__)
     later.wait()
 """
