@@ -180,8 +180,8 @@ class TestRead:
 
     def test_any_body_byte_is_life(self, serve: Serve) -> None:
         """Twice as long as silence may last, at a pace that even a busy machine keeps."""
-        server = serve([request, send(OPEN), drip_for(1.6, b"x", 0.02), send(b"\n\ndata: end\n\n"), stall])
-        with source(server.url, timeouts=timeouts(read=0.8)) as listening:
+        server = serve([request, send(OPEN), drip_for(3, b"x", 0.02), send(b"\n\ndata: end\n\n"), stall])
+        with source(server.url, timeouts=timeouts(read=1.5)) as listening:
             for item in listening.items():
                 assert not isinstance(item, Closed), item
                 if getattr(item, "data", "") == "end":
@@ -218,13 +218,13 @@ class TestMinRate:
         assert server.place in str(error)
 
     def test_zero_turns_it_off(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN + b"data: "), drip_for(1.1, b"x", 0.02), send(b"\n\n"), stall])
-        with source(server.url, timeouts=timeouts(read=0.5, min_rate=0)) as listening:
+        server = serve([request, send(OPEN + b"data: "), drip_for(3, b"x", 0.02), send(b"\n\n"), stall])
+        with source(server.url, timeouts=timeouts(read=1.5, min_rate=0)) as listening:
             assert set(event(listening).data) == {"x"}
 
     def test_whole_lines_never_trip_it(self, serve: Serve) -> None:
-        server = serve([request, send(OPEN), drip_for(1.1, b": hi\n", 0.05), send(b"data: x\n\n"), stall])
-        with source(server.url, timeouts=timeouts(read=0.5, min_rate=10**9)) as listening:
+        server = serve([request, send(OPEN), drip_for(3, b": hi\n", 0.05), send(b"data: x\n\n"), stall])
+        with source(server.url, timeouts=timeouts(read=1.5, min_rate=10**9)) as listening:
             assert event(listening).data == "x"
 
 

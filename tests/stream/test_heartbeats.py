@@ -57,7 +57,7 @@ def test_a_server_that_is_silent_for_longer_than_its_heartbeat_is_dropped(serve:
 
 def test_a_heartbeat_that_came_while_the_caller_was_late_counts(serve: Serve) -> None:
     """The learned limit has passed when the caller looks, in vain for this stream and with a wake of another."""
-    speak, beat_once, learned, silent = (threading.Event() for _ in range(4))
+    speak, spoken, beat_once, beaten, learned, silent = (threading.Event() for _ in range(6))
 
     def beats(peer: Peer) -> None:
         while not learned.is_set() and not peer.server.closing.wait(EVERY):
@@ -65,10 +65,12 @@ def test_a_heartbeat_that_came_while_the_caller_was_late_counts(serve: Serve) ->
         silent.set()
         beat_once.wait(PATIENCE)
         peer.say(BEAT)
+        beaten.set()
 
     def speaks(peer: Peer) -> None:
         speak.wait(PATIENCE)
         peer.say(b"data: 1\n\n")
+        spoken.set()
 
     quiet, lively = serve([request, send(CHUNKED), beats, stall]), serve([request, send(CHUNKED), speaks, stall])
     with Streams() as streams:
@@ -82,10 +84,11 @@ def test_a_heartbeat_that_came_while_the_caller_was_late_counts(serve: Serve) ->
         streams.wait(0.1)
         time.sleep(2 * (one.state.read_limit or PATIENCE))
         speak.set()
-        time.sleep(0.2)
+        assert spoken.wait(PATIENCE)
         assert streams.wait(PATIENCE) == (other,)
         beat_once.set()
-        time.sleep(0.2)
+        assert beaten.wait(PATIENCE)
+        time.sleep(0.2)  # The caller is busy with the wake.
         streams.wait(0)
         streams.wait(0.1)
         assert (one.state.phase, one.state.ends) == ("streaming", ())
