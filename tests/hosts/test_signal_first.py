@@ -7,6 +7,7 @@ parser finds, and gives the one wake that is owed.
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.hosts.conftest import Serve
 from tests.hosts.support import BEAT, EVENT, HEAD, NEVER, PATIENCE, InThread, chunk, phase_of, until
 from wire_rawsse import StreamSubscriber, WakeChannel, spawn_stream_subscriber
+from wire_rawsse.hosts import thread as thread_host
 from wire_rawsse.protocol.chunked import ChunkedBody
 from wire_rawsse.protocol.sse import WakeParser
 
@@ -68,38 +70,45 @@ def test_a_heartbeat_is_parsed_and_wakes_nobody(serve: Serve, log: list[str]) ->
         assert log == ["http", "parsed"]
 
 
-def test_the_channel_is_set_before_the_parser_runs(serve: Serve, ca_file: str, tls: bool, log: list[str]) -> None:
-    """The thread host sets it, and lets the interpreter's lock go, so that the woken thread runs first."""
+def test_the_channel_is_set_before_the_parser_runs(
+    serve: Serve, ca_file: str, tls: bool, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread host sets it and stands aside, so that the woken thread gets the interpreter's lock first.
+
+    Here it stands aside until the woken thread has run, however late the system lets that one run.
+    """
     server = serve(tls=tls)
-    wake = WakeChannel()
+    stood: list[float] = []
 
     class Overheard(WakeChannel):
         def set(self) -> None:
             log.append("set")
-            wake.set()
+            super().set()
 
-    channel = Overheard()
-    thread = spawn_stream_subscriber(channel, StreamSubscriber(server.url, tls=ca_file))
+    def stand_aside(seconds: float) -> None:
+        log.append("aside")
+        until(lambda: "woken" in log)
+        stood.append(seconds)
+
+    monkeypatch.setattr(thread_host, "time", SimpleNamespace(sleep=stand_aside))
+    wake = Overheard()
+    thread = spawn_stream_subscriber(wake, StreamSubscriber(server.url, tls=ca_file))
     try:
         assert wake.wait(PATIENCE)
+        log.append("woken")
+        until(lambda: stood)
         peer = server.peer()
-        first = 0
-
-        def woken() -> None:
+        for _ in range(5):
+            del log[:]
+            peer.say()
             assert wake.wait(PATIENCE)
             log.append("woken")
-
-        for _ in range(20):
-            del log[:]
-            waiter = InThread(woken)
-            time.sleep(0.002)  # Until it waits; otherwise this round only counts for less.
-            peer.say()
-            waiter.result()
             until(lambda: "parsed" in log)
-            assert log.index("set") < log.index("http") < log.index("parsed")
-            first += log.index("woken") < log.index("parsed")
-        assert first >= 5, f"the woken thread ran first in {first} of 20 rounds only"
+            assert sorted(log[:3]) == ["aside", "set", "woken"] and log[0] == "set"
+            assert log[3:] == ["http", "parsed"]
+        assert set(stood) == {thread_host.LET_GO} and thread_host.LET_GO > 0
     finally:
+        log.append("woken")
         thread.stop()
 
 

@@ -178,8 +178,10 @@ class Nginx(Program):
         temporary = "".join(
             f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
+        # As root it would give the folders to another user, which a user namespace may lack.
+        user = "user root;\n" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
-            f"""daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
+            f"""{user}daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
             events {{}}
             http {{
               access_log off;

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay.conftest import Certified
+from tests.support.ports import has_ipv6
 from wire_rawsse.errors import ConnectError, ResponseTimeout, StatusError
 from wire_rawsse.testing import Fault, RelayClient, RelayProcess, Slot
 
@@ -137,7 +138,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_several_listeners_share_their_slots(certified: Certified, tmp_path: Path) -> None:
     path = tmp_path / "r.sock"
     bind = ["127.0.0.1:0", "localhost:0"]
-    if socket.has_ipv6 and can_bind_ipv6():
+    if has_ipv6():
         bind.append("[::1]:0")
     with RelayProcess(
         bind=bind, bind_tls=["127.0.0.1:0"], uds=[str(path)], certificate=certified.certificate, key=certified.key
@@ -151,15 +152,6 @@ def test_several_listeners_share_their_slots(certified: Certified, tmp_path: Pat
                 client.post(slot, {"event_id": str(number)})
                 assert len(client.pull(slot)) == number + 1
     assert not path.exists()
-
-
-def can_bind_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def test_a_stale_socket_file_is_replaced_and_nothing_else(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.support.ports import has_ipv6
 from tests.support.server import Script, Server, Stage
 from tests.support.server import stage as script_for
 from tests.support.trust import Authority
@@ -43,6 +44,8 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
         tls: bool = False,
         stage: Stage = "streaming",
     ) -> Server:
+        if ":" in host and not has_ipv6():
+            pytest.skip("this machine has no IPv6")
         context: ssl.SSLContext | None = request.getfixturevalue("server_context") if tls else None
         script = script_for(stage, context)
         server = Server(*(scripts or (script,)), host=host, path=path, scheme="https" if tls else "http")

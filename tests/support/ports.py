@@ -1,4 +1,4 @@
-"""TCP ports of 127.0.0.1 for programs that must be told theirs, and one on which nothing listens."""
+"""TCP ports of 127.0.0.1: for programs that must be told theirs, and one on which nothing listens; and IPv6."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def free_port() -> int:
             listener.accept()[0].close()  # The end that closes first is kept.
             client.recv(1)
     return port
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has ::1; many a container has not."""
+    try:
+        with socket.socket(socket.AF_INET6) as trial:
+            trial.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
