@@ -22,7 +22,7 @@ from wire_rawsse.transport.dial import dial
 from wire_rawsse.transport.tls import secure
 from wire_rawsse.waits import Address, Coroutine
 
-MUCH = bytes(range(256)) * (1 << 14)  # 4 MiB: more than the kernel's buffers on both sides take.
+MUCH = bytes(range(256)) * (1 << 16)  # 16 MiB: more than the kernel's buffers on both sides take.
 
 
 def connected(services: HostServices, port: int, context: ssl.SSLContext | None) -> Coroutine[Channel]:
