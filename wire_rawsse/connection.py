@@ -1,15 +1,15 @@
 """One stream's life: resolve, connect, handshake, ask, read, and the reason why it ended.
 
 This is the linear generator that everything else exists for. It reads from top to bottom as things happen on the wire.
-To wait, it yields (see `waits`); each wait carries the deadline of the clock that covers it:
+To wait, it yields (see `waits`). Each wait has a deadline, set by one of these clocks:
 
-* `connect`, one budget for name, TCP, proxy and TLS of one hop;
-* `response`, from the first byte of the request to the last of the head;
-* `read`, silence: only body bytes restart it, so neither dripping chunk extensions nor a peer's kernel that answers
-  keepalive probes keep a dead stream open; shorter once the server's heartbeat is known (`heartbeat`);
-* `min_rate`, only while a line is unfinished: one byte each minute would satisfy `read` for ever.
+* `connect`: one budget for the name, TCP, the proxy and TLS of one hop.
+* `response`: from the first byte of the request to the last byte of the response head.
+* `read`: silence. Only body bytes restart it, so a dead stream is kept open neither by dripping chunk extensions nor by
+  a kernel that answers keepalive probes. It is shorter once the server's heartbeat is known (see `heartbeat`).
+* `min_rate`: only while a line is unfinished. One byte a minute would satisfy `read` for ever.
 
-Whether and when to connect again is decided in `reconnect`.
+`reconnect` decides whether and when to connect again.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ MAX_AGE_JITTER: Final = 0.1
 
 
 class Live:
-    """A stream that is read: what it comes from, and the wait for its next bytes."""
+    """An open stream: its channel, body reader and clocks, and the wait for its next bytes."""
 
     __slots__ = ("body", "channel", "clocks", "receive")
 
@@ -74,7 +74,7 @@ class Live:
 
 
 Accepted: TypeAlias = "tuple[Channel, Exchange, str]"
-"""An accepted response. The text is its place, for error texts: the origin and path that answered."""
+"""An accepted response, with the origin and path that answered, for error texts."""
 Renew: TypeAlias = "Callable[[HostServices, Plan, Record, Any, Live], Coroutine[Accepted | None]]"
 """Replaces a connection that has reached its `max_age`. Returns the new one, or None if the stream ends instead."""
 
@@ -117,7 +117,7 @@ def broken(record: Record, error: OSError) -> WireRawSSEError:
     """The public error for one of the system's."""
     place = f"{record.url} ({record.phase})"
     if error.errno is None or "EOF" in type(error).__name__:
-        # A TCP end without close_notify (RFC 8446 §6.1), as OpenSSL reports it: anybody may have cut the stream.
+        # OpenSSL's report of a TCP end without close_notify (RFC 8446 §6.1). Anybody on the path may have cut it.
         return TruncatedError(f"{place}: the peer closed the connection without ending TLS first")
     return ConnectionBrokenError(f"{place}: {alerts.failure(error) or error.strerror or type(error).__name__}")
 
@@ -149,7 +149,7 @@ def open_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) 
             exchange, response = yield from _ask(services, plan, record, channel, request, place)
             if response.status not in REDIRECTS:
                 if response.status == 407 and proxy is not None:
-                    # Only the proxy itself answers 407 (RFC 9110 §15.5.8), also if it forwards a request for http.
+                    # Only a proxy answers 407 (RFC 9110 §15.5.8), even if it otherwise forwards requests for http.
                     raise _refusal(record, proxy, response, f"a request to {place}")
                 body = b""
                 if response.status != 200:
@@ -176,7 +176,7 @@ def open_stream(services: HostServices, plan: Plan, record: Record, sink: Sink) 
 
 
 def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
-    """After a 401, ask the caller's callables for other credentials: only after the first of several 401s in a row.
+    """After a 401, ask the caller's callables for other credentials. Of several 401s in a row only the first does this.
 
     Raises `CredentialsError` if a callable fails. That is retried, so the callable is asked again at the next connect.
     """
@@ -188,9 +188,9 @@ def _ask_once_more(plan: Plan, record: Record, asked: Asked) -> None:
 def error_body(
     services: HostServices, channel: Channel, exchange: Exchange, until: float = math.inf
 ) -> Coroutine[bytes]:
-    """The beginning of the content of a refusal: at most 1 KiB, within a second. No act of the peer is raised.
+    """Read the beginning of the content of a refusal: at most 1 KiB, for at most a second. Raises no `OSError`.
 
-    `until`: a moment on the stream's clock at which it ends if a second is too long.
+    `until`: the latest end, on the stream's clock, if a second would be too long.
     """
     found = bytearray()
     receive = channel.receive(min(until, services.now() + ERROR_BODY_SECONDS))
@@ -246,7 +246,7 @@ def _connect(services: HostServices, plan: Plan, record: Record, hop: Hop, proxy
 def _resolve(
     services: HostServices, url: Url, shown: str, deadline: Deadline, proxied: str
 ) -> Coroutine[list[Address]]:
-    """`proxied`: the place that is reached through this proxy; "" if the name is not a proxy's."""
+    """`proxied`: the place to reach, if `url` is that of a proxy; otherwise ""."""
     answer = services.resolve(url.host, url.port)
     if not answer.done and (yield Wait({}, deadline.at, answer)) is None:
         raise deadline.ran_out("resolving", f"looking up {shown}")
@@ -260,7 +260,7 @@ def _resolve(
 def _open_tunnel(
     services: HostServices, record: Record, channel: Channel, hop: Hop, proxy: Proxy, deadline: Deadline
 ) -> Coroutine[None]:
-    """CONNECT (RFC 9110 §9.3.6): afterwards the connection is the origin's."""
+    """CONNECT (RFC 9110 §9.3.6). Afterwards the connection leads to the origin."""
     request = compose_connect(hop.url, proxy.url.authorization, record.secrets)
     exchange = Exchange(request)
     try:
@@ -272,7 +272,7 @@ def _open_tunnel(
     if not 200 <= response.status < 300:
         raise _refusal(record, proxy, response, f"a tunnel to {hop.shown(hop.url.host_and_port)}")
     if exchange.rest():
-        # The client speaks first in TLS (RFC 8446 §2), so this is the proxy's own, and would corrupt the handshake.
+        # The client speaks first in TLS (RFC 8446 §2), so these bytes are the proxy's. They would break the handshake.
         raise ProxyError(f"the proxy {proxy} sent data of its own into the tunnel")
 
 
@@ -317,7 +317,7 @@ def _no_head(place: str, sent: bool, seconds: float, following: float) -> str:
 def final_head(channel: Channel, exchange: Exchange, deadline: float) -> Coroutine[Response | None]:
     """Send the request and receive the head of the final response, or None if `deadline` passed.
 
-    A final head ends the sending (RFC 9112 §9.5): the server has decided without the rest of the request.
+    A final head ends the sending (RFC 9112 §9.5), because the server has decided without the rest of the request.
     """
     found: list[Response] = []
 
@@ -356,12 +356,12 @@ def _body_reader(record: Record, sink: Sink, channel: Channel, exchange: Exchang
 def read(services: HostServices, record: Record, live: Live, opening: bool = True) -> Coroutine[bool]:
     """Read the stream until it ends (False), or until the connection has reached its `max_age` (True).
 
-    After that it can be read again. `opening`: the connection is new. That and the body bytes that came with the head
-    are one wake.
+    After True it can be read again. `opening`: the connection is new, which is a wake. Body bytes that came with the
+    head belong to the same wake.
     """
     channel, body, clocks, receive = live.channel, live.body, live.clocks, live.receive
     if not opening:
-        body.size, body.wake = 0, False  # They have been noted.
+        body.size, body.wake = 0, False  # The last reception has been noted already.
     fed_by_host = body.fed_by_host
     while True:
         now, wall = services.now(), services.time()
@@ -372,17 +372,17 @@ def read(services: HostServices, record: Record, live: Live, opening: bool = Tru
         if body.wake or opening or receive.woke_early:
             record.last_wake_at = wall
             record.wake_count += 1
-            # After an early wake the host has returned to its caller already: there is no second one.
+            # After an early wake the host has returned to its caller already, so no second wake is given.
             if not receive.woke_early:
                 yield WAKE
             opening = False
             receive.woke_early = False
-        # The end comes after the wake for the data before it.
+        # The end follows the wake for the data before it.
         if body.failure is not None:
             raise body.failure
         if body.ended:
             return False
-        # If TLS has something to send, the wait is for a writable socket, too.
+        # If TLS has something to send, `received` also waits until the socket is writable.
         while (received := (yield from channel.received(receive)) if body.unsent else (yield receive)) is None:
             if clocks.expired(services.now()):
                 return True

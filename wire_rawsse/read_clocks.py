@@ -22,7 +22,7 @@ _MAY_BE_COMMENTS: Final = (b":", b"\n", b"\r")
 
 
 class ReadClocks:
-    """A known heartbeat limits the silence between lines. Inside a line no server can send one, so `read` applies."""
+    """A known heartbeat limits the silence between lines. Inside a line no heartbeat can come, so `read` applies."""
 
     __slots__ = (
         *("_after_event", "_heard_at", "_heartbeat", "_idle", "_in_line", "_limit", "_min_rate"),
@@ -44,7 +44,7 @@ class ReadClocks:
         self._place = place
         self._heartbeat = heartbeat
         self._limit = timeouts.read if heartbeat is None else heartbeat.limit(timeouts.read)
-        """The longest silence until the next line; it depends on whether the last one was a comment."""
+        """The longest silence until the next line. After an event it may be longer than after a comment."""
         self._unwatched = unwatched
         self._heard_at = now
         self._idle = True
@@ -61,8 +61,8 @@ class ReadClocks:
         """The end of the `min_rate` window of the unfinished line; None if no line is unfinished."""
         self._window_bytes = 0
         self.renewed = False
-        """True if the last bytes restarted the deadline; False if they continued a line that has a window already, or
-        if the deadline is that of the connection's age."""
+        """True if the last bytes restarted the deadline. False if they continued a line, whose window goes on, or if
+        the deadline is the end of the connection's age."""
 
     @property
     def deadline(self) -> float:
@@ -111,7 +111,7 @@ class ReadClocks:
         if len(text) <= LONGEST_COMMENT:
             self._comment = text
         if heartbeat is not None:
-            known = self._idle  # The limit is that of a silence between two comments already.
+            known = self._idle  # If so, the limit is that between two comments already.
             if punctual and self._idle:
                 known = not heartbeat.heard(gap)
             elif punctual and self._after_event:

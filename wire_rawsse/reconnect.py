@@ -1,7 +1,7 @@
 """The loop that keeps any stream alive: connect, listen, back off, again.
 
-It holds no state of its own: what outlasts a connection is in the `Record` (attempts, pace) and in the sink (the last
-event id). So it may be started over at any moment, as happens when a signal handler of the host raises inside it.
+It holds no state. The `Record` (attempts, pace) and the sink (the last event id) keep all that outlasts a connection.
+So it can be started over at any moment, which happens when a signal handler of the host raises inside it.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def reconnect_forever(
 ) -> Coroutine[None]:
     """Make one connection after another: for ever if `persistent`, otherwise until an end that is for good.
 
-    With `plan.reconnect` false the first end is the last, whatever it is, and no second request is ever sent. Every
-    error becomes an end that the sink hears of. Only a `BaseException` that is no `Exception` is passed on.
+    If `plan.reconnect` is False, the first end is the last, whatever its cause, and no second request is ever sent.
+    The sink is told of every end, with its error. Only a `BaseException` that is no `Exception` is passed on.
     """
     fault: Exception | None = None
     while True:
         try:
             if fault is None or record.phase == "closed":
                 record.start_over(services.time())
-            # The coroutine was started again, or an internal error interrupted the only request that is allowed.
+            # Here again although only one request is allowed: an internal error, or a signal handler that raised.
             if record.began and not plan.reconnect:
                 yield from _end_for_good(services, record, sink, fault)
                 return
@@ -54,13 +54,13 @@ def reconnect_forever(
         except Exception as error:
             fault = error
         except BaseException:  # Closed, or a signal handler of the host's raised in here.
-            if record.phase != "closed":  # As it is while the consumer hears of an end that is for good.
+            if record.phase != "closed":  # Closed already, while the consumer was being told of an end for good.
                 record.ended(None, None, services.time())
             raise
 
 
 def _end_for_good(services: HostServices, record: Record, sink: OwnedSink, fault: Exception | None) -> Coroutine[None]:
-    """An internal error, or a signal handler that raised, interrupted the only request that was allowed."""
+    """End the stream: an internal error, or a signal handler that raised, has interrupted its only request."""
     if fault is None:
         text = f"{record.url}: an exception interrupted the response, and reconnect=False allows no second request"
         error: WireRawSSEError = ConnectionBrokenError(text)
@@ -73,7 +73,7 @@ def _end_for_good(services: HostServices, record: Record, sink: OwnedSink, fault
 def _after_a_fault(
     services: HostServices, plan: Plan, record: Record, sink: OwnedSink, fault: Exception
 ) -> Coroutine[None]:
-    """An internal error between two streams ends nothing: it is logged, and the longest pause follows."""
+    """An internal error between two connections must not end the stream: log it, and make the longest pause."""
     error, pause = internal_error(fault), plan.backoff.maximum
     try:
         record.ended(error, pause, services.time())
@@ -163,7 +163,7 @@ def turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]:
 def _pause(services: HostServices, record: Record, seconds: float) -> Coroutine[None]:
     """Wait for the next attempt. `restart()` ends this at once, a change of the network within `SOON`.
 
-    A change of the network shortens neither the delay of the token bucket nor that which the server asked for.
+    A change of the network shortens neither the delay of the token bucket nor a delay that the server asked for.
     """
     now = services.now()
     until, server_until = now + seconds, now + record.least_pause
@@ -182,7 +182,7 @@ def _pause(services: HostServices, record: Record, seconds: float) -> Coroutine[
 def pause_after(
     services: HostServices, plan: Plan, record: Record, sink: OwnedSink, error: WireRawSSEError | None, persistent: bool
 ) -> float | None:
-    """Seconds until the next connection, None for good. Counts this one in the backoff and in the pace."""
+    """Seconds until the next connection; None if there is none. Counts this connection in the backoff and the pace."""
     if ended_by_peer(error):
         record.ended_by_peer(services.now())
     healthy_for, delivered = record.healthy_for, sink.delivered
@@ -215,7 +215,7 @@ def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> Non
     elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.
         info(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")
     elif error is not None:
-        # A proxy, a callable or a file may be at fault: so name the stream.
+        # The text may be about a proxy, a callable or a file, so the stream must be named.
         stream = "" if record.is_named_in(error) else f"{record.url}: "
         warn(f"{stream}{error}; trying again in {pause:.1f} s")
 
