@@ -85,6 +85,123 @@ def test_signals_that_come_during_the_end_do_not_change_the_status(
         assert running.process.returncode in (status, 130 if (command, name) == ("listen", "SIGINT") else status)
 
 
+LATE = """
+import asyncio, atexit, os, signal, sys
+from wire_rawsse.cli import exit, main
+
+NUMBERS = [getattr(signal, name) for name in sys.argv[1].split(",")]
+
+def strike(kill=os.kill, pid=os.getpid(), numbers=NUMBERS * 2):
+    for number in numbers:
+        kill(pid, number)
+
+class Last:
+    "Deleted when the interpreter has put the default actions of signals back."
+    def __del__(self, strike=strike):
+        strike()
+
+def then_strike(call):
+    def wrapper(*arguments):
+        call(*arguments)
+        strike()
+    return wrapper
+
+asyncio.SelectorEventLoop.close = then_strike(asyncio.SelectorEventLoop.close)
+exit.ignore_signals = then_strike(exit.ignore_signals)
+atexit.register(strike)
+last = Last()
+sys.exit(main(sys.argv[2:]))
+"""
+"""Sends itself the signals at each later moment of the end."""
+
+
+def end_late(*arguments: str, names: str, home: Path, number: int | None = None) -> int:
+    """The exit status of a command that gets the signals `names` during its end; `number`: ended by this one."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LATE, names, *arguments],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        if number is not None:
+            assert process.stdout is not None and process.stdout.readline()
+            process.send_signal(number)
+        said = process.communicate(timeout=PATIENCE)[1].decode()
+    finally:
+        process.kill()
+        process.communicate()
+    assert "Traceback" not in said and "ignored" not in said, said
+    return process.returncode
+
+
+ALL = "SIGTERM,SIGINT,SIGHUP,SIGUSR1,SIGUSR2"
+
+
+def test_a_late_signal_does_not_change_the_status_of_listen(serve: Serve, home: Path) -> None:
+    server = serve([request, send(OPEN + b"data: a\n\n"), stall])
+    assert end_late("listen", "--count", "1", server.url, names=ALL, home=home) == 0
+    assert end_late("listen", server.url, names=ALL, home=home, number=signal.SIGTERM) == 143
+
+
+def test_a_late_signal_does_not_change_the_status_of_a_daemon(serve: Serve, home: Path) -> None:
+    server = serve([request, send(OPEN + b"data: a\n\n"), stall])
+    for names in (ALL, f"{ALL},SIGCHLD"):
+        arguments = ("daemon", "--exec", "echo run", server.url)
+        assert end_late(*arguments, names=names, home=home, number=signal.SIGTERM) == 0
+
+
+def test_a_late_signal_does_not_change_the_status_of_a_relay(home: Path) -> None:
+    """asyncio puts the default actions of its own handlers back when its loop is closed."""
+    arguments = ("relay", "--bind", "127.0.0.1:0")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        assert end_late(*arguments, names="SIGTERM,SIGINT", home=home, number=number) == 0
+
+
+def test_a_late_signal_does_not_change_the_status_of_the_others(home: Path) -> None:
+    for arguments, status in (
+        (["status"], 2),
+        (["probe", "--for", "1", "http://127.83.1.7:9/"], 2),
+        (["demo", "--help"], 0),
+        (["lisen"], 64),
+    ):
+        assert end_late(*arguments, names="SIGTERM,SIGINT", home=home) == status, arguments
+
+
+def test_no_handler_of_a_long_command_can_be_interrupted_by_the_next_signal(home: Path) -> None:
+    """Calls of handlers in Python pile up in a burst of signals. A call into C is over before the next one."""
+    script = (
+        "import asyncio, signal, sys\n"
+        "from wire_rawsse.cli.signals import REQUESTS, Signals\n"
+        "from wire_rawsse.relay.server import _signals_set\n"
+        "calls = []\n"
+        "def raised(*names):\n"
+        "    numbers = [getattr(signal, name) for name in names]\n"
+        "    sys.setprofile(lambda frame, event, argument: event == 'call' and calls.append(frame.f_code))\n"
+        "    for number in numbers: signal.raise_signal(number)\n"
+        "    sys.setprofile(None)\n"
+        "with Signals(*REQUESTS) as waiting:\n"
+        "    raised(*REQUESTS)\n"
+        "    assert waiting.ending and all(map(waiting.take, ('reload', 'renew', 'report', 'child')))\n"
+        "async def serve(stop):\n"
+        "    with _signals_set(stop):\n"
+        "        raised('SIGTERM', 'SIGINT')\n"
+        "        await stop.wait()\n"
+        "asyncio.run(serve(asyncio.Event()))\n"
+        "print(calls)"
+    )
+    words = [sys.executable, "-c", script]
+    signal_before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        done = subprocess.run(
+            words, env=environment(home), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    finally:
+        signal.signal(signal.SIGHUP, signal_before)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 @BOTH
 def test_while_it_reads_a_file_that_never_comes(number: int, home: Path) -> None:
     """A named pipe that nobody has anything to say through: the signal finds the command in the middle of a read."""
@@ -169,6 +286,25 @@ def test_what_an_end_breaks_on_its_way_is_not_told(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (143, b"")
+
+
+def test_a_further_signal_does_not_interrupt_the_end(home: Path) -> None:
+    """`demo` ends its processes there."""
+    script = (
+        "import os, signal, sys, wire_rawsse.cli as cli\n"
+        "from wire_rawsse.cli import exit\n"
+        "def end():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.write(1, b'all is ended\\n')\n"
+        "def begin(*arguments):\n"
+        "    exit.before_the_end(end)\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "cli._run = begin\n"
+        "sys.exit(cli.main(['demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment(home), capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"all is ended\n", b"")
 
 
 def test_an_ignored_sigint_still_ends_it(serve: Serve, home: Path) -> None:

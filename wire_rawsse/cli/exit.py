@@ -73,16 +73,19 @@ def before_the_end(call: Callable[[], object]) -> None:
 def ignore_signals() -> None:
     """From now on no signal that this command has handled changes the exit status, which is already decided.
 
-    The interpreter puts back the default actions at its end, and an asyncio loop when it is closed: they would kill
-    the process with another status.
+    The interpreter puts back the default action of each handled signal at its end: it would kill the process with
+    another status. Those that end the process come first, since their handler may be interrupted by another of them.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     for number in signal.valid_signals():
-        if number in (signal.SIGINT, signal.SIGTERM) or callable(signal.getsignal(number)):
+        if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_IGN)
 
 
 def _end(number: int, frame: object) -> None:
     try:
+        ignore_signals()
         if _before is not None:
             _before()
     finally:

@@ -4,6 +4,10 @@ A handler runs between two steps of the main thread, so one that only sets a fla
 goes to sleep, and would not be noticed until it wakes. So each signal also makes a descriptor readable
 (`signal.set_wakeup_fd`), which the command polls beside its stream.
 
+The handler is a method of `dict`, one call into C. A handler in Python can itself be interrupted, by the next signal at
+each of its steps, and under a burst of signals its calls pile up to a `RecursionError`. Whatever a signal means is
+decided later, when the command looks.
+
 SIGHUP means reload, as for other daemons, with two exceptions. If it was ignored at the start (nohup(1)), it stays
 ignored. If the terminal of the command is gone, which is the original meaning of SIGHUP, it ends the command.
 """
@@ -41,9 +45,13 @@ class Signals:
 
     def __init__(self, *names: str) -> None:
         """`names`: the signals to handle, of `REQUESTS`. One that this platform lacks is left out."""
-        self._names = [name for name in names if hasattr(signal, name)]
+        self._requests: dict[int, DaemonRequest] = {
+            getattr(signal, name): REQUESTS[name] for name in names if hasattr(signal, name)
+        }
+        self._quiet: dict[int, None] = dict.fromkeys(self._requests)
+        """The signals that have not come since the last look."""
         self.pending: set[DaemonRequest] = set()
-        """The requests that have not been taken yet, except for the end."""
+        """The requests that were found by a look and have not been taken yet, except for the end."""
         self.ended_by: int | None = None
         """The signal that has asked for the end."""
         self._terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]
@@ -53,10 +61,9 @@ class Signals:
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for name in self._names:
-            number: int = getattr(signal, name)
-            if not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
-                signal.signal(number, self._note)
+        for number, request in self._requests.items():
+            if not (request == "reload" and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, self._quiet.pop)  # Called as pop(number, frame).
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,10 +74,12 @@ class Signals:
     @property
     def ending(self) -> bool:
         """Whether a signal has asked for the end."""
+        self._look()
         return self.ended_by is not None
 
     def take(self, request: DaemonRequest) -> bool:
         """Whether this was asked for since the last call."""
+        self._look()
         if request not in self.pending:
             return False
         self.pending.discard(request)
@@ -80,21 +89,26 @@ class Signals:
         return self._reader.fileno()
 
     def drain(self) -> None:
-        """Read what made the descriptor readable."""
+        """Read what made the descriptor readable, and look for its reason."""
         try:
             while self._reader.recv(4096):
                 pass
         except BlockingIOError:
             pass
+        self._look()
 
-    def _note(self, number: int, frame: object) -> None:
-        request = REQUESTS[signal.Signals(number).name]
-        if request == "reload" and self._terminal_is_gone():
-            request = "end"
-        if request == "end":
-            self.ended_by = number
-        else:
-            self.pending.add(request)
+    def _look(self) -> None:
+        """Find the signals that have come since the last look."""
+        if len(self._quiet) == len(self._requests):
+            return
+        for number, request in self._requests.items():
+            if number in self._quiet:
+                continue
+            self._quiet[number] = None  # First of all: one that comes from now on is found by the next look.
+            if request == "end" or (request == "reload" and self._terminal_is_gone()):
+                self.ended_by = number
+            else:
+                self.pending.add(request)
 
     def _terminal_is_gone(self) -> bool:
         if not self._terminals:

@@ -12,14 +12,16 @@ kernel closes the pipe, and no relay is left over. (A child that it forked witho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
 import signal
+import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from wire_rawsse.errors import InvalidRequestError, TrustError
@@ -190,19 +192,17 @@ class RelayServer:
         return App(self._store, self._log, settings)
 
     async def serve(self) -> None:
-        loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if sys.platform == "win32":
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-            else:
-                loop.add_signal_handler(number, stop.set)
+        with _signals_set(stop):
+            await self._serve_until(stop)
+
+    async def _serve_until(self, stop: asyncio.Event) -> None:
         try:
             await self._reopen()
             if self._control is not None:
                 await self._control.open()
             if self._options.with_parent:
-                threading.Thread(target=_wait_for_end, args=(loop, stop), daemon=True).start()
+                threading.Thread(target=_wait_for_end, args=(asyncio.get_running_loop(), stop), daemon=True).start()
             self._announce()
             await stop.wait()
         finally:
@@ -226,6 +226,36 @@ class RelayServer:
     async def _reopen(self) -> None:
         for listener in self._listeners:
             await listener.open()
+
+
+@contextlib.contextmanager
+def _signals_set(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`. Their handlers stay at the end.
+
+    Not `loop.add_signal_handler`: a loop that is closed puts the default actions back, and a second SIGTERM would then
+    kill a relay that is ending well. The handlers are one call into C, which no further signal interrupts.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    if sys.platform == "win32":
+        for number in numbers:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        yield
+        return
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        nothing: dict[int, None] = {}
+        for number in numbers:
+            signal.signal(number, nothing.get)  # Called as get(number, frame).
+        loop.add_reader(reader, stop.set)
+        try:
+            yield
+        finally:
+            loop.remove_reader(reader)
+            signal.set_wakeup_fd(-1)
 
 
 def _wait_for_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
