@@ -1,7 +1,7 @@
 """The clock of one stream: numbers in, numbers out.
 
-It is the system's monotonic clock minus `lag`, the time for which the host was away without looking. A host may come
-back late, and must not take its own absence for the peer's silence. Times on the system's clock are called `real`.
+It is the system's monotonic clock minus `lag`, the time in which the host did not look at the stream. A host that comes
+back late must not take its own absence for the peer's silence. Times on the system's clock are called `real`.
 
 When the loop looks at a stream whose wait has a deadline, these rules set the clock:
 
@@ -13,12 +13,12 @@ When the loop looks at a stream whose wait has a deadline, these rules set the c
 | passed          | nothing        | yes        | the deadline                      | times out (1) |
 | passed          | anything       | no         | the deadline                      | times out     |
 
-(1) If the host is away before the stream could be told of it, the loop looks once more, which takes a grace.
+(1) If the host was away again before the stream could be told, the loop looks once more. This uses a grace.
 
-"Just passed" is for a host that slept until the deadline and looks within `ON_TIME_WITHIN` seconds of it. A late host
+"Just passed" means that the host slept until the deadline and looks within `ON_TIME_WITHIN` seconds of it. A late host
 cannot know when the data came, so the stream gets the benefit of the doubt: a grace. Time that is left out of the clock
-this way stays left out, so the clock never jumps. A host that is busy for an hour keeps a healthy stream, drops a dead
-one at once, and one that looks every 1.5 s can still connect within a budget of 1 s.
+in this way stays left out, so the clock never jumps. So a host that was busy for an hour keeps a healthy stream and
+drops a dead one at once, and a host that looks every 1.5 s can still connect within a budget of 1 s.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from __future__ import annotations
 from typing import Final
 
 ON_TIME_WITHIN: Final = 0.02
-"""Seconds. A host that slept until a deadline and looks this soon after it was on time: what it finds came just then.
-Otherwise a peer that sends one byte just as each deadline passes would move the deadline for ever. The tolerance does
-not apply to a host that was busy: one that looks only every 5 s could then never connect within 10 s."""
+"""Seconds. A host that slept until a deadline and looks this soon after it was on time, and data that it finds has just
+come. Without this rule a peer that sends one byte just as each deadline passes would move the deadline for ever. The
+rule does not apply to a host that was busy, or one that looks only every 5 s could never connect within 10 s."""
 ANSWER_WITHIN: Final = 0.125
 """Seconds that a look-up thread may take to deliver its answer after the whole process was stopped (SIGSTOP)."""
 SLEPT: Final = 0.25
-"""Seconds. Data that was there when a poll began ends it at once. So data that a longer poll brings has just come."""
+"""Seconds. A poll ends at once if there is data when it begins. So data that ends a longer poll has just come."""
 MAX_GRACES: Final = 16
-"""How many graces one deadline gives the stream of a late host: more than a connection has steps. Without this bound, a
-peer that drips would have a byte ready at each look and would stop the clock for ever."""
+"""How many graces one deadline gives the stream of a late host. A connection has fewer steps. Without this bound, a
+peer that drips would have a byte ready at each look and so stop the clock for ever."""
 
 
 class StreamClock:
-    """`now` on the stream's clock, its `lag` behind the system's, and the graces that the present deadline has had."""
+    """`now` on the stream's clock, its `lag` to the system's clock, and the graces of the present deadline."""
 
     __slots__ = ("_grace_for", "_reprieve", "graces", "lag", "now", "set_at", "unwatched")
 
@@ -52,14 +52,14 @@ class StreamClock:
         """How many graces the present deadline has had. A restart of the deadline sets it to 0, even if the clock
         stands still and the deadline is the same number."""
         self.unwatched = 0.0
-        """Seconds by which the last data may have come before it was found, as no poll looked."""
+        """Seconds. The last data may have come this much earlier than it was found, because no poll was looking."""
         self._grace_for = 0.0
-        """The deadline that has had `graces`."""
+        """The deadline that `graces` counts for."""
         self._reprieve: tuple[float, float] | None = None
         """`lag` and the moment of the last look, before `reprieve` changed them."""
 
     def on_data(self, real: float, deadline: float, polled_at: float, slept_from: float) -> None:
-        """Data was found at `real`. The loop last looked in vain at `polled_at`, and has slept since `slept_from`."""
+        """Data was found at `real`. The look before was at `polled_at`, and the last sleep began at `slept_from`."""
         self.unwatched = slept_from - polled_at if real - slept_from < SLEPT else 0.0
         if self._reprieve is not None:
             self.lag, polled_at = self._reprieve
@@ -76,16 +76,16 @@ class StreamClock:
         self.set_at = real
 
     def on_timeout(self, real: float, deadline: float) -> None:
-        """The deadline has passed by `real`, and nothing was found."""
+        """At `real` the deadline has passed, and nothing was found."""
         self._reprieve = None
         self.now = deadline
         self.lag = real - deadline
         self.set_at = real
 
     def looks_again(self, real: float, deadline: float) -> bool:
-        """Whether a timeout that was noticed at `set_at` is judged once more, since the host was away until `real`.
+        """Whether to look once more before a timeout that was noticed at `set_at`: the host was away until `real`.
 
-        Another stream had a wake, and the caller was busy with it. It takes a grace, so this ends.
+        The caller was busy with a wake of another stream. Each such look uses a grace, so their number is bounded.
         """
         if real - self.set_at <= ON_TIME_WITHIN or self.out_of_grace(deadline):
             return False
@@ -93,9 +93,9 @@ class StreamClock:
         return True
 
     def on_resume(self, real: float, deadline: float, answered: bool) -> None:
-        """A step at `real` for an answer, or for a timeout, that was noticed at `set_at`.
+        """The task is resumed at `real` for an answer or a timeout that was noticed at `set_at`.
 
-        If the host went away in between (another stream had a wake), that time is left out. The graces bound this, too:
+        If the host was away in between (another stream had a wake), that time is left out. The graces bound this, too:
         otherwise a stream that drips beside one that always has a wake would stop its clock for ever.
         """
         if answered:
@@ -107,9 +107,9 @@ class StreamClock:
         self.set_at = real
 
     def reprieve(self, real: float, deadline: float, polled_at: float) -> None:
-        """Give a thread that owes an answer a moment: it may have been stopped until `real`, as its host was.
+        """Give another thread a moment to answer, since it may have been stopped until `real`, as the host was.
 
-        An answer in that moment counts as if it had been there at `real`, with the last look at `polled_at`.
+        An answer in that moment counts as one that was there at `real`, with the last look at `polled_at`.
         """
         latest = deadline - ANSWER_WITHIN
         if real - self.lag > latest and not self.out_of_grace(deadline):
@@ -118,7 +118,7 @@ class StreamClock:
             self.lag = real - latest
 
     def skip(self, seconds: float) -> None:
-        """Leave out a time in which the stream was not looked at, on request."""
+        """Leave out the time of a pause that was requested."""
         self.lag += seconds
 
     def out_of_grace(self, deadline: float) -> bool:

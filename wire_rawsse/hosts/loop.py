@@ -1,13 +1,13 @@
 """The loop: runs tasks in whichever thread calls `run`.
 
 `run` is the sleep of the program that embeds us, so it is written around one path: a descriptor is ready, its bytes are
-received, one search says that they hold a wake, and the caller is on its way. Everything else (parsing, clocks, files)
-happens before the next sleep, when nobody is waiting for it. A daemon wakes cold: while it slept, its code and data
-have left the processor's caches. A wake costs the pieces of memory that it must fetch, more than the
-instructions that it runs. So between `poll` and `return` there are few lines, calls and objects.
+received, one search says that they hold a wake, and `run` returns. Everything else (parsing, clocks, files) happens
+before the next sleep, when nobody is waiting for it. A daemon wakes cold: while it slept, its code and data have left
+the processor's caches. So the time of a wake depends less on the instructions that it runs than on the memory that it
+must fetch. That is why there are few lines, calls and objects between `poll` and `return`.
 
 The file reads in the order of one iteration: `run` (the sleep and the fast path), before the sleep, after the sleep.
-These rules hold, each of which was found by a wedge:
+These rules hold. Each was found by a wedge:
 
 * A task is resumed with the data received for it before the loop sleeps; until then `deadline()` lies in the past.
 * One reception is bounded, so that a flood does not starve the other tasks.
@@ -52,14 +52,14 @@ class Loop:
         self.schedule = Schedule()
         self._housekeeping: tuple[Housekeeping, ...] = ()
         self._poll_started = self._poll_deadline = self._next_deadline = self._run_deadline = 0.0
-        """When the present poll began and is to end, the earliest deadline, and when `run` is to return."""
+        """When the present poll began, its latest end, the earliest deadline of all, and the deadline of `run`."""
         self._partial_looks = 0
         self._woken_tasks: dict[Task, None] = {}
         self._woken = self._final_pass = False
         """Whether a wake is due, and whether `run` returns without another poll."""
         self._fast_receive: Receive | None = None
         """The only task's wait, if the next event is most likely to be the bytes for it. Nothing else is due then."""
-        # A wake touches the next four, and mostly they share a line of the cache.
+        # The fast path uses the next four attributes, which usually share a cache line.
         self._pending_data: bytes | None = None
         """Data that was received at `_pending_at` and has not been delivered to the only task yet."""
         self._pending_at = 0.0
@@ -81,7 +81,7 @@ class Loop:
         return self._handle.closing
 
     def interrupt(self, task: Task, reason: BaseException) -> None:
-        """Throw `reason` into a task at its next step. It is no wake. From any thread."""
+        """Throw `reason` into a task at its next step, without a wake. From any thread."""
         if task.started:  # A task that has not started has no connection to give up.
             task.exception = reason
             self.request(partial(self.schedule.enter, task))
@@ -125,7 +125,7 @@ class Loop:
     def woken(self) -> list[Task]:
         """The tasks that gave a wake in the last `run`, each once."""
         only = self.schedule.only
-        # The fast path records only its data.
+        # The fast path notes a wake by its data only.
         return [only] if self._pending_data is not None and only is not None else list(self._woken_tasks)
 
     def deadline(self) -> float:
@@ -140,14 +140,14 @@ class Loop:
     def run(self, timeout: float | None = None, on_wake: Callable[[], object] | None = None) -> bool:
         """Run the tasks until one gives a wake (True), `timeout` seconds pass or `close` is called (False).
 
-        If the result is True, `on_wake` is called once: before `run` returns, and with one stream nearly always at the
-        moment of the wake, before anything is tidied up. `woken()` tells which tasks woke. Raises `BusyError` if
-        another thread is in here, `ClosedError` after `close`; nothing else.
+        If the result is True, `on_wake` is called once before `run` returns. With one stream this is nearly always at
+        the moment of the wake, before anything else is done. `woken()` tells which tasks woke. Raises `BusyError` if
+        another thread is in `run`, and `ClosedError` after `close`; nothing else.
         """
         handle, monotonic = self._handle, self._monotonic
         if handle.closing:
             handle.check_open()
-        busy = handle.busy  # A signal handler may fork, and the child gets another; this one is ours to release.
+        busy = handle.busy  # Kept, as a signal handler may fork, and the child replaces `handle.busy`.
         held: list[bool] = []
         woken = False
         try:
@@ -164,7 +164,7 @@ class Loop:
                 # Nothing is lost if a signal handler raises during the sleep, unless a wake is due already.
                 self._uncommitted = self._woken
                 events = poller.poll(limit, MAX_EVENTS)
-                # From here to the return is what a wake costs.
+                # A wake pays for each line from here to the return.
                 self._uncommitted = True
                 if receive is not None:
                     # This is `_attend`, inlined for cold caches and one stream. It does not ask whether the socket is
@@ -172,7 +172,7 @@ class Loop:
                     try:
                         data = recv(bufsize)
                     except BlockingIOError:
-                        pass  # The event is for another descriptor, or there is none.
+                        pass  # The event is that of another descriptor, or there is none.
                     except OSError as error:
                         self.schedule.fail(self.schedule.only, error, monotonic())
                         continue  # The task is resumed with the error before the next sleep.
@@ -187,7 +187,7 @@ class Loop:
                         if woken:
                             break
                         continue
-                # No `if` may end this loop: on CPython 3.14 the jump back from it is outside of this `try`.
+                # Do not end this loop with an `if`: on CPython 3.14 its jump back would be outside of this `try`.
                 woken = self._after_sleep(events)
             else:
                 woken = self._woken
@@ -197,7 +197,7 @@ class Loop:
                 if handle.closing:
                     handle.tear_down_if_idle()
             if handle.forked and isinstance(error, Exception):
-                handle.check_open()  # The process forked meanwhile, and this is the child: it has no poller any more.
+                handle.check_open()  # The process forked meanwhile. This is the child, which has no poller any more.
             raise
         busy.release()
         if handle.closing:
@@ -217,7 +217,7 @@ class Loop:
         if poller is not None:
             handle.started = self._uncommitted = True
             if self._pending_data is not None:
-                self._deliver_pending(woke=True)  # It ended the last `run`.
+                self._deliver_pending(woke=True)  # These bytes ended the last `run`.
             if self._received:
                 self._deliver_received(self._pending_at)
         self._woken = self._final_pass = False
@@ -226,7 +226,7 @@ class Loop:
         return poller
 
     def _deliver_pending(self, woke: bool) -> None:
-        """Give the only task the data of the fast path, with the time of its reception. `woke`: it was a wake."""
+        """Give the only task the data of the fast path and the time of its reception. `woke`: `run` returned for it."""
         data, self._pending_data = self._pending_data, None
         task, real = self.schedule.only, self._pending_at
         assert task is not None and isinstance(task.wait, Receive)
@@ -270,7 +270,7 @@ class Loop:
         for task in ready:
             task.queued = False
             if task.coroutine is not None and (task.runnable or task.exception is not None):
-                self._step(task)  # Otherwise it has ended, or what it was entered for has been delivered.
+                self._step(task)  # Otherwise it has ended, or has been resumed since it became ready.
         only = schedule.only
         if self._final_pass or (self._woken and only is not None and not self._housekeeping):
             return None  # With nothing else to attend to, there is no reason to poll before the return.
@@ -281,14 +281,14 @@ class Loop:
                 work.run(began)
         self._next_deadline = soonest = self._nearest()
         if self._woken:
-            return 0  # Look once at the other tasks, but do not delay the wake.
+            return 0  # Look at the other tasks once, without delaying the wake.
         only = schedule.only  # Housekeeping may have added and removed tasks.
-        if only is not None and soonest > began:  # No deadline has passed, so a poll judges none.
+        if only is not None and soonest > began:  # No deadline has passed, so the next poll judges none.
             receive = only.receive
             if receive is not None and receive.is_wake is not None:
                 self._fast_receive = receive
         limit = (soonest if soonest < self._run_deadline else self._run_deadline) - began
-        if not 0 < limit < _LONGEST_POLL:  # `min` and `max` take as long as a function of Python.
+        if not 0 < limit < _LONGEST_POLL:  # Asked first, because `min` and `max` are slow.
             limit = max(0, min(limit, _LONGEST_POLL))
         self._poll_deadline = began + limit
         return limit
@@ -304,15 +304,15 @@ class Loop:
         elif step is WAKE:
             self._woken = True
             self._woken_tasks[task] = None
-            self.schedule.enter(task)  # It is resumed when the caller is back.
+            self.schedule.enter(task)  # It is resumed by the next call of `run`.
         elif step is before and task.exception is None and before.future is None:
-            if before.deadline + task.clock.lag < task.entered:  # Rare: a step usually moves the deadline back.
+            if before.deadline + task.clock.lag < task.entered:  # Rare: a step usually moves the deadline later.
                 self.schedule.enter_deadline(task)
         else:
             self._wait_for(task, step is not before)
 
     def _wait_for(self, task: Task, arm: bool) -> None:
-        """Watch the descriptors of a task, and see whether what it waits for is there already."""
+        """Watch the descriptors of a task. If its future is set already, make the task ready."""
         if (wait := task.wait) is None:
             return
         if arm:
@@ -321,7 +321,7 @@ class Loop:
             except OSError as error:  # The system has no room to watch one more descriptor.
                 task.exception = task.exception or error
         if wait.future is not None:
-            self.schedule.waiting[wait.future] = task  # First: another thread may set it at any moment.
+            self.schedule.waiting[wait.future] = task  # Before the check, as another thread may set it at any moment.
             if wait.future.done:
                 task.send_value = ()
                 task.runnable = True
@@ -330,7 +330,7 @@ class Loop:
         self.schedule.enter_deadline(task)
 
     def _nearest(self) -> float:
-        """The earliest moment at which there is something to do."""
+        """The time at which the next work is due."""
         if self.schedule.ready or self._handle.requests:
             return PAST
         nearest = self.schedule.earliest()
@@ -352,7 +352,7 @@ class Loop:
         return self._woken
 
     def _judge(self, events: list[tuple[int, int]], real: float) -> bool:
-        """The same if a deadline has passed, nothing was ready, or more was ready than one poll reports."""
+        """As `_after_sleep`, if a deadline has passed, nothing was ready, or more was ready than one poll reports."""
         schedule, began = self.schedule, self._poll_started
         # A deadline is judged only by a poll that began after it.
         overdue = schedule.take_overdue(began, real) if self._next_deadline <= began else {}
@@ -374,10 +374,10 @@ class Loop:
         return self._woken
 
     def _look_at_the_rest(self, judging: bool, real: float) -> bool:
-        """More was ready than one poll reports: look at all of it, unless that can wait. Returns whether it was done.
+        """More was ready than one poll reports: look at all of it, unless that can wait. Returns whether it looked.
 
-        A wake that has been found does not wait for the others, so that the first of many comes soon. But a flood of
-        wakes must not put off the judging of deadlines for ever.
+        A wake that was found is given first, so that the first of many comes soon. But a flood of wakes must not put
+        off the judging of deadlines for ever.
         """
         if (self._woken and self._partial_looks < MAX_PARTIAL_LOOKS) or (not judging and real < self._run_deadline):
             self._partial_looks += 1
@@ -397,8 +397,8 @@ class Loop:
             elif task.runnable:
                 task.also_ready(fd)  # Its wait was answered already.
             elif task.exception is not None:
-                continue  # The exception is thrown first.
-            elif (receive := task.receive) is None:  # It waits for more than the bytes of one socket.
+                continue  # Its exception is thrown first.
+            elif (receive := task.receive) is None:  # It does not wait for the bytes of one socket.
                 self.schedule.wake_up(task, (fd,), real)
             else:
                 try:

@@ -1,7 +1,7 @@
 """One coroutine that a loop runs: its present wait, its clock, and the value that it is resumed with.
 
-A task owns its state and knows no loop. The loop tells it what was found (`wake_up`, `fail`, `time_out`) and resumes it
-(`step`). It is also the `HostServices` of its coroutine.
+A task owns its state and knows no loop. The loop reports what it found (`wake_up`, `fail`, `time_out`) and resumes the
+task (`step`). A task is also the `HostServices` of its coroutine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Task:
         self._start = start
         self._handle = handle
         self.time = handle.system.time
-        """Of `HostServices`: the system's own function, without a frame of ours around it."""
+        """See `HostServices`. It is the system's function itself, which saves a Python frame at each call."""
         self.clock = StreamClock(handle.system.monotonic())
         self.wait: Wait | None = None
         """None at the start, and after a wake until it is resumed."""
@@ -61,14 +61,14 @@ class Task:
         self.resumes = 0
         """How many suspends of the machine had been noticed when it last opened a socket: see `hosts.surroundings`."""
         self.paused_at: float | None = None
-        """Since when receiving is paused on request (flow control); None if it is not."""
-        # Kept here by the loop, its schedule and its watch.
+        """When receiving was paused on request (flow control); None if it is not paused."""
+        # The loop, its schedule and its watch keep these three.
         self.queued = False
-        """It is in the list of ready tasks."""
+        """Whether it is in the list of ready tasks."""
         self.entered = math.inf
         """The time of its valid entry in the heap of deadlines; infinity if it has none."""
         self.armed: tuple[int, ...] = ()
-        """The descriptors that it was last armed for. Some may have been forgotten since, or be another's by now."""
+        """The descriptors that it was last armed for. Some may be forgotten or belong to another task by now."""
 
     # For the coroutine: see `HostServices`.
 
@@ -150,7 +150,7 @@ class Task:
         """Resume the coroutine once. Returns the step that it yields, or None if it has ended."""
         receive, wait = self.receive, self.wait
         if receive is None or not receive.restarts or self.send_value is None or self.exception is not None:
-            # In the usual step, with bytes of a live stream, `wake_up` has set the clock already.
+            # In the usual step, for bytes of an open stream, `wake_up` has set the clock already.
             real = self._handle.system.monotonic()
             if wait is None or self.exception is not None:
                 self._set_clock(real)
@@ -236,7 +236,7 @@ class Task:
         return self.paused_at is not None and self.receive is None and is_stream(self.wait)
 
     def _may_be_answered(self, wait: Wait, real: float) -> bool:
-        """Its wait has timed out, but the host was away before this could be told, and the answer may be there now."""
+        """Whether its wait has timed out, but the host was away since, so that the answer may be there now."""
         return bool(wait.interest or wait.future) and self.clock.looks_again(real, wait.deadline)
 
     def _set_clock(self, real: float) -> None:
@@ -245,5 +245,5 @@ class Task:
 
 
 def is_stream(wait: Wait | None) -> bool:
-    """Whether it is the wait of a live stream, whose deadline limits the silence."""
+    """Whether it is the wait of an open stream, whose deadline limits the silence."""
     return isinstance(wait, Receive) and wait.restarts

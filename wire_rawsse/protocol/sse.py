@@ -1,22 +1,22 @@
 """The rules of event streams that both parsers share, and `WakeParser`, which notices data lines and keeps no event.
 
 The rules are the WHATWG HTML standard's, §9.2.5 "Parsing an event stream" and §9.2.6 "Interpreting an event stream",
-with the UTF-8 decoder of the Encoding standard. The output never depends on how the bytes were cut into feeds, and
-comes out of the feed that held the byte which completes it. `events` has the parser that hands out events. Neither
-knows a socket, a clock or HTTP. Three things make both of them simple and fast.
+with the UTF-8 decoder of the Encoding standard. The output never depends on how the bytes are split into feeds. Each
+event is returned by the feed that holds its last byte. `events` has the parser that returns events. Neither parser
+knows a socket, a clock or HTTP. Three decisions make both simple and fast:
 
-Bytes are cut into lines before they are decoded. CR, LF, colon and space are never part of a longer UTF-8 sequence, so
-decoding a field by itself gives what decoding the whole stream would have given. `errors="replace"` is the standard's
-decoder: one U+FFFD for each maximal subpart. `splitlines` would also cut at U+2028, NEL, VT and FF, and is not used.
+Bytes are split into lines before they are decoded. CR, LF, colon and space are never part of a longer UTF-8 sequence,
+so a field decoded by itself is the same as in the decoded stream. `errors="replace"` is the standard's decoder: one
+U+FFFD for each maximal subpart. `splitlines` is not used, because it also splits at U+2028, NEL, VT and FF.
 
-CR and CRLF become LF first, one piece of the input at a time. A CR ends its line at once; when an LF comes next, in
-the same feed or a later one, it is dropped. Everything after that step sees one kind of line end.
+CR and CRLF become LF first, one piece of the input at a time. A CR ends its line at once. An LF directly after it, in
+the same feed or in a later one, is dropped. All later steps see one kind of line end.
 
-No byte is looked at again when more arrive. A feed is worked through in pieces of at most 64 KiB, each by a fixed
-number of linear passes. Between feeds there is only the open line, which is looked at when it ends, and what the
+No byte is read again when more arrive. A feed is processed in pieces of at most 64 KiB, each in a fixed number of
+linear passes. Between feeds a parser keeps the open line, which is interpreted when it ends, and the values that the
 standard keeps: data, type and last event ID.
 
-An unfinished event at the end of the stream is dropped (§9.2.6): there is nothing to flush, just drop the parser.
+An unfinished event at the end of the stream is dropped (§9.2.6). There is nothing to flush: discard the parser.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ LONGEST_KEPT_LINE: Final = 4096
 """Bytes of an `id` or `retry` line, without its line end, beyond which `WakeParser` ignores it."""
 
 PIECE: Final = 1 << 16
-"""Bytes of a feed that are worked through at once."""
+"""Bytes of a feed that are processed at once."""
 _BOM: Final = b"\xef\xbb\xbf"
-LF, CR = 10, 13  # Integers: for bytes, `in` tries an integer first, and makes and drops an exception.
+LF, CR = 10, 13  # Integers: given bytes, `in` tries an integer first, and makes and drops an exception.
 
 
 class LineParser:
@@ -97,16 +97,16 @@ class LineParser:
     def _set_retry(self, value: bytes) -> None:
         if value.isdigit():  # Of bytes: ASCII digits only, and at least one.
             digits = value.lstrip(b"0")
-            # int() refuses thousands of digits, and 16 are beyond the maximum or just at it.
+            # `int` refuses thousands of digits. The maximum has 16.
             self.retry_ms = min(int(digits or b"0"), MAX_RETRY_MS) if len(digits) <= 16 else MAX_RETRY_MS
 
 
 class WakeParser(LineParser):
     """Follows an event stream only to notice data lines. It keeps no event, so none is too large for it.
 
-    `last_event_id` and `retry_ms` are those of `EventParser`, except that an `id` or `retry` line longer than
-    `LONGEST_KEPT_LINE` bytes is ignored. An event of any size and a line of any length cost no memory beyond that,
-    and time is linear in what is fed.
+    `last_event_id` and `retry_ms` are as in `EventParser`, except that an `id` or `retry` line longer than
+    `LONGEST_KEPT_LINE` bytes is ignored. No event and no line needs more memory than that, whatever its size. Time is
+    linear in the number of bytes.
     """
 
     __slots__ = ("data_line", "delivered")
@@ -114,8 +114,8 @@ class WakeParser(LineParser):
     def __init__(self, *, last_event_id: str = "") -> None:
         super().__init__(last_event_id)
         self.data_line = False
-        """True if the last feed completed the name of a `data` field, so if it held the colon or the line end (CR or
-        LF) after a line's first four letters `data`. A name cut over two feeds counts in the second, and only there."""
+        """True if the last feed completed the name of a `data` field: it held the colon or the line end (CR or LF)
+        after the letters `data` at the beginning of a line. A name that two feeds share counts in the second only."""
         self.delivered = False
         """True once a feed has held a data line. The caller may set it back."""
 
@@ -156,7 +156,7 @@ class WakeParser(LineParser):
             self._interpret(bytes(self._line))
         self._line.clear()
         end = piece.rfind(b"\n") + 1
-        # Every line after the first has an LF before it. A match in the open line is right for that line, or harmless.
+        # Every line after the first follows an LF. A match may also lie in the open line, which does no harm.
         metadata = piece.find(b"\nid") >= 0 or piece.find(b"\nretry") >= 0
         if metadata or self._id != self.last_event_id:
             for line in piece[first + 1 : end].split(b"\n")[:-1]:
@@ -167,7 +167,7 @@ class WakeParser(LineParser):
             self._open(piece[end:])
 
     def _interpret(self, line: bytes) -> None:
-        """One whole line. Of a line that was too long to be kept, `line` is the beginning."""
+        """Interpret one whole line. If it was too long to keep, `line` is only its beginning."""
         if not line:
             self.last_event_id = self._id
             return
@@ -181,8 +181,8 @@ class WakeParser(LineParser):
                 self._set_retry(value.removeprefix(b" "))
 
     def _open(self, rest: bytes) -> None:
-        """Keep the part of the open line that may matter: the name of a `data` line; of any other line at most one byte
-        more than `LONGEST_KEPT_LINE`, which marks it as too long."""
+        """Keep the part of the open line that may matter. Of a `data` line that is the name. Of any other line it is at
+        most one byte more than `LONGEST_KEPT_LINE`; that byte marks it as too long."""
         line = self._line
         if not line.startswith(b"data:"):
             line += rest[: LONGEST_KEPT_LINE + 1 - len(line)]
@@ -192,16 +192,16 @@ class WakeParser(LineParser):
 
 
 BEGINS_DATA_LINE: Final = b"\ndata"
-"""The beginning of nearly every data line, as `holds_data_line` sees it."""
+"""Nearly every data line begins with these bytes where `holds_data_line` searches."""
 
 
 def holds_data_line(read: bytes) -> bool:
-    """True if a line in `read` begins with `data`: asked of raw bytes, before HTTP and events are parsed.
+    """Whether a line in `read` begins with `data`. `read` is a raw reception, before HTTP and events are parsed.
 
-    The bytes still carry chunk framing, but a chunk's data begins on a line of its own (RFC 9112 §7.1), so a `data`
-    line is always at the start of a line here too, or at the start of the read. A false
-    positive (a field called `database`, a chunk that begins in the middle of a line) costs one pull. After a false
-    negative (a name cut over two reads, a byte order mark before it) the parser, which runs later, gives the wake.
+    It still has chunk framing. But a chunk's data begins on a new line (RFC 9112 §7.1), so a `data` line begins at the
+    start of a line here too, or at the start of `read`. A false positive (a field called `database`, a chunk that
+    begins in the middle of a line) costs one pull. After a false negative (a name that two receptions share, a byte
+    order mark before it) the parser gives the wake later.
     """
     # Not `in`, which tries an integer first: CPython makes an exception, with its text, and drops it.
     return read.find(BEGINS_DATA_LINE) >= 0 or read.startswith(b"data") or read.find(b"\rdata") >= 0
