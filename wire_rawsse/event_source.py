@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class Opened(NamedTuple):
-    """A stream has begun. `headers` are pairs of lower-case name and value; the repr does not show them.
+    """A connection has opened. `headers` are pairs of lower-case name and value; the repr does not show them.
 
-    `id_left_out`: True if there is a last event id that the request did not send, so that events may be missing: it
-    holds a control character, is longer than 4 KiB, belongs to another origin, or the server refused it with a 4xx
-    (then it is forgotten).
+    `id_left_out` is True if there is a last event id that the request did not send, so that events may be missing. The
+    reason is that the id holds a control character, is longer than 4 KiB, belongs to another origin, or was refused by
+    the server with a 4xx (and is then forgotten).
     """
 
     status: int
@@ -61,11 +61,11 @@ class EventSink:
     def __init__(self, last_event_id: str, max_event_bytes: int) -> None:
         self.items: deque[Item] = deque()
         self.wake_marker: bytes | None = None
-        self.is_wake: Callable[[bytes], bool] | None = None  # A wake needs the parsed event.
+        self.is_wake: Callable[[bytes], bool] | None = None  # Only a parsed item is a wake.
         self.ended: Closed | None = None
         self.delivered = False
         self.repeats: Repeats | None = None
-        """Set while a second connection is made beside the present one, and until its repeats have been left out."""
+        """Set while a second connection is made beside the present one, and then until its repeats are left out."""
         self._max_event_bytes = max_event_bytes
         self.parser = self._new_parser(last_event_id, None)
 
@@ -96,7 +96,7 @@ class EventSink:
         if not self.delivered:
             self.delivered = any(isinstance(item, Event) for item in items)
         if parser.failed:
-            parser.feed(b"")  # Raises the error that follows the items it has just returned.
+            parser.feed(b"")  # Raises the error that follows the items above.
         return bool(items)
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
@@ -128,7 +128,7 @@ class EventSink:
         return kept
 
     def _new_parser(self, last_event_id: str, retry_ms: int | None) -> EventParser:
-        """For one connection; the values that outlive it go from parser to parser."""
+        """The parser of one connection. It takes over the values that outlive a connection."""
         parser = EventParser(comments=True, max_event_bytes=self._max_event_bytes, last_event_id=last_event_id)
         parser.retry_ms = retry_ms
         return parser
@@ -229,7 +229,7 @@ class BaseEventSource:
         return self._sink.retry_ms
 
     def _check_usable(self) -> None:
-        """If the source has ended and all its items were taken, raise what ended it."""
+        """If the source has ended and all its items were taken, raise the error that ended it."""
         ended = self._sink.ended
         if ended is not None and not self._sink.items:
             self.close()
@@ -252,8 +252,8 @@ class BaseEventSource:
 class EventSource(BaseEventSource):
     """The events of an event stream (WHATWG HTML, "server-sent events"), over as many connections as it takes.
 
-    Iterate it for its events, or call `next` or `next_item` with a timeout. It runs in the thread that asks, and only
-    while it is asked: nothing runs, and no clock of the stream advances, between two calls. Its iterators, `next` and
+    Iterate it for its events, or call `next` or `next_item` with a timeout. It runs in the calling thread, and only
+    during the call: between two calls nothing runs, and no clock of the stream advances. Its iterators, `next` and
     `next_item` are for one thread at a time; `close`, `restart` and `state` are for any thread.
 
     url:             http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
@@ -297,9 +297,9 @@ class EventSource(BaseEventSource):
     def next(self, timeout: float | None = None) -> Event | None:
         """The next event, or None when `timeout` seconds are up (None: wait for ever).
 
-        Raises what ended the source for good, `ClosedError` after `close()`, a 204, or the one response of
-        `reconnect=False`, `BusyError` if another thread waits on this source, and `InvalidRequestError` for a timeout
-        that is no number.
+        Raises the error that ended the source for good; `ClosedError` after `close()`, after a 204, and after the one
+        response of `reconnect=False`; `BusyError` if another thread waits on this source; and `InvalidRequestError` for
+        a timeout that is no number.
         """
         until = self._until(timeout)
         while True:
@@ -314,14 +314,14 @@ class EventSource(BaseEventSource):
         return self._next_item(self._until(timeout))
 
     def items(self) -> Iterator[Item]:
-        """Everything that happens, in order: `Opened`, `Event`, `Comment`, `Closed`.
+        """All items in their order: `Opened`, `Event`, `Comment`, `Closed`.
 
-        Ends after `close()` and after a 204. Any other end for good is raised, after its `Closed`.
+        Ends after `close()` and after a 204. The error of any other end for good is raised after its `Closed`.
         """
         return self._until_closed(None)
 
     def __iter__(self) -> Iterator[Event]:
-        """The events. Ends after `close()` and after a 204, raises as `next` does otherwise."""
+        """The events. Ends after `close()` and after a 204. Otherwise it raises as `next`."""
         for item in self._until_closed(Event):
             assert isinstance(item, Event)
             yield item
@@ -371,11 +371,11 @@ class EventSource(BaseEventSource):
             left = None if until is None else max(0.0, until - loop.system.monotonic())
             woken = loop.run(left)
             if woken and sink.items:
-                return sink.items.popleft()  # The usual case, in few steps: a cold wake pays for each.
+                return sink.items.popleft()  # The usual case, in few steps, because a cold wake pays for each.
             if not woken and left == 0 and not sink.items and not loop.closing:
                 return None
 
     def _until(self, timeout: float | None) -> float | None:
-        """The moment at which `timeout` seconds are up, on the loop's own clock. Raises `InvalidRequestError`."""
+        """The end of `timeout` seconds from now, on the loop's clock. Raises `InvalidRequestError`."""
         seconds = checks.seconds(timeout)
         return None if seconds is None else self._loop.system.monotonic() + seconds

@@ -1,7 +1,7 @@
-"""`EventStreams`: the events of many streams in one thread, whose calls are the sleep of a program that holds them.
+"""`EventStreams`: the events of many streams in one thread. Its `next` is the sleep of the program.
 
-It is what `EventSource` is for one stream, and shares its loop: see `hosts`. Sources take turns, and the unread items
-of each are bounded.
+It does for many streams what `EventSource` does for one, on the same loop (`hosts`). Sources take turns, and the number
+of unread items of each is bounded.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from wire_rawsse.stream_set import StreamHandle, StreamSet
 from wire_rawsse.transport.trust import ClientCertificate, Trust
 
 MOST_UNREAD: Final = 64
-"""Items of one source that wait to be read, before it is not received from."""
+"""With so many unread items, a source is not received from."""
 LOOK_EVERY: Final = 0.01
-"""Seconds. While items are unread, the other sources are received from this often."""
+"""Seconds. While items are unread, the loop runs this often, so that the other sources are received from."""
 
 
 class SourceHandle(StreamHandle):
@@ -59,7 +59,7 @@ class SourceHandle(StreamHandle):
 
 
 class _Unread:
-    """The sources that have items to be read, and those of them that have too many."""
+    """The sources that have unread items, and those of them that have too many."""
 
     __slots__ = ("full", "ready")
 
@@ -70,7 +70,7 @@ class _Unread:
 
 
 class _SourceSink(EventSink):
-    """An `EventSink` that says when it has something."""
+    """An `EventSink` that enters its source in `unread` when it has items."""
 
     handle: SourceHandle
     reconnect: bool
@@ -87,7 +87,7 @@ class _SourceSink(EventSink):
         try:
             return super().feed(piece)
         finally:
-            if self.items:  # Also before an event that is too large.
+            if self.items:  # Also if an event was too large: there may be items before it.
                 self._note()
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
@@ -103,9 +103,9 @@ class _SourceSink(EventSink):
 class EventStreams(InlineStreams):
     """The events of many streams, in the thread that asks for them.
 
-    Each stream is kept alive like that of an `EventSource`. Its end for good raises nothing: `next_item` gives
-    `Closed(error, None)`, and `source.state` has it. The stream leaves the set when that item is read.
-    Nothing runs and nothing is opened before the first `next`, and nothing runs between two.
+    Each stream is kept alive like that of an `EventSource`. When it ends for good, nothing is raised: `next_item`
+    returns `Closed(error, None)`, and `source.state` tells it. The stream leaves the set when that item is read.
+    Nothing is opened before the first `next`, and nothing runs between two calls.
 
     max_connecting: how many streams connect at a time, from the look-up of the name until the response head is accepted
                     (an int, default 16). The others are in the phase "waiting", and their budgets begin with their
@@ -114,8 +114,8 @@ class EventStreams(InlineStreams):
     watch:          False to notice neither changes of the network nor a suspend of the machine: see
                     `notify_network_change`.
 
-    Sources take turns: `next` gives one item of each that has any. A source with 64 unread items is not received from
-    until they are read; the others go on. Its silence is no fault meanwhile.
+    Sources take turns: one item of each that has any. A source with 64 unread items is not received from until they are
+    read, and its silence is no fault meanwhile. The other sources go on.
 
     `next` and `next_item` are for one thread at a time; everything else is for any thread.
     """
@@ -127,7 +127,7 @@ class EventStreams(InlineStreams):
         self._unread = _Unread()
         self._paused: set[SourceHandle] = set()
         self._look_at = 0.0
-        """When the loop has its turn, even though items are unread."""
+        """When the loop runs again even though items are unread."""
 
     def add(
         self,
@@ -217,13 +217,13 @@ class EventStreams(InlineStreams):
             source, item = found
             if isinstance(item, Event):
                 return source, item
-            # Comments without end must not hold the caller up: when the time is up, nothing more is received.
+            # Endless comments must not hold up the caller: once the time is up, nothing more is received.
             is_over = until is not None and self._loop.system.monotonic() >= until
             found = self._take() if is_over else self._next_item(until)
         return None
 
     def next_item(self, timeout: float | None = None) -> tuple[SourceHandle, Item] | None:
-        """The next of all that happens: `Opened`, `Event`, `Comment` or `Closed`, and its source. Raises as `next`."""
+        """The next item (`Opened`, `Event`, `Comment` or `Closed`) and its source, or None. Raises as `next`."""
         return self._next_item(self._until(timeout))
 
     def deadline(self) -> float:
@@ -234,7 +234,7 @@ class EventStreams(InlineStreams):
         return PAST if self._unread.ready else self._loop.deadline()
 
     def _until(self, timeout: float | None) -> float | None:
-        """The moment at which `timeout` seconds are up, on the loop's own clock. Raises `InvalidRequestError`."""
+        """The end of `timeout` seconds from now, on the loop's clock. Raises `InvalidRequestError`."""
         seconds = checks.seconds(timeout)
         return None if seconds is None else self._loop.system.monotonic() + seconds
 
@@ -264,12 +264,12 @@ class EventStreams(InlineStreams):
             source = next(iter(ready))
             del ready[source]
             sink: _SourceSink = source._sink
-            if source._removed or not sink.items:  # None: a signal handler raised when the last one was taken.
+            if source._removed or not sink.items:  # Without items: a signal handler raised as the last one was taken.
                 self._paused.discard(source)
                 continue
             try:
                 if len(sink.items) > 1:
-                    ready[source] = None  # At the end: the others first.
+                    ready[source] = None  # At the end, after the other sources.
                 else:
                     self._resume(source)
                 if sink.items[0] is sink.ended:

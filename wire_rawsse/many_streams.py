@@ -1,7 +1,7 @@
-"""`Streams`: the wakes of many streams in one thread, whose `wait` is the sleep of a program that holds them.
+"""`Streams`: the wakes of many streams in one thread. Its `wait` is the sleep of the program.
 
-It is what `StreamSubscriber` is for one stream, and shares its loop: see `hosts`. One thread at a time waits on a set;
-streams come and go from any thread. `many_events` has `EventStreams`.
+It does for many streams what `StreamSubscriber` does for one, on the same loop (`hosts`). One thread at a time waits on
+a set. Any thread may add and remove streams. `EventStreams` is in `many_events`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ S = TypeVar("S", bound="InlineStreams")
 
 
 class ManyStreams:
-    """The common part of both."""
+    """The common part of `Streams`, `EventStreams` and `aio.AsyncStreams`."""
 
     _set: StreamSet
     _loop: Loop
@@ -67,7 +67,7 @@ class ManyStreams:
 
 
 class InlineStreams(ManyStreams):
-    """The calls of the program are the sleep of the streams."""
+    """The common part of `Streams` and `EventStreams`, which run only in the calls of the program."""
 
     def fileno(self) -> int:
         """One descriptor for a select loop of the host's own, the same for all streams and over all reconnects.
@@ -87,7 +87,7 @@ class InlineStreams(ManyStreams):
 
 
 class BaseStreams(ManyStreams):
-    """Everything but the waiting: what `Streams` and `aio.AsyncStreams` have in common."""
+    """The common part of `Streams` and `aio.AsyncStreams`: everything but the waiting."""
 
     def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         self._set: WakeStreams = WakeStreams(max_connecting=checks.whole(max_connecting, "max_connecting"))
@@ -159,9 +159,9 @@ class BaseStreams(ManyStreams):
 class Streams(InlineStreams, BaseStreams):
     """Sleeps on many event streams: `wait` returns the handles of those that have woken.
 
-    A wake says that something has come on that stream: an event, or a new connection, before which events may have been
-    missed. It does not say what. Streams never end by themselves; they are tried again for ever, as those of a
-    `StreamSubscriber`. Nothing runs and nothing is opened before the first `wait`, and nothing runs between two.
+    A wake tells that something has come on that stream: an event, or a new connection, before which events may have
+    been missed. It does not tell which. A stream never ends by itself: like that of a `StreamSubscriber`, it is tried
+    again for ever. Nothing is opened before the first `wait`, and nothing runs between two calls of it.
 
     max_connecting: how many streams connect at a time, from the look-up of the name until the response head is accepted
                     (default 16). The others are in the phase "waiting", and their budgets begin with their turn. Starts
@@ -174,14 +174,15 @@ class Streams(InlineStreams, BaseStreams):
     def __init__(self, *, max_connecting: int = MAX_CONNECTING, watch: bool = True) -> None:
         super().__init__(max_connecting=max_connecting, watch=watch)
         self._untold = False
-        """The last `wait` may have found wakes that it could not give, because a signal handler raised."""
+        """The last `wait` may have found wakes that it did not return, because a signal handler raised."""
 
     def wait(self, timeout: float | None = None) -> tuple[StreamHandle, ...]:
         """Sleep until at least one stream wakes, or `timeout` seconds have passed (None: no limit).
 
-        Gives the handle of each stream that has woken since the last call, once; () when the time is up, and at once
-        when another thread calls `close`. With 0 or less it looks and does not sleep. Raises `ClosedError` after
-        `close`, `BusyError` if another thread is in `wait`, and `InvalidRequestError` for a timeout that is no number.
+        Returns the handle of each stream that has woken since the last call, each once. Returns () when the time is up,
+        and at once when another thread calls `close`. With 0 or less it looks and does not sleep. Raises `ClosedError`
+        after `close`, `BusyError` if another thread is in `wait`, and `InvalidRequestError` for a timeout that is no
+        number.
         """
         seconds = checks.seconds(timeout)
         self._set.runner = get_ident()

@@ -1,10 +1,11 @@
 """Several streams in one loop: the base of `Streams`, `EventStreams` and every `StreamSubscriber`.
 
-A set knows its streams by their handles. It also keeps the pace of a stream that was removed, and the next stream to
-the same origin continues with it: otherwise a slot that is rotated again and again would hammer the relay.
+A set knows its streams by their handles. It also keeps the pace of a stream that was removed, for the next stream to
+the same origin. Otherwise a slot that is rotated again and again would flood the relay with connections.
 
-Streams come and go in the thread that runs the loop (`start`, `remove`). Other threads request that (`request_start`,
-`request_remove`), and it is done before the next sleep: no other thread touches a task, a socket or the poller.
+Streams are added and removed in the thread that runs the loop (`start`, `remove`). Other threads request it
+(`request_start`, `request_remove`), and it is done before the next sleep. So no other thread touches a task, a socket
+or the poller.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class StreamHandle:
     def remove(self) -> None:
         """End the stream, in any phase, and take it out of its set. Twice is fine.
 
-        The set gives nothing of it any more. The connection is closed at once if this is the thread that waits on the
-        set, or if a thread is waiting; otherwise by the next wait.
+        The set returns no wake and no item of it any more. Its connection is closed at once if this thread was the last
+        to wait on the set, or if a thread is waiting now; otherwise the next wait closes it.
         """
         streams = self._set()
         if streams is not None:
@@ -82,14 +83,14 @@ class StreamSet:
         self.new_record: Callable[..., Record] = Record  # The simulation replaces it, to observe it.
         self._gate = None if max_connecting is None else self._new_gate(max_connecting)
         self._handles: dict[StreamHandle, None] = {}
-        """Other threads iterate over `list(…)` of it, which is one call into C."""
+        """Other threads iterate over a copy: `list(…)` is one call into C, so it needs no lock."""
         self._by_task: dict[Task, StreamHandle] = {}
         self._paces: dict[Origin, list[TokenBucket]] = {}
         """The paces of streams that were removed."""
         self._forget_paces_at = 0.0
         self._connections = [0]
         self.runner = 0
-        """The thread that has waited last; 0: none has."""
+        """The thread that waited last; 0 if none has."""
 
     def _new_gate(self, max_connecting: int) -> Gate:
         from wire_rawsse.gate import Gate  # A set of one has none.
@@ -97,7 +98,7 @@ class StreamSet:
         loop = self.loop
 
         def give_turn(task: Task) -> None:
-            if task.wait is not None and not task.runnable:  # Otherwise it finds out when it is resumed.
+            if task.wait is not None and not task.runnable:  # Otherwise it sees its turn when it is resumed.
                 loop.schedule.wake_up(task, (), loop.system.monotonic())
 
         return Gate(max_connecting, give_turn, loop.system.monotonic, loop.system.random)
@@ -106,7 +107,7 @@ class StreamSet:
         return len(self._handles)
 
     def record(self, plan: Plan, changed: Callable[[], None] | None = None) -> Record:
-        """For a stream of this set. `changed` is called by the thread that runs the loop when the phase changes."""
+        """The record of a new stream. When its phase changes, the thread that runs the loop calls `changed`."""
         record = self.new_record(plan.url.redacted, plan.backoff, changed, self.loop.system.time, plan.timeouts)
         record.origin, record.gate = plan.url.origin, self._gate
         record.connections = self._connections
@@ -178,7 +179,7 @@ class StreamSet:
             raise
 
     def request_remove(self, handle: StreamHandle) -> None:
-        """It is done at once by the thread that waits, and by any other before the next sleep of that thread."""
+        """The thread that waited last does it at once. Otherwise it is done before the next sleep of the loop."""
         if not handle._removed:
             handle._removed = True
             self._handles.pop(handle, None)
@@ -196,7 +197,7 @@ class StreamSet:
             self.loop.interrupt(handle._task, Restart())
 
     def failed(self, error: Exception, pause: float) -> None:
-        """Record an error that `Loop.run` has raised. All streams start over when it is called in `pause` seconds."""
+        """Record an error that `Loop.run` has raised. All streams start over when it runs again in `pause` seconds."""
         told = error if isinstance(error, WireRawSSEError) else internal_error(error)
         if not isinstance(error, BusyError):  # Then another thread runs the streams.
             self.loop.start_over()
@@ -208,7 +209,7 @@ class StreamSet:
 
     @property
     def connections(self) -> int:
-        """How many connections have been accepted so far, by streams that were removed too. It never falls."""
+        """How many connections have been accepted so far, those of removed streams included. It never falls."""
         return self._connections[0]
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -217,6 +218,6 @@ class StreamSet:
             handle._record.changed = changed
 
     def snapshots(self) -> list[EndpointState]:
-        """The state of each, in the order they were added."""
+        """The state of each stream, in the order they were added."""
         wall = self.loop.system.time()
         return [handle._record.snapshot(wall) for handle in list(self._handles)]

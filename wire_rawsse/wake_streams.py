@@ -1,7 +1,7 @@
-"""Streams that bring nothing but wakes: what `StreamSubscriber` and `Streams` are made of.
+"""Streams that bring only wakes. `StreamSubscriber` and `Streams` are made of them.
 
-A wake is a hint to pull the truth, so one pending wake is as good as many; an event posted between two connections is
-never replayed, so every connection that comes about is a wake.
+A wake tells the caller to fetch what is new, so one pending wake is as good as many. Events between two connections are
+not replayed, so each new connection is a wake, too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from wire_rawsse.stream_set import StreamHandle, StreamSet
 
 
 class WakeSink:
-    """Keeps no bodies: only whether there was a `data` line, and the fields that outlive a connection.
+    """Keeps no event: only whether there was a `data` line, and the fields that outlive a connection.
 
-    Every connection is a wake, so replayed events are of no use here: only a stream that the caller gave a
-    `last_event_id` keeps its ids and sends them.
+    Each connection is a wake, so replayed events are of no use. Ids are therefore kept and sent only if the caller gave
+    a `last_event_id`.
     """
 
     wake_marker: bytes | None = BEGINS_DATA_LINE
@@ -32,7 +32,7 @@ class WakeSink:
 
     def _use(self, parser: WakeParser) -> None:
         self.parser = parser
-        self.feed = parser.feed  # Nothing of ours stands between the body and its parser.
+        self.feed = parser.feed  # Without a function of ours in between.
 
     @property
     def last_event_id(self) -> str:
@@ -57,7 +57,7 @@ class WakeSink:
         self._renew(self.last_event_id)
 
     def renewing(self) -> None:
-        pass  # A wake too many costs one pull.
+        pass  # Events that come twice cost at most a wake too many.
 
     renewed = opened
 
@@ -79,7 +79,7 @@ class WakeStreams(StreamSet):
     def new_handle(
         self, plan: Plan, *, last_event_id: str = "", tag: Any = None, changed: Callable[[], None] | None = None
     ) -> StreamHandle:
-        """For a stream that has not begun. `changed`: see `StreamSet.record`."""
+        """The handle of a stream that has not begun. `changed`: see `StreamSet.record`."""
         return StreamHandle(self, self.record(plan, changed), self.new_sink(last_event_id), tag)
 
     def add(self, plan: Plan, *, last_event_id: str = "", changed: Callable[[], None] | None = None) -> StreamHandle:

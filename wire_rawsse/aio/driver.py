@@ -1,21 +1,21 @@
 """Runs a `Loop` on an asyncio event loop: its descriptor under `add_reader`, and one timer for its deadline.
 
-Nothing here is a task. The event loop calls `_ready` when the descriptor is readable or a deadline has come, whether
-or not somebody waits, so that a stream that has wedged is found while the program does other things. A task that waits
-is suspended on a future of its own; its cancellation changes nothing here.
+There is no task of ours. The event loop calls `_ready` when the descriptor is readable or a deadline has come, even if
+no task waits, so that a wedged stream is found while the program does other things. A task that waits is suspended on a
+future made for that wait. If it is cancelled, nothing changes here.
 
-The descriptor is that of the loop's own poller and not of a socket, for two reasons. A socket must leave its poller
-before it is closed, and uvloop removes readers late. And a deadline is judged only by a poll that began after it.
+The descriptor is that of the loop's poller and not that of a socket, for two reasons. A socket must leave its poller
+before it is closed, and uvloop removes readers late. Also, a deadline is judged only by a poll that began after it.
 
 The one timer serves the deadlines of the streams and the time limit of the waiter. It is lazy: if its moment moves
-later, nothing is done, and the timer that fires too early is set again. So an event costs no timer.
+later, nothing is done, and when it fires too early it is set again. So an event needs no timer.
 
-A future resumes its task by `call_soon`: a handle more, a pass of the event loop and a call of its selector lie between
-the wake and the task, which is half of the cost of a wake in asyncio. So `_let_go` runs what the task has added to the
-future at once, in the callback in which the wake was found.
+A future resumes its task by `call_soon`, so between the wake and the task there are another handle, an iteration of the
+event loop and a call of its selector. That is half of the cost of a wake in asyncio. So `_let_go` itself runs the
+callback that the task has added to the future, at once when the wake is found.
 
-With an event loop that has no `add_reader` (Windows' Proactor), or a poller that has no descriptor, a thread runs the
-loop instead: see `thread`.
+If the event loop has no `add_reader` (Windows' Proactor), or the poller has no descriptor, a thread runs the loop
+instead: see `thread`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ _OPEN_AGAIN: Final = 0.05
 
 
 class Driver:
-    """Attends one `Loop`, and suspends the task that waits on it. `close` and `look_soon` are for any thread, all else
-    for the thread of the event loop.
+    """Attends one `Loop`, and suspends the task that waits on it.
+
+    `close` and `look_soon` are for any thread, everything else for the thread of the event loop.
     """
 
     def __init__(self, loop: Loop, consumer: Consumer, note_wake: Callable[[], object] | None = None) -> None:
-        """note_wake: called on each wake before anything else, while `loop.woken()` is valid; it may be in a thread."""
+        """note_wake: called on each wake before anything else, while `loop.woken()` is valid, perhaps in a thread."""
         self.woken = False
-        """There was a wake. The consumer sets it back."""
+        """There was a wake. The consumer resets it."""
         self.on_wake = note_wake
         """Called on each wake. Its exceptions go to the event loop's exception handler."""
         self._note_wake = note_wake
@@ -60,7 +61,7 @@ class Driver:
         self._until = math.inf
         """The latest moment at which the waiting task is resumed."""
         self.paused = False
-        """The descriptor is not watched: the consumer is full, or an internal error is some time ago."""
+        """The descriptor is not watched: the consumer is full, or the pause after an error is not over."""
         self._loop = loop
         self._monotonic = loop.system.monotonic
         self._consumer = consumer
@@ -92,7 +93,7 @@ class Driver:
         self._arm()
 
     def _watch(self, events: asyncio.AbstractEventLoop) -> bool:
-        """Have the event loop watch our descriptor, or else have a thread run the loop. True: it watches.
+        """Have the event loop watch our descriptor (True), or have a thread run the loop (False).
 
         If the system has no descriptor left, `_arm` tries again.
         """
@@ -111,9 +112,9 @@ class Driver:
         return self._fd >= 0
 
     def begin(self, seconds: float | None) -> float:
-        """The start of a wait of so many seconds (None: for ever); returns the moment at which it is over.
+        """Begin a wait of so many seconds (None: for ever). Returns the moment at which it is over.
 
-        With 0 it looks once, as such a wait never gives the event loop a chance to. Raises as `attach`, and `BusyError`
+        With 0 it looks once, because such a wait never lets the event loop do so. Raises as `attach`, and `BusyError`
         if another task waits.
         """
         self.attach()
@@ -129,7 +130,7 @@ class Driver:
         return until < math.inf and self._monotonic() >= until
 
     def wait(self, until: float) -> asyncio.Future[None]:
-        """To be awaited at once: ends by a wake, at `until`, by `close`, or for no reason."""
+        """The future to await at once. It is done after a wake, at `until`, after `close`, and sometimes too early."""
         if self.waiter is not None and not self.waiter.done():
             raise BusyError("another task waits on this stream; give each its own")
         assert self.events is not None
@@ -161,10 +162,10 @@ class Driver:
                 pass  # It is closed.
 
     def close(self) -> None:
-        """End the streams and give everything back; the task that waits returns. From any thread.
+        """End the streams and close everything; the task that waits returns. From any thread.
 
-        From another thread the connections are closed at once, even if the event loop is busy or about to stop. It lets
-        the waiting task go and forgets the descriptor when it has its turn.
+        If another thread calls it, the connections are closed at once, even if the event loop is busy or about to stop.
+        The event loop resumes the waiting task and forgets the descriptor in its next iteration.
         """
         self._loop.close()
         events = self.events
@@ -177,11 +178,11 @@ class Driver:
             self._detach()
 
     def _is_foreign(self, events: asyncio.AbstractEventLoop) -> bool:
-        """It is closed, or it is the parent's and this is a forked child."""
+        """Whether the event loop is closed, or belongs to the parent of this forked child."""
         return self._process != os.getpid() or events.is_closed()
 
     def _ready(self) -> None:
-        """The descriptor is readable, or a deadline has come. The work before the program runs is a wake's cost."""
+        """The descriptor is readable, or a deadline has come. A wake pays for all work before the program runs."""
         loop = self._loop
         ours, due = True, None
         try:
@@ -199,7 +200,7 @@ class Driver:
                 if self.waiter is not None:
                     self._let_go()
                 ours = True
-                # The program has run until it waits again: time to parse what it was woken for.
+                # The program waits again. Now parse the bytes that it was woken for.
                 if self.events is not None and (due := settle(loop)) is None:
                     ours = False
                     self._give()
@@ -209,14 +210,14 @@ class Driver:
             else:
                 self._let_go_soon()
                 raise
-        except BaseException:  # A signal handler raised. The place is unknown, so a wake may be lost.
+        except BaseException:  # A signal handler raised, at an unknown place, so a wake may be lost.
             loop.start_over()
             raise
         finally:
             self._arm(due)
 
     def _failed(self, error: Exception) -> None:
-        """The loop has raised. `ClosedError`: it was closed, which `_arm` sees."""
+        """The loop has raised `error`. If it is a `ClosedError`, `_arm` does what is needed."""
         if not isinstance(error, ClosedError):
             self._retry_at = self._monotonic() + self._consumer.on_failure(error)
             self._let_go_soon()
@@ -243,7 +244,7 @@ class Driver:
         try:
             waiter.remove_done_callback(callback)
             waiter.set_result(None)
-        except BaseException:  # A signal handler raised, and nothing else would ever resume the task.
+        except BaseException:  # A signal handler raised, and nothing would resume the task otherwise.
             if self.events is not None:
                 waiter.remove_done_callback(callback)
                 self._let_go_soon()
@@ -264,7 +265,7 @@ class Driver:
             self._arm()
 
     def _arm(self, deadline: float | None = None) -> None:
-        """See to it that all is done in time. `deadline`: that of the loop, if it is known."""
+        """Set the reader, the timer and `call_soon` for the next deadline. `deadline`: the loop's, if it is known."""
         events = self.events
         if events is None:
             return
@@ -330,7 +331,7 @@ class Driver:
             self._thread.move_to(running)
 
     def _detach(self) -> None:
-        """After the end: take the descriptor out of the event loop, and only then give it back. Let the waiter go."""
+        """After the end: resume the waiter, and take the descriptor out of the event loop before it is closed."""
         events, thread = self.events, self._thread
         if events is not None and not self._is_foreign(events):
             if self._fd >= 0 and not self.paused:
@@ -361,6 +362,6 @@ _attended: weakref.WeakSet[Loop] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """A program that is over has not closed what it cancelled, and the interpreter would warn of each socket."""
+    """A program that ends may have left streams open, and the interpreter would warn of each socket."""
     for loop in list(_attended):
         loop.close()

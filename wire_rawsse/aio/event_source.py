@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # Part of `typing` from Python 3.11 on.
 
 _FULL: Final = 64
-"""Items that are unread. With so many the stream is not received from."""
+"""With so many unread items, the stream is not received from."""
 _ROOM: Final = 32
-"""Items that are still unread when it is received from again."""
+"""When only so many items are left unread, it is received from again."""
 _FAILURE_PAUSE: Final = 1.0
 """Seconds until the stream starts over after an internal error, which `next` raises."""
 
@@ -26,10 +26,10 @@ _FAILURE_PAUSE: Final = 1.0
 class AsyncEventSource(BaseEventSource):
     """`EventSource` for asyncio: `async for event in source`, `await source.next(timeout)`, `async for … in items()`.
 
-    The running event loop attends the stream from the first of these or `async with` until `close`, also while nobody
-    waits, so that a stream that has died is renewed meanwhile. There is no task: cancelling a task that waits changes
-    nothing else, and never loses an event. While 64 items are unread the stream is not received from, and its silence
-    is not judged.
+    The running event loop attends the stream from the first of these calls or `async with` until `close`, also while no
+    task waits, so a dead stream is replaced meanwhile. There is no task of ours: cancelling a task that waits changes
+    nothing else, and never loses an event. While 64 items are unread, the stream is not received from, and its silence
+    is no fault.
 
     One task waits at a time, in the thread of the event loop. `close`, `restart` and `state` are for any thread.
     Callables among the arguments are called by the event loop, so they must not block.
@@ -79,10 +79,10 @@ class AsyncEventSource(BaseEventSource):
         self._failure: Exception | None = None
 
     async def next(self, timeout: float | None = None) -> Event | None:
-        """The next event, or None when `timeout` seconds are up (None: wait for ever). With 0 or less it looks only.
+        """The next event, or None when `timeout` seconds are up (None: wait for ever). With 0 or less it only looks.
 
-        Raises what ended the source for good, `ClosedError` after `close()`, a 204, or the one response of
-        `reconnect=False`, `BusyError` if another task waits or another event loop attends the stream, and
+        Raises the error that ended the source for good; `ClosedError` after `close()`, after a 204, and after the one
+        response of `reconnect=False`; `BusyError` if another task waits or another event loop attends the stream; and
         `InvalidRequestError` for a timeout that is no number.
         """
         item = await self._next(timeout, Event)
@@ -90,19 +90,19 @@ class AsyncEventSource(BaseEventSource):
         return item
 
     async def next_item(self, timeout: float | None = None) -> Item | None:
-        """The next of all that happens (see `items`), or None when `timeout` seconds are up. Raises as `next`."""
+        """The next item of any kind (see `items`), or None when `timeout` seconds are up. Raises as `next`."""
         return await self._next(timeout, None)
 
     def items(self) -> AsyncIterator[Item]:
-        """Everything that happens, in order: `Opened`, `Event`, `Comment`, `Closed`.
+        """All items in their order: `Opened`, `Event`, `Comment`, `Closed`.
 
-        Ends after `close()` and after a 204; raises what else ends the source for good, after its `Closed`.
+        Ends after `close()` and after a 204. The error of any other end for good is raised after its `Closed`.
         """
         self._check_usable()
         return _Iterator(self, None)
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """The events. Ends after `close()` and after a 204, raises as `next` does otherwise."""
+        """The events. Ends after `close()` and after a 204. Otherwise it raises as `next`."""
         self._check_usable()
         return _Iterator(self, Event)  # type: ignore[return-value]  # Only events come out of it.
 
@@ -155,7 +155,7 @@ class AsyncEventSource(BaseEventSource):
 
 
 class _Iterator:
-    """The items of one kind; None: of all."""
+    """Iterates over the items of one type; None: over all items."""
 
     def __init__(self, source: AsyncEventSource, wanted: type[Event] | None) -> None:
         self._source = source

@@ -19,11 +19,11 @@ _FAILURE_PAUSE = 1.0
 
 
 class AsyncStreams(BaseStreams):
-    """`Streams` for asyncio: `await streams.wait(timeout)` gives the handles of the streams that have woken.
+    """`Streams` for asyncio: `await streams.wait(timeout)` returns the handles of the streams that have woken.
 
-    The running event loop attends the streams from the first `wait` or `async with` until `close`, also while nobody
-    waits. There is no task: cancelling a task that waits changes nothing else, and never loses a wake. Wakes that come
-    while nobody waits are kept for the next `wait`, once for each stream.
+    The running event loop attends the streams from the first `wait` or `async with` until `close`, also while no task
+    waits. There is no task of ours: cancelling a task that waits changes nothing else, and never loses a wake. Wakes
+    that come while no task waits are kept for the next `wait`, once for each stream.
 
     One task waits at a time, in the thread of the event loop; everything else is for any thread. Callables among the
     arguments of `add` are called by the event loop, so they must not block.
@@ -46,8 +46,8 @@ class AsyncStreams(BaseStreams):
     async def wait(self, timeout: float | None = None) -> tuple[StreamHandle, ...]:
         """Wait until at least one stream wakes, or `timeout` seconds have passed (None: no limit).
 
-        Gives the handle of each stream that has woken since the last call, once; () when the time is up, and at once
-        when `close` is called meanwhile. With 0 or less it looks and does not wait. Raises `ClosedError` after `close`,
+        Returns the handle of each stream that has woken since the last call, each once. Returns () when the time is up,
+        and at once when `close` is called meanwhile. With 0 or less it only looks. Raises `ClosedError` after `close`,
         `BusyError` if another task waits or another event loop attends the streams, and `InvalidRequestError` for a
         timeout that is no number.
         """
@@ -61,7 +61,7 @@ class AsyncStreams(BaseStreams):
         return woken
 
     def _take(self) -> tuple[StreamHandle, ...]:
-        """The streams that have woken, but for those that were removed since."""
+        """The streams that have woken, without those that were removed since."""
         woken = list(self._woken)
         for handle in woken:
             del self._woken[handle]

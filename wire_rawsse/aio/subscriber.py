@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # Part of `typing` from Python 3.11 on.
 
 _FAILURE_PAUSES = (1.0, 30.0)
-"""Seconds until the streams start over after an internal error: the first time, doubled each time, and at most."""
+"""Seconds until the streams start over after an internal error: at first, doubled each time, up to the second value."""
 
 
 class AsyncStreamSubscriber(BaseSubscriber):
     """`StreamSubscriber` for asyncio: `await wait(timeout)`, `async for _ in subscriber`, or `on_wake`.
 
-    The running event loop attends the streams from the first `wait` or `async with` until `close`, also while nobody
-    waits. There is no task: cancelling a task that waits changes nothing else, and never loses a wake. A wake that
-    comes while nobody waits is kept for the next `wait`; several are kept as one.
+    The running event loop attends the streams from the first `wait` or `async with` until `close`, also while no task
+    waits. There is no task of ours: cancelling a task that waits changes nothing else, and never loses a wake. A wake
+    that comes while no task waits is kept for the next `wait`; several are kept as one.
 
     One task waits at a time, in the thread of the event loop. `close`, `restart` and `state` are for any thread.
     Callables among the arguments are called by the event loop, so they must not block.
 
     url:             http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
                      connection, for a token in the query.
-    on_wake:         called by the event loop on each wake, without arguments. It is sooner than `wait`, and both may be
-                     used. An exception that it raises goes to the event loop's exception handler, and the streams go
-                     on.
+    on_wake:         called by the event loop on each wake, without arguments. It is called sooner than `wait` returns,
+                     and both may be used. An exception that it raises goes to the event loop's exception handler, and
+                     the streams go on.
     bearer_token:    sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
     headers:         a mapping of str to str, pairs, or a callable that returns either and is asked before each
                      connection. They override the library's own fields (Accept, User-Agent …).
@@ -129,7 +129,7 @@ class AsyncStreamSubscriber(BaseSubscriber):
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is a wake (True) or `timeout` seconds have passed (False). None: no limit.
 
-        With 0 or less it looks and does not wait. Returns False at once when `close` is called meanwhile. Raises
+        With 0 or less it only looks. Returns False at once when `close` is called meanwhile. Raises
         `ClosedError` after `close`, `BusyError` if another task waits or another event loop attends the streams, and
         `InvalidRequestError` for a timeout that is no number.
         """

@@ -1,7 +1,7 @@
 """A thread that runs a `Loop` for an event loop that cannot watch a descriptor (Windows' Proactor).
 
-It passes each wake on by `call_soon_threadsafe`, and does not receive while the program has not read what there is.
-Callables of the caller (`bearer_token`, `headers`, `url`) are asked in this thread.
+It passes each wake on by `call_soon_threadsafe`. While the program has too many unread items, it does not receive. The
+caller's callables (`bearer_token`, `headers`, `url`) are called in this thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wire_rawsse.hosts.thread import LET_GO
 from wire_rawsse.wake import WakeChannel
 
 _JOIN: Final = 0.1
-"""Seconds for which `close` waits for the thread: a callable of the caller's may hold it up."""
+"""Seconds that `close` waits for the thread, which may be held up by a callable of the caller's."""
 
 
 class Consumer(Protocol):
@@ -28,14 +28,15 @@ class Consumer(Protocol):
         """Whether to receive nothing until the program has read the unread items."""
 
     def on_failure(self, error: Exception) -> float:
-        """`Loop.run` has raised an unexpected error. Returns in how many seconds it is run again."""
+        """`Loop.run` has raised an unexpected error. Returns the seconds until it is run again."""
 
 
 class LoopThread(threading.Thread):
-    """Runs the loop until it is closed. It may outlive its event loop: then it goes on when another one takes over.
+    """Runs the loop until it is closed. It may outlive its event loop, and goes on when another one takes over.
 
     note_wake: called by this thread on each wake, before `on_wake`.
-    on_wake, on_end: called by the event loop on each wake, and after the loop was closed.
+    on_wake:   called by the event loop on each wake.
+    on_end:    called by the event loop after the loop was closed.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class LoopThread(threading.Thread):
         self._on_wake = on_wake
         self._on_end = on_end
         self._unheard = False
-        """There was a wake, and no event loop to pass it on to."""
+        """There was a wake, but no event loop to pass it on to."""
         self._go_on = WakeChannel()
 
     def move_to(self, events: asyncio.AbstractEventLoop) -> None:
@@ -94,7 +95,7 @@ class LoopThread(threading.Thread):
 
     def _run_loop(self) -> bool:
         if self._note_wake is None:
-            return self._loop.run(None, self._pass_on)  # Passed on as soon as it is known.
+            return self._loop.run(None, self._pass_on)  # A wake is passed on before `run` returns.
         woken = self._loop.run(None)
         if woken:
             self._note_wake()
