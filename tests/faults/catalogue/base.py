@@ -35,8 +35,8 @@ class Fault:
     blinds:  while it lasts the state file cannot be kept up to date.
     spares:  an open stream neither loses data nor waits because of it, so its wakes arrive as usual.
     burns:   it takes processor time for as long as it lasts, so what that costs is no check, and notices may be later.
-    memory:  KiB by which the daemon may have grown: allocators keep pages, caches fill, and the first change of the
-             network loads three modules, which Python may have to compile.
+    memory:  KiB by which the daemon may have grown: allocators keep pages, caches fill, and a fault loads modules that
+             Python may have to compile.
     transports, consumers: the only ones that it concerns; None: all.
     """
 
@@ -51,7 +51,7 @@ class Fault:
     blinds: bool = False
     spares: ClassVar[bool] = False
     burns: ClassVar[bool] = False
-    memory: ClassVar[int] = 1536
+    memory: ClassVar[int] = 512
     goes_on: ClassVar[bool] = False
     armed: tuple[RelayFault, ...] = ()
     transports: ClassVar[tuple[str, ...] | None] = None

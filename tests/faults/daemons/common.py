@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging  # noqa: F401  # The library loads it with its first warning, and the memory of two rounds is compared.
 import os
 import select
 import sys
