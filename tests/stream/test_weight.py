@@ -160,9 +160,24 @@ print(*sorted(sys.modules))
     assert "threading" not in loaded, "its locks are not safe from a signal handler that raises"
 
 
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_host_loads_the_codec_of_international_names(
+    run: Run, serve: Serve, ca_file: str, host: str, tls: bool
+) -> None:
+    """It would take 150 to 250 KiB."""
+    url = serve(tls=tls).url.replace("127.0.0.1", host)
+    code = f"""
+import sys, wire_rawsse
+with wire_rawsse.StreamSubscriber({url!r}, tls={ca_file!r}) as s:
+    assert s.wait(20)
+print(*sorted(sys.modules))
+"""
+    assert not set(run(code).split()) & {"encodings.idna", "stringprep", "unicodedata"}
+
+
 WATCHING = """
 import sys, tracemalloc
-"localhost".encode("idna")  # The look-up does this in a thread, and loads a codec.
 tracemalloc.start()
 import wire_rawsse
 subscriber = wire_rawsse.StreamSubscriber({url!r}, watch={watch})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import _thread
+import functools
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 from weakref import ref
 
 import pytest
@@ -191,6 +193,21 @@ def test_a_real_look_up() -> None:
 def test_a_name_that_is_none(host: str) -> None:
     with pytest.raises(OSError):
         look_up(host, 80)
+
+
+def test_a_function_in_the_place_of_getaddrinfo_is_given_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of names in a program, or gevent's resolver, may know nothing else."""
+    asked: list[str] = []
+    genuine = socket.getaddrinfo
+
+    @functools.wraps(genuine)
+    def getaddrinfo(host: str, *arguments: Any, **named: Any) -> Any:
+        asked.append(host)
+        return genuine("127.0.0.1", *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert [address.sockaddr for address in look_up("relay.example", 80)] == [("127.0.0.1", 80)]
+    assert asked == ["relay.example"]
 
 
 def test_a_hanging_look_up_does_not_hold_up_the_exit() -> None:

@@ -35,10 +35,16 @@ LookUp = Callable[[str, int], "list[Address]"]
 
 
 def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
-    """Blocking. The addresses of `host` in the order of RFC 6724, as getaddrinfo(3) gives them. Raises `OSError`."""
+    """Blocking. The addresses of `host` in the order of RFC 6724, as getaddrinfo(3) gives them. Raises `OSError`.
+
+    `host` is ASCII, and bytes are given to the C library as they are. For a str Python loads the codec `idna`, which
+    takes 150 to 250 KiB. But a function in the place of `getaddrinfo`, as gevent's and eventlet's, may know only a str.
+    """
+    genuine = getattr(socket.getaddrinfo, "__globals__", None) is vars(socket)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
-    except UnicodeError as error:  # Python encodes a str by IDNA on its way to the C library.
+        name = host.encode("ascii") if genuine else host
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
+    except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, "no valid host name") from error
     return [Address(family, kind, protocol, place) for family, kind, protocol, _, place in found]
 

@@ -80,7 +80,9 @@ class TlsChannel:
         self.sock = sock
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        # As for `resolve.look_up`: from bytes `ssl` itself makes the same name without the codec `idna`.
+        name = host.encode("ascii") if getattr(context.wrap_bio, "__func__", None) is ssl.SSLContext.wrap_bio else host
+        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._feed = self._incoming.write
         # `SSLObject.read` adds a Python frame to this and nothing more; a cold wake over https is 3 % slower with it.
         self._read = getattr(self.session, "_sslobj", self.session).read
