@@ -71,8 +71,8 @@ class BodyReader:
     def feed(self, received: bytes | None) -> bool:
         """Feed one reception. Returns whether it holds a wake.
 
-        None, in the first call, stands for the bytes that came with the head; b"" for the end of the connection.
-        Raises nothing: an error is kept in `failure`, and the coroutine raises it.
+        None, in the first call, stands for the bytes that came with the head, and b"" for the end of the connection.
+        Raises nothing. An error is kept in `failure`, and the coroutine raises it.
         """
         if self._whole_chunk is None or not received:
             return self._feed_all(received)

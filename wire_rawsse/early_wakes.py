@@ -1,9 +1,9 @@
-"""Whether a record of TLS is worth a wake before it is decrypted: what one stream has learned about that.
+"""Decides whether a TLS record is worth a wake before it is decrypted, from the lengths of earlier records.
 
-A wake is a hint, and over https a large part of its latency is the decryption, in caches that went cold during the
-sleep. The length of a record is in the clear. So a record that is longer than every record without a data line so far
-is taken for an event, and the wake is given at once. A wake too many costs one pull. They are counted, and a stream
-on which more than one in `ONE_IN` was spurious decrypts first from then on.
+A large part of the latency of a wake over https is the decryption, in caches that went cold during the sleep. But the
+length of a record is not encrypted. So a record that is longer than every earlier record without a data line is taken
+for an event, and the wake is given at once. A wake too many costs one pull. Spurious wakes are counted, and if more
+than one in `ONE_IN` was spurious, the stream decrypts first from then on.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """How many streams of one loop connect at a time, and how fast they begin.
 
-Ten thousand streams that connect at once are a storm for a relay, and each handshake under way needs memory that an
-open stream does not. So a stream that wants to connect passes a gate:
+Ten thousand streams that connect at once overload a relay, and each handshake under way needs memory that an open
+stream does not need. So a stream that wants to connect passes a gate:
 
 * At most `STARTS_A_SECOND` streams begin to one origin in each second, at random intervals, after a burst of as many as
   may connect at a time. So a few streams are not delayed at all.
 * At most `most` streams connect at a time, from the look-up of the name until the response head is accepted. The others
-  wait in line. Origins take turns, so that streams to a dead relay, each of which holds its place for its whole budget,
-  delay those to a healthy one by one attempt only and not by the whole line.
+  wait in line. Origins take turns. So streams to a dead relay, each of which holds its place for its whole budget,
+  delay those to a healthy relay by one attempt and not by the whole line.
 
 No budget of a stream runs before its turn. A gate belongs to one loop, and only the thread that runs the loop calls it.
 """
@@ -24,9 +24,9 @@ STARTS_A_SECOND: Final = 1000
 
 
 class Gate:
-    """The streams that connect, and those that wait. A stream is named by its `Record`.
+    """The streams that connect, and those that wait. A stream is identified by its `Record`.
 
-    `call` resumes a waiting stream whose turn has come: it is given what the stream gave to `enter`.
+    `call` resumes a waiting stream whose turn has come. Its argument is the `task` that the stream gave to `enter`.
     """
 
     __slots__ = ("_call", "_connecting", "_lines", "_most", "_next", "_prune_at", "monotonic", "random")
@@ -56,7 +56,7 @@ class Gate:
         return max(0.0, begins - now)
 
     def enter(self, stream: object, origin: Hashable, task: Any) -> bool:
-        """Take a place among those that connect, or else one in line. True: it may connect now."""
+        """Take a place among the streams that connect (True: it may connect now), or in line (False)."""
         if stream in self._connecting:
             return True  # A signal handler raised before it could leave.
         if len(self._connecting) < self._most and not self._lines:
@@ -69,7 +69,7 @@ class Gate:
         return stream in self._connecting
 
     def leave(self, stream: object, origin: Hashable) -> None:
-        """It connects no more, or does not wait any longer; then the next in line has its turn. Twice is fine."""
+        """Give up its place. If it was connecting, the next in line has its turn. Twice is fine."""
         if stream in self._connecting:
             self._connecting.remove(stream)
             self._call_next()

@@ -3,20 +3,20 @@
 Many servers send a comment whenever they have been idle for a fixed time. Once that time, the period P, is known,
 silence is a fault long before `Timeouts.read` runs out: after 1.5 P + 2 s (15 s: 24.5 s; 1 s: 3.5 s). The rules:
 
-* Only comments teach. A server that has events to send says nothing about how long it may be silent without them. So a
-  gap counts if it ends with a reception of comments only, and if the stream was idle before it too.
+* Only comments teach. While a server has events to send, it shows nothing about its silence without events. So a gap
+  counts only if it begins and ends with a reception of comments alone.
 * Three gaps in a row, the longest at most 1.2 times the shortest, are a period: the longest of them. A longer period
   replaces it in the same way. A shorter one needs twenty gaps, as a server may have fast and slow times.
 * After an event the limit is `Timeouts.read`, until the server has once sent a heartbeat after an event. Some servers
-  send comments only until they have an answer, and then think between two events for longer than between two comments.
-  So a gap before or after an event that is longer than the limit lengthens it.
+  send comments only until they have an answer, and then need longer between two events than between two comments. So a
+  gap before or after an event that exceeds the limit lengthens it.
 * A silence that was too long for the heartbeat may have been a pause of the server. So an alarm doubles the factor on
-  probation, and a second one during the probation raises the limit to `read`. If a longer gap follows than the one that
-  was taken for a fault, the server does pause, and the factor stays. It does not matter what ends that gap. If 20
-  steady gaps follow (after the next alarm 80, then 320, and so on), the factor is as before.
+  probation, and a second alarm during the probation raises the limit to `read`. If a gap follows that is longer than
+  the limit of the alarm, the server does pause, and the doubled factor stays, whatever ended that gap. If 20 steady
+  gaps follow instead (80 after the next alarm, then 320, and so on), the factor is as before.
 
-So a server that changes its heartbeat is dropped in vain twice at most, and one that pauses now and then a few times
-and not for ever, because the confirmed factor never falls. `Timeouts.read` is the limit in any case.
+So a server that changes its heartbeat is dropped in vain at most twice. A server that pauses now and then is dropped in
+vain a few times and not for ever, because the confirmed factor never falls. `Timeouts.read` is the limit in any case.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import math
 from typing import Final
 
 SHORTEST: Final = 0.5
-"""Seconds; a comment that comes sooner after the last bytes is part of the same message, and no silence came before."""
+"""Seconds. A comment that comes sooner after the last bytes belongs to the same message, and ends no silence."""
 STEADY: Final = 1.2
 """The longest gap of a period is at most so many times the shortest."""
 TO_LEARN: Final = 3
@@ -60,11 +60,12 @@ class Heartbeat:
         self.follows_events = False
         """A heartbeat has come after an event, so one may be expected after each."""
         self._low = self._high = 0.0
-        """The shortest and the longest gap of the present run of steady gaps, and how many they are."""
+        """The shortest and the longest gap of the present run of steady gaps."""
         self._count = 0
+        """How many gaps the run has."""
         self._factor = self._confirmed = FACTOR
         self._suspected: float | None = None
-        """The limit that the last alarm was given by, while the alarm is on probation."""
+        """The limit that the last alarm exceeded, while that alarm is on probation."""
         self._left = 0
         """Steady gaps until the end of the probation."""
         self._probation = PROBATION

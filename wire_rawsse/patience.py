@@ -1,12 +1,12 @@
 """How long to wait for a response head: `Timeouts.response`, or longer for a server that needs longer.
 
 Many servers send the head with the first event or heartbeat only, which may come every 15 or 30 s. Each consecutive
-timeout therefore doubles the budget, up to `Timeouts.read`. A head that needed more than `response` is remembered, so
-that the server is reached at the first attempt from then on; ten heads in a row that needed less lower it by one step.
-If the server was only dead, its first head ends the patience: the budget is again what heads have needed.
+timeout therefore doubles the budget, up to `Timeouts.read`. If a head needed more than `response`, that budget is kept,
+so that later connections succeed at the first attempt. Ten heads in a row that needed less halve it. If the server was
+only down, its first head ends the patience: the budget is again the one that heads have needed.
 
 An attempt may have several heads: those of redirects, each with the whole budget, and the final one. The slowest
-counts. A redirect that comes at once says nothing about the server to which it leads, so it does not end the patience.
+counts. A redirect that comes at once tells nothing about the server to which it leads, so it does not end the patience.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Patience:
         self._now = 0
         self._prompt = 0
         self._slowest = 0.0
-        """Seconds that a redirect of the present attempt took at most."""
+        """The most seconds that a redirect of the present attempt took."""
 
     def begin(self) -> None:
         """A new attempt."""
@@ -50,7 +50,7 @@ class Patience:
         self._slowest = max(self._slowest, after)
 
     def answered(self, after: float, timeouts: Timeouts) -> None:
-        """The head that is no redirect came `after` so many seconds."""
+        """The final head came `after` so many seconds."""
         after, steps = max(after, self._slowest), 0
         while steps < self._now and _budget(timeouts, steps) < after:
             steps += 1

@@ -55,9 +55,9 @@ PHASES: Final[dict[str, Phase]] = {
         Phase("closed", "closed", "", "error", ("idle",)),
     )
 }
-"""By name, in the order of a life. A redirect leads from `head` back to `resolving`; a numeric host skips nothing.
+"""By name, in the order of a connection's life. A redirect leads from `head` back to `resolving`.
 
-Only a stream of several is ever `waiting` (see `gate`).
+Only a stream in a set of several is ever `waiting` (see `gate`).
 """
 
 

@@ -1,4 +1,4 @@
-"""The caller's request: checked when it is given, and asked for again at each connect if it is a callable."""
+"""The caller's request. It is checked when it is given, and its callables are called before each connection."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _NotAsked(Url):
 
 
 class Asked(NamedTuple):
-    """The answers of one connect: the URL, and the caller's header fields."""
+    """The URL and the caller's header fields for one connection."""
 
     url: Url
     headers: HeaderList
@@ -108,7 +108,7 @@ def make_plan(
         raise checks.wrong("bearer_token", "a str, a callable that returns one, or None", bearer_token)
     fixed: HeaderSource = headers
     if headers is not None and not callable(headers):
-        # Copied: a caller's mapping must not change under us, nor an iterator be used up by the first connection.
+        # Copied, since the caller may change a mapping, and an iterator would be used up by the first connection.
         fixed = pairs_of(headers)
         check_headers(fixed)
     if not callable(bearer_token):

@@ -103,11 +103,11 @@ class Record:
         """Every secret that was sent, since a server may echo a token of an earlier connection."""
         self.origin: Origin | None = None
         self.gate: Gate | None = None
-        """The bound on the streams that connect at a time, if there are several."""
+        """Bounds how many streams of a set connect at a time; None for a stream alone."""
         self.addresses = AddressMemory()
         self.resume = Resume()
         self.early_wakes: EarlyWakes | None = None
-        """Which lengths of records give a wake; for a wake stream over TLS only."""
+        """Which lengths of TLS records give a wake. Only for a stream of wakes over TLS."""
         self.patience = Patience()
         self.heartbeat = Heartbeat()
         """Learns only where `Timeouts.learn` allows it."""
@@ -121,7 +121,8 @@ class Record:
         self.redirected = False
         """The present attempt has followed a redirect."""
         self.renewed = False
-        """The caller's callables have given other credentials since that 401."""
+        """The next connection follows at once: the callables have given other credentials since that 401, or the
+        connection is too old."""
         self.changed = changed
         self._failed = False
         self._accepted = 0.0
@@ -130,9 +131,9 @@ class Record:
         self._warned = False
         """Whether a failure was logged since the last connection."""
         self.least_pause = 0.0
-        """Seconds of the present pause that the server has asked for: no change of the network shortens them."""
+        """Seconds of the present pause that the server has asked for. No change of the network shortens them."""
         self.polls = 0
-        """How many responses in a row ended like those of a polled server. Only the first of them is logged."""
+        """How many responses in a row ended like those of a polled server. Only the first is logged."""
 
     @property
     def state(self) -> State:
@@ -201,7 +202,7 @@ class Record:
         self._tell_connected(wall)
 
     def _tell_connected(self, wall: float) -> None:
-        """Log the connection at the level of the failure that it ends, so that both or none are seen."""
+        """Log the connection at the level at which its outage was logged, so that both are seen or neither."""
         if self._down_since is None:
             info(f"{self.url}: connected")
         elif not self.polls:

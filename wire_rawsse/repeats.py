@@ -1,10 +1,10 @@
-"""The events that two connections of one stream both bring, while the second takes the place of the first.
+"""Leaves out events that two connections of one stream both bring, when the second takes the place of the first.
 
 The request for the second connection names the last event id that was known when it was sent. A server that keeps its
-events sends those after that id again, and the first connection has brought some of them meanwhile. They are handed out
-once. An event counts as the same if its id, its type and its data are equal, and if its id differs from that of the
-event before it: an event without an id of its own has that of the event before it, and a constant id names nothing.
-Events without ids cannot be compared, so an event that comes in the moment of the change may be handed out twice.
+events sends those after that id, and the first connection has brought some of them meanwhile. They are handed out once.
+Two events are the same if their id, type and data are equal, and if the id differs from that of the event before. (An
+event without an id of its own has the id of the event before, and a constant id identifies nothing.) Events without ids
+cannot be compared, so an event that comes at the moment of the change may be handed out twice.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ The sink knows the last event id of the stream. Three cases keep it out of a req
 * HTTP cannot carry it, or it is longer than 4 KiB (see `protocol.request.can_carry`).
 * A redirect has led to another origin.
 * The server has refused it: a server that was restarted may answer each request that names an unknown id with 400, 404
-  or 410. After a 4xx the next request leaves the id out, and after another one it is sent again: so a client is locked
-  out neither by its id, nor does it lose its place because of a 4xx that has another cause.
+  or 410. So after a 4xx the next request leaves the id out. After another 4xx the id is sent again, because it was not
+  the cause. So a client is not locked out by its id, and a 4xx with another cause does not lose its place.
 
 If a stream is accepted without the id, events may be missing, and the sink is told so.
 """
@@ -52,9 +52,9 @@ class Resume:
             self._refused = request.sends_id
 
     def accepted(self, request: Request, sink: HasId) -> bool:
-        """The stream begins. Whether it does so without the id that there was."""
+        """The stream begins. Returns whether the request left out an id that was known."""
         left_out = bool(sink.last_event_id) and not request.sends_id
         if self._refused:
             self._refused = False
-            sink.resume_from("")  # The server does not know it: to send it later would be refused again.
+            sink.resume_from("")  # The server does not know the id, and would refuse it again.
         return left_out

@@ -11,22 +11,22 @@ from wire_rawsse.protocol.sse import LineParser
 
 
 class HasId(Protocol):
-    """A sink, as far as its id goes."""
+    """The part of a sink that is about its id."""
 
     @property
     def last_event_id(self) -> str: ...
 
     def resume_from(self, last_event_id: str) -> None:
-        """The stream goes on from here; "" for no id."""
+        """Continue from this id; "" for no id."""
 
 
 class Sink(Protocol):
     """The destination of a stream's body: events, or only wakes."""
 
     wake_marker: bytes | None
-    """Plaintext that holds these bytes is a wake; None where a wake needs the parsed event."""
+    """Plaintext that holds these bytes is a wake; None if a wake needs the parsed event."""
     is_wake: Callable[[bytes], bool] | None
-    """Whether plaintext holds a wake, asked before it is parsed; None where a wake needs the parsed event."""
+    """Tells whether plaintext holds a wake, before it is parsed; None if a wake needs the parsed event."""
 
     @property
     def last_event_id(self) -> str:
@@ -55,7 +55,7 @@ class OwnedSink(Sink, Protocol):
 
     @property
     def retry_ms(self) -> int | None:
-        """The shortest pause before a reconnect, in milliseconds, where the stream has asked for one."""
+        """The shortest pause before a reconnect in milliseconds, or None if the stream has asked for none."""
 
     def begin(self) -> None:
         """A connection is attempted."""

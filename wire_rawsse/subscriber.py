@@ -70,7 +70,7 @@ class BaseSubscriber:
         self._loop = self._streams.loop
         self._follower: Follower | None = None
         self._connections = 0
-        """Those before the last `wait`."""
+        """The number of connections before the last `wait`."""
 
     @classmethod
     def from_wire(
@@ -83,10 +83,10 @@ class BaseSubscriber:
         client_cert: ClientCertificate = None,
         watch: bool = True,
     ) -> Self:
-        """Every endpoint in wire's relay.json, followed while it changes; its state in wire's stream_state.json.
+        """Subscribe to every endpoint in wire's relay.json, follow its changes, and write wire's stream_state.json.
 
-        This, and nothing else here, reads wire's files and environment. A file that is missing or broken is a state and
-        a log line, never an error. Raises `InvalidRequestError` for an argument of a wrong type.
+        No other constructor reads wire's files and environment. A missing or broken file shows in `state` and in the
+        log, and is never raised. Raises `InvalidRequestError` for an argument of a wrong type.
         """
         check_settings(timeouts, keepalive, backoff, tls)
         checks.flag(watch, "watch")
@@ -112,7 +112,9 @@ class BaseSubscriber:
 
     @property
     def state(self) -> SubscriberState:
-        """A frozen value: phase, since when, last byte, last wake, last error, next attempt, for each endpoint too."""
+        """A frozen value: phase, last byte, last wake, last error, next attempt and more, of the whole and of each
+        endpoint.
+        """
         if self._follower is not None:
             return self._follower.state()
         return summarise(self._streams.snapshots())
@@ -121,15 +123,15 @@ class BaseSubscriber:
     def wait_reason(self) -> Literal["event", "reconnect"] | None:
         """Why the last `wait` returned True; None if it returned False.
 
-        `reconnect`: there is a new connection (the first one counts), and events may have been missed before it: look
-        for all that is new. `event`: there was an event on a connection that is not new.
+        `reconnect`: there is a new connection (the first one counts), and events may have been missed before it, so
+        fetch everything that is new. `event`: there was an event, and no new connection.
         """
         if not self._loop.woken():
             return None
         return "event" if self._connections == self._streams.connections else "reconnect"
 
     def _failed(self, error: Exception, pause: float) -> None:
-        """For the thread host: its loop has raised an unexpected `error`, and is run again in `pause` seconds."""
+        """For a host: the loop has raised an unexpected `error`, and is run again in `pause` seconds."""
         self._streams.failed(error, pause)
 
     def restart(self) -> None:
@@ -151,19 +153,32 @@ class BaseSubscriber:
 class StreamSubscriber(BaseSubscriber):
     """Sleeps on an event stream: `wait(timeout)` returns True at once on a wake.
 
-    A wake says that something has come: an event, or a new connection, before which events may have been missed. It
-    does not say what came. Nothing runs and nothing is opened before the first `wait`, and nothing runs between two.
-    `wait` is for one thread at a time; `close`, `restart` and `state` are for any thread.
+    A wake tells that something has come: an event, or a new connection, before which events may have been missed. It
+    does not tell which. Nothing is opened before the first `wait`, and nothing runs between two calls of it. `wait` is
+    for one thread at a time; `close`, `restart` and `state` are for any thread.
 
-    url:           http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
-                   connection, for a token in the query.
-    bearer_token:  sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
-    last_event_id: the id to begin with. Without one, here or as `Last-Event-ID` in `headers`, no id is ever sent: each
-                   connection is a wake anyway.
-    headers, method, body, timeouts, keepalive, backoff, tls, client_cert:
-                   as for `EventSource`.
-    max_event_bytes: has no effect, since no event is kept.
-    watch:         False to notice neither changes of the network nor a suspend of the machine.
+    url:             http://, https:// or unix:///path.sock?path=/target. A str, or a callable that is asked before each
+                     connection, for a token in the query.
+    bearer_token:    sent as `Authorization: Bearer …`. A str, or a callable that is asked before each connection.
+    headers:         a mapping of str to str, pairs, or a callable that returns either and is asked before each
+                     connection. They override the library's own fields (Accept, User-Agent …).
+    method, body:    a str (GET, POST …), and the content in bytes or None. Each connection sends the whole request
+                     again.
+    last_event_id:   a str, the id to begin with. Without one, here or as `Last-Event-ID` in `headers`, no id is ever
+                     sent: each connection is a wake anyway.
+    timeouts:        `Timeouts`, in seconds.
+    keepalive:       `Keepalive`, TCP keepalive in seconds.
+    backoff:         `Backoff`, the pauses between connections in seconds.
+    tls:             None for the default roots, the path of a CA file (PEM) that is trusted instead, or an
+                     `ssl.SSLContext` that is used as it is.
+    client_cert:     a client certificate: the path of a PEM file that also has its key, or the paths (certificate,
+                     key). An `SSLContext` of your own must hold it itself. It is not sent to another origin.
+    max_event_bytes: an int; it has no effect, since no event is kept.
+    watch:           False to notice neither changes of the network nor a suspend of the machine: see
+                     `notify_network_change`.
+
+    Before each connection the callables are asked, and files that have changed are read again. After a 401 the
+    callables are asked once more, and if an answer differs the stream connects again at once.
 
     Raises `InvalidRequestError` (a `ValueError` and a `TypeError`) for an argument of a wrong type or value. Nothing
     that a network, a server or a file does is raised: it is in `state` and in the log, and the stream is tried again.
@@ -206,9 +221,9 @@ class StreamSubscriber(BaseSubscriber):
 def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | None = None) -> SubscriberThread:
     """Start a daemon thread, named `wire-stream-sub`, that sets `wake` on each wake. `.stop()` ends and joins it.
 
-    Without a subscriber it is `StreamSubscriber.from_wire()`: every endpoint in wire's relay.json. The thread's
-    `subscriber` attribute is the subscriber, for its `state`. Raises `InvalidRequestError` for arguments of another
-    type, and `RuntimeError` if the system cannot start a thread.
+    The default `subscriber` is `StreamSubscriber.from_wire()`: every endpoint in wire's relay.json. The thread has it
+    as its attribute `subscriber`, for its `state`. Raises `InvalidRequestError` for arguments of another type, and
+    `RuntimeError` if the system cannot start a thread.
     """
     checks.instance(wake, WakeChannel, "wake")
     from wire_rawsse.hosts.thread import SubscriberThread  # `threading` is loaded for a thread only.
@@ -220,6 +235,6 @@ def spawn_stream_subscriber(wake: WakeChannel, subscriber: StreamSubscriber | No
         thread.start_safely()
     except BaseException:
         if subscriber is None:
-            own.close()  # A signal handler raised, and nobody else can end the thread.
+            own.close()  # A signal handler raised. The caller has no thread to stop.
         raise
     return thread

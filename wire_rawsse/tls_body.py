@@ -48,8 +48,8 @@ class TlsBodyReader(BodyReader):
 class TlsWakeReader(TlsBodyReader):
     """Wakes early if a record is longer than any heartbeat, and decrypts it at the caller's next call.
 
-    Any other reception is decrypted at once and searched, as without TLS. A reception that continues a line neither
-    wakes early nor is learned from: a large event has many long records, and the first one gave the wake.
+    Any other reception is decrypted at once and searched, as without TLS. A reception that continues a line does not
+    wake early and teaches nothing: a large event has many long records, and the first one gave the wake.
     """
 
     __slots__ = (
@@ -73,7 +73,7 @@ class TlsWakeReader(TlsBodyReader):
         self._learned_limit = early_wakes.limit + self._overhead
         """Bytes of ciphertext above which a record is worth a wake."""
         self._limit = NEVER
-        """The same for the next reception: none is, if it continues a line."""
+        """The same for the next reception; `NEVER` if it continues a line."""
         self._between = False
         """True if the last reception ended where a record ends."""
         self._longest = 0

@@ -11,13 +11,12 @@ and is resumed with the answer. There are four, and no more:
            at the end of the stream), with None when the deadline passed; an `OSError` of `recv` is thrown in.
 `WAKE`     the host returns to its caller with a wake, and resumes the coroutine at the caller's next call.
 
-A coroutine that yields the same object again waits for the same descriptors, so the host need not arm them; the
+A coroutine that yields the same object again waits for the same descriptors, so the host need not arm them again. The
 deadline may have changed. To end a coroutine the host calls its `close()`; the code that this runs must neither raise
 nor yield.
 
-Time, randomness, names and sockets are the host's too (`services`), so that a host made of memory can run the shipped
-code. This module knows no socket option, no HTTP and no selector: it is the one thing that every layer may
-import.
+Time, random numbers, names and sockets come from the host too (`services`), so that a simulation in memory can run the
+shipped code. This module knows no socket option, no HTTP and no selector, because every layer imports it.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 READ: Final = 1
-"""Readable, or at its end. The value is poll(2)'s POLLIN and epoll(7)'s EPOLLIN, so that hosts need not translate."""
+"""Readable, or at the end. The value is POLLIN of poll(2) and EPOLLIN of epoll(7), so that hosts need not translate."""
 WRITE: Final = 4
 """Writable, or failed to connect. POLLOUT and EPOLLOUT."""
 
 RECEIVE_BYTES: Final = 16 * 1024
-"""The largest reception, so that no peer makes a step long: 16 KiB of the costliest bytes take a few milliseconds."""
+"""The largest reception. It bounds the time of a step: 16 KiB of the costliest bytes take a few milliseconds."""
 FEW_BYTES: Final = 479
 """The longest bytes object that CPython's own allocator holds, in 512 bytes. A larger buffer comes from malloc(3) and
 is cut to size afterwards, which makes a cold wake 4 to 5 µs slower."""
@@ -82,10 +81,10 @@ class Wait:
 
 
 class Pause(Wait):
-    """Nothing but time, until the next attempt to connect. The host may end it early, with ().
+    """A wait until the next attempt to connect, without descriptors. The host may end it early, with ().
 
-    It does so when the network or the machine has changed in a way that concerns the peer. `families` are the address
-    families of the peer, as far as they are known; none: any change concerns it.
+    It does so when the network or the machine has changed in a way that concerns the peer. `families` are the known
+    address families of the peer; if there are none, every change concerns it.
     """
 
     __slots__ = ("families",)
@@ -100,14 +99,14 @@ class Pause(Wait):
 
 
 class Receive(Wait):
-    """The next bytes of `sock`, by `deadline`, as they come from the system: under TLS they are ciphertext.
+    """The next bytes of `sock`, by `deadline`, as the system gives them: under TLS they are ciphertext.
 
     `restarts` is True if received bytes restart the deadline, so that it limits the silence and not the whole wait.
 
-    If `is_wake` is given, the host calls it once for each reception, before it resumes the coroutine: the call may
-    parse or decrypt, and the coroutine relies on that. If it returns True, the host returns to its caller first and
-    sets `woke_early`, which the coroutine resets. If there is a `wake_marker`, bytes that hold it are a wake without a
-    call: most wakes hold it, and this search is the fastest test.
+    If `is_wake` is given, the host calls it once for each reception, before it resumes the coroutine. The call may
+    parse or decrypt, and the coroutine relies on that. If it returns True, the host first returns to its caller, and
+    sets `woke_early`, which the coroutine resets. If `wake_marker` is given, bytes that hold it are a wake, and the
+    host need not call `is_wake`: most wakes hold it, and this search is the fastest test.
 
     The host receives at most `bufsize` bytes at once.
     """

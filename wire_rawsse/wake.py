@@ -1,11 +1,11 @@
-"""`WakeChannel`: from the thread that hears something to the thread that sleeps. Wakes coalesce to one.
+"""`WakeChannel`: wakes from the thread that receives to the thread that sleeps. Wakes coalesce to one.
 
-A raw lock is the fastest thing in CPython that one thread can wait on with a time-out and another can set: held means
-nothing has come, free means a wake is pending. Releasing a free lock raises, which *is* the coalescing.
+A raw lock is the fastest object in CPython on which one thread can wait with a time-out and which another can set. Held
+means that nothing has come, free that a wake is pending. Releasing a free lock raises, and that *is* the coalescing.
 
-For hosts that sleep in a select loop there is a descriptor as well, made when it is first asked for. A waiter
-takes the descriptor's state before the lock's; a setter does it the other way round. So the descriptor may be
-readable once for nothing, but a pending wake is never left behind an unreadable one.
+For hosts that sleep in a select loop there is a descriptor as well, made when it is first asked for. A waiter drains
+the descriptor first and then takes the lock; a setter releases the lock first and then makes the descriptor readable.
+So the descriptor may be readable without a wake, but it is never unreadable while a wake is pending.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _LONGEST = _thread.TIMEOUT_MAX
 
 
 class WakeChannel:
-    """One pending wake at the most, whatever the rate. Any thread may set it, any number may wait.
+    """At most one pending wake, at any rate of wakes. Any thread may set it, and any number of threads may wait.
 
-    It outlives every subscriber that sets it, and says nothing about them: only a wake ends `wait` early.
+    It outlives the subscribers that set it. Their end does not end a `wait`: only a wake does.
     """
 
     __slots__ = ("__weakref__", "_latest", "_made", "_pending", "_wakeup")
@@ -30,7 +30,7 @@ class WakeChannel:
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
         self._latest: list[None] = []
-        """Another object with each `set`, so that an interrupted waiter can tell whether there was one."""
+        """A new object at each `set`, so that an interrupted waiter can tell whether there was one."""
         self._wakeup: WakeupFd | None = None
         self._made: dict[str, WakeupFd] = {}
 
@@ -67,9 +67,9 @@ class WakeChannel:
                 timeout -= _LONGEST
             return acquire(True, timeout)
         except BaseException:
-            # A signal handler of the host's has raised, perhaps between the taking and the return, so that nobody has
-            # the wake that was taken. It is given back; if several wait and another has it, that is one wake too many.
-            # And the descriptor that was drained must be looked at once more.
+            # A signal handler of the host's has raised, perhaps after the wake was taken and before the return. So the
+            # wake is given back. (If another waiter has taken it, that is one wake too many.) The descriptor was
+            # drained, so it is made readable again.
             if there or self._latest is not latest:
                 self.set()
             if wakeup is not None:
@@ -79,10 +79,10 @@ class WakeChannel:
     def fileno(self) -> int:
         """A descriptor that is readable while a wake is pending: poll it, then call `wait(0)`. Works on every platform.
 
-        It may be readable once when there is nothing (`wait(0)` says so). It lives as long as the channel.
+        It may be readable once without a wake (then `wait(0)` returns False). It lives as long as the channel.
         """
         if self._wakeup is None:
-            # Atomic: of several threads that ask for the first time, all get the same.
+            # Atomic: several threads that ask for the first time all get the same one.
             wakeup = self._wakeup = self._made.setdefault("wakeup", WakeupFd())
             if not self._pending.locked():
                 wakeup.notify()  # The wake came before anybody asked for a descriptor.

@@ -1,11 +1,11 @@
 """A descriptor that any thread, or a signal handler, can make readable: how a waiting loop is interrupted.
 
-It is an eventfd where there is one (eventfd(2), Linux), otherwise a socket pair (Windows can only wait for sockets).
+It is an eventfd (eventfd(2)) on Linux, otherwise a socket pair (Windows can only wait for sockets).
 
-Closing is the difficult part. The system reuses a descriptor's number as soon as it is closed, so a late `notify` would
-write into a stranger's file. A lock prevents that, but a signal handler that interrupts the thread holding the lock
-would wait for ever. So nothing here waits for the lock: a caller that does not get it leaves a note (a flag), and the
-holder looks for notes after it has released the lock.
+Closing is the difficult part. The system reuses a descriptor's number as soon as it is closed, so a late `notify` could
+write into another file. A lock prevents that, but a signal handler that interrupts the holder of the lock would wait
+for it for ever. So nothing here waits for the lock: a caller that does not get it sets a flag, and the holder checks
+the flags after it has released the lock.
 """
 
 from __future__ import annotations
