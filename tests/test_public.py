@@ -18,6 +18,7 @@ import wire_rawsse
 from wire_rawsse import aio, errors
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
+PACKAGE = Path(wire_rawsse.__file__).parent
 
 NOT_OURS = {
     *("Any", "AsyncIterator", "Callable", "Iterable", "Iterator", "Literal", "Mapping", "PathLike", "SSLContext"),
@@ -177,3 +178,20 @@ def test_the_tree_is_drawn_as_it_is(text: str) -> None:
         assert re.match(rf"{re.escape(start)}(\s|$)", line), line
         assert line.removeprefix(start).strip().startswith(parents), line
         assert line.endswith("for good") == for_good, line
+
+
+# Internal modules.
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("**/__init__.py")), ids=lambda path: path.parent.name)
+def test_a_package_lists_its_public_names_or_says_that_it_is_internal(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    names = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    inside = path.parent.parent not in (PACKAGE, PACKAGE.parent)  # Of a package that is internal as a whole.
+    assert "__all__" in names or inside or (ast.get_docstring(tree) or "").startswith("Internal: ")

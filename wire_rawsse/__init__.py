@@ -1,15 +1,15 @@
 """An HTTP event stream (Server-Sent Events) on a raw socket that cannot wedge, and that wakes a daemon at once.
 
-Public are the names in `__all__` here, in `wire_rawsse.errors.__all__` and in `wire_rawsse.aio.__all__`. All other
-modules may change at any time. From the ground up (`ARCHITECTURE.md` in this folder has the rules):
+Public are the names in `__all__` here and in `errors`, `aio` and `testing`. Everything else is internal and may change
+at any time. The rooms from the ground up (`ARCHITECTURE.md` in this folder has the rules):
 
-waits, errors, state       the vocabulary: what a stream waits for, how it fails, and how it is described
+waits, errors, state       what a stream waits for, how it fails, how it is described; `services`, `wakeup`, `log`
 redact, foreign, checks    secrets, files of others, arguments
 protocol/, policy          URLs, HTTP and events as values, and when to connect again; no sockets
 transport/                 names, addresses, TCP and TLS
 hosts/, wake               the loop that runs streams, its clock and poller, and the thread
 connection, reconnect      the life of one connection, and of one stream over all of them; `record` has its state
-event_source, subscriber, many_*, aio/   the public classes
+stream_set, event_source, subscriber, many_*, aio/   the public classes, and the set of streams below them
 wire/                      the files of wire, which names the endpoints of a machine
 probe/, relay/, cli/       a diagnosis of a URL, a small server, the command
 testing/                   a relay that breaks on request, for tests

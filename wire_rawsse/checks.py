@@ -1,7 +1,7 @@
-"""Checks of what a caller gives, made when it is given, in one vocabulary.
+"""Checks of arguments, made when they are given, with one form of error text.
 
-Each names the argument, says what was expected and of which type the value was. A value itself is quoted only where it
-is a number: anything else may be a secret. All raise `InvalidRequestError`.
+Each error names the argument, the expected type or value, and the type of the given value. The value itself is quoted
+only if it is a number, because anything else may be a secret. All raise `InvalidRequestError`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def text(value: object, name: str) -> None:
 
 
 def utf8(value: str, name: str) -> bytes:
-    """`value` in UTF-8. Raised outside the `except`, as the error of the codec holds the value."""
+    """`value` in UTF-8. The error is raised outside the `except`, because the codec's error holds the value."""
     try:
         return value.encode()
     except UnicodeEncodeError:
@@ -52,7 +52,7 @@ def utf8(value: str, name: str) -> bytes:
 
 
 def flag(value: object, name: str) -> bool:
-    """`value` is True or False, and nothing that only passes for one."""
+    """`value` is True or False, and not another value that counts as one."""
     if not isinstance(value, bool):
         raise wrong(name, "True or False", value)
     return value
@@ -79,9 +79,9 @@ def whole(value: Any, name: str, most: int | None = None) -> int:
 
 
 def seconds(value: Any, name: str = "timeout") -> float | None:
-    """How long to wait, as a float; None for ever, and so is infinity. Less than 0 counts as 0.
+    """A timeout as a float. None and infinity mean for ever. Less than 0 counts as 0.
 
-    A host computes it as "deadline less now", so a negative one is no mistake.
+    A host computes it as "deadline less now", so a negative timeout is no mistake.
     """
     if value is None:
         return None

@@ -1,7 +1,7 @@
 """The exceptions of this library. All of them derive from `WireRawSSEError`.
 
-Each class also derives from the builtin exceptions that a caller would expect to catch, named in the second column.
-`permanent` is True for an error that is for good: an `EventSource` raises it and retries the others. A
+Each class also derives from the builtin exceptions in the second column, which a caller would expect to catch.
+`permanent` is True for an error that is for good: an `EventSource` raises such errors and retries the others. A
 `StreamSubscriber`, and an `EventSource` with `persistent=True`, retry all of them.
 
     WireRawSSEError
@@ -32,8 +32,8 @@ Each class also derives from the builtin exceptions that a caller would expect t
     ├── EventTooLargeError        ValueError                   for good
     └── RelayFileError            ValueError
 
-No text here ever holds a secret, and none is longer than 500 characters. Text of a peer is quoted only through
-`redact.Secrets`, which masks every piece of a secret of ours, and a URL only through `protocol.url.Url.redacted`.
+No error text holds a secret or is longer than 500 characters. Text of a peer is quoted only through `redact.Secrets`,
+which masks every piece of a secret that was sent, and a URL only through `protocol.url.Url.redacted`.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ __all__ = [
 ]
 
 EXCERPT_CHARACTERS = 80
-"""Of foreign text in an error."""
+"""Characters of foreign text that an error quotes, at most."""
 MOST_CHARACTERS = 500
-"""Of a whole error text, and of each text among its attributes."""
+"""Characters of a whole error text, and of each text among its attributes, at most."""
 MOST_BODY_CHARACTERS = 1024
-"""Of `StatusError.body`."""
+"""Characters of `StatusError.body`, at most."""
 
 
 def one_line(text: str, most: int = MOST_CHARACTERS, *, ascii_only: bool = False) -> str:
-    """At most `most` printable characters: each other one is a dot, and what was cut off an ellipsis."""
+    """At most `most` printable characters. A dot replaces each other character, and an ellipsis a rest that was cut."""
     cut = text[:most]
     if not cut.isprintable() or (ascii_only and not cut.isascii()):
         cut = "".join(one if one.isprintable() and (one < "\x7f" or not ascii_only) else "." for one in cut)
@@ -88,19 +88,19 @@ def one_line(text: str, most: int = MOST_CHARACTERS, *, ascii_only: bool = False
 
 
 def excerpt(what: bytes | str) -> str:
-    """At most 80 printable ASCII characters of foreign text that cannot hold a secret of ours."""
+    """At most 80 printable ASCII characters of foreign text. Only for text that cannot hold a secret."""
     text = what.decode("latin-1") if isinstance(what, bytes) else what
     return one_line(text, EXCERPT_CHARACTERS, ascii_only=True)
 
 
 class WireRawSSEError(Exception):
-    """The root of all exceptions here. `permanent` is True if trying again cannot help."""
+    """The root of all exceptions of this library. `permanent` is True if trying again cannot help."""
 
     permanent: bool = False
     address: str | None = None
-    """The address that was connected when it happened, or None. A name may have several."""
+    """The address that was connected when the error happened, or None. A name may have several addresses."""
     redirected_from: str | None = None
-    """The URL that was asked for, if this is about another one that it redirected to."""
+    """The URL of the stream, if the error is about another URL to which it redirected."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by `args` and attributes, because `__init__` takes other arguments than `args`."""
@@ -123,21 +123,24 @@ def _restored(kind: type[WireRawSSEError], arguments: tuple[Any, ...]) -> WireRa
 class InvalidRequestError(WireRawSSEError, ValueError, TypeError):
     """An argument of a wrong type or value, refused when it is given: a URL, method, header, token or setting.
 
-    It names the argument, the expected type or value, and the type of the value. It never quotes a value that may be a
-    secret.
+    The text names the argument, the expected type or value, and the type of the given value. It never quotes a value
+    that may be a secret.
     """
 
     permanent = True
 
 
 class ClosedError(WireRawSSEError, RuntimeError):
-    """The stream was closed (by you, by a 204, or by a fork) and is used again."""
+    """The stream is used although it was closed: by `close`, by a 204, at the end of its one response, or by a fork."""
 
     permanent = True
 
 
 class BusyError(WireRawSSEError, RuntimeError):
-    """Two threads wait on one stream at once. Give each its own, or share one `WakeChannel`."""
+    """Two threads or tasks wait on one stream at once, or two event loops attend it.
+
+    Make one stream for each of them. Threads can also share one `WakeChannel`.
+    """
 
     permanent = True
 
@@ -145,14 +148,14 @@ class BusyError(WireRawSSEError, RuntimeError):
 class CredentialsError(WireRawSSEError, RuntimeError):
     """A callable for headers or a token raised or returned something unusable.
 
-    It names the type of another exception and the line that raised it. The exception itself is neither quoted nor the
-    cause, since it may hold a secret. A callable that raises `CredentialsError` itself chooses the text, which is shown
-    and logged as it is, but for secrets that have been sent.
+    The text names the type of the callable's exception and the line that raised it. That exception is not quoted and
+    not kept as the cause, since it may hold a secret. If a callable raises `CredentialsError` itself, its text is shown
+    and logged, with secrets that were sent masked.
     """
 
 
 class TrustError(WireRawSSEError, OSError):
-    """A CA file, a client certificate or its key cannot be used; or (then for good) this Python has no `ssl` module."""
+    """A CA file, a client certificate or its key cannot be used. For good if this Python has no `ssl` module."""
 
     def __init__(self, text: str, *, permanent: bool = False) -> None:
         super().__init__(text)
@@ -160,9 +163,9 @@ class TrustError(WireRawSSEError, OSError):
 
 
 class DeadlineError(WireRawSSEError, TimeoutError):
-    """A clock ran out: `clock` names the field of `Timeouts`, or is `heartbeat`; `seconds` is its value.
+    """A clock ran out: `clock` is the name of a field of `Timeouts`, or `heartbeat`. `seconds` is its value.
 
-    `phase` says where it ran out.
+    `phase` is the phase of the connection in which it ran out.
     """
 
     def __init__(self, clock: str, seconds: float, phase: str, text: str) -> None:
@@ -173,15 +176,15 @@ class DeadlineError(WireRawSSEError, TimeoutError):
 
 
 class ConnectTimeout(DeadlineError):
-    """Name, TCP, proxy and TLS together took longer than `Timeouts.connect`; `phase` says in which it ended."""
+    """Name, TCP, proxy and TLS together took longer than `Timeouts.connect`. `phase` tells which of them stalled."""
 
 
 class ResponseTimeout(DeadlineError):
-    """No complete response head within `Timeouts.response` of the request, which consecutive timeouts double."""
+    """No complete response head came within `Timeouts.response` of the request. Consecutive timeouts double it."""
 
 
 class ReadTimeout(DeadlineError):
-    """No body byte for `Timeouts.read`: the stream is wedged, whatever its socket says."""
+    """No body byte came for `Timeouts.read`, so the stream is wedged, even if its socket seems healthy."""
 
 
 class HeartbeatTimeout(ReadTimeout):
@@ -209,7 +212,7 @@ class DialError(ConnectError):
 
 
 class ProxyError(ConnectError):
-    """The proxy refused, did not answer as a proxy, or is of a kind that is not supported.
+    """The proxy refused, did not answer as a proxy, or is of an unsupported kind.
 
     `status` is the status of its answer, or None.
     """
@@ -234,10 +237,10 @@ class ConnectionBrokenError(WireRawSSEError, ConnectionError):
 
 
 class StaleConnectionError(ConnectionBrokenError):
-    """The machine has changed, and the connection with it is dead or not to be trusted: see the text.
+    """The network or the machine has changed, so that the connection is dead or in doubt.
 
-    The local address is gone, new connections leave from another one and this one was silent, or the machine was
-    suspended. The next connection comes within `spread` seconds.
+    Its local address is gone; or it was silent, and new connections leave from another address; or the machine was
+    suspended. The next connection follows within `spread` seconds.
     """
 
     def __init__(self, text: str, *, spread: float = 0.0) -> None:
@@ -256,9 +259,9 @@ class MalformedResponseError(WireRawSSEError, ConnectionError):
 class StatusError(WireRawSSEError, ConnectionError):
     """The server answered with a status other than 200.
 
-    `retry_after` is the field's value, or None. `headers` are the pairs of lower-case name and value that hold no
-    secret of the server's (no cookie, no token). `body` is the beginning of the content, one line of at most 1,024
-    characters. In all of them secrets of ours are masked.
+    `retry_after` is the value of that header field, or None. `headers` are pairs of lower-case name and value, without
+    the fields in which a server sends secrets (cookies, tokens). `body` is the beginning of the content as one line of
+    at most 1,024 characters. In all three, secrets that were sent are masked.
     """
 
     def __init__(
@@ -281,7 +284,7 @@ class StatusError(WireRawSSEError, ConnectionError):
 
 
 class NotAnEventStreamError(WireRawSSEError, ValueError):
-    """A 200 whose content is not an event stream, or is compressed. `headers` and `body` are as in `StatusError`."""
+    """The content of a 200 is not an event stream, or is compressed. `headers` and `body` are as in `StatusError`."""
 
     permanent = True
 
@@ -294,8 +297,8 @@ class NotAnEventStreamError(WireRawSSEError, ValueError):
 class RedirectError(WireRawSSEError, ConnectionError):
     """A redirect that is not followed.
 
-    For good: without a usable Location, from https to http, on or off a Unix-domain socket, or with a body to another
-    origin. Retried: the eleventh redirect in a row.
+    It is for good if it has no usable Location, or if it leads from https to http, to or from a Unix-domain socket,
+    or with a body to another origin. The eleventh redirect in a row is retried.
     """
 
     def __init__(self, text: str, *, permanent: bool = False) -> None:
@@ -304,7 +307,7 @@ class RedirectError(WireRawSSEError, ConnectionError):
 
 
 class EventTooLargeError(WireRawSSEError, ValueError):
-    """An event exceeds `max_event_bytes`; a retry would fetch it again. `limit` is in bytes."""
+    """An event is larger than `max_event_bytes`, so a retry would fail in the same way. `limit` is in bytes."""
 
     permanent = True
 
@@ -314,4 +317,4 @@ class EventTooLargeError(WireRawSSEError, ValueError):
 
 
 class RelayFileError(WireRawSSEError, ValueError):
-    """wire's relay.json is missing, unreadable or of the wrong shape; it is read again, so this is never for good."""
+    """wire's relay.json cannot be found or read, or has the wrong shape. Never for good, because it is read again."""

@@ -1,7 +1,7 @@
-"""The logger `wire_rawsse`. `logging` is loaded only when there is something to say: it is larger than we are.
+"""The logger `wire_rawsse`. `logging` is loaded only when there is something to log, because it is larger than we are.
 
-Nothing is raised from here. A program whose descriptors are used up cannot load `logging` just when a connection fails
-for the same reason, and a filter of the program's may raise: a line is lost then, and no stream with it.
+Nothing is raised from here: a line may be lost, but no stream. A program without a free descriptor cannot load
+`logging`, just when a connection fails for the same reason. Also, a filter of the program's may raise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST: int = MOST_CHARACTERS + 100
 
 
 def _logger() -> Logger:
-    """`getLogger` takes a lock that a raising signal handler could leave held, so it is called once."""
+    """`getLogger` takes a lock, which a signal handler that raises could leave held. So it is called only once."""
     import logging
 
     known = logging.Logger.manager.loggerDict.get("wire_rawsse")

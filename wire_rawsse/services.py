@@ -9,16 +9,16 @@ from wire_rawsse.waits import Address, Future
 
 
 class HostServices(Protocol):
-    """Services of the host that need no wait. One per stream: the clock is the stream's own."""
+    """The host's services that need no wait. Each stream has its own, because its clock is its own."""
 
     def now(self) -> float:
-        """Seconds on the stream's clock: monotonic, and never past the deadline of the wait it was resumed from."""
+        """Seconds on the stream's clock. It is monotonic and never beyond the deadline of the last wait."""
 
     def unwatched(self) -> float:
-        """Seconds without a poll before the last answer was found: it may have come that much earlier."""
+        """Seconds without a poll before the last answer was found. The answer may have come that much earlier."""
 
     def paused(self) -> bool:
-        """The consumer does not want the stream to be received from at present."""
+        """Whether the consumer wants nothing to be received from the stream at present."""
 
     def time(self) -> float:
         """Seconds since the epoch, for time stamps and HTTP dates only."""

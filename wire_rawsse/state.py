@@ -1,18 +1,18 @@
-"""The state that a subscriber publishes: plain frozen values, and the one rule that makes one state out of several.
+"""The state that a subscriber publishes: plain frozen values, and the rule that makes one state out of several.
 
-A `StreamSubscriber` shows these values as its `state`; wire's file, the `status` command and the log are made from
-the same ones, so they cannot disagree. There is a value for each endpoint and one above them.
+They are the `state` of a `StreamSubscriber`. wire's file, the `status` command and the log are made from the same
+values, so they cannot disagree. There is a value for each endpoint, and one for the subscriber as a whole.
 
-The state above is the best of them, because wire asks one question: does anything still wake me? Best means nearest
-to working: `connected` works; `reconnecting` has worked and is on its way back; `connecting` has yet to be seen
-working; `error` has failed. Who wants to know whether *all* of them work looks at `endpoints`.
+The state of the whole is the best of its endpoints, because wire asks one question: does anything still wake me? Best
+means nearest to working: `connected` works, `reconnecting` has worked before, `connecting` has not worked yet, `error`
+has failed. `endpoints` tells whether *all* of them work.
 
-Endpoints come and go when a slot is rotated, but what has been counted stays counted: `summarise` takes the summary
-of those that are gone, so that a count never falls and the last event is not forgotten.
+Endpoints come and go when a slot is rotated, but counts must not fall, and the last event must not be forgotten. So
+`summarise` also takes the summary of the endpoints that are gone.
 
-All moments are seconds since the epoch, for people and files; no deadline is ever computed from them. No text in here
-may hold a secret: the maker of an `EndpointState` gives it a URL and an error that may be shown. This module imports
-nothing of ours and nothing heavy. The values are named tuples: to make a dataclass takes an import ten times as long.
+All moments are seconds since the epoch, for people and files. No deadline is computed from them. No text here holds a
+secret: the maker of an `EndpointState` gives it a redacted URL and a redacted error. This module imports no other of
+the library. Its values are named tuples, because a dataclass takes ten times as long to import.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ State: TypeAlias = Literal["connecting", "connected", "reconnecting", "error"]
 """The four words of wire's `stream_state.json`, version 1."""
 
 NEAREST_FIRST: Final[tuple[State, ...]] = ("connected", "reconnecting", "connecting", "error")
-"""The states, from the one that works to the one furthest from working."""
+"""The states, from the best to the worst."""
 
 NO_ENDPOINT: Final = "no endpoint"
 """The phase of a subscriber that has nothing to subscribe to."""
@@ -100,13 +100,13 @@ def summarise(
 ) -> SubscriberState:
     """One state out of those of `endpoints`.
 
-    `state`, `phase` and `since` are those of the best endpoint (of several equals the one that has been there longest),
-    `last_error` that of the worst that has one (of several the first), `next_attempt_in` the soonest, the moments the
-    latest, `reconnect_count`, `early_wakes` and `spurious_wakes` the sums.
+    `state`, `phase` and `since` are those of the best endpoint (of equal ones that with the oldest `since`).
+    `last_error` is that of the worst endpoint that has one (of equal ones the first). `next_attempt_in` is the soonest,
+    each moment the latest. `reconnect_count`, `early_wakes` and `spurious_wakes` are sums.
 
-    `gone` is the summary of the endpoints that no longer exist: its count and its moments still count. `problem` is
-    what is wrong with the subscriber rather than with an endpoint (a relay.json that cannot be read); it comes before
-    any endpoint's error. Without endpoints the state is `error`, since `since`.
+    `gone` is the summary of the endpoints that no longer exist; its counts and moments are included. `problem` is a
+    fault of the subscriber as a whole (a relay.json that cannot be read), which takes precedence over the endpoints'
+    errors. Without endpoints the state is `error`, since `since`.
     """
     found = tuple(endpoints)
     counted: list[EndpointState | SubscriberState] = [*found, gone] if gone is not None else [*found]

@@ -1,4 +1,4 @@
-"""The second half of a wake: what runs between the return of `wait` with a wake and the next sleep, counted."""
+"""The two halves of a wake, counted in calls: up to the return of `run`, and from the next `run` to its sleep."""
 
 from __future__ import annotations
 
@@ -39,6 +39,34 @@ def calls_until_sleep(wait: Callable[[], object]) -> list[str]:
         sys.setprofile(None)
     assert polled
     return called[called.index("run") + 1 :]
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="only epoll is polled without a function of ours")
+def test_the_first_half_of_a_wake_is_four_calls_of_c(serve: Serve) -> None:
+    """Between the poll and the return of `run` there is no other Python frame."""
+    server = serve([request, lambda peer: peer.sock.sendall(CHUNKED), stall])
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_return" and argument.__name__ == "poll":
+            called.clear()
+        elif event == "c_call":
+            called.append(argument.__name__)
+        elif event in ("call", "return"):
+            called.append(f"{event} {frame.f_code.co_name}")
+
+    with subscriber(server.url, watch=False) as listening:
+        for _ in range(3):  # The first receptions of a stream are not like the others.
+            assert listening.wait(PATIENCE)
+            while listening.deadline() <= 0:
+                listening.wait(0)
+            server.peers[0].sock.sendall(chunk(EVENT))
+        sys.setprofile(note)
+        try:
+            assert listening.wait(PATIENCE)
+        finally:
+            sys.setprofile(None)
+    assert called[: called.index("return run")] == ["recv", "find", "monotonic", "release"]
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="only epoll is polled without a function of ours")

@@ -1,16 +1,16 @@
-"""The command `wire-rawsse`: from the first argument to the exit status.
+"""Internal: the command `wire-rawsse`, from the first argument to the exit status.
 
-This module sets up the following for every subcommand, before its module is loaded:
+This module ensures the following for every subcommand, before its module is loaded:
 
 * SIGINT and SIGTERM end the process at once, also during a write into a full pipe or a slow import, and without a
-  traceback. A subcommand that has something to restore first says so (`exit.before_the_end`).
+  traceback. A subcommand that must restore something first gives a function for that (`exit.before_the_end`).
 * Descriptors 0, 1 and 2 are open. If one was closed, the first socket would get its number, and events or error
   texts would be written into a connection.
 * A closed standard output is not an error, and nothing ends in a traceback. An error that a user can cause is a
   `Failure`: one line on standard error, and its exit status. Any other error is internal, and is one line too.
 
-Each subcommand is a module with a `run`, loaded when it is asked for: `status` in a shell prompt must not pay for the
-relay's asyncio. This module imports nothing that is not loaded anyway.
+Each subcommand is a module with a function `run`, and is loaded only when it is called: `status` in a shell prompt must
+not pay for the relay's asyncio. This module imports only modules that every subcommand needs.
 """
 
 from __future__ import annotations

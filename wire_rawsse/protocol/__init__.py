@@ -1,1 +1,1 @@
-"""Bytes in, facts out. Nothing in this folder knows a socket, a selector or a clock."""
+"""Internal: URLs, HTTP and event streams as bytes and values. Nothing in this folder knows a socket or a clock."""

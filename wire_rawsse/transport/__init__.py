@@ -1,1 +1,1 @@
-"""Non-blocking connections: names, addresses, sockets and TLS. Nothing in this folder knows HTTP."""
+"""Internal: non-blocking connections with names, addresses, sockets and TLS. Nothing in this folder knows HTTP."""

@@ -1,1 +1,1 @@
-"""Everything specific to wire: the places of its files, their content, and when it changes."""
+"""Internal: everything specific to wire, which is the places of its files, their content, and its changes."""
