@@ -41,7 +41,7 @@ def test_a_closed_descriptor_changes_nothing(command: str, closed: str, home: Pa
         stderr=subprocess.PIPE,
     )
     try:
-        if command in ("listen", "daemon", "relay"):
+        if command in ("daemon", "relay") or (command == "listen" and "1>" not in CLOSED[closed]):
             with pytest.raises(subprocess.TimeoutExpired):
                 process.communicate(timeout=1.0)
             process.send_signal(signal.SIGTERM)
@@ -52,7 +52,9 @@ def test_a_closed_descriptor_changes_nothing(command: str, closed: str, home: Pa
     if command == "demo" and process.returncode == 1:  # A busy machine has missed one of the demo's times.
         assert stderr == b""
     else:
-        assert process.returncode in (ENDS[command], -signal.SIGTERM), stderr  # Told before it listened to signals.
+        # A listen without a reader ends at once. The signal may come before anyone listens for it.
+        end = 0 if command == "listen" and "1>" in CLOSED[closed] else ENDS[command]
+        assert process.returncode in (end, -signal.SIGTERM), stderr
     assert b"Traceback" not in stderr and b"internal error" not in stderr
     if "1>" in CLOSED[closed]:
         assert stdout == b""

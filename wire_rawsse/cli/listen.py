@@ -58,7 +58,7 @@ def parser() -> Parser:
             "wire-rawsse listen 'unix:///run/relay.sock?path=/v1/events/SLOT/stream' --token-env SLOT_TOKEN",
         ],
         statuses={
-            OK: "--count events were printed, the server answered 204, or the reader of standard output has ended",
+            OK: "--count events were printed, the server answered 204, or standard output has no reader (any more)",
             FAILED: "the stream ended for good (an answer, a certificate, an event too large); one line says why",
             OUTPUT_FAILED: "standard output, or the file of --resume, cannot be written",
             _HUNG_UP: "ended by SIGHUP, because its terminal is gone",
@@ -133,6 +133,8 @@ def run(arguments: list[str]) -> int:
             line.erase()
         return ids is None or ids.close()
 
+    if stdio.was_closed():
+        return OK  # As with a reader that has ended.
     before_the_end(give_back)  # Until signals are waited for below; and where they cannot be (Windows).
     with source, Signals(*(_SIGNALS if _POLLS else ())) as signals:
         write = stdio.InterruptibleOutput(signals).write if _POLLS else stdio.write

@@ -56,11 +56,20 @@ class Interrupt(Protocol):
     def drain(self) -> None: ...
 
 
+_was_closed = False
+
+
+def was_closed() -> bool:
+    """Whether standard output was closed when the command began, so that it has no reader."""
+    return _was_closed
+
+
 def ensure_open() -> None:
     """Open descriptors 0, 1 and 2 on the null device where they are closed.
 
     Without a null device (a bare chroot) they are connections whose other end is closed: empty, and not writable.
     """
+    global _was_closed
     while True:
         try:
             fd = os.open(os.devnull, os.O_RDWR)
@@ -74,6 +83,7 @@ def ensure_open() -> None:
             os.close(fd)
             break
         os.set_inheritable(fd, True)
+        _was_closed = _was_closed or fd == 1
     if sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # it lives as long as the process
     if sys.stderr is None:
