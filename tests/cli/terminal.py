@@ -69,6 +69,10 @@ class Terminal:
         lines = [line.removesuffix("\r").rpartition(ERASE)[2].rpartition("\r")[2] for line in self.written.split("\n")]
         return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))
 
+    def press(self, text: str) -> None:
+        """As a user types it."""
+        os.write(self._master, text.encode())
+
     def hang_up(self) -> None:
         """Close the terminal, as when its window is closed."""
         if self._master >= 0:

@@ -248,6 +248,21 @@ def test_a_command_that_goes_on_failing_is_told_each_hour() -> None:
     assert told[-1] == "the command works again, after 40 failed runs"
 
 
+def test_a_new_reason_of_the_failures_is_told_at_once_and_each_only_once() -> None:
+    told: list[str] = []
+    child = Child(["false"], 60)
+    runner = Runner(child, told.append, interval=5, min_gap=0.2, monotonic=lambda: now)
+    for now in range(0, 500, 50):
+        child.words = ["no-such-program"] if now % 100 else ["false"]
+        runner.turn()
+        while child.running:
+            time.sleep(0.001)
+            runner.turn()
+    assert len(told) == 2
+    assert "ended with exit status 1; it runs again" in told[0]
+    assert "'no-such-program' cannot be started" in told[1] and "the last 2 runs have failed, for 1 min" in told[1]
+
+
 def test_the_strongest_reason_of_several_wakes(tmp_path: Path) -> None:
     """A new connection may hide missed events, so it is told also if an event follows."""
     reasons = Reasons(tmp_path)

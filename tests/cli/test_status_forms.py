@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics import parser
 
-from tests.cli.command import run
+from tests.cli.command import PATIENCE, run
 from wire_rawsse.wire.state_file import SCHEMA, rfc3339
 
 if sys.platform != "win32":
@@ -117,3 +117,24 @@ def test_the_verdict_is_on_every_screen(columns: int, lines: int, home: Path, tm
     shown = screen.replace("\x1b[K", "").split("\r\n")
     assert next(line for line in shown if "wire-rawsse" not in line and line).startswith("unknown")
     assert lines < 2 or len(shown) <= lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a Unix matter")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_terminal_that_takes_nothing_does_not_keep_a_signal_from_ending_it(
+    number: int, home: Path, tmp_path: Path
+) -> None:
+    """Ctrl-S stops a terminal. The command sleeps in its write then, or will soon."""
+    with Terminal("status", "--watch", "--file", str(tmp_path / "none"), home=home) as terminal:
+        terminal.until(r"\x1b\[J")
+        terminal.press("\x13")
+        time.sleep(1.5)  # More than a refresh, so that a write begins; if it has not, the test finds less.
+        terminal.process.send_signal(number)
+        assert terminal.process.wait(PATIENCE) == 128 + number
+
+
+def test_an_error_from_before_the_connection_is_told_as_such(home: Path, tmp_path: Path) -> None:
+    endpoint = {"relay": "http://h/", "state": "connected", "reconnect_count": 1, "last_event_at": None}
+    file = write(tmp_path / "one", endpoints=[{**endpoint, "last_error": "it was silent"}])
+    with Terminal("status", "--watch", "--file", str(file), home=home) as terminal:
+        terminal.until(r"last error \(before this connection\): it was silent")

@@ -175,6 +175,12 @@ BAD = [
     ("daemon", ["--exec", "true", "--header", f"Cookie: {SECRET}", URL], "Cookie is a credential"),
     ("daemon", ["--exec", "true", f"http://me:{SECRET}@127.0.0.1:9/"], "user name or password"),
     ("daemon", ["--exec", "true", "--min-rate", "-1"], "--min-rate: expected a whole number from 0, got '-1'"),
+    (
+        "listen",
+        ["--event", "", URL],
+        "--event: expected the type of an event, got nothing; the type of an event without",
+    ),
+    ("listen", ["--event", "a\nb", URL], "--event: expected the type of an event, got one with a line end"),
     ("listen", ["--retries", "x", URL], "--retries: expected a whole number from 0, got 'x'"),
     ("listen", ["--retries", "3", "--fail", URL], "not allowed with"),
     ("listen", ["--fail", "--persistent", URL], "not allowed with"),

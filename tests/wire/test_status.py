@@ -302,7 +302,10 @@ def test_a_file_that_says_nothing(tmp_path: Path, content: bytes, told: str) -> 
 
 def test_a_file_that_is_not_there_and_a_folder_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "stream_state.json"
-    assert check(path).line == f"stream: unknown (there is no {path}: no subscriber has run here yet)"
+    assert check(path).line == (
+        f"stream: unknown (there is no {path}: no subscriber has run here yet; "
+        "a daemon with a URL writes to its --state-file)"
+    )
     path.mkdir()
     assert "expected a regular file, found a folder" in check(path).line
     assert check(path).exit_code == 2

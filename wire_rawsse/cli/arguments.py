@@ -153,6 +153,14 @@ def path(text: str) -> str:
     return text
 
 
+def event_type(text: str) -> str:
+    """A type for argparse: the type of an event, which is never empty and has no line end (WHATWG HTML 9.2.6)."""
+    if not text or "\n" in text or "\r" in text:
+        came = "one with a line end" if text else "nothing; the type of an event without one is message"
+        raise argparse.ArgumentTypeError(f"expected the type of an event, got {came}")
+    return text
+
+
 def replaced(text: str) -> str:
     """A type for argparse: the name of a file that we replace whole, so never of a device, a pipe or a socket."""
     try:

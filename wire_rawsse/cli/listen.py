@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wire_rawsse.cli import inputs, logs, report, stdio
-from wire_rawsse.cli.arguments import Parser, add_limits, add_request, count, replaced, timeouts, whole
+from wire_rawsse.cli.arguments import Parser, add_limits, add_request, count, event_type, replaced, timeouts, whole
 from wire_rawsse.cli.curl import LINES, exit_status
 from wire_rawsse.cli.exit import FAILED, INTERRUPTED, OK, OUTPUT_FAILED, TERMINATED, USAGE, Failure, before_the_end
 from wire_rawsse.cli.last_id import LastIdFile
@@ -76,6 +76,7 @@ def parser() -> Parser:
     options.add_argument(
         "--event",
         metavar="NAME",
+        type=event_type,
         action="append",
         dest="types",
         help="print only events of this type; may be repeated (message is the type of an event without one)",

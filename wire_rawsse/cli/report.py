@@ -24,7 +24,8 @@ def endpoint_line(one: EndpointState, wall: float) -> str:
     if one.next_attempt_in is not None:
         words.append(f"next attempt in {span(one.next_attempt_in)}")
     if one.last_error is not None:
-        words.append(f"last error: {one.last_error}")
+        before = " (before this connection)" if one.state == "connected" else ""
+        words.append(f"last error{before}: {one.last_error}")
     return ", ".join(words)
 
 

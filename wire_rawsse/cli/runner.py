@@ -63,6 +63,8 @@ class Runner:
         """The start of the next run without a wake. In the past at first: the command runs at the start."""
         self._told_at = -math.inf
         self._failing_since = 0.0
+        self._told: set[str] = set()
+        """The reasons that were logged since the last run that succeeded."""
 
     def wake(self, *, reconnected: bool) -> None:
         """There was a wake. After several the strongest reason counts: a new connection may hide missed events."""
@@ -107,7 +109,7 @@ class Runner:
             self._tell(f"run {self.work.runs}, because of {_BECAUSE[reason]}: process {self._child.pid}")
 
     def _ended(self, told: str | None, error: str | None, took: float) -> None:
-        """Log the first failure in a row, one an hour after that, and the end of it."""
+        """Log the first failure in a row, each new reason, one an hour after that, and the end of it."""
         now = self._monotonic()
         self._interval_ends = now + self._interval
         work = self.work
@@ -130,9 +132,11 @@ class Runner:
         failures = self.work.failures_in_row
         if failures == 1:
             self._failing_since = now
-        elif not self._verbose and now < self._told_at + _TELL_EVERY:
+            self._told.clear()
+        elif told in self._told and not self._verbose and now < self._told_at + _TELL_EVERY:
             return
         self._told_at = now
+        self._told.add(told)
         then = f"it runs again on the next wake, or in {self._interval:g} s"
         if failures > 1:
             minutes = (now - self._failing_since) / 60

@@ -107,7 +107,8 @@ def _watch(files: list[str] | None) -> int:
     if not stdio.can_move(sys.stdout):
         raise Failure("--watch: expected a terminal as standard output; without one, repeat wire-rawsse status", USAGE)
     stdio.write(_ENTER)
-    before_the_end(lambda: stdio.write(_LEAVE))
+    # Not waited for: a terminal that Ctrl-S has stopped must not keep a signal from ending it.
+    before_the_end(lambda: stdio.whisper(_LEAVE, to_output=True))
     try:
         from wire_rawsse.wire.screen import screen
 

@@ -187,10 +187,11 @@ def say(command: str, text: str) -> None:
     whisper(one_line(f"{name}: {text}") + "\n")
 
 
-def whisper(text: str) -> None:
-    """`text` as it is to standard error, which is not waited for. Never raises."""
+def whisper(text: str, *, to_output: bool = False) -> None:
+    """`text` as it is to standard error (or output), which is not waited for. Never raises."""
+    stream = sys.stdout if to_output else sys.stderr
     try:
-        _put(sys.stderr, plain(text, sys.stderr).encode("utf-8", "backslashreplace"), wait=False)
+        _put(stream, plain(text, stream).encode("utf-8", "backslashreplace"), wait=False)
     except (OSError, ValueError):
         pass
 

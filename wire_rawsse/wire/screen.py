@@ -39,7 +39,8 @@ def _endpoint(one: dict[str, Any], now: float, age: float) -> Iterator[str]:
     yield f"  {one.get('relay') or 'the endpoint'}"
     yield f"    {', '.join(words)}"
     if one.get("last_error"):
-        yield f"    last error: {one['last_error']}"
+        before = " (before this connection)" if one["state"] == "connected" else ""
+        yield f"    last error{before}: {one['last_error']}"
 
 
 def _work(document: dict[str, Any], now: float) -> Iterator[str]:

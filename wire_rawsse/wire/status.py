@@ -103,7 +103,10 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
     try:
         content = foreign.read_whole(os.fspath(path), LARGEST)
     except FileNotFoundError:
-        return None, f"there is no {name}: no subscriber has run here yet"
+        return (
+            None,
+            f"there is no {name}: no subscriber has run here yet; a daemon with a URL writes to its --state-file",
+        )
     except OSError as error:
         return None, f"{name} cannot be read: {foreign.reason(error)}"
     try:
