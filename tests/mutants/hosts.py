@@ -218,6 +218,11 @@ MUTANTS: Final = [
         "hosts/test_clock.py::test_a_timeout_that_was_noticed_before_is_judged_once_more_if_the_host_was_away",
         at("hosts.clock:StreamClock.looks_again", put(nth(-1, result()), "False")),
     ),
+    mutant(
+        "A time-out that is told late hides the next heartbeat.",
+        "simulation/test_exact_heartbeats.py::test_waits_that_end_late_hide_no_heartbeat",
+        at("hosts.clock:StreamClock.on_data", always("SLEPT")),
+    ),
     # The machine.
     mutant(
         "A lost address is believed without asking the kernel.",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 
 from tests.simulation.answers import well
@@ -267,3 +270,33 @@ def test_another_endpoint_has_a_heartbeat_of_its_own() -> None:
     record.goes_to("http://other.test/v1/events/slot/stream")
     assert record.heartbeat.period is None
     scene.close()
+
+
+def life_with_late_waits(seed: int, period: float) -> Single:
+    """A host whose waits take 5 s, on a busy machine: time-outs, other polls, and the host's own work end up to half a
+    second late.
+    """
+    dice = random.Random(seed)
+
+    def late() -> float:
+        return dice.randrange(512) / 1024
+
+    scene = Single()
+    scene.relay.heartbeat = period
+    scene.run(dice.randrange(1, 5))
+    while scene.time < 12.5 * period:
+        scene.at(scene.time + 5 - 1 / 1024, scene.kernel.stop, late())
+        if dice.random() < 0.1:
+            scene.at(scene.time + dice.randrange(5), scene.kernel.stop, late())
+        scene.loop.run(5.0)
+        scene.kernel.advance(dice.choice([0.0, 1 / 1024, late()]))
+    return scene
+
+
+def test_waits_that_end_late_hide_no_heartbeat() -> None:
+    """The period is learned within 12 heartbeats in each of 500 lives."""
+    for seed, period in itertools.product(range(250), (15.0, 30.0)):
+        scene = life_with_late_waits(seed, period)
+        assert scene.only.record.heartbeat.period == pytest.approx(period, abs=1), f"life {seed}"
+        assert scene.ends == []
+        scene.close()
