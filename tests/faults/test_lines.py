@@ -58,4 +58,4 @@ def test_the_end_of_all_lines_ends_the_waiting() -> None:
     log.end()
     began = time.monotonic()
     assert log.wait(word("wake"), 60.0) is None
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60, "it was not the time-out that ended it"

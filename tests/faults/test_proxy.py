@@ -16,7 +16,8 @@ from tests.faults.proxy import Proxy
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the lab is for Linux")
 
-SOON: Final = 5.0
+SOON: Final = 30.0
+"""Seconds of patience, for a busy machine."""
 CONNECT: Final = b"CONNECT relay.lab:8443 HTTP/1.1\r\nHost: relay.lab:8443\r\n\r\n"
 GRANTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 

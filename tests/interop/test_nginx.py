@@ -82,9 +82,8 @@ def test_without_buffering_a_stopped_relay_is_noticed_and_the_stream_is_repaired
             until_line(command, "comment", "phyllis", but_not="closed")
 
         behind.relay.suspend()
-        began = time.monotonic()
-        until_line(command, "closed", f"was silent for read={READ:g} s")
-        assert time.monotonic() - began < READ + PATIENCE
+        # By our own clock, and before nginx ends the connection, which it does after a minute.
+        until_line(command, "closed", f"was silent for read={READ:g} s", but_not="opened")
         assert behind.nginx.reachable()
         # nginx takes the next request too, and cannot answer it.
         until_line(command, "closed", f"within response={RESPONSE:g} s", but_not="opened")

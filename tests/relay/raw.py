@@ -10,6 +10,9 @@ import urllib.parse
 
 from wire_rawsse.testing import RelayClient, Slot
 
+PATIENCE = 30.0
+"""Seconds, for a busy machine."""
+
 
 class Raw:
     """One connection. `plain` is all that came, decrypted; `wire` is what came below TLS; `end` is None, FIN or RST."""
@@ -18,7 +21,7 @@ class Raw:
         parts = urllib.parse.urlsplit(url)
         family = socket.AF_UNIX if parts.scheme == "unix" else socket.AF_INET
         self.socket = socket.socket(family)
-        self.socket.settimeout(5)
+        self.socket.settimeout(PATIENCE)
         try:
             self.socket.connect(parts.path if parts.scheme == "unix" else (parts.hostname, parts.port))
             self._start(tls, parts.hostname, shake)
@@ -63,7 +66,7 @@ class Raw:
     def subscribe(self, slot: Slot, *fields: str, version: str = "1.1") -> None:
         self.ask("GET", f"{slot.path}/stream", f"Authorization: Bearer {slot.slot_token}", *fields, version=version)
 
-    def until(self, seen: object, seconds: float = 5.0) -> bytes:
+    def until(self, seen: object, seconds: float = PATIENCE) -> bytes:
         """Read until `seen` (bytes in `plain`, or a callable that says so) is there; the bytes up to its end."""
         deadline = time.monotonic() + seconds
         while True:
@@ -98,7 +101,7 @@ class Raw:
             self._read(left)
         assert self.plain[before:] == b"" and self.end is None, (self.plain[before:], self.end)
 
-    def ended(self, seconds: float = 5.0) -> str:
+    def ended(self, seconds: float = PATIENCE) -> str:
         """Read to the end: FIN or RST."""
         deadline = time.monotonic() + seconds
         while self.end is None:
