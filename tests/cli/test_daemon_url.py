@@ -263,6 +263,30 @@ def test_a_new_reason_of_the_failures_is_told_at_once_and_each_only_once() -> No
     assert "'no-such-program' cannot be started" in told[1] and "the last 2 runs have failed, for 1 min" in told[1]
 
 
+def test_a_first_start_that_fails_for_want_of_something_is_tried_again() -> None:
+    """A service manager does not restart what ended with 64."""
+    resource = pytest.importorskip("resource")
+    now = 0.0
+    told: list[str] = []
+    child = Child(["true"], 60)
+    runner = Runner(child, told.append, interval=5, min_gap=0.2, monotonic=lambda: now)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        runner.turn()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert told == [
+        "--exec: 'true' cannot be started: Too many open files; it runs again on the next wake, or in 5 s",
+    ]
+    now = 6.0
+    runner.turn()
+    while child.running:
+        time.sleep(0.001)
+        runner.turn()
+    assert told[1:] == ["the command works again, after 1 failed run"]
+
+
 def test_the_strongest_reason_of_several_wakes(tmp_path: Path) -> None:
     """A new connection may hide missed events, so it is told also if an event follows."""
     reasons = Reasons(tmp_path)

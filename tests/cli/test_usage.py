@@ -308,11 +308,14 @@ def test_help_into_a_closed_pipe_is_no_error(home: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_fault_of_ours_is_one_line_too(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"), [("KeyError({})", "KeyError"), ("OSError(24, {})", "OSError, Too many open files,")]
+)
+def test_a_fault_of_ours_is_one_line_too(error: str, told: str, home: Path) -> None:
     """Without its text, which may hold a secret."""
     broken = (
         "import sys, wire_rawsse.wire.status as status, wire_rawsse.cli as cli\n"
-        f"def check(path): raise KeyError({SECRET!r})\n"
+        f"def check(path): raise {error.format(repr(SECRET))}\n"
         "status.check = check\n"
         "sys.exit(cli.main(['status']))"
     )
@@ -321,4 +324,4 @@ def test_a_fault_of_ours_is_one_line_too(home: Path) -> None:
     )
     assert done.returncode == 70
     assert_one_line(done.stderr, "status")
-    assert "internal error (KeyError at <string>:2)" in done.stderr and "s3cr" not in done.stderr
+    assert f"internal error ({told} at <string>:2)" in done.stderr and "s3cr" not in done.stderr

@@ -150,6 +150,8 @@ TABLE: list[tuple[str, str, Change]] = [
     ("broken", "closed", failed("head", "closed")),
     ("broken", "tls-alert", failed("head", "alert")),
     # Answers that are no stream.
+    ("broken", "status-206", head(status=206, error="206")),
+    ("broken", "status-300", head(status=300, error="300")),
     ("broken", "status-401", head(status=401, error="401")),
     ("broken", "status-403", head(status=403, error="403")),
     ("broken", "status-404", head(status=404, error="404")),
@@ -322,3 +324,10 @@ def test_a_certificate_that_expired_is_named_with_its_date() -> None:
     bad_certificate("expired", own(not_after=NOW - 29 * DAY))(found)
     [result] = findings(found)
     assert result.text == "the certificate of relay.example expired on 2026-12-17 08:00 UTC, 29 days ago"
+
+
+@pytest.mark.parametrize(("status", "change"), [(206, "URL of an event stream"), (418, "does not understand")])
+def test_a_success_is_not_taken_for_a_refusal(status: int, change: str) -> None:
+    found = healthy()
+    head(status=status, error="what it said")(found)
+    assert change in findings(found)[0].change

@@ -166,11 +166,14 @@ def _print_completion(arguments: list[str]) -> int:
 
 def _where(error: Exception) -> str:
     """The kind of error and the line it came from: enough for a report, and no text that may hold a secret."""
+    import os
+
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        name = f"{name}, {os.strerror(error.errno)},"  # Such as too many open files: not ours to correct.
     if trace is None:
-        return type(error).__name__
-    import os
-
-    return f"{type(error).__name__} at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        return name
+    return f"{name} at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"

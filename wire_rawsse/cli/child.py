@@ -14,6 +14,7 @@ write `sh -c '…'`. Standard input is empty; output and errors go to ours.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shlex
@@ -29,6 +30,14 @@ from wire_rawsse.errors import excerpt
 
 KILL_AFTER: Final = 2.0
 """Seconds from SIGTERM to SIGKILL."""
+
+
+_SCARCE: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
+
+
+def is_passing(error: OSError) -> bool:
+    """Whether a program could not be started because the machine lacked something, or it was being replaced."""
+    return error.errno in _SCARCE
 
 
 def split(text: str) -> list[str]:
@@ -144,6 +153,8 @@ class Child:
 def cannot_start(words: list[str], error: OSError) -> str:
     """The message for an error that `start` raised. Quotes the program, unless it is a shell's assignment."""
     name = f"'{excerpt(words[0])}' " if "=" not in words[0] else ""
+    if is_passing(error):
+        return f"--exec: {name or 'the command '}cannot be started: {error.strerror}"
     return (
         f"--exec: expected a program, {name}cannot be started: {error.strerror}; "
         "variables, pipes and the like need a shell: --exec \"sh -c '…'\""

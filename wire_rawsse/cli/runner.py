@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
-from wire_rawsse.cli.child import Child, cannot_start
+from wire_rawsse.cli.child import Child, cannot_start, is_passing
 from wire_rawsse.cli.exit import USAGE, Failure
 from wire_rawsse.wire.work import Work
 
@@ -82,7 +82,7 @@ class Runner:
         return min(self._child.deadline, self.next_start())
 
     def turn(self) -> None:
-        """Start a run that is due, and look at one under way. Raises `Failure` if the very first cannot be started."""
+        """Start a run that is due, and look at one under way. Raises `Failure` if the first has no such program."""
         if self.next_start() <= self._monotonic():
             self._start()
         result = self._child.look()
@@ -100,7 +100,7 @@ class Runner:
         try:
             self._child.start({REASON: reason})
         except OSError as error:
-            if first:
+            if first and not is_passing(error):
                 raise Failure(cannot_start(self._child.words, error), USAGE) from None
             self._ended(cannot_start(self._child.words, error), f"cannot be started: {error.strerror}", 0.0)
             return

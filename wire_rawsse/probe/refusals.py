@@ -9,6 +9,7 @@ from wire_rawsse.probe.measurements import Head, HopFacts, Measurements
 
 _CHANGES: Final = {
     204: "nothing, if the server means it: 204 tells clients to stop; otherwise give another URL",
+    200: "give the URL of an event stream: what is there answers, and has no stream",
     400: "correct the URL's path and query, or the header fields: the server does not understand the request",
     403: "give a token (or client certificate) that permits this stream",
     404: "correct the path of the URL: the server has no such stream",
@@ -78,7 +79,7 @@ def of_refusal(found: Measurements, hop: HopFacts) -> Finding:
             head.error,
             f"wait as long as the server asks{wait}, and have fewer clients connect",
         )
-    nearest = 500 if head.status >= 500 else 400
+    nearest = 500 if head.status >= 500 else 400 if head.status >= 400 else 200
     change = _CHANGES.get(head.status, _CHANGES[nearest])
     if hop.proxy.proxy and hop.url.startswith("http:"):
         # The proxy forwards the request, and may be the one that answers.
