@@ -1,8 +1,8 @@
 """The earliest of many deadlines, in O(1) a reception. Loaded with the second stream of a loop.
 
-It is a lazy heap. A deadline that moves later, as each reception moves it, touches nothing: its old entry is corrected
-when it reaches the top. It rests on one invariant: a deadline moves earlier only for a task that is ready to run, and
-`enter` is called after each step. So no entry is ever later than its task's deadline.
+It is a lazy heap. Each reception moves a deadline later, which changes nothing in the heap: the old entry is corrected
+when it reaches the top. It relies on one invariant: a deadline moves earlier only in a step of its task, and `enter` is
+called after each step. So no entry is ever later than its task's deadline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from wire_rawsse.hosts.task import Task
 
 _SPARE: Final = 64
-"""Obsolete entries that are kept beyond one for each live one, so that a few tasks are not compacted all the time."""
+"""Obsolete entries that are kept beyond one for each valid entry, so that a small heap is seldom compacted."""
 
 
 class DeadlineHeap:
@@ -25,7 +25,7 @@ class DeadlineHeap:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Task]] = []
         self._count = 0
-        """So that entries of equal time are ordered, without comparing tasks."""
+        """Orders entries of equal time, because tasks cannot be compared."""
         self._live = 0
 
     def __len__(self) -> int:

@@ -3,8 +3,8 @@
 It also keeps the requests of other threads.
 
 `close`, `notify`, `request` and `announce` may be called from any thread and from signal handlers. The last two append
-to a list, which is one atomic operation; then the wake-up descriptor is made readable. (An empty deque takes 760 bytes,
-and a stream may have a loop of its own.)
+to a list, which is one atomic operation, and then make the wake-up descriptor readable. (Not to a deque, because an
+empty one takes 760 bytes, and each stream may have its own loop.)
 """
 
 from __future__ import annotations
@@ -36,26 +36,27 @@ class Handle:
         self.system = system
         self.watch: Watch = Watch()
         self.polled_at = 0.0
-        """When the last poll that reported everything returned; if the process was stopped in it, when it began."""
+        """When the last poll that reported everything returned. If the process was stopped in it: when it began."""
         self.slept_from = 0.0
-        """When the present poll began. Minus infinity if the descriptor was handed out: the host always watches it."""
+        """When the present poll began. Minus infinity if the descriptor was handed out, as the host always watches it.
+        """
         self.busy = _thread.allocate_lock()
         """Held by the thread that is in `run`."""
         self.handed_out = False
         """A select loop of the host's own polls the poller's descriptor."""
         self.attended = False
-        """An event loop does so, and must forget the descriptor before it is closed: see `ready`."""
+        """An event loop polls it, and must forget it before it is closed: see `ready`."""
         self.receiving = False
-        """`ready.receive_ready` is at work, which does not hold `busy`. It tears down afterwards."""
+        """`ready.receive_ready` runs, which does not hold `busy`. It tears down afterwards if needed."""
         self.started = False
         """`run` has begun at least once."""
         self.opens_at = 0.0
-        """Until then, no attempt to open the poller is due: the last one has failed."""
+        """The next attempt to open the poller is due then, because the last one has failed."""
         self.closing = self.closed = self.forked = False
         self.requests: list[Callable[[], object]] = []
         """Calls for the loop's thread, made before its next sleep."""
         self.answered: list[Future[Any]] = []
-        """Futures that have been set since the loop last looked."""
+        """Futures that were set since the last `take_answered`."""
         self.opened: Callable[[Any], object] | None = None
         """Called with a task that has opened a socket, before it connects."""
         self._give_back: Callable[[], None] | None = give_back
@@ -72,7 +73,7 @@ class Handle:
         self.tear_down_if_idle()
 
     def notify(self) -> None:
-        """Make a `run` under way, or a host that polls the descriptor, look at what has changed."""
+        """Wake up a `run` under way, or a host that polls the descriptor."""
         wakeup = self._wakeup
         if wakeup is not None:
             wakeup.notify()
@@ -115,7 +116,7 @@ class Handle:
     def take_answered(self) -> list[Future[Any]]:
         """Returns the futures that were set since the last call."""
         assert self._wakeup is not None
-        self._wakeup.drain()  # First: what is set from now on is announced again.
+        self._wakeup.drain()  # First: a future that is set from now on notifies again.
         answered = self.answered[:]
         del self.answered[: len(answered)]  # Another thread may have added to them.
         return answered
@@ -137,7 +138,7 @@ class Handle:
             poller = self.system.poller()
             poller.register(wakeup.fileno(), READ)
             self.watch.begin(poller)
-        except BaseException:  # The traceback may be kept for long, and must keep no descriptor open.
+        except BaseException:  # Closed here, because a traceback that is kept would keep the descriptors open.
             if poller is not None:
                 poller.close()
             wakeup.close()
@@ -149,7 +150,7 @@ class Handle:
         return poller
 
     def open_patiently(self, until: float) -> Poller | None:
-        """Open the poller. If the system has no descriptor left, try again until `until`, and then give None."""
+        """Open the poller. If the system has no descriptor left, try again until `until`, and then return None."""
         while not self.closing:
             try:
                 return self.open()
@@ -169,7 +170,7 @@ class Handle:
         fd = self.open().fileno()
         self.handed_out = fd >= 0
         if fd < 0 and not self.started:
-            self._shut()  # Another thread may run the loop: gevent's pollers belong to the thread they are made in.
+            self._shut()  # Another thread may run the loop, and a poller of gevent belongs to the thread that made it.
         return fd
 
     def descriptor(self) -> int:
@@ -189,7 +190,7 @@ class Handle:
     # Closing.
 
     def release_descriptor(self) -> None:
-        """After `close`, and on the host's last call: the descriptor that was handed out is needed no more."""
+        """After `close`: the host does not need the descriptor that was handed out any more."""
         self.handed_out = self.attended
         self.tear_down_if_idle()
 
@@ -208,12 +209,12 @@ class Handle:
                 self._give_back = self._resolver = self.opened = None
                 if self.handed_out:
                     # It stays open and readable until the host looks once more. If it were closed now, another file
-                    # could get its number, and the host would poll that. Notified again, because a `run` under way
-                    # may have drained the notification of `close`.
+                    # could get its number, and the host would poll that file. It is notified again, because a `run`
+                    # under way may have drained the notification of `close`.
                     self.notify()
                     return
                 self._shut()
-                self.closed = True  # Last: what a signal handler interrupts here is done by the next `close`.
+                self.closed = True  # Last, so that the next `close` completes a teardown that a signal interrupted.
             finally:
                 if held:
                     busy.release()

@@ -58,13 +58,13 @@ class Machine(Protocol):
     """The questions of a loop about the network and the sleep of the machine: see `hosts.surroundings`."""
 
     def network(self) -> Announcements:
-        """Raises `OSError` where they are not to be had."""
+        """Raises `OSError` if the system has none."""
 
     def resume_timer(self) -> Timer:
-        """Raises `OSError` where there is none."""
+        """Raises `OSError` if the system has none."""
 
     def boottime(self) -> Callable[[], float] | None:
-        """A clock in seconds that counts suspends; None where there is none."""
+        """A clock in seconds that counts suspends; None if the system has none."""
 
     def address_is_gone(self, family: int, local: tuple[Any, ...]) -> bool:
         """See `transport.routes`."""

@@ -1,7 +1,7 @@
-"""The questions of a loop about its machine: about its network, and about suspends.
+"""A loop's view of its machine: changes of the network, and suspends.
 
-A loop loads this when it runs for the first time: a socket and two clocks. The parser of the messages and the questions
-to the kernel are loaded when the first message comes.
+A loop loads this when it runs for the first time. The parser of the messages and the questions to the kernel are loaded
+when the first message comes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 
 
 class NetworkSocket:
-    """The kernel's announcements. Raises `OSError` where the platform has none, or a sandbox forbids them."""
+    """The kernel's announcements. Raises `OSError` if the platform has none, or if a sandbox forbids them."""
 
     __slots__ = ("_kernel_is_linux", "_messages", "_sock")
 
     def __init__(self) -> None:
-        # FreeBSD has this family too, but other values in the messages; there it is route(4).
+        # FreeBSD has this family too, but with other values in its messages. There route(4) is used.
         netlink = getattr(socket, "AF_NETLINK", None) if sys.platform in ("linux", "android") else None
         self._kernel_is_linux = netlink is not None
         self._messages: Messages | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Notice:
-    """A loop's notice of changes of the machine: from its first `run` on with `watch`, otherwise only if it is told."""
+    """Has a loop notice changes of the machine: with `watch` from its first `run` on, otherwise only if it is told."""
 
     __slots__ = ("_loop", "_surroundings", "_watch")
 

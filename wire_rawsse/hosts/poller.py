@@ -1,11 +1,11 @@
-"""Waiting for descriptors: epoll (Linux), kqueue (macOS, BSD), poll or select (the rest) behind five methods.
+"""Waiting for descriptors: epoll (Linux), kqueue (macOS, BSD), poll or select (the rest), with the same methods.
 
-Which of them exist is asked when a poller is made, not when this module is imported: gevent and eventlet remove epoll
-and kqueue from `select`, and replace poll or select by versions that let other greenlets run.
+The choice is made when a poller is made, not when this module is imported: gevent and eventlet remove epoll and kqueue
+from `select`, and replace poll or select by versions that let other greenlets run.
 
-The standard library's `selectors` does the same; it is not used because what a wake costs is the lines of Python
-between `epoll_wait` and the return, and because it hides the epoll's own descriptor, which is what we hand out.
-All are level-triggered, so whatever is left unread is reported again.
+The standard library's `selectors` is not used, because a wake pays for each line of Python between `epoll_wait` and the
+return, and because it hides the descriptor of the epoll, which we hand out. All pollers are level-triggered, so a
+descriptor with unread data is reported again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from wire_rawsse.hosts.interfaces import Poller
 
 MAX_EVENTS: Final = 16
-"""The most events of one poll. (By default `epoll.poll` allocates room for 1023.) Where more may be ready, the loop
-polls again."""
+"""The most events of one poll. (By default `epoll.poll` allocates room for 1023.) If more may be ready, the loop polls
+again."""
 
 
 if sys.platform == "linux":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
 
     class KqueuePoller:
-        """kqueue(2): readability and writability are filters of their own, so the interest has to be remembered."""
+        """kqueue(2). Readability and writability are two filters, so the interest is remembered here."""
 
         def __init__(self) -> None:
             self._kqueue = select.kqueue()
@@ -51,7 +51,7 @@ if sys.platform != "linux" and sys.platform != "win32":  # macOS and the BSDs
 if sys.platform != "win32":
 
     class PollPoller:
-        """poll(2): it has no descriptor of its own, so a host's own loop cannot wait on it."""
+        """poll(2). It has no descriptor, so a host's own loop cannot wait on it."""
 
         def __init__(self) -> None:
             self._poll = select.poll()
@@ -62,7 +62,7 @@ if sys.platform != "win32":
             try:
                 self._poll.unregister(fd)
             except KeyError:
-                pass  # As `modify` raises `OSError` for a descriptor that was never registered.
+                pass  # It is not registered. Other pollers raise an `OSError` then, which callers ignore.
 
         def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
             return self._poll.poll(None if timeout is None else timeout * 1000)
@@ -75,13 +75,13 @@ if sys.platform != "win32":
 
 
 class SelectPoller:
-    """select(2): it has no descriptor of its own, so a host's own loop cannot wait on it."""
+    """select(2). It has no descriptor, so a host's own loop cannot wait on it."""
 
     def __init__(self) -> None:
         self._interest: dict[int, int] = {}
 
     def register(self, fd: int, interest: int) -> None:
-        """Raises `OSError` (EMFILE) for a descriptor that is beyond what select(2) can hold."""
+        """Raises `OSError` (EMFILE) for a descriptor that is too large for select(2)."""
         try:
             select.select([fd], [], [], 0)
         except ValueError as error:
@@ -101,7 +101,7 @@ class SelectPoller:
             # A connection that failed shows up as exceptional on Windows, and only there.
             readable, writable, failed = select.select(reading, writing, writing, timeout)
         except (OSError, ValueError):
-            # A descriptor was closed by someone else. Its owner learns of it by its next call, as with poll(2).
+            # Other code has closed a descriptor. Its owner finds out by its next call, as with poll(2).
             closed = [(fd, 0) for fd in self._interest if not _is_open(fd)]
             if not closed:
                 raise

@@ -1,10 +1,10 @@
-"""`Loop.run` in two halves, for a host whose own poller watches the loop's descriptor: an event loop.
+"""`Loop.run` in two halves, for an event loop whose own poller watches the loop's descriptor.
 
-That poll takes the place of ours. `receive_ready` is what follows it, up to the wake, and `settle` is what comes before
-the next one. Without them a wake would cost another poll, and a reception that finds nothing, on each side.
+Its poll takes the place of ours. `receive_ready` does the work between the poll and the wake, `settle` the work before
+the next poll. With `run` itself, each of the two would need another poll and a reception without data.
 
-Such a host `attend`s the loop first, and `leave`s it when its poller has forgotten the descriptor. In between `close`
-from another thread closes the streams at once, but not the descriptor, whose number may then be another file's.
+The event loop calls `attend` first, and `leave` when its poller has forgotten the descriptor. In between, `close` from
+another thread closes the streams at once, but not the descriptor, because another file could get its number.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def leave(loop: Loop) -> None:
 def receive_ready(loop: Loop) -> bool | None:
     """The descriptor is readable: receive for the only stream. True: the bytes hold a wake. Call `settle` afterwards.
 
-    None: nothing was received, and `run(0)` must be called. That is so for several streams, for other descriptors, and
-    for a stream whose deadline has passed, which only a poll that began after it may judge.
+    None: nothing was received, so call `run(0)`. This happens with several streams, for other descriptors, and for a
+    stream whose deadline has passed, which only a poll that began after it may judge.
 
     It takes no lock, so only the thread that runs the loop may call it. If another thread closes the loop meanwhile,
-    the teardown is left to this one.
+    this call does the teardown at its end.
     """
     handle = loop._handle
-    handle.receiving = True  # First: `close` looks at it after it has set `closing`.
+    handle.receiving = True  # First, because `close` reads it after it has set `closing`.
     try:
-        # Once only: what is received is delivered before the stream is received from again.
+        # Cleared, because the bytes must be delivered before the stream is received from again.
         receive, loop._fast_receive = loop._fast_receive, None
         now = loop._monotonic()
         if receive is None or loop._next_deadline <= now or loop._uncommitted or handle.closing:
@@ -66,7 +66,7 @@ def receive_ready(loop: Loop) -> bool | None:
 
 
 def settle(loop: Loop) -> float | None:
-    """Do what can be done without a poll, as `run` does before it sleeps. Returns `deadline()`; None: a wake is due."""
+    """Do the work that `run` does before it sleeps. Returns `deadline()`, or None if a wake is due."""
     handle = loop._handle
     busy = handle.busy
     held: list[bool] = []

@@ -1,7 +1,7 @@
 """The tasks of a loop: which are ready, which wait for a future, and which deadline comes first.
 
-All of it is O(1) a step, for one task as for thousands. One task alone needs neither the heap of deadlines nor its
-module: they are loaded with the second.
+Each step is O(1), for one task and for thousands. A single task does not need the heap of deadlines, so its module is
+loaded with the second task.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wire_rawsse.hosts.deadlines import DeadlineHeap
 
 MAX_STEPS: Final = 64
-"""The most tasks that are resumed in one iteration, so that a restart of thousands leaves the caller its turn."""
+"""The most tasks that are resumed in one iteration, so that a restart of thousands does not hold up the caller."""
 
 
 def _never() -> float:
@@ -35,9 +35,9 @@ class Schedule:
         self.only: Task | None = None
         """The task, if there is exactly one."""
         self.ready: list[Task] = []
-        """Those to be resumed in the next iteration; each once (`Task.queued`)."""
+        """The tasks to resume in the next iteration, each once (`Task.queued`)."""
         self.waiting: dict[Future[Any], Task] = {}
-        """Those that wait for a future, which another thread may set at any moment."""
+        """The tasks that wait for a future, which another thread may set at any moment."""
         self._deadlines: DeadlineHeap | None = None
         """The deadlines of all tasks; None if there are fewer than two tasks."""
         self.earliest: Callable[[], float] = _never
@@ -84,7 +84,7 @@ class Schedule:
     def enter(self, task: Task) -> None:
         """`task` can be resumed."""
         if not task.queued:
-            self.ready.append(task)  # First: a signal handler may raise in between, and twice does no harm.
+            self.ready.append(task)  # First, as a signal handler may raise in between, and two entries do no harm.
             task.queued = True
 
     def enter_all(self) -> None:
@@ -105,7 +105,7 @@ class Schedule:
         """Take the waiting tasks whose deadline is not after `until`.
 
         The caller times each of them out, or enters its deadline again. A task that is out of grace times out here, at
-        `real`, whatever is found for it now.
+        `real`, even if data is ready for it.
         """
         if self.only is not None:
             due = [self.only] if self.only.deadline() <= until else []

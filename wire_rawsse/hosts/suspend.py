@@ -1,7 +1,7 @@
 """A descriptor that becomes readable when the machine resumes from a suspend. Loaded on CPython 3.13 and newer.
 
 The kernel cancels a timer on CLOCK_REALTIME that was set with TFD_TIMER_CANCEL_ON_SET at each resume, and also when the
-wall clock is set (timerfd_create(2)). Its descriptor becomes readable then; that is all it is used for.
+wall clock is set (timerfd_create(2)). Its descriptor then becomes readable. It is used for nothing else.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ def _random() -> float:
 
 
 def _real_monotonic() -> Callable[[], float]:
-    """`time.monotonic` as C made it.
+    """The `time.monotonic` that is written in C.
 
-    A library that freezes time (freezegun) may have replaced it before our import, and a loop that asks a clock that
-    stands still would never return.
+    A library that freezes time (freezegun) may have replaced it before our import. With a clock that stands still, a
+    loop would never return.
     """
     clock: Any = time.monotonic
     if isinstance(clock, type(len)):

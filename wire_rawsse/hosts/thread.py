@@ -14,15 +14,15 @@ from wire_rawsse.state import SubscriberState
 from wire_rawsse.wake import WakeChannel
 
 _PAUSES: Final = (1.0, 30.0)
-"""Seconds until `run` is called again after an unexpected error: at first, doubled each time, and at the most."""
+"""Seconds until `run` is called again after an unexpected error: the first, doubled each time, up to the second."""
 _LOOK_EVERY: Final = 0.05
 """Seconds between two looks in such a pause at whether the subscriber was closed."""
 
 LET_GO: Final = 0.0002
-"""Seconds for which the thread stands aside after a wake.
+"""Seconds for which the thread sleeps after a wake.
 
-The woken thread needs the interpreter's lock, and would wait for it for up to 5 ms (`sys.getswitchinterval`) if this
-one went straight on to parse what it has just announced.
+The woken thread needs the interpreter's lock. It would wait for up to 5 ms (`sys.getswitchinterval`) if this thread
+went on at once to parse the bytes of the wake.
 """
 
 
@@ -44,7 +44,7 @@ class SubscriberThread(threading.Thread):
     daemon thread, so it does not hold up the interpreter's exit.
     """
 
-    # The loop itself sets the channel, as soon as it knows: the sleeper would otherwise wait until `run` has returned.
+    # The loop itself sets the channel when it finds a wake, so that the sleeper need not wait until `run` has returned.
 
     def __init__(self, wake: WakeChannel, subscriber: Subscriber, loop: Loop) -> None:
         super().__init__(name="wire-stream-sub", daemon=True)
@@ -55,8 +55,8 @@ class SubscriberThread(threading.Thread):
     def start_safely(self) -> None:
         """`start`, from a thread of its own. Raises `RuntimeError` where the system has no thread left.
 
-        `threading.Thread.start` takes locks by `with`, one of them the whole module's. In the main thread a signal
-        handler that raises may leave them held for ever on CPython 3.14; in any other thread no handler runs.
+        `threading.Thread.start` takes locks by `with`, one of them that of the whole module. On CPython 3.14 a signal
+        handler that raises in the main thread may leave them held for ever. In other threads no handler runs.
         """
         failures: list[BaseException] = []
         started = _thread.allocate_lock()
@@ -78,7 +78,7 @@ class SubscriberThread(threading.Thread):
     def run(self) -> None:
         """Run the loop until the subscriber is closed. Nothing that the loop raises ends this thread.
 
-        A patched standard library is one source of such errors (gevent, eventlet), a second thread in `wait` another.
+        Such errors come from a patched standard library (gevent, eventlet), or from a second thread in `wait`.
         """
         pause, longest = _PAUSES
         while not self._loop.closing:

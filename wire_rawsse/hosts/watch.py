@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """For the thread that runs the loop. O(1): an owner, which is a task, is armed for one to six descriptors."""
+    """For the thread that runs the loop. An owner is a task. Each call is O(1), as a task has few descriptors."""
 
     __slots__ = ("callbacks", "interest", "owners", "poller")
 
@@ -42,7 +42,7 @@ class Watch:
         self.poller = poller
 
     def all_events(self) -> list[tuple[int, int]]:
-        """All descriptors that are ready, however many: one that is not reported would be taken for silent."""
+        """All ready descriptors, however many: a stream that is not reported would be taken for silent."""
         assert self.poller is not None
         maxevents = MAX_EVENTS
         while True:
@@ -72,7 +72,7 @@ class Watch:
                     self.poller.register(fd, mask)
                 elif known != mask:
                     self.poller.modify(fd, mask)
-            except FileNotFoundError:  # `ssl` closed it when it could not be wrapped, and the number is in use again.
+            except FileNotFoundError:  # `ssl` has closed it, as wrapping failed, and another file has its number.
                 self.poller.register(fd, mask)
             self.interest[fd] = mask
             self.owners[fd] = owner
@@ -85,7 +85,7 @@ class Watch:
             try:
                 self.poller.unregister(fd)
             except OSError:
-                pass  # Somebody else has closed it, which took it out as well.
+                pass  # Other code has closed it, which also took it out.
 
     def forget_all(self, owner: Any) -> None:
         """Take out the descriptors of this owner."""
@@ -97,8 +97,8 @@ class Watch:
     def abandon(self) -> None:
         """In a forked child: close our copies of the descriptors that are watched.
 
-        They belong to objects that would close their number once more, when it may be somebody else's. So each number
-        is given to an empty pipe first: that closes the copy and leaves the object something harmless to close.
+        They belong to objects that will close their number once more, when it may be that of another file. So each
+        number is given to an empty pipe. That closes the copy, and the object then closes the pipe, which is harmless.
         """
         try:
             nowhere, writer = os.pipe()  # Not /dev/null, which a chroot may lack.
