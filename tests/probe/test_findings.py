@@ -331,3 +331,11 @@ def test_a_success_is_not_taken_for_a_refusal(status: int, change: str) -> None:
     found = healthy()
     head(status=status, error="what it said")(found)
     assert change in findings(found)[0].change
+
+
+def test_the_advised_heartbeat_is_shorter_than_the_silence_that_was_too_long() -> None:
+    found = healthy()
+    lives(life(until=7.0, end="cut"))(found)
+    assert "every 3.5 s;" in findings(found)[0].change
+    lives(life(until=80.0, end="cut"))(found)
+    assert "every 15 s;" in findings(found)[0].change

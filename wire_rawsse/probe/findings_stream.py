@@ -25,11 +25,17 @@ _RATE: Final = 100
 _OF_READ: Final = 2.5
 """`Timeouts.read` should cover so many heartbeats, as its default does for the usual 30 s."""
 _LEAST_OF_READ: Final = 2
-_PING: Final = 'have the server send a comment line (": ping") every 15 s'
+_PING: Final = 15.0
+"""Seconds between the comments that WHATWG HTML advises (9.2.7)."""
 _NO_BUFFERS: Final = (
     "switch buffering off in the proxy before the server (nginx: proxy_buffering off; for this path), or have the "
     "server send X-Accel-Buffering: no and flush after each event"
 )
+
+
+def _ping(limit: float) -> str:
+    """`limit`: seconds of silence that are already too long."""
+    return f'have the server send a comment line (": ping") every {seconds(min(_PING, limit / 2))}'
 
 
 def of_stream(found: Measurements, hop: HopFacts) -> Iterator[Finding]:
@@ -143,7 +149,7 @@ def _of_ends(found: Measurements, stream: StreamFacts, beat: MeasuredHeartbeat |
             "broken",
             "idle-cut",
             f"the stream was {how} after {seconds(usual)} of silence: something on the path may end idle connections",
-            f"{_PING}; to see whether it is always the same time, probe longer (--for {_longer(found, usual)})",
+            f"{_ping(usual)}; to see whether it is always the same time, probe longer (--for {_longer(found, usual)})",
         )
     elif all(one.end == "clean" for one in ended):
         yield Finding(
@@ -183,6 +189,7 @@ def _of_silence(found: Measurements, stream: StreamFacts, beat: MeasuredHeartbea
     if life.end:
         return
     silence = silence_before_end(life)
+    read = found.clocks[2]
     nothing = not life.arrivals
     stopped = beat is not None and beat.count > 1 and silence > max(2.5 * beat.period, beat.period + 1)
     before = "nothing came" if nothing else "nothing more came"
@@ -191,14 +198,14 @@ def _of_silence(found: Measurements, stream: StreamFacts, beat: MeasuredHeartbea
             "broken",
             "path-dead",
             f"{before} for {seconds(silence)}, and the peer's kernel no longer answers: the path forgot the connection",
-            f"{_PING}, or raise the idle time-out of the firewall, NAT or VPN on the path",
+            f"{_ping(silence)}, or raise the idle time-out of the firewall, NAT or VPN on the path",
         )
     elif stream.alive == "reset":
         yield Finding(
             "broken",
             "path-reset",
             f"{before} for {seconds(silence)}, and a keepalive probe was answered with a reset: the connection is gone",
-            f"{_PING}, or raise the idle time-out of the firewall, NAT or VPN on the path",
+            f"{_ping(silence)}, or raise the idle time-out of the firewall, NAT or VPN on the path",
         )
     elif stream.stray > 1 and silence >= _SHORT_SILENCE:
         yield Finding(
@@ -249,9 +256,9 @@ def _of_silence(found: Measurements, stream: StreamFacts, beat: MeasuredHeartbea
             "doubtful",
             "silent",
             f"{before} for {seconds(silence)}, not even a heartbeat: this cannot be told from a dead stream",
-            f"{longer}, as many servers send a heartbeat every 30 s only; if there is none, {_PING}"
+            f"{longer}, as many servers send a heartbeat every 30 s only; if there is none, {_ping(read)}"
             if found.seconds < _LONG
-            else f"{_PING}, so that clients can tell silence from death",
+            else f"{_ping(read)}, so that clients can tell silence from death",
         )
 
 
@@ -287,14 +294,14 @@ def _of_clocks(found: Measurements, hop: HopFacts, beat: MeasuredHeartbeat | Non
             "read-clock",
             f"nothing came for {seconds(gap)}, longer than the read clock of {seconds(read)}: a healthy stream is "
             "taken for dead",
-            f"{_PING}, or raise --read-timeout (Timeouts.read) to {_OF_READ * gap:.0f}",
+            f"{_ping(read)}, or raise --read-timeout (Timeouts.read) to {_OF_READ * gap:.0f}",
         )
     elif beat is not None and not beat.of_events and beat.period * _LEAST_OF_READ > read:
         yield Finding(
             "doubtful",
             "slow-heartbeat",
             f"heartbeats come every {seconds(beat.period)}; the read clock of {seconds(read)} covers fewer than two",
-            f"{_PING}, or raise --read-timeout (Timeouts.read) to {_OF_READ * beat.period:.0f}",
+            f"{_ping(read)}, or raise --read-timeout (Timeouts.read) to {_OF_READ * beat.period:.0f}",
         )
 
 
