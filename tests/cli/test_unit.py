@@ -88,6 +88,20 @@ def test_a_program_outside_the_usual_folders_is_found(home: Path, tmp_path: Path
     assert f"Environment=PATH={program.parent}:/usr/local/sbin:" in text
 
 
+@pytest.mark.parametrize(("folder", "private"), [("/", "yes"), ("/tmp", "no"), ("/var/tmp", "no")])
+def test_a_daemon_that_lives_in_a_temporary_folder_sees_it(folder: str, private: str, home: Path) -> None:
+    """PrivateTmp=yes would hide its folder, and systemd could not start it."""
+    if sys.executable.startswith(("/tmp/", "/var/tmp/")):
+        private = "no"
+    state = os.path.join(folder if folder != "/" else "/srv", "state.json")
+    arguments = ("--exec", "true", "--state-file", state, "http://h/")
+    done = run("daemon", *arguments, "--print-unit", home=Path("/"), cwd="/")
+    assert f"\nPrivateTmp={private}\n" in done.stdout
+    if folder != "/":
+        done = run("daemon", "--exec", "true", "http://h/", "--print-unit", home=Path("/"), cwd=folder)
+        assert f"\nPrivateTmp={private}\n" in done.stdout
+
+
 def test_a_secret_of_the_environment_is_refused(home: Path) -> None:
     done = run(
         "daemon",

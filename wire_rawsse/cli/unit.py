@@ -46,7 +46,7 @@ TimeoutStopSec=10
 # The sandbox. The command runs in it too: add the folders that it writes to, and remove what it cannot live with.
 {writable}ProtectSystem=strict
 ProtectHome=read-only
-PrivateTmp=yes
+PrivateTmp={private_tmp}
 PrivateDevices=yes
 ProtectClock=yes
 ProtectControlGroups=yes
@@ -82,6 +82,7 @@ def unit(arguments: Sequence[str], program: str, writable: Iterable[str], *, nam
     missing = [folder for folder in folders if not os.path.isdir(folder)]
     variables = [f"{variable}={os.environ[variable]}" for variable in _KEPT if variable in os.environ]
     variables += _path_for(program)
+    used = [os.getcwd(), program, *_ourselves(), *arguments, *folders]
     return _UNIT.format(
         name=name,
         prepare="".join(f"#   install -d -m 700 -o {_user()} {_word(folder)}\n" for folder in missing),
@@ -89,8 +90,14 @@ def unit(arguments: Sequence[str], program: str, writable: Iterable[str], *, nam
         folder=_escaped(os.getcwd()),
         user=_user(),
         environment="".join(f"Environment={_word(variable, dollar='$')}\n" for variable in variables),
+        private_tmp="no" if any(map(_is_temporary, used)) else "yes",
         writable="".join(f"ReadWritePaths={_word(folder, dollar='$')}\n" for folder in folders),
     )
+
+
+def _is_temporary(text: str) -> bool:
+    """Whether it is a path in one of the two folders that PrivateTmp=yes replaces by empty ones."""
+    return f"{text}/".startswith(("/tmp/", "/var/tmp/"))
 
 
 def _ourselves() -> list[str]:
