@@ -25,12 +25,12 @@ class StreamsHost(RealHost):
     def open(self, urls: list[str], options: dict[str, Any]) -> None:
         self.quiet = BareServer()
         self.streams = self.set_kind()
-        self.handles = [self.streams.add(url, **options) for url in urls]
         others = [self.streams.add(self.quiet.url) for _ in range(self.others)]
         end = time.monotonic() + PATIENCE
         while any(handle.state.phase != "streaming" for handle in others):
             self.wait(0.01)
             assert time.monotonic() < end
+        self.handles = [self.streams.add(url, **options) for url in urls]  # Last, as their `read` is short.
 
     @property
     def loop(self) -> Loop:
