@@ -44,7 +44,7 @@ def test_systemd_accepts_it(arguments: tuple[str, ...], analyze: str, home: Path
     unit = tmp_path / UNIT
     unit.write_text(printed(*arguments, home=home))
     done = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, check=False)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if "user nobody" not in line]  # That of the tests.
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "user nobody" not in line]
     about_it = [line for line in lines if UNIT in line or str(unit) in line]
     assert (done.returncode, about_it) == (0, [])
 
