@@ -37,6 +37,7 @@ GRACE: Final = 20.0
 """Seconds for which a thread or process that is on its way out is waited for. Only a leak ever takes this long."""
 
 _FOLDER: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+_DESCRIPTORS: Final = 4096
 _REMOVED: Final = frozenset(
     {
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"),
@@ -65,12 +66,25 @@ def isolate(home: str) -> None:
     tempfile.tempdir = None  # Chosen by TMPDIR, until now.
 
 
+def allow_descriptors() -> None:
+    """Raise the soft limit of descriptors where it is lower than what hundreds of streams at once take."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """After pytest has read its own settings (NO_COLOR, COLUMNS), before anything is collected or a worker starts."""
     home = tempfile.TemporaryDirectory(prefix="home-", dir="/tmp" if os.name == "posix" else None)
     config.add_cleanup(home.cleanup)
     isolate(home.name)
+    allow_descriptors()
 
 
 def missing(what: str) -> NoReturn:
