@@ -65,6 +65,18 @@ def test_it_ends_at_once_on_a_signal(number: signal.Signals, running: subprocess
     assert running.stdout.read() == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("module", ["relay", "testing"])
+def test_signals_that_come_during_the_end_do_not_change_the_status(module: str, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", f"wire_rawsse.{module}", "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline()
+        while process.poll() is None:
+            process.send_signal(number)
+        assert (process.returncode, process.stderr.read()) == (0, b"")
+
+
 def test_it_ends_when_anyone_who_started_it_is_killed() -> None:
     program = (
         "import os, sys, time\n"

@@ -230,7 +230,8 @@ class RelayServer:
 
 @contextlib.contextmanager
 def _signals_set(stop: asyncio.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`. Their handlers stay at the end.
+    """SIGTERM and SIGINT set `stop`. Afterwards they are ignored: the exit status is decided, and the interpreter puts
+    back the default action of a signal that it has handled.
 
     Not `loop.add_signal_handler`: a loop that is closed puts the default actions back, and a second SIGTERM would then
     kill a relay that is ending well. The handlers are one call into C, which no further signal interrupts.
@@ -241,6 +242,7 @@ def _signals_set(stop: asyncio.Event) -> Iterator[None]:
         for number in numbers:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
         yield
+        _ignore(numbers)
         return
     reader, writer = socket.socketpair()
     with reader, writer:
@@ -254,8 +256,16 @@ def _signals_set(stop: asyncio.Event) -> Iterator[None]:
         try:
             yield
         finally:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # CPython tells of one that comes in between.
+            _ignore(numbers)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             loop.remove_reader(reader)
             signal.set_wakeup_fd(-1)
+
+
+def _ignore(numbers: tuple[signal.Signals, ...]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _wait_for_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
