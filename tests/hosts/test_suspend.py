@@ -19,8 +19,8 @@ from tests.hosts.conftest import Serve
 from tests.hosts.support import PATIENCE
 from tests.support.server import OPEN, QUIET, Peer, request, send
 from wire_rawsse import Closed, EventSource, Opened
+from wire_rawsse.hosts import machine
 from wire_rawsse.hosts.loop import PAST, Loop
-from wire_rawsse.hosts.machine import RealMachine, boottime_clock
 from wire_rawsse.hosts.surroundings import Surroundings
 from wire_rawsse.hosts.system import OS_SERVICES
 
@@ -95,7 +95,7 @@ def test_a_stop_between_two_readings_is_no_suspend(places: list[str]) -> None:
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="Linux has this clock")
 def test_the_real_clocks_agree_while_the_machine_runs() -> None:
-    assert boottime_clock() is not None
+    assert machine.boottime() is not None
     loop = Loop()
     surroundings = Surroundings(loop, listens=True)
     for _ in range(1000):
@@ -106,20 +106,20 @@ def test_the_real_clocks_agree_while_the_machine_runs() -> None:
 
 def test_where_the_clock_cannot_be_read_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "CLOCK_BOOTTIME", 12345, raising=False)
-    assert boottime_clock() is None
+    assert machine.boottime() is None
     monkeypatch.delattr(time, "CLOCK_BOOTTIME")
-    assert boottime_clock() is None
+    assert machine.boottime() is None
 
 
 @pytest.mark.skipif(hasattr(os, "timerfd_create"), reason="this Python has timers")
 def test_an_older_python_has_no_timer() -> None:
     with pytest.raises(OSError, match=r"3\.13"):
-        RealMachine().resume_timer()
+        machine.resume_timer()
 
 
 @pytest.mark.skipif(not hasattr(os, "timerfd_create"), reason="needs CPython 3.13 and Linux")
 def test_the_timer_is_quiet_while_nothing_happens() -> None:
-    timer = RealMachine().resume_timer()
+    timer = machine.resume_timer()
     try:
         assert not os.get_inheritable(timer.fileno())
         timer.rearm()

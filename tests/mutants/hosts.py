@@ -295,7 +295,7 @@ MUTANTS: Final = [
     mutant(
         "A socket that cannot be watched for a while is given up.",
         MACHINE + "test_a_socket_that_cannot_be_watched_for_a_while_is_read_all_the_same",
-        at("hosts.surroundings:Surroundings._watch_network_again", drop(assignment("_look_at"))),
+        at("hosts.surroundings:Surroundings._look", drop(nth(-1, assignment("_look_at")))),
     ),
     mutant(
         "A watch that had no descriptor at first is never opened.",

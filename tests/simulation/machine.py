@@ -125,6 +125,9 @@ class MemoryMachine:
     def boottime(self) -> Callable[[], float] | None:
         return lambda: self.kernel.now + self.slept
 
+    def routes(self) -> MemoryMachine:
+        return self
+
     def address_is_gone(self, family: int, local: tuple[Any, ...]) -> bool:
         self.questions += 1
         return local[0] not in self.addresses[family]

@@ -189,8 +189,7 @@ print(*sorted(sys.modules))
 
 def test_the_memory_of_watching_the_machine(run: Run, serve: Serve) -> None:
     """60 KiB at most while nothing happens. All that Python has allocated is counted: the pages of a process (USS) hide
-    so little in their free space. But tables of the interpreter are left out: one may double just then. From 3.14 on,
-    96 KiB: the code of a function takes more there.
+    so little in their free space. But tables of the interpreter are left out: one may double just then.
     """
     server = serve(QUIET, QUIET, QUIET)
     allocated, loaded = {}, {}
@@ -198,14 +197,10 @@ def test_the_memory_of_watching_the_machine(run: Run, serve: Serve) -> None:
         numbers, names = run(WATCHING.format(url=server.url, watch=watch)).splitlines()
         allocated[watch], loaded[watch] = int(numbers), set(names.split())
     added = {name.removeprefix("wire_rawsse.") for name in loaded[True] - loaded[False]}
-    assert added == {
-        "hosts.machine",
-        "hosts.surroundings",
-        *(["hosts.suspend"] if hasattr(os, "timerfd_create") else []),
-    }
+    assert added == {"hosts.machine", "hosts.surroundings"}
     kib = (allocated[True] - allocated[False]) / 1024
     print(f"{kib:.1f} KiB")
-    assert kib <= (60 if sys.version_info < (3, 14) else 96), f"{kib:.1f} KiB"
+    assert kib <= 60, f"{kib:.1f} KiB"
 
 
 def test_one_more_subscriber_is_small(run: Run) -> None:

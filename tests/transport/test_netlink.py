@@ -169,7 +169,7 @@ def test_lost_messages_mean_that_everything_is_looked_at(monkeypatch: pytest.Mon
     """A real overflow: a namespace with a small queue and more links than it can hold messages of."""
     assert in_a_namespace(
         """
-        kernel._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         print(sh("for i in 1 2 3 4 5 6; do ip link add d$i type bridge; ip link set d$i up; done"))
         """
     ) == ["<NetworkChange everything>"]
@@ -293,6 +293,6 @@ def test_the_socket_blocks_nobody_and_is_not_inherited() -> None:
     kernel = NetworkSocket()
     try:
         kernel.read(NetworkChange())
-        assert not kernel._sock.get_inheritable()
+        assert not kernel.get_inheritable()
     finally:
         kernel.close()

@@ -38,7 +38,7 @@ from wire_rawsse.transport.routes import same_network
 from wire_rawsse.waits import Pause, Receive
 
 if TYPE_CHECKING:
-    from wire_rawsse.hosts.interfaces import Machine
+    from wire_rawsse.hosts.interfaces import Routes
 
 DOUBT: Final = 10.0
 """Seconds that a connection in doubt may be silent."""
@@ -81,11 +81,11 @@ class _Drop:
 class Consequences:
     """The checks and drops of one loop, in its thread."""
 
-    __slots__ = ("_checks", "_doubts", "_drops", "_due", "_loop", "_machine", "_monotonic", "_sources")
+    __slots__ = ("_checks", "_doubts", "_drops", "_due", "_loop", "_monotonic", "_routes", "_sources")
 
-    def __init__(self, loop: Loop, machine: Machine) -> None:
+    def __init__(self, loop: Loop, routes: Routes) -> None:
         self._loop = loop  # A weak proxy.
-        self._machine = machine
+        self._routes = routes
         self._monotonic = loop.system.monotonic
         self._checks: deque[tuple[Callable[[Task], None], list[Task]]] = deque()
         """Checks, and the tasks that they have yet to be made of."""
@@ -140,7 +140,7 @@ class Consequences:
     def look(self, change: NetworkChange) -> None:
         """The network has changed."""
         if change:
-            self._check_all(partial(self._examine, change, _Answers(self._machine)))
+            self._check_all(partial(self._examine, change, _Answers(self._routes)))
 
     def _check_all(self, check: Callable[[Task], None]) -> None:
         if tasks := list(self._loop.schedule.tasks):
@@ -226,19 +226,19 @@ class Consequences:
 class _Answers:
     """The kernel's answers during one look, so that thousands of streams to one relay ask once."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
         self._gone: dict[tuple[Any, ...], bool] = {}
         self._sources: dict[tuple[Any, ...], str | None] = {}
 
     def gone(self, family: int, local: tuple[Any, ...]) -> bool:
         key = (family, local[0], *local[2:])
         if key not in self._gone:
-            self._gone[key] = self._machine.address_is_gone(family, local)
+            self._gone[key] = self._routes.address_is_gone(family, local)
         return self._gone[key]
 
     def source(self, family: int, peer: tuple[Any, ...]) -> str | None:
         key = (family, *peer)
         if key not in self._sources:
-            self._sources[key] = self._machine.source_towards(family, peer)
+            self._sources[key] = self._routes.source_towards(family, peer)
         return self._sources[key]

@@ -47,11 +47,18 @@ class Announcements(Protocol):
 
 
 class Timer(Protocol):
-    """Tells of resumes: see `hosts.suspend.ResumeTimer`."""
+    """Tells of resumes: see `hosts.machine.ResumeTimer`."""
 
     def fileno(self) -> int: ...
     def rearm(self) -> None: ...
     def close(self) -> None: ...
+
+
+class Routes(Protocol):
+    """Two questions to the kernel: see `transport.routes`."""
+
+    def address_is_gone(self, family: int, local: tuple[Any, ...]) -> bool: ...
+    def source_towards(self, family: int, peer: tuple[Any, ...]) -> str | None: ...
 
 
 class Machine(Protocol):
@@ -66,8 +73,5 @@ class Machine(Protocol):
     def boottime(self) -> Callable[[], float] | None:
         """A clock in seconds that counts suspends; None if the system has none."""
 
-    def address_is_gone(self, family: int, local: tuple[Any, ...]) -> bool:
-        """See `transport.routes`."""
-
-    def source_towards(self, family: int, peer: tuple[Any, ...]) -> str | None:
-        """See `transport.routes`."""
+    def routes(self) -> Routes:
+        """Asked at the first change."""

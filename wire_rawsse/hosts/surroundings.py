@@ -6,7 +6,7 @@ second.
 
 A suspend makes CLOCK_BOOTTIME run ahead of CLOCK_MONOTONIC, and nothing else does: no SIGSTOP, and no setting of the
 wall clock (clock_gettime(2)). It is noticed before the first sleep after it, and before each connection, so that a new
-one is not dropped for an earlier suspend. On CPython 3.13 and newer a timer ends the present sleep (`suspend`).
+one is not dropped for an earlier suspend. On CPython 3.13 and newer a timer ends the present sleep.
 
 If a descriptor cannot be opened because the process has none left, that is tried again at each connection.
 
@@ -158,8 +158,9 @@ class Surroundings:
     def _announced(self) -> None:
         """The socket is readable. If it was read only just now, it is not watched until it is read again."""
         self._look_soon()
-        if self._look_at > self._monotonic():
-            self._forget_network()
+        if self._network is not None and self._look_at > self._monotonic():
+            self._loop.forget_descriptor(self._network.fileno())
+            self._network_watched = False
 
     def _clock_jumped(self) -> None:
         """The machine has resumed, or the wall clock was set. `due_if_awake` knows which."""
@@ -173,7 +174,7 @@ class Surroundings:
         from wire_rawsse.hosts.consequences import Consequences
         from wire_rawsse.transport.netlink import NetworkChange
 
-        consequences = self._consequences or Consequences(self._loop, self._machine)
+        consequences = self._consequences or Consequences(self._loop, self._machine.routes())
         self._consequences = consequences
         self._looked_at, self._look_at = now, math.inf
         suspended, self._suspended = self._suspended, 0.0
@@ -188,15 +189,11 @@ class Surroundings:
                 self._close_network()
                 info_once(f"network changes are no longer announced ({error.strerror or error}); clocks notice them")
             else:
-                self._watch_network_again(now)
+                try:
+                    self._watch_network()
+                except OSError:  # The system has no room to watch one more descriptor.
+                    self._look_at = now + RETRY
         consequences.look(change)
-
-    def _watch_network_again(self, now: float) -> None:
-        if not self._network_watched:
-            try:
-                self._watch_network()
-            except OSError:  # The system has no room to watch one more descriptor.
-                self._look_at = now + RETRY
 
     def _failed(self, error: Exception, now: float) -> None:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -204,7 +201,9 @@ class Surroundings:
             info_once(f"a change of the machine cannot be looked at yet ({text})")
             self._everything = True  # Messages that were read may be lost.
             self._look_at = now + RETRY
-            self._forget_network()
+            if self._network is not None:
+                self._loop.forget_descriptor(self._network.fileno())
+                self._network_watched = False
         else:  # A file of ours is missing, or belongs to another version.
             warn_once(f"the machine is not watched any more ({text}); clocks notice its changes")
             self.close()
@@ -212,19 +211,14 @@ class Surroundings:
     # Descriptors.
 
     def _watch_network(self) -> None:
-        assert self._network is not None
-        self._loop.watch_descriptor(self._network.fileno(), self._announced)
-        self._network_watched = True
-
-    def _forget_network(self) -> None:
-        if self._network is not None and self._network_watched:
-            self._loop.forget_descriptor(self._network.fileno())
-        self._network_watched = False
+        if self._network is not None and not self._network_watched:
+            self._loop.watch_descriptor(self._network.fileno(), self._announced)
+            self._network_watched = True
 
     def _close_network(self) -> None:
-        self._forget_network()
-        network, self._network = self._network, None
+        network, self._network, self._network_watched = self._network, None, False
         if network is not None:
+            self._loop.forget_descriptor(network.fileno())
             network.close()
 
     def _close_timer(self) -> None:

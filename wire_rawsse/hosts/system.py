@@ -39,9 +39,9 @@ def _real_monotonic() -> Callable[[], float]:
 
 
 def _machine() -> Machine:
-    from wire_rawsse.hosts.machine import RealMachine  # Loaded by the first loop that runs.
+    from wire_rawsse.hosts import machine  # Loaded by the first loop that runs.
 
-    return RealMachine()
+    return machine
 
 
 class OsServices(NamedTuple):
