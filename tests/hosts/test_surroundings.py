@@ -76,17 +76,17 @@ WITHOUT_DESCRIPTORS_AT_FIRST = (
     CODE.partition("with EventSource")[0].replace("def serve", "listener.settimeout(60)\n\ndef serve")
     + """
 import os, resource
-_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 with EventSource("http://192.0.2.1:8000/") as source:
     free = os.dup(0)
     os.close(free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, most))  # For the loop, and for nothing more.
-    print(type(source.next_item(5.0)).__name__)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
-    assert isinstance(source.next_item(5.0), Opened)
+    print(type(source.next_item(20.0)).__name__)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    assert isinstance(source.next_item(20.0), Opened)
     source.next(0.1)
     sh("ip address del 10.9.0.1/24 dev v0")
-    print(type(source.next_item(5.0).error).__name__)
+    print(type(source.next_item(20.0).error).__name__)
 """
 )
 
