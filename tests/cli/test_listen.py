@@ -256,15 +256,25 @@ def test_a_full_disk_is_told(serve: Serve, home: Path) -> None:
 
 
 def test_closed_descriptors_never_become_a_connection(serve: Serve, home: Path) -> None:
-    """With 0, 1 and 2 closed the first socket would be standard output, and the event would go back to its server."""
+    """With 0 and 2 closed the first socket would be one of them, and what is reported would go to its server."""
 
     def hear_nothing(peer: Peer) -> None:
         assert peer.receive() == b""
 
     server = serve([request, send(OPEN + EVENTS), hear_nothing])
-    command = f"exec {sys.executable} -m wire_rawsse listen --count 2 {server.url} <&- >&- 2>&-"
-    assert subprocess.run(["/bin/sh", "-c", command], env=environment(home), timeout=20, check=False).returncode == 0
+    command = f"exec {sys.executable} -m wire_rawsse listen --verbose --count 2 {server.url} <&- 2>&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env=environment(home), stdout=subprocess.PIPE, timeout=20, check=False
+    )
+    assert done.returncode == 0 and done.stdout.startswith(b"tick: ")
     assert len(server.asked) == 1
+
+
+def test_without_standard_output_it_ends_before_it_connects(serve: Serve, home: Path) -> None:
+    server = serve([request, send(OPEN + EVENTS), stall])
+    command = f"exec {sys.executable} -m wire_rawsse listen {server.url} <&- >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", command], env=environment(home), timeout=20, check=False).returncode == 0
+    assert server.peers == []
 
 
 # The request.
