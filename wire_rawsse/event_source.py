@@ -71,7 +71,8 @@ class EventSink:
 
     @property
     def last_event_id(self) -> str:
-        return self.parser.last_event_id
+        parsed = self.parser.last_event_id
+        return parsed if self.repeats is None else self.repeats.last_event_id(parsed)
 
     def resume_from(self, last_event_id: str) -> None:
         self.parser = self._new_parser(last_event_id, self.retry_ms)
@@ -101,7 +102,7 @@ class EventSink:
 
     def closed(self, error: WireRawSSEError | None, retry_in: float | None) -> bool:
         item = Closed(error, retry_in)
-        self.repeats = None
+        self._end_repeats()
         self.items.append(item)
         if retry_in is None:
             self.ended = item
@@ -110,6 +111,7 @@ class EventSink:
     def renewing(self) -> None:
         from wire_rawsse.repeats import Repeats  # Loaded by the first connection that reaches its `max_age`.
 
+        self._end_repeats()
         self.repeats = Repeats(self.last_event_id)
 
     def renewed(self, response: Response, id_left_out: bool) -> None:
@@ -118,14 +120,20 @@ class EventSink:
         self.begin()
         self.opened(response, id_left_out)
         if repeats is not None:
-            repeats.leave_out()
+            repeats.leave_out(self.parser)
             self.repeats = repeats
 
     def _without_repeats(self, repeats: Repeats, items: list[Event | Comment]) -> list[Event | Comment]:
         kept = repeats.without(items)
         if repeats.over:
-            self.repeats = None
+            self._end_repeats()
         return kept
+
+    def _end_repeats(self) -> None:
+        if self.repeats is not None:
+            self.parser.last_event_id = self.last_event_id
+            self.repeats.end()
+            self.repeats = None
 
     def _new_parser(self, last_event_id: str, retry_ms: int | None) -> EventParser:
         """The parser of one connection. It takes over the values that outlive a connection."""

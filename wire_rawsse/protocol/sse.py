@@ -90,6 +90,13 @@ class LineParser:
         """Whether the bytes so far end within something that more bytes would complete."""
         return self.line_open
 
+    def replace_id(self, known: str, by: str) -> None:
+        """Go on as if the last event id had been `by`, where it is `known`."""
+        if self.last_event_id == known:
+            self.last_event_id = by
+        if self._id == known:
+            self._id = by
+
     def _set_id(self, value: bytes) -> None:
         if b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
