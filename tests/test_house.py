@@ -48,6 +48,7 @@ LAYERS = [
     ],
     ["wire_rawsse.body", "wire_rawsse.tls_body"],
     ["wire_rawsse.connection"],
+    ["wire_rawsse.halves", "wire_rawsse.second"],
     ["wire_rawsse.renewal"],
     ["wire_rawsse.reconnect"],
     ["wire_rawsse.event_source", "wire_rawsse.stream_set"],

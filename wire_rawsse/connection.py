@@ -75,8 +75,11 @@ class Live:
 
 Accepted: TypeAlias = "tuple[Channel, Exchange, str]"
 """An accepted response, with the origin and path that answered, for error texts."""
-Renew: TypeAlias = "Callable[[HostServices, Plan, Record, Any, Live], Coroutine[Accepted | None]]"
-"""Replaces a connection that has reached its `max_age`. Returns the new one, or None if the stream ends instead."""
+Renew: TypeAlias = (
+    "Callable[[HostServices, Plan, Record, Any, Live, WireRawSSEError | None], Coroutine[Accepted | Live | None]]"
+)
+"""Replaces a connection that has reached its `max_age`, or that an error puts in doubt. Returns the new one, or the old
+one if it goes on, or None if the stream ends instead."""
 
 
 def one_stream(
@@ -84,26 +87,36 @@ def one_stream(
 ) -> Coroutine[None]:
     """From the first look-up to the end of the stream. Returns when the peer has ended it cleanly.
 
-    At its `max_age` the connection is renewed by `renew`; without that, the stream ends. Raises one `WireRawSSEError`
-    for every other end.
+    At its `max_age`, and when it is in doubt, the connection is renewed by `renew`; without that, the stream ends.
+    Raises one `WireRawSSEError` for every other end.
     """
     channel: Channel | None = None
     try:
         channel, exchange, place = yield from open_stream(services, plan, record, sink)
         record.accepted(services.now(), services.time())
+        live: Live | None = None
         while True:
-            channel.settle()
-            body = _body_reader(record, sink, channel, exchange, place)
-            live = Live(channel, body, _read_clocks(services, plan, record, place))
-            if not (yield from read(services, record, live)):
-                return
+            opening, doubt = live is None, None
+            if live is None:
+                channel.settle()
+                body = _body_reader(record, sink, channel, exchange, place)
+                live = Live(channel, body, _read_clocks(services, plan, record, place))
+            try:
+                if not (yield from read(services, record, live, opening)):
+                    return
+            except WireRawSSEError as error:
+                if renew is None or not error.in_doubt:
+                    raise
+                doubt = error.with_traceback(None)  # Which would keep what has been read alive.
             if renew is None:
                 record.renewed = True
                 return
-            accepted = yield from renew(services, plan, record, sink, live)
-            if accepted is None:
+            following = yield from renew(services, plan, record, sink, live, doubt)
+            if following is None:
                 return
-            channel, exchange, place = accepted
+            if not isinstance(following, Live):
+                live = None
+                channel, exchange, place = following
     except WireRawSSEError:
         raise
     except OSError as error:

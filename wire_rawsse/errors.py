@@ -97,6 +97,8 @@ class WireRawSSEError(Exception):
     """The root of all exceptions of this library. `permanent` is True if trying again cannot help."""
 
     permanent: bool = False
+    in_doubt: bool = False
+    """True if the connection may be alive all the same."""
     address: str | None = None
     """The address that was connected when the error happened, or None. A name may have several addresses."""
     redirected_from: str | None = None
@@ -190,6 +192,8 @@ class ReadTimeout(DeadlineError):
 class HeartbeatTimeout(ReadTimeout):
     """The server was silent for longer than its heartbeat allows; `clock` is `heartbeat`. See `Timeouts.learn`."""
 
+    in_doubt = True
+
 
 class RateTimeout(DeadlineError):
     """An unfinished line brought less than `Timeouts.min_rate` bytes a second over a whole `Timeouts.read`."""
@@ -239,13 +243,14 @@ class ConnectionBrokenError(WireRawSSEError, ConnectionError):
 class StaleConnectionError(ConnectionBrokenError):
     """The network or the machine has changed, so that the connection is dead or in doubt.
 
-    Its local address is gone; or it was silent, and new connections leave from another address; or the machine was
-    suspended. The next connection follows within `spread` seconds.
+    Its local address is gone; or it was silent, and new connections leave from another address (`in_doubt` is True); or
+    the machine was suspended. The next connection follows within `spread` seconds.
     """
 
-    def __init__(self, text: str, *, spread: float = 0.0) -> None:
+    def __init__(self, text: str, *, spread: float = 0.0, in_doubt: bool = False) -> None:
         super().__init__(text)
         self.spread = spread
+        self.in_doubt = in_doubt
 
 
 class TruncatedError(WireRawSSEError, ConnectionError, EOFError):

@@ -109,19 +109,22 @@ class EventSink:
         return True
 
     def renewing(self) -> None:
-        from wire_rawsse.repeats import Repeats  # Loaded by the first connection that reaches its `max_age`.
+        from wire_rawsse.repeats import Repeats  # Loaded by the first connection that is renewed.
 
         self._end_repeats()
         self.repeats = Repeats(self.last_event_id)
 
-    def renewed(self, response: Response, id_left_out: bool) -> None:
+    def renewed(self, error: WireRawSSEError | None, response: Response, id_left_out: bool) -> None:
         repeats = self.repeats
-        self.closed(None, 0.0)
+        self.closed(error, 0.0)
         self.begin()
         self.opened(response, id_left_out)
         if repeats is not None:
             repeats.leave_out(self.parser)
             self.repeats = repeats
+
+    def not_renewed(self) -> None:
+        self._end_repeats()
 
     def _without_repeats(self, repeats: Repeats, items: list[Event | Comment]) -> list[Event | Comment]:
         kept = repeats.without(items)

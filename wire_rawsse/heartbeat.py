@@ -131,7 +131,7 @@ class Heartbeat:
         self._end_probation()
 
     def alarm(self) -> None:
-        """The stream was dropped, as it was silent for `limit`, which was below `read`."""
+        """The connection was put in doubt, as it was silent for `limit`, which was below `read`."""
         assert self.period is not None
         if self._suspected is None:
             self._suspected = self._confirmed * self.period + MARGIN

@@ -69,6 +69,10 @@ class ReadClocks:
         ends = self._silent_at if self._window_ends is None else min(self._window_ends, self._silent_at)
         return min(ends, self.expires_at)
 
+    def be_patient(self) -> None:
+        """The present silence may last for `read`, whatever the heartbeat."""
+        self._silent_at = self._heard_at + self._read
+
     def expired(self, now: float) -> bool:
         """Whether the connection has reached its `max_age`."""
         return now >= self.expires_at
@@ -128,7 +132,7 @@ class ReadClocks:
     def passed(self, now: float) -> float:
         """The deadline has passed. Returns the next one, or raises `ReadTimeout` or `RateTimeout`."""
         if now >= self._silent_at:
-            if self._limit < self._read and not self._in_line:
+            if self._silent_at < self._heard_at + self._read:
                 raise self._heartbeat_timeout()
             text = f"{self._place} was silent for read={self._read:g} s"
             raise ReadTimeout("read", self._read, "streaming", text)

@@ -131,12 +131,12 @@ def _one_after_another(
 
 
 def renew(
-    services: HostServices, plan: Plan, record: Record, sink: OwnedSink, live: Live
-) -> Coroutine[Accepted | None]:
-    """See `renewal`, which is loaded by the first connection that reaches its `max_age`."""
+    services: HostServices, plan: Plan, record: Record, sink: OwnedSink, live: Live, doubt: WireRawSSEError | None
+) -> Coroutine[Accepted | Live | None]:
+    """See `renewal`, which is loaded by the first connection that is renewed."""
     from wire_rawsse.renewal import Renewal
 
-    return Renewal(services, plan, record, sink, live, turn, pause_after).run()
+    return Renewal(services, plan, record, sink, live, doubt, turn, pause_after).run()
 
 
 def turn(services: HostServices, record: Record, gate: Gate) -> Coroutine[None]:
@@ -183,6 +183,9 @@ def pause_after(
     services: HostServices, plan: Plan, record: Record, sink: OwnedSink, error: WireRawSSEError | None, persistent: bool
 ) -> float | None:
     """Seconds until the next connection; None if there is none. Counts this connection in the backoff and the pace."""
+    if record.next_pause is not None:
+        pause, record.next_pause = record.next_pause, None
+        return pause
     if ended_by_peer(error):
         record.ended_by_peer(services.now())
     healthy_for, delivered = record.healthy_for, sink.delivered
@@ -215,9 +218,7 @@ def _log_end(record: Record, error: WireRawSSEError | None, pause: float) -> Non
     elif error is None and record.polls == 1:  # Said once, as it may happen twice a second from now on.
         info(f"{record.url} ended the stream after an event; connecting again in {pause:.1f} s, each time (polling)")
     elif error is not None:
-        # The text may be about a proxy, a callable or a file, so the stream must be named.
-        stream = "" if record.is_named_in(error) else f"{record.url}: "
-        warn(f"{stream}{error}; trying again in {pause:.1f} s")
+        warn(f"{record.named(error)}; trying again in {pause:.1f} s")
 
 
 def _tell_end(sink: OwnedSink, error: WireRawSSEError | None, retry_in: float | None) -> Coroutine[bool]:

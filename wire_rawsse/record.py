@@ -38,7 +38,6 @@ class Record:
         "_failed",
         "_healthy_after",
         "_last_life",
-        "_spoke",
         "_timeouts",
         "_warned",
         "addresses",
@@ -50,6 +49,7 @@ class Record:
         "ends",
         "event_count",
         "gate",
+        "has_spoken",
         "heartbeat",
         "last_byte_at",
         "last_error",
@@ -57,6 +57,7 @@ class Record:
         "last_wake_at",
         "least_pause",
         "next_attempt_at",
+        "next_pause",
         "origin",
         "pace",
         "patience",
@@ -113,7 +114,8 @@ class Record:
         """Learns only where `Timeouts.learn` allows it."""
         self._timeouts = timeouts
         self._healthy_after = backoff.healthy_after
-        self._spoke = False
+        self.has_spoken = False
+        """Body bytes have come on the present connection, and since it was doubted."""
         self.began = False
         """A connection has been attempted."""
         self.refused = self.refused_before = False
@@ -132,6 +134,8 @@ class Record:
         """Whether a failure was logged since the last connection."""
         self.least_pause = 0.0
         """Seconds of the present pause that the server has asked for. No change of the network shortens them."""
+        self.next_pause: float | None = None
+        """Seconds until the next attempt, if they are known before the connection has ended."""
         self.polls = 0
         """How many responses in a row ended like those of a polled server. Only the first is logged."""
 
@@ -186,7 +190,7 @@ class Record:
         self.addresses.begin()
         self.patience.begin()
         self.pace.begin(now)
-        self._spoke = self.redirected = False
+        self.has_spoken = self.redirected = False
         self.began = True
         self.refused_before, self.refused, self.renewed = self.refused, False, False
         self.next_attempt_at = None
@@ -216,7 +220,7 @@ class Record:
         if wake:
             self.last_event_at = wall
             self.event_count += 1
-        self._spoke = True
+        self.has_spoken = True
         self._last_life = now
         self.last_byte_at = wall
 
@@ -241,13 +245,10 @@ class Record:
         self._failed = error is not None
         self.leave_gate()
         cause = cause if error is None else type(error).__name__
-        self.ends[cause] = self.ends.get(cause, 0) + 1
+        self.count(cause)
         self._judge_address(error)
         if error is not None:
-            if self.redirected and not self.is_named_in(error):
-                error.redirected_from = self.url
-            self.secrets.cleanse(error)
-            self.last_error = error
+            self.keep(error)
             self._warned = True
         if self._down_since is None:
             self._down_since = wall
@@ -259,6 +260,30 @@ class Record:
         self.next_attempt_at = wall + delay
         self.enter("backing off", wall)
 
+    def count(self, cause: str) -> None:
+        """Count one more end: see `ends`."""
+        self.ends[cause] = self.ends.get(cause, 0) + 1
+
+    def doubted(self, error: WireRawSSEError, delay: float) -> None:
+        """The connection may be dead. Another one is made beside it in `delay` seconds, unless it speaks before."""
+        self._judge_address(error)
+        self.keep(error)
+        self.has_spoken = False
+        warn(f"{self.named(error)}; trying another connection beside it" + (f" in {delay:.1f} s" if delay else ""))
+        if self.changed is not None:
+            self.changed()
+
+    def keep(self, error: WireRawSSEError) -> None:
+        """This is the last error, without secrets."""
+        if self.redirected and not self.is_named_in(error):
+            error.redirected_from = self.url
+        self.secrets.cleanse(error)
+        self.last_error = error
+
+    def named(self, error: WireRawSSEError) -> str:
+        """The text of an error, with the URL of the stream: a proxy, a callable or a file may be at fault."""
+        return str(error) if self.is_named_in(error) else f"{self.url}: {error}"
+
     def is_named_in(self, error: WireRawSSEError) -> bool:
         """Whether the text of an error names the URL of this stream."""
         return self.url in [word.strip("(),:;") for word in str(error).split()]
@@ -267,7 +292,7 @@ class Record:
         """Whether the address of this connection stays first, and which address an error concerns."""
         if error is not None and error.address is None and self.addresses.current is not None:
             error.address = str(self.addresses.current)
-        if 0 < self.healthy_for >= self._healthy_after or (error is None and self._spoke):
+        if 0 < self.healthy_for >= self._healthy_after or (error is None and self.has_spoken):
             self.addresses.worked()
         elif not isinstance(error, StaleConnectionError):
             self.addresses.failed()

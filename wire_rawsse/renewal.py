@@ -1,4 +1,7 @@
-"""Make before break: a connection that has reached its `max_age` is replaced without a moment in which nobody listens.
+"""Make before break: a connection is replaced without a moment in which nobody listens.
+
+This is done with a connection that has reached its `max_age`, and with one that is in doubt (`doubt`, an error): it was
+silent for longer than its heartbeat allows, or new connections would leave from another address.
 
 A second connection is made beside the first. Until its response head has been accepted, the first is read as before.
 Then everything that has been received on the first is handed out, the first is closed, and the second is read.
@@ -12,32 +15,45 @@ belongs to the endpoint: the secrets, the pace, the gate, the heartbeat, and the
 
 * The second connection costs what every connection costs: a token of the pace, and a place in the gate. If the pace
   allows none yet, the first connection is read alone until it does.
-* If the attempt fails, the first connection is read alone until the pause that follows such a failure is over. No
-  failure is for good here: the first connection proves that the stream can be had.
 * If the first connection ends meanwhile, the attempt is given up, and all goes on as after any end.
-* Once an attempt has failed and the first connection is twice `max_age` old, it is closed before the next attempt.
 * An event that both connections bring is handed out once as far as ids allow: see `repeats`. A wake is given for
   the change, as for every connection.
+
+At its `max_age`:
+
+* If the attempt fails, the first connection is read alone until the pause that follows such a failure is over. No
+  failure is for good here: the first connection proves that the stream can be had.
+* Once an attempt has failed and the first connection is twice `max_age` old, it is closed before the next attempt.
+
+In doubt:
+
+* The attempt begins after the pause that would follow if the first connection had ended with that error. Meanwhile only
+  `read` limits the silence of the first connection, so `read` after its last byte it is over in any case.
+* If the first connection speaks before the second is accepted, it goes on, and the attempt is given up.
+* If the attempt fails, there are two witnesses: the first connection ends with the doubt's error, and the next attempt
+  follows after the pause that the failure calls for. A refusal for good ends the stream as it always does.
+* A doubt that begins while a second connection is made at the `max_age` changes only what follows from a failure. If an
+  attempt has failed before, a doubt is the end.
 """
 
 from __future__ import annotations
 
 import math
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from wire_rawsse import second
 from wire_rawsse.connection import Accepted, Live, broken, open_stream, read
-from wire_rawsse.errors import StaleConnectionError, WireRawSSEError
+from wire_rawsse.errors import HeartbeatTimeout, StaleConnectionError, WireRawSSEError
+from wire_rawsse.halves import Both, Half
 from wire_rawsse.log import info, warn
 from wire_rawsse.plan import Plan
 from wire_rawsse.record import Record
-from wire_rawsse.transport.addresses import AddressMemory
+from wire_rawsse.second import SecondServices, SecondSink
 from wire_rawsse.transport.channel import Channel
-from wire_rawsse.waits import READ, RECEIVE_BYTES, WAKE, Coroutine, Future, Receive, Step, Wait
+from wire_rawsse.waits import READ, RECEIVE_BYTES, WAKE, Coroutine, Receive, Wait
 
 if TYPE_CHECKING:
-    from wire_rawsse.protocol.response import Response
     from wire_rawsse.services import HostServices
 
 MOST_BYTES: Final = 1 << 26
@@ -49,7 +65,7 @@ LOOK_EVERY: Final = 0.25
 
 
 class Renewal:
-    """Replaces `live`, the present connection of a stream.
+    """Replaces `live`, the present connection of a stream: for a `doubt`, or without one because of its age.
 
     `turn` and `pause_after` are those of `reconnect`: the wait for the gate, and the pause after a failed attempt.
     """
@@ -61,6 +77,7 @@ class Renewal:
         record: Record,
         sink: Any,
         live: Live,
+        doubt: WireRawSSEError | None,
         turn: Callable[..., Coroutine[None]],
         pause_after: Callable[..., float | None],
     ) -> None:
@@ -71,85 +88,185 @@ class Renewal:
         self._live = live
         self._turn = turn
         self._pause_after = pause_after
-        self._limit = live.clocks.expires_at + plan.timeouts.max_age
+        self._due = doubt is None
+        """The old connection has reached its `max_age`, so it is replaced even if it is alive."""
+        self._expires_at = live.clocks.expires_at
+        self._limit = self._expires_at + plan.timeouts.max_age
         """When the old connection is closed before another attempt, if one has failed."""
-        self._second = new_record(record)
+        self._has_failed = False
+        self._doubt: WireRawSSEError | None = None
+        self._attempts_before = record.attempt
+        """What `Record.attempt` was before the doubt."""
+        if doubt is None:
+            record.pace.ended(record.healthy_for, sink.delivered)
+            self._pause = record.pace.delay(services.now())
+        else:
+            self._pause = self._begin_doubt(doubt)
+        self._second = second.new_record(record)
         self._second_sink = SecondSink(sink)
 
-    def run(self) -> Coroutine[Accepted | None]:
-        """Returns the new connection, whose place the caller reads from now on, or None if the stream has ended.
+    def run(self) -> Coroutine[Accepted | Live | None]:
+        """Returns the new connection, whose place the caller reads from now on, or the old one if it goes on, or None
+        if the stream has ended.
 
-        Raises as `connection.read` does for the old connection.
+        Raises as `connection.read` does for the old connection, and the doubt if no other connection can be made.
         """
-        services, record, live = self._services, self._record, self._live
-        record.pace.ended(record.healthy_for, self._sink.delivered)
-        pause = record.pace.delay(services.now())
-        limit = math.inf
+        services, record, pause = self._services, self._record, self._pause
         while True:
-            if pause:
-                self._old_has_until(services.now() + pause)
-                if not (yield from read(services, record, live, opening=False)):
-                    return None
-            if services.now() >= limit:
+            if pause and not (yield from self._read_old(pause)):
+                return None
+            if self._is_needless():
+                return self._go_on()
+            if self._has_failed and services.now() >= self._limit:
                 record.renewed = True  # It is connected again at once.
                 return None
             self._old_has_until(math.inf)
             result = yield from self._attempt()
             if not isinstance(result, WireRawSSEError):
                 return result
-            pause, limit = self._failed(result), self._limit
+            if self._doubt is not None:
+                raise self._second_witness(result, self._doubt)
+            self._has_failed = True
+            pause = self._failed(result)
+
+    # The doubt.
+
+    def _begin_doubt(self, error: WireRawSSEError) -> float:
+        """Returns the seconds until the attempt."""
+        services, record = self._services, self._record
+        if self._doubt is None:
+            self._attempts_before = record.attempt
+        pause = self._pause_after(services, self._plan, record, self._sink, error, persistent=True)
+        assert pause is not None
+        self._note_doubt(error, pause)
+        return pause
+
+    def _note_doubt(self, error: WireRawSSEError, pause: float) -> None:
+        self._doubt = error.with_traceback(None)  # Which would keep what has been read alive.
+        self._live.clocks.be_patient()
+        self._live.receive.deadline = self._live.clocks.deadline
+        self._record.doubted(error, pause)
+
+    def _is_needless(self) -> bool:
+        """Whether no other connection is needed any more. If the old one has spoken, the doubt is over."""
+        record = self._record
+        if self._doubt is not None and record.has_spoken:
+            self._doubt = None
+            record.attempt = self._attempts_before
+            warn(f"{record.url}: the connection that was in doubt has spoken, and goes on")
+        return self._doubt is None and not self._due
+
+    def _go_on(self) -> Live:
+        """The old connection is not replaced."""
+        self._second.given_up()
+        self._record.pace.excuse()
+        self._old_has_until(self._expires_at)
+        return self._live
+
+    def _second_witness(self, failure: WireRawSSEError, doubt: WireRawSSEError) -> WireRawSSEError:
+        """The old connection is silent, and another one cannot be made. Returns the error that ends the stream's
+        connection.
+        """
+        record, failed = self._record, self._second
+        record.refused = failed.refused
+        record.addresses._chain = []  # It was judged when the doubt began; the failed attempt is newer.
+        if failure.permanent and not failed.renewed:
+            record.count(type(doubt).__name__)
+            failed._judge_address(failure)
+            failed.keep(failure)
+            return failure
+        failed.attempt = record.attempt
+        record.next_pause = self._failed(failure)
+        record.attempt, record.least_pause = failed.attempt, failed.least_pause
+        return doubt
+
+    # The two connections.
+
+    def _read_old(self, seconds: float) -> Coroutine[bool]:
+        """Read the old connection for so long, or until the attempt for a doubt that begins. False: it has ended."""
+        services = self._services
+        until = services.now() + seconds
+        while True:
+            self._old_has_until(until)
+            try:
+                return (yield from read(services, self._record, self._live, opening=False))
+            except WireRawSSEError as error:
+                if self._has_failed or not error.in_doubt:
+                    raise
+                until = services.now() + self._begin_doubt(error)
 
     def _old_has_until(self, expires_at: float) -> None:
         clocks = self._live.clocks
         clocks.expires_at = expires_at
         self._live.receive.deadline = clocks.deadline
 
-    def _attempt(self) -> Coroutine[Accepted | WireRawSSEError | None]:
+    def _attempt(self) -> Coroutine[Accepted | Live | WireRawSSEError | None]:
         """Make a second connection while the first is read. Returns it once it has taken over.
 
-        None: the first has ended. An error: the attempt has failed, and the first is as it was.
+        None: the first has ended. `Live`: it goes on, as it was in doubt and has spoken. An error: the attempt has
+        failed, and the first is as it was.
         """
         services, record = self._services, self._record
         record.reconnect_count += 1
         self._sink.renewing()
         clock = SecondServices(services)
         new = Half(self._make(clock))
-        old = Half(read(services, record, self._live, opening=False))
+        self._old = Half(read(services, record, self._live, opening=False))
         accepted: Accepted | None = None
         taken_over = False
         try:
             new.resume()
-            old.resume()
-            yield from self._drive_both(old, new, clock)
+            self._old.resume()
+            yield from self._drive_both(new, clock)
+            old = self._old
             if not isinstance(new.result, WireRawSSEError):
                 accepted = new.result
             if accepted is not None:
                 yield from self._drain(old, accepted[0])
-                self._live.channel.end(services)
-                self._second.take_over(record, services.now())
-                self._second_sink.hand_over()
-                info(f"{record.url}: another connection has taken over, as this one has reached its max_age")
-                if record.changed is not None:
-                    record.changed()
+                self._take_over()
                 result, accepted = accepted, None
                 taken_over = True
                 return result
-            while old.step is WAKE:
-                yield WAKE
-                old.resume()
-            return None if old.over else new.result
+            yield from self._look_once_more(old)
+            if old.over:
+                return None
+            return self._go_on() if self._is_needless() else new.result
         except StaleConnectionError:
             new.end()
-            yield from self._drain(old, None)
+            yield from self._drain(self._old, None)
             raise
         finally:
             new.end()
-            old.end()
+            self._old.end()
             self._second.leave_gate()
             if not taken_over:
+                self._sink.not_renewed()
                 record.pace.ended(0.0)
             if accepted is not None:
                 accepted[0].end(services)
+
+    def _take_over(self) -> None:
+        record, doubt = self._record, self._doubt
+        self._live.channel.end(self._services)
+        self._second.take_over(record, self._services.now(), doubt)
+        self._second_sink.hand_over(doubt)
+        if doubt is None:
+            info(f"{record.url}: another connection has taken over, as this one has reached its max_age")
+        else:  # As loud as the doubt, so that both or none are seen.
+            warn(f"{record.url}: another connection has taken over, as this one was in doubt")
+        if record.changed is not None:
+            record.changed()
+
+    def _look_once_more(self, old: Half) -> Coroutine[None]:
+        """The attempt is over. Bytes that came meanwhile on a connection in doubt end the doubt."""
+        if self._doubt is not None:
+            while self._services.paused():  # A stream that is not received from cannot be called silent.
+                yield Wait({}, self._services.now() + LOOK_EVERY)
+            if isinstance(old.step, Receive):
+                old.receive(old.step)
+        while old.step is WAKE:
+            yield WAKE
+            old.resume()
 
     def _make(self, clock: SecondServices) -> Coroutine[Accepted | WireRawSSEError]:
         """One attempt. Its pause is over, and its token is paid for."""
@@ -167,23 +284,36 @@ class Renewal:
             public.__cause__ = error
             return public
 
-    def _drive_both(self, old: Half, new: Half, clock: SecondServices) -> Coroutine[None]:
-        """Until one of the two is over."""
+    def _drive_both(self, new: Half, clock: SecondServices) -> Coroutine[None]:
+        """Until one of the two is over, or no second connection is needed any more."""
         services, gate, beside = self._services, self._second.gate, self._second
-        while not (old.over or new.over):
+        while not (self._old.over or new.over):
+            old = self._old
             if old.step is WAKE:
                 before = services.now()
                 yield WAKE
                 clock.away += services.now() - before  # The caller's absence is no time of the second connection.
                 old.resume()
                 continue
-            assert isinstance(old.step, Wait) and isinstance(new.step, Wait)
-            ready = yield self._both(old.step, new.step, clock.away)
-            old.answer(ready, services.now())
             if gate is not None and beside.phase == "waiting" and gate.has_turn(beside):
                 new.resume()
-            elif not old.over:
+                continue
+            assert isinstance(old.step, Wait) and isinstance(new.step, Wait)
+            ready = yield self._both(old.step, new.step, clock.away)
+            if not services.paused():  # What has come for a paused stream is not received, so it cannot be judged.
+                self._answer_old(ready)
+            if self._is_needless():
+                break
+            if not self._old.over:
                 new.answer(ready, clock.now())
+
+    def _answer_old(self, ready: tuple[int, ...] | None) -> None:
+        try:
+            self._old.answer(ready, self._services.now())
+        except HeartbeatTimeout as error:  # The attempt that is under way for the age is one for the doubt, too.
+            self._note_doubt(error, 0.0)
+            self._old = Half(read(self._services, self._record, self._live, opening=False))
+            self._old.resume()
 
     def _both(self, old: Wait, new: Wait, away: float) -> Wait:
         """The wait for whichever comes first."""
@@ -252,158 +382,11 @@ class Renewal:
         failed.ended(error, pause, services.time())
         record.last_error = failed.last_error
         record.addresses._failed = failed.addresses._failed
-        place = "" if failed.is_named_in(error) else f"{failed.url}: "
-        warn(f"{place}{error}; the connection that has reached its max_age goes on, trying again in {pause:.1f} s")
+        if self._doubt is None:
+            follows = f"the connection that has reached its max_age goes on, trying again in {pause:.1f} s"
+        else:
+            follows = "the connection that is in doubt is closed"
+        warn(f"{failed.named(error)}; {follows}")
         if record.changed is not None:
             record.changed()
         return pause
-
-
-class SecondRecord(Record):
-    """The record of a second connection of the same stream. Both share everything that belongs to the endpoint."""
-
-    __slots__ = ()
-
-    def __init__(self, first: Record) -> None:
-        for name in Record.__slots__:
-            setattr(self, name, getattr(first, name))
-        self.phase, self.changed = "idle", None
-        self.attempt = self.polls = 0
-        self.addresses = AddressMemory()
-        self.addresses._failed = dict(first.addresses._failed)
-
-    def take_over(self, first: Record, now: float) -> None:
-        """The second connection is the stream's from now on. Its record becomes a part of the first."""
-        self.leave_gate()
-        first.ends["renewal"] = first.ends.get("renewal", 0) + 1
-        first._judge_address(None)
-        if first.healthy_for >= first._healthy_after:
-            first.attempt = 0
-        first.goes_to(self.url)
-        first.addresses = self.addresses
-        first.refused, first.refused_before, first.redirected = self.refused, self.refused_before, self.redirected
-        first._spoke = False
-        first._accepted = first._last_life = now
-        first.connections[0] += 1
-        first.secrets.settle()
-
-
-new_record: Callable[[Record], SecondRecord] = SecondRecord
-"""The simulation replaces it, to observe it."""
-
-
-class SecondServices:
-    """The services of the host, with a clock that leaves out the time for which the first connection's wakes kept it
-    away.
-    """
-
-    def __init__(self, services: HostServices) -> None:
-        self._now = services.now
-        self.away = 0.0
-        """Seconds."""
-        self.time, self.random, self.unwatched = services.time, services.random, services.unwatched
-        self.paused, self.resolve = services.paused, services.resolve
-        self.open, self.release = services.open, services.release
-
-    def now(self) -> float:
-        return self._now() - self.away
-
-
-class SecondSink:
-    """The sink of the second connection until it takes over: it keeps what the real one must hear then."""
-
-    delivered = False
-
-    def __init__(self, sink: Any) -> None:
-        self._sink = sink
-        self._opened: tuple[Response, bool] | None = None
-        self._id: str | None = None
-
-    @property
-    def last_event_id(self) -> str:
-        found: str = self._sink.last_event_id
-        return found
-
-    @property
-    def retry_ms(self) -> int | None:
-        found: int | None = self._sink.retry_ms
-        return found
-
-    def resume_from(self, last_event_id: str) -> None:
-        self._id = last_event_id
-
-    def opened(self, response: Response, id_left_out: bool) -> None:
-        self._opened = response, id_left_out
-
-    def hand_over(self) -> None:
-        assert self._opened is not None
-        if self._id is not None:
-            self._sink.resume_from(self._id)
-        self._sink.renewed(*self._opened)
-
-
-class Both(Wait):
-    """The wait of two connections. `sock` is that of the old one."""
-
-    __slots__ = ("sock",)
-
-    def __init__(
-        self, interest: Mapping[int, int], deadline: float, future: Future[Any] | None, sock: socket.socket
-    ) -> None:
-        super().__init__(interest, deadline, future)
-        self.sock = sock
-
-
-class Half:
-    """One of two coroutines that share a task."""
-
-    __slots__ = ("_coroutine", "over", "result", "step")
-
-    def __init__(self, coroutine: Coroutine[Any]) -> None:
-        self._coroutine = coroutine
-        self.step: Step | None = None
-        """The present step; None before the first and after the last."""
-        self.over = False
-        self.result: Any = None
-        """The value that it has returned."""
-
-    def resume(self, value: Any = None, error: OSError | None = None) -> None:
-        try:
-            self.step = self._coroutine.send(value) if error is None else self._coroutine.throw(error)
-        except StopIteration as end:
-            self.step, self.over, self.result = None, True, end.value
-
-    def answer(self, ready: tuple[int, ...] | None, now: float) -> None:
-        """Resume it if its wait was answered: by descriptors that are `ready`, its future, or its deadline."""
-        step = self.step
-        if not isinstance(step, Wait):
-            return
-        if step.future is not None and step.future.done:
-            self.resume(())
-        elif own := tuple(fd for fd in ready or () if fd in step.interest):
-            if isinstance(step, Receive):
-                self.receive(step)
-            else:
-                self.resume(own)
-        elif ready is None and now >= step.deadline:
-            self.resume()
-
-    def receive(self, receive: Receive, most: int = RECEIVE_BYTES) -> int:
-        """As the loop does it, but no wake is given before the bytes are parsed.
-
-        Returns how many bytes it was, at most `most`. The end of the connection counts as one.
-        """
-        try:
-            data = receive.recv(min(most, receive.bufsize))
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self.resume(error=error)
-            return 1
-        if receive.is_wake is not None:
-            receive.is_wake(data)
-        self.resume(data)
-        return len(data) or 1
-
-    def end(self) -> None:
-        self._coroutine.close()

@@ -66,5 +66,8 @@ class OwnedSink(Sink, Protocol):
     def renewing(self) -> None:
         """From now on a second connection is being made beside the present one. It may bring some events again."""
 
-    def renewed(self, response: Response, id_left_out: bool) -> None:
+    def renewed(self, error: WireRawSSEError | None, response: Response, id_left_out: bool) -> None:
         """The second connection takes the place of the first, of which everything has been fed. See `opened`."""
+
+    def not_renewed(self) -> None:
+        """The second connection has failed or was given up, and the present one goes on, or has ended."""

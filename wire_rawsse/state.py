@@ -45,11 +45,13 @@ class EndpointState(NamedTuple):
     reconnect_count: attempts after the first.
     address:         the peer (or proxy) of the present connection, or of the last one until the next attempt begins.
     heartbeat:       seconds between two heartbeats of the server, once known (see `Timeouts.learn`).
-    read_limit:      seconds of silence that end the connection: `Timeouts.read`, or less if the heartbeat is known.
+    read_limit:      seconds of silence that end the connection or put it in doubt: `Timeouts.read`, or less if the
+                     heartbeat is known.
     wake_count:      wakes given, the one for each (re)connect included.
     event_count:     receptions that held a data line; events that are received together count once.
     ends:            why connections ended, with how often: the class of the error, `end` for a clean end, `restart`,
-                     `renewal` for one that another connection has replaced. Failed renewals count by their errors.
+                     `renewal` for one that another connection has replaced at its `max_age`. A renewal for a doubt and
+                     a failed one count by their errors.
     early_wakes:     wakes given for the length of a TLS record, before it was decrypted.
     spurious_wakes:  of these, the ones for a record without a data line.
     """

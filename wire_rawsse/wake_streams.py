@@ -59,7 +59,11 @@ class WakeSink:
     def renewing(self) -> None:
         pass  # Events that come twice cost at most a wake too many.
 
-    renewed = opened
+    def renewed(self, error: WireRawSSEError | None, response: Response, id_left_out: bool) -> None:
+        self._renew(self.last_event_id)
+
+    def not_renewed(self) -> None:
+        pass
 
     def _renew(self, last_event_id: str) -> None:
         retry_ms = self.parser.retry_ms

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.mutants.edits import always, argument, assignment, condition, drop, never, nth, put, statement
+from tests.mutants.edits import always, argument, assignment, condition, drop, never, nth, put, result, statement
 from tests.mutants.engine import FUZZ, STORMS, at, mutant, returns, wrap
 
 RENEWALS: Final = "simulation/test_exact_renewals.py::"
+DOUBTS: Final = "simulation/test_exact_doubts.py::"
 THREADS: Final = "simulation/test_exact_threads.py::"
 
 
@@ -92,6 +93,31 @@ MUTANTS: Final = [
         "An event that both connections of a renewal bring is handed out twice.",
         RENEWALS + "test_a_stream_that_never_rests_is_renewed_too_and_brings_each_event_once",
         wrap("repeats:Repeats.without", lambda right, repeats, items: list(items)),
+    ),
+    mutant(
+        "A connection that is in doubt is closed before the next one is made.",
+        DOUBTS + "test_a_silent_connection_is_renewed_before_it_is_closed",
+        at("connection:one_stream", put(condition("in_doubt"), "True")),
+    ),
+    mutant(
+        "A connection in doubt goes on after the attempt beside it has failed.",
+        DOUBTS + "test_a_failed_attempt_is_a_second_witness",
+        at("renewal:Renewal.run", never("_doubt")),
+    ),
+    mutant(
+        "A connection that has spoken again is replaced all the same.",
+        DOUBTS + "test_a_connection_that_speaks_before_the_attempt_goes_on",
+        at("renewal:Renewal._is_needless", never("has_spoken")),
+    ),
+    mutant(
+        "Bytes that wait for a paused consumer do not end the doubt.",
+        DOUBTS + "test_bytes_that_wait_for_a_paused_consumer_end_the_doubt",
+        at("renewal:Renewal._look_once_more", never("_doubt")),
+    ),
+    mutant(
+        "A doubt is followed by no attempt.",
+        STORMS,
+        at("renewal:Renewal._begin_doubt", put(nth(-1, result()), "1e6")),
     ),
     mutant("The consumer is woken without an event.", STORMS, returns("event_source:EventSink.feed", True)),
     # subscriber

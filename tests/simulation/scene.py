@@ -15,7 +15,7 @@ from tests.simulation.machine import MemoryMachine
 from tests.simulation.names import Name, Names
 from tests.simulation.network import Network, Place, Program
 from tests.simulation.paths import Path
-from wire_rawsse import renewal
+from wire_rawsse import second
 from wire_rawsse.errors import WireRawSSEError
 from wire_rawsse.gate import MAX_CONNECTING
 from wire_rawsse.hosts.system import OsServices
@@ -32,19 +32,21 @@ from wire_rawsse.wake_streams import WakeSink, WakeStreams
 
 
 class Journal(Record):
-    """A record that is overheard. The three are called after the fact."""
+    """A record that is overheard. The functions are called after the fact."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.on_enter: Callable[[str, str], None] = lambda before, phase: None
         self.on_begin: Callable[[], None] = lambda: None
         self.on_end: Callable[[WireRawSSEError | None, float | None], None] = lambda error, delay: None
+        self.on_doubt: Callable[[WireRawSSEError, float], None] = lambda error, delay: None
         # The same of a connection that is made beside the present one, and when it has taken over.
         self.second: SecondJournal | None = None
         self.on_second_enter: Callable[[str, str], None] = lambda before, phase: None
         self.on_second_begin: Callable[[], None] = lambda: None
         self.on_second_end: Callable[[WireRawSSEError | None, float | None], None] = lambda error, delay: None
         self.on_renewed: Callable[[], None] = lambda: None
+        self.on_given_up: Callable[[str], None] = lambda phase: None
 
     def enter(self, phase: PhaseName, wall: float) -> None:
         before = self.phase
@@ -66,8 +68,12 @@ class Journal(Record):
         self.on_end(error, delay)
         self.second = None
 
+    def doubted(self, error: WireRawSSEError, delay: float) -> None:
+        super().doubted(error, delay)
+        self.on_doubt(error, delay)
 
-class SecondJournal(renewal.SecondRecord):
+
+class SecondJournal(second.SecondRecord):
     """That of a connection which is made beside the present one. It is overheard through the journal of the first."""
 
     def __init__(self, first: Journal) -> None:
@@ -88,17 +94,22 @@ class SecondJournal(renewal.SecondRecord):
         super().ended(error, delay, wall, cause)
         self.first.on_second_end(error, delay)
 
-    def take_over(self, first: Record, now: float) -> None:
-        super().take_over(first, now)
+    def given_up(self) -> None:
+        super().given_up()
+        self.first.second = None
+        self.first.on_given_up(self.phase)
+
+    def take_over(self, first: Record, now: float, doubt: WireRawSSEError | None) -> None:
+        super().take_over(first, now, doubt)
         self.first.second = None
         self.first.on_renewed()
 
 
-def _second_record(first: Record) -> renewal.SecondRecord:
-    return SecondJournal(first) if isinstance(first, Journal) else renewal.SecondRecord(first)
+def _second_record(first: Record) -> second.SecondRecord:
+    return SecondJournal(first) if isinstance(first, Journal) else second.SecondRecord(first)
 
 
-renewal.new_record = _second_record
+second.new_record = _second_record
 
 
 class Watched(Protocol):
@@ -158,8 +169,8 @@ class MemoryStreams(WakeStreams):
 class Stream:
     """A stream in a scene.
 
-    `phases`: when which began; `ends`: when, why, and how long until the next; `renewals`: when another connection took
-    over.
+    `phases`: when which began; `ends`: when, why, and how long until the next; `doubts`: the same of connections that
+    were not closed; `renewals`: when another connection took over.
     """
 
     def __init__(self, scene: Scene, plan: Plan, sink: OwnedSink, persistent: bool) -> None:
@@ -170,6 +181,7 @@ class Stream:
         self.record = Journal(plan.url.redacted, plan.backoff, lambda: None, scene.kernel.wall, plan.timeouts)
         self.phases: list[tuple[float, str]] = []
         self.ends: list[tuple[float, WireRawSSEError | None, float | None]] = []
+        self.doubts: list[tuple[float, WireRawSSEError, float]] = []
         self.renewals: list[float] = []
         self.task: Task = scene.loop.add(self._begin)
 
@@ -178,6 +190,7 @@ class Stream:
         kernel = self.scene.kernel
         self.record.on_enter = lambda before, phase: self.phases.append((kernel.now, phase))
         self.record.on_end = lambda error, delay: self.ends.append((kernel.now, error, delay))
+        self.record.on_doubt = lambda error, delay: self.doubts.append((kernel.now, error, delay))
         self.record.on_renewed = lambda: self.renewals.append(kernel.now)
 
     def restart(self) -> None:

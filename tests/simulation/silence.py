@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from tests.simulation.faults_of_relays import FASTEST_DRIP
 from tests.simulation.habits import SPREAD
 from tests.simulation.lateness import EARLY, slack
-from wire_rawsse.errors import ConnectionBrokenError, HeartbeatTimeout, TruncatedError, WireRawSSEError
+from wire_rawsse.errors import (
+    ConnectionBrokenError,
+    ConnectTimeout,
+    HeartbeatTimeout,
+    RateTimeout,
+    ReadTimeout,
+    ResponseTimeout,
+    TruncatedError,
+    WireRawSSEError,
+)
 
 if TYPE_CHECKING:
     from tests.simulation.network import Socket
@@ -16,8 +25,13 @@ if TYPE_CHECKING:
 
 
 def longest(watch: Watch, sock: Socket) -> float:
-    """`read`, or less between two lines of a server that sends a heartbeat after its events, too."""
+    """`read`, or less between two lines of a server that sends a heartbeat after its events, too.
+
+    One in doubt has until `read` if no attempt fails before: another connection is being made beside it.
+    """
     heartbeat, read, connection = watch.record.heartbeat, watch.plan.timeouts.read, sock.connection
+    if watch.second.in_doubt(max(sock.last_life, watch.accepted)):
+        return read
     in_line = watch.relay.tls or sock.line_since is not None or connection is None or connection.drip_from is not None
     return read if in_line or not heartbeat.follows_events else heartbeat.limit(read)
 
@@ -76,3 +90,36 @@ def check_cause(watch: Watch, error: WireRawSSEError) -> None:
         told = error.__cause__
         if not isinstance(told, OSError) or told.errno != sock.broke:
             watch.fail(f"broken by {errno.errorcode[sock.broke]}, and told as {told!r}")
+
+
+def not_too_early(watch: Watch, error: WireRawSSEError) -> None:
+    """Fails if the clock that this error names has not run out."""
+    timeouts, now = watch.plan.timeouts, watch.kernel.now
+    if isinstance(error, ConnectTimeout):
+        passed, clock = now - watch._hop_since, timeouts.connect
+        check_left(watch, watch._hop_since, clock)
+    elif isinstance(error, ResponseTimeout):
+        passed, clock = now - watch._since_before, error.seconds
+        if not timeouts.response <= clock <= max(timeouts.response, timeouts.read):
+            watch.fail(f"waited {clock} s for a head")
+    elif isinstance(error, ReadTimeout):
+        assert watch.live is not None
+        passed, clock = now - max(watch.live.last_life, watch.accepted), timeouts.read
+        if isinstance(error, HeartbeatTimeout):
+            clock = limit_of(watch, error)
+        doubted = watch.stream.task.out_of_grace  # The drip may just have ended.
+        dripped = watch.live.connection is None or watch.live.connection.drip_from is not None
+        if watch.live.unread_life and not (dripped or doubted):
+            watch.fail("called silent, and its bytes lay there unread")
+    elif isinstance(error, RateTimeout):
+        assert watch.live is not None
+        since = watch.live.line_since
+        if watch.relay.tls:
+            return  # The content of records is not checked here.
+        if since is None:
+            watch.fail("called slow inside a line, and stood between two")
+        passed, clock = now - since, timeouts.read
+    else:
+        return
+    if passed < clock - EARLY:
+        watch.fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")

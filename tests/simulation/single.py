@@ -101,6 +101,12 @@ class Single(Scene):
         return [when - self.kernel.start for when, _, _ in self.only.ends]
 
     @property
+    def doubt(self) -> tuple[float, WireRawSSEError, float]:
+        """The first doubt: when, why, and how long until the attempt."""
+        when, error, delay = self.only.doubts[0]
+        return when - self.kernel.start, error, delay
+
+    @property
     def renewals(self) -> list[float]:
         return [when - self.kernel.start for when in self.only.renewals]
 

@@ -41,7 +41,7 @@ def test_a_host_that_was_busy_for_an_hour_keeps_a_healthy_stream(url: str) -> No
 
 
 def test_a_host_that_was_busy_for_an_hour_drops_a_dead_stream_at_once() -> None:
-    scene = Single()
+    scene = Single(timeouts=Timeouts(learn=False))
     scene.run(100)
     stop(scene.relay)
     scene.loop.run(1)  # Takes what is under way.

@@ -71,7 +71,7 @@ def test_a_lost_address_that_came_back_loses_no_stream() -> None:
 
     scene.at(20, blip)
     scene.run(40)
-    assert scene.ends == []
+    assert (scene.ends, scene.only.doubts) == ([], [])
     scene.close()
 
 
@@ -123,12 +123,15 @@ def test_a_name_that_could_not_be_looked_up_is_of_any_family() -> None:
 def test_a_connection_that_would_leave_from_elsewhere_must_speak() -> None:
     scene = Machine()
     scene.run(12)
-    scene.mute()
+    scene.visit.over = True
     scene.machine.route_over(V4, OTHER)
-    scene.at(DOUBT, scene.there.path.unblock, 1)
     scene.run(30)
     expected = f"it was silent for 10 s, and new connections to 192.0.2.1 leave from {OTHER}, this one from {FIRST[V4]}"
-    assert scene.stale() == [(12 + DOUBT, expected)]
+    doubted, error, pause = scene.doubt
+    assert (doubted, str(error).partition(" (connected")[0], pause) == (12 + DOUBT, expected, 0)
+    assert isinstance(error, StaleConnectionError) and error.in_doubt
+    assert (scene.ends, scene.renewals) == ([], [12 + DOUBT + 2 * UP])
+    assert dict(scene.only.record.ends) == {"StaleConnectionError": 1}
     scene.close()
 
 
@@ -138,7 +141,7 @@ def test_a_sign_of_life_ends_the_doubt() -> None:
     scene.machine.route_over(V4, OTHER)
     scene.at(12 + DOUBT - 1, scene.relay.post)
     scene.run(60)
-    assert scene.ends == []
+    assert (scene.ends, scene.only.doubts) == ([], [])
     scene.close()
 
 
@@ -152,7 +155,7 @@ def test_a_source_that_was_seen_before_raises_no_doubt() -> None:
     for _ in range(20):
         scene.machine.tell(routes=[V4])
         scene.run(scene.time + 1.25)
-    assert scene.ends == []
+    assert (scene.ends, scene.only.doubts) == ([], [])
     scene.close()
 
 
@@ -166,10 +169,10 @@ def test_another_address_of_the_same_prefix_raises_no_doubt() -> None:
     assert scene.phase == "streaming"
     scene.machine.route_over(V6, FIRST[V6] + "ff")
     scene.run(25)
-    assert scene.ends == []
+    assert (scene.ends, scene.only.doubts) == ([], [])
     scene.machine.route_over(V6, "2001:db8:2::1")
     scene.run(25 + DOUBT)
-    assert [when for when, _ in scene.stale()] == []  # The heartbeat at 30.
+    assert (scene.stale(), scene.only.doubts) == ([], [])  # The heartbeat at 30.
     scene.close()
 
 
@@ -180,7 +183,7 @@ def test_a_late_host_judges_a_doubt_only_after_it_has_looked() -> None:
     scene.run(6)
     scene.kernel.advance(DOUBT + 20)  # The heartbeat comes meanwhile.
     scene.run(scene.time + 5)
-    assert scene.ends == []
+    assert (scene.ends, scene.only.doubts) == ([], [])
     scene.close()
 
 
@@ -203,7 +206,7 @@ def test_a_thousand_announcements_a_second_are_looked_at_four_times() -> None:
     scene.run(15)
     assert scene.machine.reads <= 10 / EVERY + 2
     assert scene.kernel.polls - polls <= 4 * 10 / EVERY
-    assert scene.ends == []
+    assert (scene.ends, scene.only.doubts) == ([], [])
     scene.close()
 
 
@@ -321,7 +324,7 @@ def test_a_host_that_knows_better_says_so(watch: bool) -> None:
     scene.run(5)
     scene.machine.addresses[V4] = [OTHER]
     scene.run(6)
-    assert scene.ends == []
+    assert (scene.ends, scene.only.doubts) == ([], [])
     scene.notice.network_changed()
     scene.run(7)
     assert [when for when, _ in scene.stale()] == [6]

@@ -9,7 +9,7 @@
 * Steps lead along the phase table. Pauses are those of the backoff, connections stay below the pace.
 * No stream waits for a look-up that is over. The reported cause of a stream's end is the true one.
 * A stream holds exactly the sockets that its phase needs, and one thread for a name at the most.
-* In fair weather nothing fails, and a planned renewal leaves no moment without a live connection.
+* In fair weather nothing fails, and a renewal leaves no moment without a live connection.
 
 A host that comes late stretches the bounds by its absences, but not without end: see `slack`.
 """
@@ -31,11 +31,9 @@ from tests.simulation.scene import Journal, Scene, Watched
 from tests.simulation.second import Second
 from wire_rawsse.errors import (
     ConnectionBrokenError,
-    ConnectTimeout,
     EventTooLargeError,
     HeartbeatTimeout,
     MalformedResponseError,
-    RateTimeout,
     ReadTimeout,
     ResponseTimeout,
     StaleConnectionError,
@@ -251,13 +249,17 @@ class Watch:
         if kernel.violation is not None:
             return
         kernel.tell("%s: ended: %s (again in %s)", self.name, error, delay)
+        witnessed = self.second.ends(error, delay)
         self.second.leave()
         if error is not None:
             if "internal error" in str(error):
                 self.fail(f"a fault of the library's own: {error.__cause__!r}")
-            self._not_too_early(error)
-            silence.check_cause(self, error)
-            changes.note(self, error, self._since_before)
+            if witnessed:
+                changes.count(self, changes.cause(error) or "")
+            else:
+                silence.not_too_early(self, error)
+                silence.check_cause(self, error)
+                changes.note(self, error, self._since_before)
         allowed = isinstance(error, (HeartbeatTimeout, StaleConnectionError))
         if self.in_fair_weather() and not (self._interrupted or self.closing or self.absent or allowed):
             self.fail(f"in fair weather a stream ended: {error}")
@@ -269,39 +271,8 @@ class Watch:
         self._ended = now, delay
         if error is None and delay == 0 and self._interrupted:
             self._failures = 0
-        else:
+        elif not witnessed:
             self._check_pause(error, delay)
-
-    def _not_too_early(self, error: WireRawSSEError) -> None:
-        timeouts, now = self.plan.timeouts, self.kernel.now
-        if isinstance(error, ConnectTimeout):
-            passed, clock = now - self._hop_since, timeouts.connect
-            silence.check_left(self, self._hop_since, clock)
-        elif isinstance(error, ResponseTimeout):
-            passed, clock = now - self._since_before, error.seconds
-            if not timeouts.response <= clock <= max(timeouts.response, timeouts.read):
-                self.fail(f"waited {clock} s for a head")
-        elif isinstance(error, ReadTimeout):
-            assert self.live is not None
-            passed, clock = now - max(self.live.last_life, self.accepted), timeouts.read
-            if isinstance(error, HeartbeatTimeout):
-                clock = silence.limit_of(self, error)
-            doubted = self.stream.task.out_of_grace  # The drip may just have ended.
-            dripped = self.live.connection is None or self.live.connection.drip_from is not None
-            if self.live.unread_life and not (dripped or doubted):
-                self.fail("called silent, and its bytes lay there unread")
-        elif isinstance(error, RateTimeout):
-            assert self.live is not None
-            since = self.live.line_since
-            if self.relay.tls:
-                return  # The content of records is not checked here.
-            if since is None:
-                self.fail("called slow inside a line, and stood between two")
-            passed, clock = now - since, timeouts.read
-        else:
-            return
-        if passed < clock - EARLY:
-            self.fail(f"{type(error).__name__} after {passed:.3f} s of {clock:g} s")
 
     def in_fair_weather(self, began: float | None = None) -> bool:
         """`began`: when the connection was attempted; None: the present one."""
@@ -398,7 +369,7 @@ class Watch:
                     self.fail(f"the host sleeps, and event {number} was delivered without a wake")
             if self._owes_wake:
                 self.fail("the host sleeps, and a connection has come about without a wake")
-            self.second.check_sockets(len(self._sockets()))
+            self.second.check(len(self._sockets()), max(sock.last_life, self.accepted))
             since, longest = max(sock.last_life, self.accepted), silence.longest(self, sock)
             if self.kernel.now - since > longest + EPSILON:
                 self._bound(since, longest, "silent and still connected", self.second.waits)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.hosts.feed import is_open
 from tests.support.fixtures import Serve
 from tests.support.listen import SOON, subscriber
 from tests.support.server import CHUNKED, PATIENCE, Peer, Step, request, send, stall
@@ -38,19 +39,24 @@ def until(listening: StreamSubscriber, condition: Callable[[EndpointState], bool
     return state
 
 
-def test_a_server_that_is_silent_for_longer_than_its_heartbeat_is_dropped(serve: Serve) -> None:
+def test_a_connection_that_is_silent_for_longer_than_its_heartbeat_is_renewed(serve: Serve) -> None:
     learned = False
+    overlaps: list[bool] = []
 
     def beats(peer: Peer) -> None:
         while not learned and not peer.server.closing.wait(EVERY):
             peer.say(BEAT)
 
-    server = serve([request, send(CHUNKED), beats, stall])
+    def looks(peer: Peer) -> None:
+        overlaps.append(is_open(peer.server.peers[0]))
+
+    server = serve([request, send(CHUNKED), beats, stall], [request, looks, send(CHUNKED), stall])
     with subscriber(server.url) as listening:
         state = until(listening, lambda state: state.heartbeat is not None)
         learned = True
         assert state.read_limit is not None and state.read_limit < 5 < PATIENCE
-        state = until(listening, lambda state: state.reconnect_count > 0)
+        state = until(listening, lambda state: bool(state.ends) or state.phase != "streaming")
+        assert (state.phase, state.reconnect_count, overlaps) == ("streaming", 1, [True])
         assert "it has sent a heartbeat every" in (state.last_error or "")
         assert dict(state.ends) == {"HeartbeatTimeout": 1}
 

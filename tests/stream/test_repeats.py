@@ -43,7 +43,7 @@ class Client:
         self.sink.renewing()
         sent = self.sink.last_event_id
         self.feed(overlap)
-        self.sink.renewed(OK, False)
+        self.sink.renewed(None, OK, False)
         return sent
 
     def reconnect(self) -> str:
@@ -136,7 +136,7 @@ def test_each_event_comes_once_whatever_breaks_when(seed: int) -> None:
                 client.feed(piece)
             told = stop
             if kind == "renew":
-                client.sink.renewed(OK, False)
+                client.sink.renewed(None, OK, False)
             elif kind == "break":
                 sent = int(client.reconnect() or 0)
             if kind != "feed":

@@ -7,7 +7,7 @@ kernel knows at once. `surroundings` notices a change, and loads this module whe
 |----------------------------------------|---------------------------------------------------------------------------|
 | a local address was removed            | its connections are dropped, once the kernel says that it is gone         |
 | routes changed                         | a connection that would now leave from another address is in doubt        |
-| it is in doubt and silent for 10 s     | it is dropped                                                             |
+| it is in doubt and silent for 10 s     | it is renewed: another is made beside it (see `renewal`)                  |
 | an address, a link or a route came up  | pauses end within a second, if the pace allows                            |
 | the machine was suspended              | all connections are dropped, and pauses end                               |
 
@@ -164,7 +164,7 @@ class Consequences:
             if wait.concerns(FAMILIES if change.everything else change.up):
                 self._end_pause(task)
         elif (sock := getattr(wait, "sock", None)) is not None and sock.family in FAMILIES:
-            family = int(sock.family)  # That of a stream, also while it is being renewed (see `renewal.Both`).
+            family = int(sock.family)  # That of a stream, also while it is being renewed (see `halves.Both`).
             try:
                 local, peer = sock.getsockname(), sock.getpeername()
             except OSError:
@@ -200,7 +200,7 @@ class Consequences:
     def _doubt(self, task: Task, receive: Receive, text: str) -> None:
         known = self._drops.get(task)
         if known is None or known.is_over():
-            error = StaleConnectionError(f"it was silent for {DOUBT:g} s, and {text}")
+            error = StaleConnectionError(f"it was silent for {DOUBT:g} s, and {text}", in_doubt=True)
             drop = self._drops[task] = _Drop(task, receive, self._monotonic() + DOUBT, error, final=False)
             self._doubts.append(drop)
 
