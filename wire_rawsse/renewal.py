@@ -50,7 +50,6 @@ from wire_rawsse.log import info, warn
 from wire_rawsse.plan import Plan
 from wire_rawsse.record import Record
 from wire_rawsse.second import SecondServices, SecondSink
-from wire_rawsse.transport.channel import Channel
 from wire_rawsse.waits import READ, RECEIVE_BYTES, WAKE, Coroutine, Receive, Wait
 
 if TYPE_CHECKING:
@@ -222,7 +221,7 @@ class Renewal:
             if not isinstance(new.result, WireRawSSEError):
                 accepted = new.result
             if accepted is not None:
-                yield from self._drain(old, accepted[0])
+                yield from self._drain(old, wake=False)
                 self._take_over()
                 result, accepted = accepted, None
                 taken_over = True
@@ -233,7 +232,7 @@ class Renewal:
             return self._go_on() if self._is_needless() else new.result
         except StaleConnectionError:
             new.end()
-            yield from self._drain(self._old, None)
+            yield from self._drain(self._old, wake=True)
             raise
         finally:
             new.end()
@@ -327,17 +326,15 @@ class Renewal:
         old.renewed = False
         return wait
 
-    def _drain(self, old: Half, new: Channel | None) -> Coroutine[None]:
+    def _drain(self, old: Half, *, wake: bool) -> Coroutine[None]:
         """Hand out what has been received on the old connection, and the rest of an event that has begun.
 
         The change is a wake, so a wake meanwhile is not given by itself: at each, the caller could be away for so long
-        that more lies there when it is back.
+        that more lies there when it is back. `wake`: no change follows, so give it at the end.
         """
         services, lines = self._services, self._live.body.lines
         whole_until, due = services.now() + WHOLE_WITHIN, False
         left, left_in_step = MOST_BYTES, RECEIVE_BYTES
-        # The new connection is watched for nothing, only so that a forked child closes its copy of it.
-        beside = {} if new is None else {new.sock.fileno(): 0}
         try:
             while left > 0:
                 while old.step is WAKE:
@@ -362,16 +359,16 @@ class Renewal:
                         break
                 left, left_in_step = left - 1, RECEIVE_BYTES
                 # A poll, so that the loop and its other streams have a turn.
-                interest = {**dict.fromkeys(old.step.interest, READ), **beside}
+                interest = dict.fromkeys(old.step.interest, READ)
                 wait = Wait(interest, max(now, whole_until) if lines.unfinished else now)
                 wait.renewed = not lines.unfinished
                 ready = yield wait
-                if ready is None or beside.keys() & ready:
+                if ready is None:
                     break
                 old.answer(ready, now)
         except (WireRawSSEError, OSError):
             pass  # It has ended by itself, and is not needed any more.
-        if due and new is None:
+        if due and wake:
             yield WAKE
 
     def _failed(self, error: WireRawSSEError) -> float:

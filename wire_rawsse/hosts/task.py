@@ -218,7 +218,7 @@ class Task:
             self.paused_at = self._handle.system.monotonic()
             if self.receive is not None and self.receive.restarts:
                 self.receive = None
-                self._handle.watch.forget_all(self)
+                self._handle.watch.arm(self, {})
 
     def resume(self) -> bool:
         """Receive for it again. Returns whether its wait must be armed again."""

@@ -30,7 +30,9 @@ class Watch:
         self.poller: Poller | None = None
         self.owners: dict[int, Any] = {}
         self.interest: dict[int, int] = {}
-        """The events that the poller watches each descriptor for."""
+        """The events that the poller watches each descriptor for. With 0 it is not in the poller: its stream is paused.
+        A forked child must know it all the same.
+        """
         self.callbacks: dict[int, Callable[[], object]] = {}
         """The callbacks of descriptors that belong to no task."""
 
@@ -60,15 +62,15 @@ class Watch:
 
     def arm(self, owner: Any, interest: Mapping[int, int]) -> None:
         """Watch exactly `interest` for this owner. Raises `OSError` if the system has no room to watch it."""
-        assert self.poller is not None
         for fd in owner.armed:
             if fd not in interest and self.owners.get(fd) is owner:
-                self.forget(fd)
+                self._mute(fd)
         owner.armed = tuple(interest)
         for fd, mask in interest.items():
+            assert self.poller is not None
             known = self.interest.get(fd)
             try:
-                if known is None:
+                if not known:
                     self.poller.register(fd, mask)
                 elif known != mask:
                     self.poller.modify(fd, mask)
@@ -78,14 +80,12 @@ class Watch:
             self.owners[fd] = owner
 
     def forget(self, fd: int) -> None:
-        """Take a descriptor out of the poller, if it is in there. Never raises."""
+        """Take a descriptor that will be closed out of the poller, if it is in there. Never raises."""
         self.callbacks.pop(fd, None)
+        if fd in self.interest:
+            self._mute(fd)
+            del self.interest[fd]
         self.owners.pop(fd, None)
-        if self.interest.pop(fd, None) is not None and self.poller is not None:
-            try:
-                self.poller.unregister(fd)
-            except OSError:
-                pass  # Other code has closed it, which also took it out.
 
     def forget_all(self, owner: Any) -> None:
         """Take out the descriptors of this owner."""
@@ -94,8 +94,16 @@ class Watch:
             if self.owners.get(fd) is owner:
                 self.forget(fd)
 
+    def _mute(self, fd: int) -> None:
+        mask, self.interest[fd] = self.interest.get(fd), 0
+        if mask and self.poller is not None:
+            try:
+                self.poller.unregister(fd)
+            except OSError:
+                pass  # Other code has closed it, which also took it out.
+
     def abandon(self) -> None:
-        """In a forked child: close our copies of the descriptors that are watched.
+        """In a forked child: close our copies of the descriptors that are known.
 
         They belong to objects that will close their number once more, when it may be that of another file. So each
         number is given to an empty pipe. That closes the copy, and the object then closes the pipe, which is harmless.
