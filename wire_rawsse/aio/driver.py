@@ -123,7 +123,12 @@ class Driver:
         if seconds is None:
             return math.inf
         if seconds == 0 and not self.paused:
-            self._look()
+            try:
+                self._look()
+            except Exception as error:  # Of `on_wake`, as if the event loop had called it.
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "on_wake raised an exception", "exception": error}
+                )
         return self._monotonic() + seconds
 
     def is_over(self, until: float) -> bool:
@@ -226,7 +231,7 @@ class Driver:
         """There is a wake, or an item."""
         self.woken = True
         try:
-            if self.on_wake is not None:
+            if self.on_wake is not None and not self._loop.closing:
                 self.on_wake()
         finally:
             self._let_go_soon()
