@@ -95,7 +95,7 @@ class Renewal:
         self._has_failed = False
         self._doubt: WireRawSSEError | None = None
         self._attempts_before = record.attempt
-        """What `Record.attempt` was before the doubt."""
+        """`Record.attempt` before the doubt."""
         if doubt is None:
             record.pace.ended(record.healthy_for, sink.delivered)
             self._pause = record.pace.delay(services.now())
@@ -168,11 +168,9 @@ class Renewal:
         """
         record, failed = self._record, self._second
         record.refused = failed.refused
-        record.addresses._chain = []  # It was judged when the doubt began; the failed attempt is newer.
+        record.addresses.settle()  # They were judged when the doubt began; the failed attempt is newer.
         if failure.permanent and not failed.renewed:
-            record.count(type(doubt).__name__)
-            failed._judge_address(failure)
-            failed.keep(failure)
+            failed.refused_for_good(record, doubt, failure)
             return failure
         failed.attempt = record.attempt
         record.next_pause = self._failed(failure)
@@ -299,7 +297,7 @@ class Renewal:
                 continue
             assert isinstance(old.step, Wait) and isinstance(new.step, Wait)
             ready = yield self._both(old.step, new.step, clock.away)
-            if not services.paused():  # What has come for a paused stream is not received, so it cannot be judged.
+            if not services.paused():  # A paused stream is not received from, so it cannot be judged.
                 self._answer_old(ready)
             if self._is_needless():
                 break
@@ -378,7 +376,7 @@ class Renewal:
         assert pause is not None
         failed.ended(error, pause, services.time())
         record.last_error = failed.last_error
-        record.addresses._failed = failed.addresses._failed
+        record.addresses.learn_from(failed.addresses)
         if self._doubt is None:
             follows = f"the connection that has reached its max_age goes on, trying again in {pause:.1f} s"
         else:

@@ -1,4 +1,4 @@
-"""What the second connection of a stream is given by `renewal`: a record, services and a sink of its own."""
+"""The record, the services and the sink that `renewal` gives to the second connection of a stream."""
 
 from __future__ import annotations
 
@@ -25,11 +25,17 @@ class SecondRecord(Record):
         self.phase, self.changed = "idle", None
         self.attempt = self.polls = 0
         self.addresses = AddressMemory()
-        self.addresses._failed = dict(first.addresses._failed)
+        self.addresses.learn_from(first.addresses)
 
     def given_up(self) -> None:
         """The first connection goes on."""
         self.leave_gate()
+
+    def refused_for_good(self, first: Record, doubt: WireRawSSEError, refusal: WireRawSSEError) -> None:
+        """Both connections have ended, and no other follows."""
+        first.count(type(doubt).__name__)
+        self._judge_address(refusal)
+        self.keep(refusal)
 
     def take_over(self, first: Record, now: float, doubt: WireRawSSEError | None) -> None:
         """The second connection is the stream's from now on. Its record becomes a part of the first."""

@@ -64,6 +64,14 @@ class AddressMemory:
         self.current = address
         self._chain.append((address, now))
 
+    def settle(self) -> None:
+        """The present attempt has been judged. No later verdict concerns its addresses."""
+        self._chain = []
+
+    def learn_from(self, other: AddressMemory) -> None:
+        """Remember the same failures as another memory of this endpoint."""
+        self._failed = dict(other._failed)
+
     def worked(self) -> None:
         """The attempt led to a stream."""
         for address, _ in self._chain:
