@@ -16,7 +16,7 @@ from wire_rawsse.waits import Receive
 if TYPE_CHECKING:
     from wire_rawsse.sink import Sink
 
-FEW_BYTES: Final = 256
+SMALL_BODY_BYTES: Final = 256
 """The longest `BodyReader.text` that is joined from several chunks. A heartbeat is shorter."""
 
 
@@ -50,7 +50,7 @@ class BodyReader:
         self.size = 0
         """The number of body bytes."""
         self.text = b""
-        """The body bytes, if they are one whole chunk or at most `FEW_BYTES`; otherwise empty."""
+        """The body bytes, if they are one whole chunk or at most `SMALL_BODY_BYTES`; otherwise empty."""
         self.wake = False
         """Whether they hold a wake."""
         self.ended = False
@@ -97,7 +97,7 @@ class BodyReader:
             for received in receptions:
                 for piece in exchange.body(received):
                     self.size += len(piece)
-                    if self.size <= FEW_BYTES:
+                    if self.size <= SMALL_BODY_BYTES:
                         text += piece
                     if self._feed_sink(piece):
                         self.wake = True
@@ -106,7 +106,7 @@ class BodyReader:
             self.failure = type(error)(f"{self._place}: {error}")
         except Exception as error:
             self.failure = error
-        if self.size <= FEW_BYTES:
+        if self.size <= SMALL_BODY_BYTES:
             self.text = text
         lines.line_ended = line_ended
         self.ended = exchange.ended

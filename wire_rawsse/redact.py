@@ -28,7 +28,7 @@ from wire_rawsse.errors import (
     one_line,
 )
 
-PIECE: Final = 4
+MASKED_PIECE: Final = 4
 """A run of this many characters of a secret is masked."""
 _DERIVED_PIECE: Final = 8
 """The same for base64 and hexadecimal forms, in which runs of four letters coincide with words too easily."""
@@ -202,29 +202,29 @@ class _Forms:
                 all_derived += derived
                 forms = plain + derived
             # One or two characters are no secret, and are found in any text.
-            self._short.update(one for one in plain if len(one) == PIECE - 1)
+            self._short.update(one for one in plain if len(one) == MASKED_PIECE - 1)
             # A text that could be a word (`text/event-stream`) may be one of ours.
             if not value.islower() or not _DIGITS.isdisjoint(value):
                 for one in forms:
                     if len(one) >= _WHOLE and one not in shown:
                         self._wholes.setdefault(one[:_WHOLE], []).append(one)
         # A line end is in no text that is compared, so no run crosses from one form to the next.
-        self._plain = set[int]().union(*_runs("\n".join(all_plain), PIECE))
+        self._plain = set[int]().union(*_runs("\n".join(all_plain), MASKED_PIECE))
         self._derived = set[int]().union(*_runs("\n".join(all_derived), _DERIVED_PIECE))
         self._beginnings = set[int](*islice(_runs("".join(self._wholes), _WHOLE), 1))
 
     def pieces_in(self, letters: str) -> Iterator[tuple[int, int]]:
         """The start and end of each piece of a secret in `letters`."""
-        for size, forms in ((PIECE, self._plain), (_DERIVED_PIECE, self._derived)):
+        for size, forms in ((MASKED_PIECE, self._plain), (_DERIVED_PIECE, self._derived)):
             if forms:
                 for phase, run in enumerate(_runs(letters, size)):
                     if not forms.isdisjoint(run):
                         starts = (phase + size * number for number, one in enumerate(run) if one in forms)
                         yield from ((start, start + size) for start in starts)
         if self._short:
-            for start in range(len(letters) - PIECE + 2):
-                if letters[start : start + PIECE - 1] in self._short:
-                    yield start, start + PIECE - 1
+            for start in range(len(letters) - MASKED_PIECE + 2):
+                if letters[start : start + MASKED_PIECE - 1] in self._short:
+                    yield start, start + MASKED_PIECE - 1
 
     def wholes_in(self, letters: str) -> Iterator[tuple[int, int]]:
         if all(map(self._beginnings.isdisjoint, _runs(letters, _WHOLE))):

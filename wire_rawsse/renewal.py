@@ -59,7 +59,7 @@ MOST_BYTES: Final = 1 << 26
 """Bytes after which a connection that always has more is closed: 64 MiB, more than a socket holds."""
 WHOLE_WITHIN: Final = 1.0
 """Seconds that an event of which a part has come has to end, once the new connection has been accepted."""
-LOOK_EVERY: Final = 0.25
+PAUSE_LOOK_EVERY: Final = 0.25
 """Seconds between two looks whether a paused stream is still paused."""
 
 
@@ -258,7 +258,7 @@ class Renewal:
         """The attempt is over. Bytes that came meanwhile on a connection in doubt end the doubt."""
         if self._doubt is not None:
             while self._services.paused():  # A stream that is not received from cannot be called silent.
-                yield Wait({}, self._services.now() + LOOK_EVERY)
+                yield Wait({}, self._services.now() + PAUSE_LOOK_EVERY)
             if isinstance(old.step, Receive):
                 old.receive(old.step)
         while old.step is WAKE:
@@ -317,7 +317,7 @@ class Renewal:
         now = self._services.now()
         new_deadline = new.deadline + away
         if self._services.paused():
-            return Wait(new.interest, max(now, min(new_deadline, now + LOOK_EVERY)), new.future)
+            return Wait(new.interest, max(now, min(new_deadline, now + PAUSE_LOOK_EVERY)), new.future)
         deadline = max(now, min(old.deadline, new_deadline))
         wait = Both({**old.interest, **new.interest}, deadline, new.future, self._live.channel.sock)
         wait.renewed = old.renewed and old.deadline <= new_deadline
@@ -346,7 +346,7 @@ class Renewal:
                     due = False
                 now = services.now()
                 if services.paused():
-                    yield Wait({}, now + LOOK_EVERY)
+                    yield Wait({}, now + PAUSE_LOOK_EVERY)
                     continue
                 if isinstance(old.step, Receive) and left_in_step:
                     size = old.receive(old.step, left_in_step)

@@ -198,7 +198,11 @@ def add_request(options: Parser) -> None:
     of_request.add_argument("--headers-file", metavar="FILE", type=path, help=fields)
     token = of_request.add_mutually_exclusive_group()
     token.add_argument("--token-file", metavar="FILE", type=path, help="the bearer token")
-    token.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
+    token.add_argument(
+        "--token-env",
+        metavar="NAME",
+        help="the environment variable that holds the bearer token (the command of daemon inherits it)",
+    )
     of_request.add_argument("--method", metavar="METHOD", help="the method (default GET, or POST with --data-file)")
     body = "the body of the request, which each connection sends again"
     of_request.add_argument("--data-file", metavar="FILE", type=path, help=body)

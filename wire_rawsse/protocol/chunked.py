@@ -1,12 +1,12 @@
-"""The chunked coding (RFC 9112 §7.1), taken off as it comes.
+"""An incremental decoder of the chunked coding (RFC 9112 §7.1).
 
-h11 could do this, and does the rest of HTTP for us; but it spends thirty times as long on a small chunk as on nothing,
-and a stream is a body of a million small chunks. The latency of an event and the processor time of an
-idle year is this loop, so it is our own; the tests hold it against h11's, byte for byte and split by split.
+h11 has one too, and does the rest of HTTP for us. But it is slow for small chunks, and a stream is a body of a million
+small chunks: the latency of an event and the processor time of an idle year are spent here. The tests compare this
+decoder with h11's, byte for byte and for each split of the input.
 
-Strict where leniency has been a hole: sizes are plain hexadecimal digits, lines end with CRLF and nothing else. Chunk
-extensions and trailers are read over, as §7.1.1 and §7.1.2 allow. A line may be 4 KiB and the trailers 64 KiB, so that
-what drips into them is bounded in memory (in time it is bounded by the read deadline, as none of it is body).
+It is strict where lenient parsers have had security holes: sizes are plain hexadecimal digits, and lines end with CRLF
+only. Chunk extensions and trailers are ignored, as §7.1.1 and §7.1.2 allow. A line may have 4 KiB and the trailers
+64 KiB, which bounds the memory if they drip. The read deadline bounds the time, because they are not body bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ChunkedBody:
     def whole(self, data: bytes) -> bytes | None:
         """The data of the chunk that `data` is, if it is one whole chunk and no other is under way.
 
-        So nearly every read of a live stream can be answered at once. None says nothing of what it is: `feed` it.
+        This is the fast path for nearly every reception of a stream. If it returns None, call `feed` with the bytes.
         """
         if self._state == _SIZE and not self._line:
             line, _, rest = data.partition(b"\r\n")
@@ -65,10 +65,10 @@ class ChunkedBody:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The pieces of the body in `data`. Raises `BadChunk`, after the pieces before the fault."""
         position, size = 0, len(data)
-        many = True  # Tried once, as it looks at all of `data`.
+        many = True  # Tried once only, because it searches all of `data`.
         while position < size and not self.ended:
             if self._state == _SIZE and not self._line:
-                # The way of nearly every read: whole chunks and nothing else.
+                # The usual case: whole chunks and nothing else.
                 piece, position = _whole_chunks(data, position, many)
                 many = False
                 if piece:
@@ -88,7 +88,7 @@ class ChunkedBody:
 
     def _take_line(self, data: bytes, position: int) -> tuple[bytes | None, int]:
         """The next line without its CRLF, or None if it is not complete; and the position to go on from."""
-        end = data.find(b"\n", position)  # Only new bytes are searched; the CR before it may be older.
+        end = data.find(b"\n", position)  # Only new bytes are searched. The CR before it may be older.
         line = self._line + (data[position:] if end < 0 else data[position:end])
         if self._state == _SIZE and (not line or line[0] not in _HEX):
             raise BadChunk("a chunk does not begin with its size in hexadecimal")
@@ -106,7 +106,7 @@ class ChunkedBody:
         return line[:-1], end + 1
 
     def _check_unfinished(self, line: bytes) -> None:
-        """Refuse the beginning of a line that no further byte can make valid: the peer may never end that line."""
+        """Refuse the beginning of a line that no further byte can make valid, because the peer may never end it."""
         text = line.removesuffix(b"\r")
         if b"\r" in text:
             raise BadChunk("a line of the chunked coding does not end with CRLF")
@@ -137,9 +137,9 @@ class ChunkedBody:
 
 
 def _whole_chunks(data: bytes, position: int, many: bool) -> tuple[bytes, int]:
-    """The data of the whole chunks that begin at `position`, joined, and where they end. None of them: b"".
+    """The data of the whole chunks that begin at `position`, joined, and their end. b"" if there is none.
 
-    `many`: there may be many small ones.
+    `many`: whether to try `_small_chunks`.
     """
     begin = position
     pieces = []
@@ -160,9 +160,9 @@ def _whole_chunks(data: bytes, position: int, many: bool) -> tuple[bytes, int]:
 
 
 def _small_chunks(data: bytes) -> tuple[bytes, int] | None:
-    """The same for a run of small chunks, with no Python between two of them; None if it cannot be done that way.
+    """The same for a run of small chunks, without Python code for each of them. None if that is not possible.
 
-    The lines of such a run are sizes and data in turn, unless there is a CRLF in the data: then no size fits.
+    The lines of such a run are sizes and data in turn. If there is a CRLF in the data, the sizes do not fit.
     """
     lines = data.split(b"\r\n")
     sizes, pieces = lines[:-1:2], lines[1:-1:2]
@@ -174,7 +174,7 @@ def _small_chunks(data: bytes) -> tuple[bytes, int] | None:
 
 
 class _Sizes(dict[bytes, int]):
-    """The size in each line; 0 if it is not plain digits, or is the last chunk's. It keeps the usual ones."""
+    """The size in each line; 0 if it is not plain digits, or that of the last chunk. The first 256 lines are kept."""
 
     def __missing__(self, line: bytes) -> int:
         if not (0 < len(line) <= _MOST_DIGITS and not line.strip(_HEX)):
@@ -203,5 +203,5 @@ def _check_size(digits: bytes, extensions: bytes) -> None:
 
 
 def _is_token(name: bytes) -> bool:
-    # `translate` checks 4 KiB in a few microseconds, a set in a hundred: a line may come in one byte at a time.
+    # `translate` checks 4 KiB in a few microseconds, a set in a hundred. A line may come one byte at a time.
     return bool(name) and not name.translate(None, _IN_TOKEN)

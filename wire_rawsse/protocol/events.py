@@ -1,9 +1,9 @@
 """The event parser: bytes in, events out. `sse` has the rules that it shares with `WakeParser`.
 
-One loop over lines follows the standard step by step. Three kinds of feed bypass it. A feed without a line end only
-extends the open line: links that drip bring nothing else. A feed that is a whole event of one `data: ` line, as a relay
-sends it when somebody posts, needs no state. A piece that holds many such events is decoded once and split at the text
-between two values.
+One loop over lines follows the standard step by step. Three kinds of input bypass it. A feed without a line end only
+extends the open line; connections that drip bring nothing else. A feed that is one whole event of one `data: ` line, as
+a relay usually sends it, needs no state. A piece with many such events is decoded once, and split at the text between
+two values.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _new = tuple.__new__  # A named tuple's own constructor is a Python function, an
 class Event(NamedTuple):
     """One dispatched event. Immutable, hashable, equal by value.
 
-    `type` is "message" unless the event named one, `data` its lines joined by LF, `id` the last event ID at that moment
-    (which an earlier event may have set; "" for none).
+    `type` is "message" unless the event has one. `data` is its data lines, joined by LF. `id` is the last event ID at
+    that moment, which an earlier event may have set; "" if there is none.
     """
 
     type: str
@@ -39,25 +39,27 @@ class Event(NamedTuple):
 
 
 class Comment(NamedTuple):
-    """One comment line: `text` is what follows the colon, without one leading space (as in the value of a field)."""
+    """One comment line. `text` is the rest after the colon, without one leading space, as in the value of a field."""
 
     text: str
 
 
 class EventParser(LineParser):
-    """An incremental parser of one event stream. A new stream needs a new parser, begun with the last one's id.
+    """An incremental parser of one event stream. A new connection needs a new parser, made with the last event id.
 
-    `comments`: hand out `Comment`s too. `last_event_id`: the first value of the stream's last event ID buffer.
-    `max_event_bytes`: the most that the block of one event may hold. Raises `InvalidRequestError` for a limit below 1
-    and for arguments of another type.
+    comments:        True to return `Comment`s too.
+    max_event_bytes: the most bytes that the block of one event may have, an int (default 1 MiB).
+    last_event_id:   a str, the first value of the stream's last event ID buffer.
 
-    A block is every line since the last blank line: `data`, comments, ids, unknown fields. Each line counts with its
-    bytes and with one for its line end, whichever it is. A block of exactly `max_event_bytes` is fine; the blank line
-    that closes it is not counted, nor is a BOM. Comment lines before the first field are no part of the block: each is
-    only measured by itself, so that a stream may send comments and nothing else, not even a blank line, for ever.
+    Raises `InvalidRequestError` for a limit below 1 and for arguments of another type.
 
-    Between feeds the memory held is at most about `max_event_bytes`, while an event is decoded a small multiple of it
-    (text may need four bytes for a character). Time is linear in what is fed, for every input and every split.
+    A block is all lines since the last blank line: `data`, comments, ids, unknown fields. A line counts its bytes, and
+    one more for its line end. The blank line that ends the block does not count, nor does a BOM. A comment line before
+    the first field does not belong to the block, and is compared with the limit alone. So a stream may send nothing but
+    comments for ever, even without a blank line.
+
+    Between feeds it holds at most about `max_event_bytes` of memory, and a small multiple of it while an event is
+    decoded, as text may need four bytes a character. Time is linear in the input, for every input and every split.
     """
 
     __slots__ = ("_between", "_comments", "_data", "_limit", "_piece", "_ready", "_room", "_size", "_type", "failed")
@@ -72,8 +74,8 @@ class EventParser(LineParser):
         self._piece = min(max_event_bytes, PIECE)
         self.failed = False
         """True once an event was too large: every further `feed` raises."""
-        self._ready = False  # The BOM, if any, was dropped, and nothing has failed.
-        self._between = False  # And nothing is pending: no line, no block, and no CR that an LF may follow.
+        self._ready = False  # A BOM would have been dropped by now, and nothing has failed.
+        self._between = False  # Ready, and nothing is pending: no line, no block, and no CR that an LF may follow.
         self._size = 0  # Bytes of the block's lines so far, without the open one.
         self._room = 0  # Bytes that the open line may have.
         self._data = bytearray()
@@ -86,9 +88,9 @@ class EventParser(LineParser):
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event | Comment]:
         """The events that `data` completes, and the comments if they were asked for, in their order.
 
-        The items before an event that is too large are still returned; bytes after it are never looked at. The
-        next call, with b"" too, and each later one raises `EventTooLargeError`. Raises `InvalidRequestError` (a
-        `TypeError` too) for an argument that is not bytes-like.
+        If an event is too large, the items before it are still returned, and the bytes after it are ignored. The next
+        call, even with b"", and each later one raises `EventTooLargeError`. Raises `InvalidRequestError` (also a
+        `TypeError`) for an argument that is not bytes-like.
         """
         if type(data) is bytes and CR not in data:
             # The limit does not count the blank line.

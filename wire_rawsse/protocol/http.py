@@ -1,13 +1,13 @@
-"""One HTTP/1.1 exchange, on h11 but for the chunks: a request goes out, and the answer becomes values.
+"""One HTTP/1.1 exchange: the bytes of a request, and the response as values. h11 does all but the chunked coding.
 
-h11 knows the grammar; this module knows what an event stream wants of it:
+This module adds to h11 the needs of an event stream:
 
-* A head may be 64 KiB, all interim responses included, however it is split into reads; an endless one is refused
-  when the limit is reached and not a byte later.
-* Body bytes are handed on as they come, before their chunk is complete, so the size of a chunk costs no latency.
-* Bytes that are no HTTP/1.1 response (HTTP/2, SSH, a web page) are quoted in the error, printable and masked.
+* A head may have 64 KiB, interim responses included, however it is split into receptions. An endless head is refused
+  exactly at this limit.
+* Body bytes are passed on as they come, before their chunk is complete, so a large chunk costs no latency.
+* Bytes that are not an HTTP/1.1 response (HTTP/2, SSH, a web page) are quoted in the error, printable and masked.
 
-No socket, no clock: `Exchange` is fed with bytes and asked for facts.
+It knows no socket and no clock.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ESSENCE: Final = r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+"
 class Exchange:
     """One request and its response. Feed `head` until it returns a `Response`, then `body`.
 
-    `to_send` is the request's bytes; the caller notes in `sent` that sending them is over. `ended` turns True at the
-    end of the response's message.
+    `to_send` has the bytes of the request. The caller sets `sent` once they have been sent. `ended` turns True at the
+    end of the response.
     """
 
     def __init__(self, request: Request) -> None:
@@ -53,7 +53,7 @@ class Exchange:
         self._first = b""
         self._head_bytes = self._head_lines = 0
         self._head = bytearray()
-        """All of it so far, for the text of an error."""
+        """The bytes of the head so far, for the text of an error."""
         self._chunked: ChunkedBody | None = None
         self._behind_head = b""
         self._tunnel_head = _tunnel_head() if request.method == b"CONNECT" else None
@@ -66,16 +66,15 @@ class Exchange:
                 self._h11.send(h11.EndOfMessage()),
             ]
         except h11.LocalProtocolError:
-            # Never chained: h11 quotes the offending value, which may be a token.
+            # Not chained, because h11 quotes the offending value, which may be a token.
             raise InvalidRequestError("the header fields contradict each other (two Host fields?)") from None
         self.to_send = b"".join(part or b"" for part in sent)
 
     def head(self, data: bytes) -> Response | None:
-        """Take more bytes (b"" is the end of the connection); the final response's head once it is complete.
+        """Take more bytes (b"" is the end of the connection). Returns the head of the final response once complete.
 
-        Interim responses (RFC 9110 §15.2) are skipped; they count towards the 64 KiB, so not for ever. Bytes
-        after the head are kept for `body(None)`. Raises `MalformedResponseError`, or `TruncatedError` if the peer
-        closed.
+        Interim responses (RFC 9110 §15.2) are skipped, but count towards the 64 KiB. Bytes after the head are kept for
+        `body(None)`. Raises `MalformedResponseError`, or `TruncatedError` if the peer closed.
         """
         if len(self._first) < 128:
             self._first = (self._first + data)[:128]
@@ -94,7 +93,7 @@ class Exchange:
         if not data:
             got = f"only: {self._secrets.quote(self._first)}" if self._first else "nothing"
             raise TruncatedError(f"the peer closed the connection before the response head was complete; it sent {got}")
-        # Fed no further than the limit, so that whether a head is too long never depends on how it was split.
+        # Cut at the limit, so that it does not depend on the split whether a head is too long.
         allowed = data[: HEAD_BYTES - self._head_bytes]
         self._head_bytes += len(allowed)
         self._head += allowed
@@ -107,7 +106,7 @@ class Exchange:
             self._head.clear()
             if self._chunked is not None:
                 self._behind_head = self.rest() + data[len(allowed) :]
-                del self._h11  # It has nothing more to do, and is a sixth of what an idle stream weighs.
+                del self._h11  # It has nothing more to do, and takes a sixth of the memory of an idle stream.
             elif len(data) > len(allowed):
                 self._h11.receive_data(data[len(allowed) :])
         elif self._head_bytes >= HEAD_BYTES:
@@ -120,21 +119,21 @@ class Exchange:
             while True:
                 event = self._h11.next_event()
                 if isinstance(event, (h11.InformationalResponse, h11.Response)) and event.http_version[:1] != b"1":
-                    # Behind an interim response h11 would take any version.
+                    # After an interim response h11 would accept any version.
                     raise h11.RemoteProtocolError("not HTTP/1")
                 if isinstance(event, h11.InformationalResponse):
                     continue
                 if not isinstance(event, h11.Response):
                     return None
                 fields = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers)
-                # h11 takes no coding but chunked. In a 204, a 304 and a tunnel it means nothing (RFC 9112 §6.3).
+                # h11 accepts no coding but chunked. In a 204, a 304 and a tunnel it has no meaning (RFC 9112 §6.3).
                 has_body = self._h11.their_state is h11.SEND_BODY and event.status_code not in (204, 304)
                 if has_body and any(name == "transfer-encoding" for name, _ in fields):
                     self._chunked = ChunkedBody()
                 return Response(event.status_code, event.reason.decode("latin-1"), fields)
         except (h11.RemoteProtocolError, ValueError):
-            # h11's own text may quote a header line, and the line may echo a secret of ours. ValueError is what h11
-            # before 0.16 has for a Content-Length of thousands of digits.
+            # h11's own text may quote a header line, which may echo a secret of ours. h11 before 0.16 raises ValueError
+            # for a Content-Length of thousands of digits.
             from wire_rawsse.protocol.diagnosis import broken_rule
 
             rule = broken_rule(bytes(self._head), self._secrets) or self._secrets.quote(self._first)
@@ -150,10 +149,10 @@ class Exchange:
         return None if self._chunked is None else self._chunked.whole
 
     def body(self, data: bytes | None) -> Iterator[bytes]:
-        """The body bytes in `data`, chunk framing removed, each piece as soon as it is there.
+        """The body bytes in `data`, without chunk framing.
 
-        None asks for the bytes that came with the head; b"" says that the connection ended. Raises `TruncatedError` or
-        `MalformedResponseError`, after the pieces before the fault.
+        None asks for the bytes that came with the head, and b"" stands for the end of the connection. Raises
+        `TruncatedError` or `MalformedResponseError`, after the pieces before the fault.
         """
         if self._chunked is None:
             yield from self._plain_body(data)
@@ -220,12 +219,12 @@ def check_event_stream(response: Response, request: Request, place: str, body: b
 
 
 def is_event_stream(response: Response) -> bool:
-    """Whether its type is that of an event stream."""
+    """Whether its Content-Type is that of an event stream."""
     return _essence(response.get("content-type") or "") == "text/event-stream"
 
 
 def _essence(content_type: str) -> str:
-    """The type that it names: of several the last that is one (Fetch, "extract a MIME type"), or ""."""
+    """The media type in a Content-Type field: of several the last valid one (Fetch, "extract a MIME type"), or ""."""
     found = ""
     for element in re.findall(_ELEMENT, content_type):
         essence = element.partition(";")[0].strip(" \t").lower()

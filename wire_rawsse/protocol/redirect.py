@@ -23,7 +23,7 @@ class Hop(NamedTuple):
     credentials: bool
     """False once the origin has changed: the caller's credentials are not sent on."""
     secrets: Secrets | None = None
-    """Set once the URL is a peer's text, which may echo any secret of the requests before this one."""
+    """Set if the URL is a peer's text, which may echo secrets of the earlier requests in this chain."""
     left_at: str = ""
     """The place of the redirect that changed the origin, at which the caller's fields were left out."""
 
@@ -42,12 +42,12 @@ class Hop(NamedTuple):
 def follow(response: Response, hop: Hop, secrets: Secrets | None = None) -> Hop:
     """The next hop of a redirect (RFC 9110 §15.4). `secrets` are those of the stream. Raises `RedirectError`.
 
-    POST becomes GET on 301, 302 and 303, as every browser has it; 307 and 308 keep method and body, and are therefore
-    refused where they lead to another origin: a body may hold secrets, and a POST without it means something else.
+    POST becomes GET on 301, 302 and 303, as in every browser. 307 and 308 keep method and body. With a body they are
+    refused if they lead to another origin: a body may hold secrets, and a POST without it means something else.
     """
     location = _location(response, hop)
     try:
-        # Field values are Latin-1 for us, but a Location is most often raw UTF-8 if it is not ASCII.
+        # We decode field values as Latin-1, but a Location beyond ASCII is usually UTF-8.
         url = resolve(hop.url, location.encode("latin-1").decode("utf-8", "replace"))
     except InvalidRequestError as error:
         text = f"{hop.place} answered {response.status} with a bad Location: {error}"
@@ -86,9 +86,10 @@ def _location(response: Response, hop: Hop) -> str:
 
 
 CROSSES: Final = (b"accept", b"accept-language", b"user-agent", b"cache-control")
-"""All that goes along when a redirect changes the origin (RFC 9110 §15.4): nothing in these is meant for one server.
+"""The only fields that are sent on when a redirect changes the origin (RFC 9110 §15.4). They are not for one server.
 
-The names of the others are no guide. Tokens are sent in fields of any name, and a last event id may be a session's.
+Other fields cannot be judged by their names: tokens are sent in fields of any name, and a last event id may identify a
+session.
 """
 
 CONTENT: Final = (b"content-type", b"content-encoding", b"content-language", b"content-location")
@@ -96,7 +97,7 @@ CONTENT: Final = (b"content-type", b"content-encoding", b"content-language", b"c
 
 
 def fields_for(hop: Hop, given: HeaderList, first_method: bytes) -> HeaderList:
-    """Those of the caller's fields that this hop may see. `first_method` is the method before any redirect."""
+    """The caller's fields that this hop may see. `first_method` is the method before any redirect."""
     return [
         (name, value)
         for name, value in given

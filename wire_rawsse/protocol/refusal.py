@@ -81,7 +81,7 @@ def not_a_stream(response: Response, request: Request, place: str, body: bytes) 
 
 
 def _said(response: Response, secrets: Secrets, body: bytes) -> tuple[str, str]:
-    """The beginning of the content as one line, and the end of a sentence that tells the reason in it."""
+    """The beginning of the content as one line, and the reason in it as the end of a sentence."""
     content = "" if compression(response) else _readable(body, secrets)
     reason = _reason_in(content)
     return content, f"; it said: {reason}" if reason else ""
@@ -129,7 +129,7 @@ def _without_secrets_of_urls(value: str) -> str:
 
 
 def _readable(body: bytes, secrets: Secrets) -> str:
-    """As one line of text, masked; "" if it is no text."""
+    """The body as one line of masked text; "" if it is no text."""
     text = body.decode("utf-8", "replace")
     if "\0" in text or text.count("\ufffd") > 1:  # One may be a character that was cut.
         return ""
@@ -137,7 +137,7 @@ def _readable(body: bytes, secrets: Secrets) -> str:
 
 
 def _reason_in(content: str) -> str:
-    """The sentence in it that is for people: of JSON, of a page, or of plain text."""
+    """The sentence for people in the content of a refusal: JSON, a web page, or plain text."""
     said = ""
     if content in ("{}", "[]", "null"):
         return ""

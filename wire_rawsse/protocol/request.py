@@ -1,7 +1,7 @@
-"""The request: every value that a caller gave is checked here, and the bytes are put together.
+"""The request: checks every value that a caller gives, and composes the request.
 
-Nothing a caller gave reaches h11 unchecked. h11 would refuse most of what is bad as well, but by quoting it, and it
-cannot know that the value it quotes is a token. Our own check names the place the value came from instead.
+No value reaches h11 unchecked. h11 would refuse most bad values too, but it quotes them, and cannot know that a value
+is a token. Our check names the argument or field instead.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _WORDS: Final = frozenset(
         *("get", "post", "http", "https"),
     )
 )
-"""Values that ask for a format or a kind of events. An answer must be able to use them, so they are no secrets."""
+"""Values that ask for a format or a kind of events. They occur in answers, so they are not masked as secrets."""
 _MEDIA_TYPE: Final = r"(?i)(?:application|audio|font|image|message|model|multipart|text|video|\*)/[a-z.+*-]+"
 _SCHEMES: Final = ("basic", "bearer", "digest", "token", "negotiate", "apikey", "hmac")
 _LONGEST_NAME: Final = 24
@@ -334,7 +334,7 @@ def secrets_of_query(query: str) -> Iterator[str]:
 
 
 def _secrets_of_pairs(pairs: Iterable[str]) -> Iterator[str]:
-    """The values of parameters or cookies, and what is no plain name."""
+    """The values of parameters or cookies, and the names that may be tokens."""
     for pair in pairs:
         name, _, value = pair.partition("=")
         if value and not _is_word(value):
@@ -351,7 +351,7 @@ def _is_word(value: str) -> bool:
 def _credentials(value: str) -> Iterator[str]:
     """A field value without the name of its scheme, which is no secret (RFC 9110 §11.4).
 
-    Of Basic credentials (RFC 7617 §2) also what they encode: a server may quote the password.
+    For Basic credentials (RFC 7617 §2) also the decoded text, since a server may quote the password.
     """
     scheme, _, rest = value.partition(" ")
     rest = rest.strip()
@@ -369,9 +369,7 @@ def _credentials(value: str) -> Iterator[str]:
 
 
 def _secrets_of_body(body: bytes | None) -> list[str]:
-    """The texts in a body that look like a token; its words are none, as a server must be able to say which of them is
-    wrong.
-    """
+    """The texts in a body that look like a token. Words do not, since a server must be able to name a wrong one."""
     if not body:
         return []
     found = re.findall(_LIKE_A_TOKEN, body[:_SEARCHED_OF_BODY])[:_MOST_OF_BODY]

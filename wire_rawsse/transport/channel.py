@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wire_rawsse.services import HostServices
     from wire_rawsse.transport.tls import TlsChannel
 
-RECEIVE_BYTES: Final = 4096
+HEAD_RECEIVE_BYTES: Final = 4096
 """Bytes to receive at once where no host receives."""
 
 
@@ -40,7 +40,7 @@ class Channel:
             if (yield Wait({receive.fd: READ | WRITE}, receive.deadline)) is None:
                 return None
             try:
-                received = self.sock.recv(RECEIVE_BYTES)
+                received = self.sock.recv(HEAD_RECEIVE_BYTES)
             except BlockingIOError:
                 continue
             if receive.is_wake is not None:
@@ -97,7 +97,7 @@ class Channel:
             if heard is None:
                 continue
             try:
-                for received in self.plaintext(self.sock.recv(RECEIVE_BYTES)):
+                for received in self.plaintext(self.sock.recv(HEAD_RECEIVE_BYTES)):
                     if failure is not None and not received:
                         raise failure
                     if heard(received):
