@@ -21,6 +21,7 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def way_in() -> list[str]:
     if os.geteuid():
         flags += ["--user", "--map-root-user"]
     words = [program("unshare"), *flags]
-    if os.spawnvp(os.P_WAIT, words[0], [*words, "true"]):
+    if subprocess.run([*words, "true"], check=False).returncode:  # os.spawnvp would fork, beside threads of others.
         raise Missing(
             "namespaces cannot be made here: be root, or allow unprivileged user namespaces "
             "(sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
