@@ -11,7 +11,9 @@ The faults, each on streams that were alive until then (`wedge_relay`, `wedge_sc
 - drip: a byte now and then, inside a line that never ends; each `recv` succeeds.
 - quiet: the control. A heartbeat as wire's relay sends it, every 30 s: a live stream, which nobody may drop.
 
-Before its fault each stream has had four heartbeats, so that a client that learns the period has learned it.
+Before its fault each stream has had four heartbeats, so that a client that learns the period has learned it. Ours then
+doubts a silent connection after 47 s, but keeps it until another one has been accepted or has failed: a relay that is
+stopped does not answer for 15 s, and where packets vanish connecting takes 10 s.
 
 All clients are connected at once, each in its own process, under each fault; they sleep, so they do not disturb each
 other. Each library is there as it comes (stock) and with its own settings against silence (tuned), which are the same
